@@ -1,0 +1,1 @@
+//! Turns Claude Code sessions into `PostHog` AI events.

@@ -1,0 +1,1 @@
+//! The native host of the component: what to read, where it may go, what was delivered.

@@ -1,0 +1,3 @@
+//! `posthog-llma`, the program.
+
+fn main() {}
