@@ -1,0 +1,236 @@
+//! Messages in OpenAI's chat format, which is what PostHog's views draw.
+
+use crate::entry::{Block, Content, Source};
+use crate::text::{self, TextRules};
+use serde::Serialize;
+use serde::ser::{SerializeSeq, Serializer};
+use serde_json::value::RawValue;
+
+/// Bytes of texts that one event's input or output holds: an event has 8 MiB at most.
+const LARGEST_CONTENT: usize = crate::event::LARGEST_EVENT;
+
+/// What a text is replaced by when its event is full.
+const FULL: &str = "[omitted: the event is full]";
+
+/// What a thread's next response answers: everything new since its last one.
+#[derive(Debug, Default)]
+pub struct Input {
+    messages: Vec<InputMessage>,
+    bytes: usize,
+}
+
+#[derive(Debug, Serialize)]
+#[serde(tag = "role", rename_all = "lowercase")]
+enum InputMessage {
+    User { content: String },
+    Tool { tool_call_id: String, content: String },
+}
+
+impl Input {
+    /// Is there nothing new?
+    pub fn is_empty(&self) -> bool {
+        self.messages.is_empty()
+    }
+
+    /// Adds a user line's content.
+    pub fn push(&mut self, content: &Content<'_>, rules: TextRules, elided: bool) {
+        match content {
+            Content::Text(raw) => self.push_user(|| rules.of_json(raw, elided)),
+            Content::Blocks(blocks) => {
+                for block in blocks {
+                    if block.kind.as_deref() == Some("tool_result") {
+                        let id = block.tool_use_id.as_deref().unwrap_or_default().to_owned();
+                        let content = self.admit(|| result_text(block.content, rules, elided));
+                        self.messages.push(InputMessage::Tool { tool_call_id: id, content });
+                    } else {
+                        self.push_user(|| block_text(block, rules, elided));
+                    }
+                }
+            }
+        }
+    }
+
+    fn push_user(&mut self, text: impl FnOnce() -> String) {
+        let content = self.admit(text);
+        self.messages.push(InputMessage::User { content });
+    }
+
+    /// The text, if there is room for one more.
+    fn admit(&mut self, text: impl FnOnce() -> String) -> String {
+        let text = if self.bytes < LARGEST_CONTENT { text() } else { FULL.to_owned() };
+        self.bytes += text.len() + 64;
+        text
+    }
+}
+
+impl Serialize for Input {
+    fn serialize<S: Serializer>(&self, serializer: S) -> Result<S::Ok, S::Error> {
+        self.messages.serialize(serializer)
+    }
+}
+
+/// What a model answered.
+#[derive(Debug, Default)]
+pub struct Output {
+    thinking: Vec<String>,
+    texts: Vec<String>,
+    calls: Vec<Call>,
+    bytes: usize,
+}
+
+#[derive(Debug)]
+struct Call {
+    id: String,
+    name: String,
+    arguments: String,
+}
+
+impl Output {
+    /// Adds a block of an assistant line. Results of tools that ran at the provider belong to their span.
+    pub fn push(&mut self, block: &Block<'_>, rules: TextRules, elided: bool) {
+        if self.bytes >= LARGEST_CONTENT {
+            return;
+        }
+        match block.kind.as_deref().unwrap_or_default() {
+            "thinking" => {
+                // From 2.1.86 on the client often writes only the signature.
+                let thinking = block.thinking.map(|raw| rules.of_json(raw.get(), elided)).unwrap_or_default();
+                if !thinking.is_empty() {
+                    self.bytes += thinking.len();
+                    self.thinking.push(thinking);
+                }
+            }
+            "redacted_thinking" => self.thinking.push("[redacted thinking]".to_owned()),
+            "tool_use" | "server_tool_use" => {
+                let arguments = block.input.map(|raw| rules.of_json(raw.get(), elided)).unwrap_or_default();
+                self.bytes += arguments.len();
+                self.calls.push(Call {
+                    id: block.id.as_deref().unwrap_or_default().to_owned(),
+                    name: tool_name(block),
+                    arguments,
+                });
+            }
+            kind if kind.ends_with("_tool_result") => {}
+            _ => {
+                let text = block_text(block, rules, elided);
+                self.bytes += text.len();
+                self.texts.push(text);
+            }
+        }
+    }
+
+    /// The text alone: what an API error says.
+    pub fn text(&self) -> String {
+        self.texts.join("\n")
+    }
+}
+
+impl Serialize for Output {
+    fn serialize<S: Serializer>(&self, serializer: S) -> Result<S::Ok, S::Error> {
+        #[derive(Serialize)]
+        struct Message<C: Serialize> {
+            role: &'static str,
+            content: C,
+            #[serde(skip_serializing_if = "Vec::is_empty")]
+            tool_calls: Vec<ToolCall>,
+        }
+        #[derive(Serialize)]
+        struct ToolCall {
+            id: String,
+            #[serde(rename = "type")]
+            kind: &'static str,
+            function: Function,
+        }
+        #[derive(Serialize)]
+        struct Function {
+            name: String,
+            arguments: String,
+        }
+        #[derive(Serialize)]
+        #[serde(tag = "type", rename_all = "lowercase")]
+        enum Part<'a> {
+            Text { text: &'a str },
+            Thinking { thinking: &'a str },
+        }
+        let tool_calls: Vec<_> = self
+            .calls
+            .iter()
+            .map(|c| ToolCall {
+                id: c.id.clone(),
+                kind: "function",
+                function: Function { name: c.name.clone(), arguments: c.arguments.clone() },
+            })
+            .collect();
+        let mut messages = serializer.serialize_seq(None)?;
+        if !self.thinking.is_empty() {
+            let content: Vec<_> = self.thinking.iter().map(|thinking| Part::Thinking { thinking }).collect();
+            messages.serialize_element(&Message { role: "assistant", content, tool_calls: Vec::new() })?;
+        }
+        match self.texts.as_slice() {
+            [] if tool_calls.is_empty() && !self.thinking.is_empty() => {}
+            [] => {
+                let content = tool_calls.is_empty().then_some("");
+                messages.serialize_element(&Message { role: "assistant", content, tool_calls })?;
+            }
+            [text] => messages.serialize_element(&Message { role: "assistant", content: text, tool_calls })?,
+            texts => {
+                let content: Vec<_> = texts.iter().map(|text| Part::Text { text }).collect();
+                messages.serialize_element(&Message { role: "assistant", content, tool_calls })?;
+            }
+        }
+        messages.end()
+    }
+}
+
+/// A tool's name, as it is sent. PostHog's tools tab takes a list with commas.
+pub fn tool_name(block: &Block<'_>) -> String {
+    text::prefix(block.name.as_deref().unwrap_or("unknown"), 200).replace(',', "_")
+}
+
+/// The text of a tool's result: texts line by line, images as placeholders.
+pub fn result_text(content: Option<&RawValue>, rules: TextRules, elided: bool) -> String {
+    match Content::of(content) {
+        Content::Text(raw) => rules.of_json(raw, elided),
+        Content::Blocks(blocks) => {
+            let mut text = String::new();
+            for block in &blocks {
+                if text.len() > LARGEST_CONTENT {
+                    break;
+                }
+                if !text.is_empty() {
+                    text.push('\n');
+                }
+                text.push_str(&block_text(block, rules, elided));
+            }
+            // Each part was cut, and their sum is one text.
+            rules.of(&text)
+        }
+    }
+}
+
+/// A block as text. What is no text is named.
+fn block_text(block: &Block<'_>, rules: TextRules, elided: bool) -> String {
+    if let Some(raw) = block.text {
+        return rules.of_json(raw.get(), elided);
+    }
+    if rules.privacy {
+        return String::new();
+    }
+    match (block.kind.as_deref().unwrap_or("unknown"), &block.source) {
+        (kind @ ("image" | "document"), Some(source)) => placeholder(kind, source, elided),
+        (kind, _) => match (&block.title, &block.url) {
+            (Some(title), Some(url)) => rules.of(&format!("{title} <{url}>")),
+            _ => format!("[{}]", text::prefix(kind, 50)),
+        },
+    }
+}
+
+/// `[image: image/png, 12 KB]`
+fn placeholder(kind: &str, source: &Source<'_>, elided: bool) -> String {
+    let media_type = text::prefix(source.media_type.as_deref().unwrap_or("unknown type"), 50);
+    match source.data {
+        // Four characters of Base64 are three bytes.
+        Some(data) => format!("[{kind}: {media_type}, {} bytes]", text::raw_length(data.get(), elided) / 4 * 3),
+        None => format!("[{kind}: {media_type}]"),
+    }
+}

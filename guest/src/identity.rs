@@ -1,0 +1,136 @@
+//! Ids that are the same in every run, on every host, and in every copy of a line.
+
+use std::collections::{HashMap, HashSet};
+use std::fmt;
+use std::hash::{BuildHasherDefault, DefaultHasher, Hasher};
+use uuid::Uuid;
+
+/// Namespace of all ids, a number drawn once. It must never change: PostHog
+/// recognises a resent event by its `uuid`.
+const NAMESPACE: Uuid = Uuid::from_u128(0x6f0d_c1f0_58a5_5b6e_9d3c_27a1_f4c4_8be2);
+
+/// The `uuid` of an event; for a generation or a span also its `$ai_span_id`.
+#[derive(Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash)]
+pub struct EventId(pub u128);
+
+impl EventId {
+    fn new(kind: &str, parts: &[&str]) -> Self {
+        let mut name = String::from(kind);
+        for part in parts {
+            name.push(':');
+            name.push_str(part);
+        }
+        Self(Uuid::new_v5(&NAMESPACE, name.as_bytes()).as_u128())
+    }
+
+    /// Of the generation of the response with this `message.id`.
+    pub fn generation(message_id: &str) -> Self {
+        Self::new("generation", &[message_id])
+    }
+
+    /// Of a generation without `message.id`, by its line's `uuid`.
+    pub fn generation_of_line(uuid: &str) -> Self {
+        Self::new("generation-line", &[uuid])
+    }
+
+    /// Of the span of the tool call with this id.
+    pub fn span(tool_use_id: &str) -> Self {
+        Self::new("span", &[tool_use_id])
+    }
+
+    /// Of the `$ai_trace` of this trace that covers events from `first` on.
+    pub fn trace(trace_id: &str, first: EventId) -> Self {
+        Self::new("trace", &[trace_id, &first.to_string()])
+    }
+
+    /// An id of another kind than an event: of a trace.
+    pub fn other(kind: &str, name: &str) -> Self {
+        Self::new(kind, &[name])
+    }
+}
+
+impl fmt::Display for EventId {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        Uuid::from_u128(self.0).hyphenated().fmt(f)
+    }
+}
+
+impl fmt::Debug for EventId {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        fmt::Display::fmt(self, f)
+    }
+}
+
+/// Event ids are hashes already.
+#[derive(Debug, Default)]
+pub struct IdHasher(u64);
+
+impl Hasher for IdHasher {
+    fn finish(&self) -> u64 {
+        self.0
+    }
+    fn write(&mut self, bytes: &[u8]) {
+        for chunk in bytes.chunks(8) {
+            let mut word = [0; 8];
+            word[..chunk.len()].copy_from_slice(chunk);
+            self.0 ^= u64::from_ne_bytes(word);
+        }
+    }
+    fn write_u128(&mut self, id: u128) {
+        self.0 = id as u64 ^ (id >> 64) as u64;
+    }
+}
+
+/// A map by event id.
+pub type IdMap<V> = HashMap<EventId, V, BuildHasherDefault<IdHasher>>;
+/// A set of event ids.
+pub type IdSet = HashSet<EventId, BuildHasherDefault<IdHasher>>;
+/// A map whose order and seed are the same in every run. (The standard one asks the host for random numbers.)
+pub type FixedMap<K, V> = HashMap<K, V, BuildHasherDefault<DefaultHasher>>;
+/// A set with a fixed seed.
+pub type FixedSet<K> = HashSet<K, BuildHasherDefault<DefaultHasher>>;
+
+/// A key for an id of the client's: a UUID as it is, anything else as a hash of it.
+pub fn key(id: &str) -> u128 {
+    Uuid::try_parse(id).unwrap_or_else(|_| Uuid::new_v5(&NAMESPACE, id.as_bytes())).as_u128()
+}
+
+/// Is this fit for `$ai_trace_id` and its like? PostHog allows letters, digits and `-_~.@()!':|`.
+pub fn is_sendable(id: &str) -> bool {
+    !id.is_empty() && id.len() <= 200 && id.bytes().all(|b| b.is_ascii_alphanumeric() || b"-_~.@()!':|".contains(&b))
+}
+
+/// The id under which a session is sent: its own, or one derived from it where PostHog would not take it.
+pub fn session_id(id: &str) -> String {
+    if is_sendable(id) { id.to_owned() } else { EventId::other("session", id).to_string() }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn ids_never_change() {
+        assert_eq!(EventId::generation("msg_01").to_string(), "fefbf396-ae1a-5e4d-b9db-095b58d111be");
+    }
+
+    #[test]
+    fn kinds_do_not_collide() {
+        let ids = [
+            EventId::generation("a"),
+            EventId::generation_of_line("a"),
+            EventId::span("a"),
+            EventId::other("session", "a"),
+        ];
+        for (i, id) in ids.iter().enumerate() {
+            assert!(!ids[i + 1..].contains(id));
+        }
+    }
+
+    #[test]
+    fn a_session_id_that_posthog_refuses_is_derived() {
+        assert_eq!(session_id("0b2a846a-694a"), "0b2a846a-694a");
+        assert!(is_sendable(&session_id("a b/ü")));
+        assert!(is_sendable(&session_id("")));
+    }
+}
