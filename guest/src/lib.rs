@@ -4,8 +4,10 @@
 //! file, no clock, no chance, no environment. It compiles natively too, and is what the component's `conversion`
 //! interface exports. Start at [`session::Session`].
 
+mod batch;
 mod chat;
 mod convert;
+pub mod deliver;
 mod elide;
 mod entry;
 pub mod event;
