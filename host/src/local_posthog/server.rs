@@ -30,9 +30,9 @@ const KEEP_LIMIT: usize = 1024 * 1024 * 1024;
 /// Connections at a time; more wait in the listener's queue.
 const CONNECTION_LIMIT: usize = 64;
 /// From one request's head to the next one's, and from a head to the end of its body.
-const READ_TIMEOUT: Duration = Duration::from_secs(60);
+const READ_TIMEOUT: Duration = Duration::from_mins(1);
 /// The longest that one connection lives, silent and trickling ones too.
-const CONNECTION_TIMEOUT: Duration = Duration::from_secs(600);
+const CONNECTION_TIMEOUT: Duration = Duration::from_mins(10);
 
 /// Refuses an event that the rules would take: the status (400, 413 …) and the text to answer with.
 pub type RejectEvent = Arc<dyn Fn(&Value) -> Option<(u16, String)> + Send + Sync>;
