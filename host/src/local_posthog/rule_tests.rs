@@ -429,6 +429,11 @@ fn an_event_with_half_a_surrogate_or_nested_too_deep_is_refused() {
 fn an_event_without_a_name_is_refused() {
     refused_with("event", None, "has no `event`");
     refused_with("event", Some(json!(7)), "`event` that is no string");
+    let mut event = span();
+    event["event"] = json!(" ");
+    let body = batch(&[event]).to_string();
+    let verdict = post(BATCH_PATH, &HeaderMap::new(), body.as_bytes());
+    refused(verdict, 400, "an empty name");
 }
 
 #[test]

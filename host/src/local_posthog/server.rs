@@ -25,7 +25,7 @@ use super::rules::{self, AI_PATH, Accepted, Refusal};
 
 /// Bytes of a body that are read at all. Above the rules' own limit, so that what is over it is seen and recorded.
 const READ_LIMIT: usize = 64 * 1024 * 1024;
-/// Bytes of all recorded bodies; from there on every request is answered with 503.
+/// Bytes of all recorded requests and of the events in them; from there on every request is answered with 503.
 const KEEP_LIMIT: usize = 1024 * 1024 * 1024;
 /// Connections at a time; more wait in the listener's queue.
 const CONNECTION_LIMIT: usize = 64;
@@ -173,6 +173,12 @@ impl LocalPostHog {
     /// Every event of every accepted batch, in order. One that was sent twice stands here twice.
     pub fn events(&self) -> Vec<Value> {
         self.state.record().events.clone()
+    }
+
+    /// Leaves no room for another request.
+    #[cfg(test)]
+    pub(super) fn fill(&self) {
+        self.state.record().kept = KEEP_LIMIT;
     }
 
     /// Bytes of the accepted batches.
@@ -335,7 +341,7 @@ impl State {
 
         let mut record = self.record();
         let answer = record.script.pop_front().unwrap_or(Answer::Normal);
-        let kept = body.as_ref().map_or(0, Bytes::len);
+        let kept = body.as_ref().map_or(0, Bytes::len) + head_bytes(&path, &head.headers);
         if record.kept + kept > KEEP_LIMIT {
             return Manner::Proper(reply(StatusCode::SERVICE_UNAVAILABLE, "no more room"));
         }
@@ -422,6 +428,7 @@ impl State {
             Err(refusal) => refused(&refusal),
             Ok(accepted) => {
                 record.events.extend(accepted.events);
+                record.kept += accepted.raw_bytes as usize;
                 record.accepted.raw += accepted.raw_bytes;
                 record.accepted.sent += body.len() as u64;
                 let mut answer = json!({"status": "Ok"});
@@ -440,6 +447,14 @@ impl State {
         let reject = self.config.reject_event.as_ref()?;
         accepted.events.iter().find_map(|event| reject(event))
     }
+}
+
+fn head_bytes(path: &str, headers: &HeaderMap) -> usize {
+    let headers = headers.iter();
+    path.len()
+        + headers
+            .map(|(name, value)| name.as_str().len() + value.len())
+            .sum::<usize>()
 }
 
 fn proper(reply: Reply) -> (Option<StatusCode>, Manner) {

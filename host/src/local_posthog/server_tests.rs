@@ -324,3 +324,25 @@ fn rubbish_from_a_client_leaves_the_server_well() {
     }
     is_normal(&post(&server, AI_PATH, &body()));
 }
+
+#[test]
+fn a_method_that_is_not_allowed_is_answered_with_the_one_that_is() {
+    let server = start(Config::default());
+    let mut stream = connect(&server);
+    stream
+        .write_all(b"GET /batch/ HTTP/1.1\r\nhost: a\r\nconnection: close\r\n\r\n")
+        .unwrap();
+    let mut answer = String::new();
+    stream.read_to_string(&mut answer).unwrap();
+    assert!(answer.starts_with("HTTP/1.1 405"), "{answer}");
+    assert!(answer.contains("allow: POST\r\n"), "{answer}");
+}
+
+#[test]
+fn a_full_server_takes_no_more() {
+    let server = start(Config::default());
+    server.fill();
+    let answer = post(&server, AI_PATH, &body());
+    assert!(answer.starts_with("HTTP/1.1 503"), "{answer}");
+    assert!(server.events().is_empty() && server.requests().is_empty());
+}
