@@ -1,0 +1,524 @@
+//! The server around [`rules`]: on loopback, on a thread of its own, with answers that a test can script.
+
+use std::collections::VecDeque;
+use std::convert::Infallible;
+use std::io;
+use std::net::{Ipv4Addr, SocketAddr};
+use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
+use std::thread::JoinHandle;
+use std::time::{Duration, Instant};
+
+use bytes::Bytes;
+use http::header::{ALLOW, CONTENT_TYPE};
+use http::{HeaderMap, HeaderName, HeaderValue, Method, Response, StatusCode};
+use http_body_util::{BodyExt, Full, Limited};
+use hyper::body::Incoming;
+use hyper::server::conn::http1;
+use hyper::service::service_fn;
+use hyper_util::rt::{TokioIo, TokioTimer};
+use serde_json::{Value, json};
+use tokio::io::AsyncWriteExt;
+use tokio::net::{TcpListener, TcpStream};
+use tokio::sync::{Semaphore, oneshot};
+
+use super::rules::{self, AI_PATH, Accepted, Refusal};
+
+/// Bytes of a body that are read at all. Above the rules' own limit, so that what is over it is seen and recorded.
+const READ_LIMIT: usize = 64 * 1024 * 1024;
+/// Bytes of all recorded requests and of the events in them; from there on every request is answered with 503.
+const KEEP_LIMIT: usize = 1024 * 1024 * 1024;
+/// Connections at a time; more wait in the listener's queue.
+const CONNECTION_LIMIT: usize = 64;
+/// From one request's head to the next one's, and from a head to the end of its body.
+const READ_TIMEOUT: Duration = Duration::from_mins(1);
+/// The longest that one connection lives, silent and trickling ones too.
+const CONNECTION_TIMEOUT: Duration = Duration::from_mins(10);
+
+/// Refuses an event that the rules would take: the status (400, 413 …) and the text to answer with.
+pub type RejectEvent = Arc<dyn Fn(&Value) -> Option<(u16, String)> + Send + Sync>;
+
+/// What the server does beside the rules. By default nothing.
+#[derive(Clone, Default)]
+pub struct Config {
+    /// Answers to the first requests, one each, whatever they ask for. After them the rules alone decide.
+    pub script: Vec<Answer>,
+    /// Answer this status (404 or 405) on the AI path, as a server does that does not know it.
+    pub missing_ai_path: Option<u16>,
+    /// Asked about every event of a batch that is otherwise good; one refused event refuses the batch.
+    pub reject_event: Option<RejectEvent>,
+    /// Say so in every 200. The events are kept here nevertheless.
+    pub quota_limited: Vec<String>,
+}
+
+/// What is answered to one request, after its body was read.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub enum Answer {
+    /// What the rules say.
+    Normal,
+    /// This, with no look at the batch. A header that HTTP does not allow is left out.
+    Status {
+        /// From 200 to 999; 500 in place of any other.
+        code: u16,
+        /// Names and values: `("retry-after", "1")`.
+        headers: Vec<(String, String)>,
+        /// The text to answer with.
+        body: String,
+    },
+    /// Nothing: the connection ends.
+    CloseBeforeAnswer,
+    /// What the rules say, cut in the middle of the body, then the end of the connection. A good batch counts as accepted.
+    CloseHalfWay,
+    /// What the rules say, from the status line on, one byte at a time. A good batch counts as accepted.
+    Trickle {
+        /// Wait before each byte.
+        every: Duration,
+    },
+    /// Nothing: the connection stays open.
+    Silence,
+    /// 200 with a page of HTML, as a captive portal gives.
+    Rubbish,
+    /// 302 to this place.
+    Redirect(String),
+    /// Bytes that are no HTTP at all.
+    NotHttp,
+}
+
+/// One request as it came.
+#[derive(Debug, Clone)]
+pub struct Received {
+    /// Its method.
+    pub method: Method,
+    /// Path and query as they stood in the request line.
+    pub path: String,
+    /// Its headers.
+    pub headers: HeaderMap,
+    /// Its body as it came over the wire, compressed or not. Empty if it could not be read whole.
+    pub body: Bytes,
+    /// The status that was answered; none where no good answer was begun.
+    pub status: Option<u16>,
+    /// When its head had arrived.
+    pub at: Instant,
+}
+
+/// Bytes of all accepted bodies.
+#[derive(Debug, Clone, Copy, Default, PartialEq, Eq)]
+pub struct AcceptedBytes {
+    /// After decompression.
+    pub raw: u64,
+    /// As they came over the wire.
+    pub sent: u64,
+}
+
+/// A running server; it ends when this is dropped.
+pub struct LocalPostHog {
+    address: SocketAddr,
+    state: Arc<State>,
+    shutdown: Option<oneshot::Sender<()>>,
+    thread: Option<JoinHandle<()>>,
+}
+
+impl LocalPostHog {
+    /// Listens on a free port of 127.0.0.1, on a thread and a runtime of its own: callers may be async or not.
+    pub fn start(config: Config) -> io::Result<Self> {
+        let listener = std::net::TcpListener::bind((Ipv4Addr::LOCALHOST, 0))?;
+        listener.set_nonblocking(true)?;
+        let address = listener.local_addr()?;
+        let runtime = tokio::runtime::Builder::new_current_thread()
+            .enable_all()
+            .build()?;
+        let state = Arc::new(State {
+            record: Mutex::new(Record {
+                script: config.script.iter().cloned().collect(),
+                ..Record::default()
+            }),
+            config,
+        });
+        let (shutdown, stop) = oneshot::channel();
+        let thread = std::thread::Builder::new()
+            .name("local-posthog".to_owned())
+            .spawn({
+                let state = Arc::clone(&state);
+                move || {
+                    runtime.block_on(async {
+                        tokio::select! {
+                            _ = stop => {}
+                            () = serve(listener, state) => {}
+                        }
+                    });
+                }
+            })?;
+        Ok(Self {
+            address,
+            state,
+            shutdown: Some(shutdown),
+            thread: Some(thread),
+        })
+    }
+
+    /// `http://127.0.0.1:<port>`.
+    pub fn origin(&self) -> String {
+        format!("http://{}", self.address)
+    }
+
+    /// Where it listens, for what stands between it and a client: a proxy, a TLS terminator.
+    pub fn address(&self) -> SocketAddr {
+        self.address
+    }
+
+    /// Every request so far, in the order in which their bodies were complete.
+    pub fn requests(&self) -> Vec<Received> {
+        self.state.record().requests.clone()
+    }
+
+    /// Every event of every accepted batch, in order. One that was sent twice stands here twice.
+    pub fn events(&self) -> Vec<Value> {
+        self.state.record().events.clone()
+    }
+
+    /// Leaves no room for another request.
+    #[cfg(test)]
+    pub(super) fn fill(&self) {
+        self.state.record().kept = KEEP_LIMIT;
+    }
+
+    /// Bytes of the accepted batches.
+    pub fn accepted_bytes(&self) -> AcceptedBytes {
+        self.state.record().accepted
+    }
+}
+
+impl Drop for LocalPostHog {
+    fn drop(&mut self) {
+        drop(self.shutdown.take());
+        if let Some(thread) = self.thread.take() {
+            // A panic there has been printed; there is nobody here to tell.
+            let _ = thread.join();
+        }
+    }
+}
+
+struct State {
+    config: Config,
+    record: Mutex<Record>,
+}
+
+#[derive(Default)]
+struct Record {
+    script: VecDeque<Answer>,
+    requests: Vec<Received>,
+    kept: usize,
+    events: Vec<Value>,
+    accepted: AcceptedBytes,
+}
+
+/// An answer of HTTP, small enough to be held whole.
+struct Reply {
+    status: StatusCode,
+    headers: HeaderMap,
+    body: Bytes,
+}
+
+/// How the bytes of an answer leave.
+enum Manner {
+    /// By hyper, as HTTP says.
+    Proper(Reply),
+    /// Past hyper, piece by piece with a wait before each; then the connection ends.
+    Raw {
+        bytes: Vec<u8>,
+        every: Option<Duration>,
+    },
+    /// Not at all.
+    Silence,
+}
+
+async fn serve(listener: std::net::TcpListener, state: Arc<State>) {
+    let Ok(listener) = TcpListener::from_std(listener) else {
+        return;
+    };
+    let places = Arc::new(Semaphore::new(CONNECTION_LIMIT));
+    loop {
+        let Ok(place) = Arc::clone(&places).acquire_owned().await else {
+            return;
+        };
+        match listener.accept().await {
+            Ok((stream, _)) => {
+                let state = Arc::clone(&state);
+                tokio::spawn(async move {
+                    let _ =
+                        tokio::time::timeout(CONNECTION_TIMEOUT, connection(stream, state)).await;
+                    drop(place);
+                });
+            }
+            // Out of file descriptors, or the client is gone again: neither is a reason to spin or to stop.
+            Err(_) => tokio::time::sleep(Duration::from_millis(10)).await,
+        }
+    }
+}
+
+/// Serves one connection until it ends or until an answer has to leave past hyper.
+async fn connection(stream: TcpStream, state: Arc<State>) {
+    let (take_over, taken) = oneshot::channel();
+    let take_over = Arc::new(Mutex::new(Some(take_over)));
+    let service = service_fn(move |request| {
+        let state = Arc::clone(&state);
+        let take_over = Arc::clone(&take_over);
+        async move {
+            let reply = match state.answer(request).await {
+                Manner::Proper(reply) => reply,
+                manner => {
+                    if let Some(take_over) = lock(&take_over).take() {
+                        let _ = take_over.send(manner);
+                    }
+                    // The connection is taken from hyper before this could ever be answered.
+                    std::future::pending().await
+                }
+            };
+            let mut response = Response::new(Full::new(reply.body));
+            *response.status_mut() = reply.status;
+            *response.headers_mut() = reply.headers;
+            Ok::<_, Infallible>(response)
+        }
+    });
+    let mut http = http1::Builder::new()
+        .timer(TokioTimer::new())
+        .header_read_timeout(READ_TIMEOUT)
+        .serve_connection(TokioIo::new(stream), service);
+    let manner = tokio::select! {
+        _ = &mut http => return,
+        manner = taken => manner,
+    };
+    let mut stream = http.into_parts().io.into_inner();
+    match manner {
+        Ok(Manner::Raw { bytes, every: None }) => {
+            let _ = stream.write_all(&bytes).await;
+        }
+        Ok(Manner::Raw {
+            bytes,
+            every: Some(every),
+        }) => {
+            // Else several bytes wait for each other in the kernel.
+            let _ = stream.set_nodelay(true);
+            for byte in bytes {
+                tokio::time::sleep(every).await;
+                if stream.write_u8(byte).await.is_err() {
+                    return;
+                }
+            }
+        }
+        Ok(Manner::Silence) => std::future::pending().await,
+        Ok(Manner::Proper(_)) | Err(_) => {}
+    }
+}
+
+impl State {
+    fn record(&self) -> MutexGuard<'_, Record> {
+        lock(&self.record)
+    }
+
+    async fn answer(&self, request: http::Request<Incoming>) -> Manner {
+        let at = Instant::now();
+        let (head, body) = request.into_parts();
+        let path = head
+            .uri
+            .path_and_query()
+            .map_or_else(|| head.uri.to_string(), ToString::to_string);
+        let body = Limited::new(body, READ_LIMIT).collect();
+        let body = match tokio::time::timeout(READ_TIMEOUT, body).await {
+            Err(_) => Err(Refusal::new(
+                StatusCode::REQUEST_TIMEOUT,
+                "the body took too long",
+            )),
+            Ok(Err(error)) if error.is::<http_body_util::LengthLimitError>() => Err(Refusal::new(
+                StatusCode::PAYLOAD_TOO_LARGE,
+                format!("the body is over {READ_LIMIT} bytes"),
+            )),
+            Ok(Err(_)) => Err(Refusal::new(
+                StatusCode::BAD_REQUEST,
+                "the body is not complete",
+            )),
+            Ok(Ok(body)) => Ok(body.to_bytes()),
+        };
+
+        let mut record = self.record();
+        let answer = record.script.pop_front().unwrap_or(Answer::Normal);
+        let kept = body.as_ref().map_or(0, Bytes::len) + head_bytes(&path, &head.headers);
+        if record.kept + kept > KEEP_LIMIT {
+            return Manner::Proper(reply(StatusCode::SERVICE_UNAVAILABLE, "no more room"));
+        }
+        record.kept += kept;
+        let mut by_rules = || match &body {
+            Ok(body) => self.by_rules(&mut record, &head.method, &path, &head.headers, body),
+            Err(refusal) => refused(refusal),
+        };
+        let (status, manner) = match answer {
+            Answer::Normal => proper(by_rules()),
+            Answer::Status {
+                code,
+                headers,
+                body,
+            } => proper(scripted(code, &headers, body)),
+            Answer::Rubbish => proper(scripted(
+                200,
+                &[("content-type".to_owned(), "text/html".to_owned())],
+                "<html><body>Welcome to the hotel's network</body></html>".to_owned(),
+            )),
+            Answer::Redirect(to) => {
+                proper(scripted(302, &[("location".to_owned(), to)], String::new()))
+            }
+            Answer::CloseHalfWay => {
+                let reply = by_rules();
+                let mut bytes = on_the_wire(&reply);
+                bytes.truncate(bytes.len() - reply.body.len().div_ceil(2));
+                (Some(reply.status), Manner::Raw { bytes, every: None })
+            }
+            Answer::Trickle { every } => {
+                let reply = by_rules();
+                let bytes = on_the_wire(&reply);
+                let every = Some(every);
+                (Some(reply.status), Manner::Raw { bytes, every })
+            }
+            Answer::CloseBeforeAnswer => (
+                None,
+                Manner::Raw {
+                    bytes: Vec::new(),
+                    every: None,
+                },
+            ),
+            Answer::NotHttp => (
+                None,
+                Manner::Raw {
+                    bytes: b"220 mail.example.com ESMTP ready\r\n".to_vec(),
+                    every: None,
+                },
+            ),
+            Answer::Silence => (None, Manner::Silence),
+        };
+        record.requests.push(Received {
+            method: head.method,
+            path,
+            headers: head.headers,
+            body: body.unwrap_or_default(),
+            status: status.map(|status| status.as_u16()),
+            at,
+        });
+        manner
+    }
+
+    /// Applies the rules and the permanent modes, and keeps the events of a batch that is taken.
+    fn by_rules(
+        &self,
+        record: &mut Record,
+        method: &Method,
+        path: &str,
+        headers: &HeaderMap,
+        body: &Bytes,
+    ) -> Reply {
+        if let Some(code) = self.config.missing_ai_path
+            && path.split('?').next() == Some(AI_PATH)
+        {
+            return scripted(code, &[], "this server does not know the path".to_owned());
+        }
+        let accepted = rules::check(method, path, headers, body).and_then(|accepted| {
+            match self.rejection(&accepted) {
+                Some((code, reason)) => Err(Refusal::new(status_or_500(code), reason)),
+                None => Ok(accepted),
+            }
+        });
+        match accepted {
+            Err(refusal) => refused(&refusal),
+            Ok(accepted) => {
+                record.events.extend(accepted.events);
+                record.kept += accepted.raw_bytes as usize;
+                record.accepted.raw += accepted.raw_bytes;
+                record.accepted.sent += body.len() as u64;
+                let mut answer = json!({"status": "Ok"});
+                if !self.config.quota_limited.is_empty() {
+                    answer["quota_limited"] = json!(self.config.quota_limited);
+                }
+                let mut reply = reply(StatusCode::OK, answer.to_string());
+                let json = HeaderValue::from_static("application/json");
+                reply.headers.insert(CONTENT_TYPE, json);
+                reply
+            }
+        }
+    }
+
+    fn rejection(&self, accepted: &Accepted) -> Option<(u16, String)> {
+        let reject = self.config.reject_event.as_ref()?;
+        accepted.events.iter().find_map(|event| reject(event))
+    }
+}
+
+fn head_bytes(path: &str, headers: &HeaderMap) -> usize {
+    let headers = headers.iter();
+    path.len()
+        + headers
+            .map(|(name, value)| name.as_str().len() + value.len())
+            .sum::<usize>()
+}
+
+fn proper(reply: Reply) -> (Option<StatusCode>, Manner) {
+    (Some(reply.status), Manner::Proper(reply))
+}
+
+fn refused(refusal: &Refusal) -> Reply {
+    let mut reply = reply(refusal.status, refusal.reason.clone());
+    if refusal.status == StatusCode::METHOD_NOT_ALLOWED {
+        let post = HeaderValue::from_static("POST");
+        reply.headers.insert(ALLOW, post);
+    }
+    reply
+}
+
+fn reply(status: StatusCode, body: impl Into<Bytes>) -> Reply {
+    let mut headers = HeaderMap::new();
+    let text = HeaderValue::from_static("text/plain; charset=utf-8");
+    headers.insert(CONTENT_TYPE, text);
+    Reply {
+        status,
+        headers,
+        body: body.into(),
+    }
+}
+
+fn scripted(code: u16, headers: &[(String, String)], body: String) -> Reply {
+    let mut reply = reply(status_or_500(code), body);
+    for (name, value) in headers {
+        if let (Ok(name), Ok(value)) = (
+            HeaderName::try_from(name.as_str()),
+            HeaderValue::try_from(value.as_str()),
+        ) {
+            reply.headers.insert(name, value);
+        }
+    }
+    reply
+}
+
+/// 1xx is no final answer, and hyper refuses to send it as one.
+fn status_or_500(code: u16) -> StatusCode {
+    StatusCode::from_u16(code)
+        .ok()
+        .filter(|status| !status.is_informational())
+        .unwrap_or(StatusCode::INTERNAL_SERVER_ERROR)
+}
+
+/// The whole answer, as hyper would write it.
+fn on_the_wire(reply: &Reply) -> Vec<u8> {
+    let mut bytes = format!("HTTP/1.1 {}\r\n", reply.status).into_bytes();
+    for (name, value) in &reply.headers {
+        bytes.extend_from_slice(name.as_str().as_bytes());
+        bytes.extend_from_slice(b": ");
+        bytes.extend_from_slice(value.as_bytes());
+        bytes.extend_from_slice(b"\r\n");
+    }
+    let length = reply.body.len();
+    let end = format!("content-length: {length}\r\nconnection: close\r\n\r\n");
+    bytes.extend_from_slice(end.as_bytes());
+    bytes.extend_from_slice(&reply.body);
+    bytes
+}
+
+/// A panic while the lock was held leaves nothing half-done that matters here.
+fn lock<T>(mutex: &Mutex<T>) -> MutexGuard<'_, T> {
+    mutex.lock().unwrap_or_else(PoisonError::into_inner)
+}

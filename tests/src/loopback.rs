@@ -1,0 +1,100 @@
+//! A server on loopback with a thread of its own, so that a test may wait for a child process meanwhile.
+
+use std::io;
+use std::net::{Ipv4Addr, SocketAddr};
+use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
+use std::thread::JoinHandle;
+use std::time::Duration;
+
+use tokio::net::{TcpListener, TcpStream};
+use tokio::sync::{Semaphore, oneshot};
+
+/// Connections at a time; more wait in the listener's queue.
+const CONNECTION_LIMIT: usize = 64;
+/// The longest that one connection lives.
+const CONNECTION_TIMEOUT: Duration = Duration::from_mins(10);
+
+/// A running server; it ends, with its connections, when this is dropped.
+pub(crate) struct Loopback {
+    address: SocketAddr,
+    shutdown: Option<oneshot::Sender<()>>,
+    thread: Option<JoinHandle<()>>,
+}
+
+impl Loopback {
+    /// Listens on a free port of 127.0.0.1 and gives each connection to `serve`.
+    pub(crate) fn start<Serve, Served>(name: &str, serve: Serve) -> io::Result<Self>
+    where
+        Serve: Fn(TcpStream) -> Served + Send + 'static,
+        Served: Future<Output = ()> + Send + 'static,
+    {
+        let listener = std::net::TcpListener::bind((Ipv4Addr::LOCALHOST, 0))?;
+        listener.set_nonblocking(true)?;
+        let address = listener.local_addr()?;
+        let runtime = tokio::runtime::Builder::new_current_thread()
+            .enable_all()
+            .build()?;
+        let (shutdown, stop) = oneshot::channel();
+        let thread = std::thread::Builder::new()
+            .name(name.to_owned())
+            .spawn(move || {
+                runtime.block_on(async {
+                    tokio::select! {
+                        _ = stop => {}
+                        () = accept(listener, serve) => {}
+                    }
+                });
+            })?;
+        Ok(Self {
+            address,
+            shutdown: Some(shutdown),
+            thread: Some(thread),
+        })
+    }
+
+    pub(crate) fn address(&self) -> SocketAddr {
+        self.address
+    }
+}
+
+impl Drop for Loopback {
+    fn drop(&mut self) {
+        drop(self.shutdown.take());
+        if let Some(thread) = self.thread.take() {
+            // A panic there has been printed; there is nobody here to tell.
+            let _ = thread.join();
+        }
+    }
+}
+
+async fn accept<Serve, Served>(listener: std::net::TcpListener, serve: Serve)
+where
+    Serve: Fn(TcpStream) -> Served,
+    Served: Future<Output = ()> + Send + 'static,
+{
+    let Ok(listener) = TcpListener::from_std(listener) else {
+        return;
+    };
+    let places = Arc::new(Semaphore::new(CONNECTION_LIMIT));
+    loop {
+        let Ok(place) = Arc::clone(&places).acquire_owned().await else {
+            return;
+        };
+        match listener.accept().await {
+            Ok((stream, _)) => {
+                let served = serve(stream);
+                tokio::spawn(async move {
+                    let _ = tokio::time::timeout(CONNECTION_TIMEOUT, served).await;
+                    drop(place);
+                });
+            }
+            // Out of file descriptors, or the client is gone again: neither is a reason to spin or to stop.
+            Err(_) => tokio::time::sleep(Duration::from_millis(10)).await,
+        }
+    }
+}
+
+/// A panic while the lock was held leaves nothing half-done that matters here.
+pub(crate) fn lock<T>(mutex: &Mutex<T>) -> MutexGuard<'_, T> {
+    mutex.lock().unwrap_or_else(PoisonError::into_inner)
+}
