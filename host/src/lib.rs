@@ -1,1 +1,5 @@
 //! The native host of the component: what to read, where it may go, what was delivered.
+
+pub mod git;
+pub mod sessions;
+pub mod settings;
