@@ -1,8 +1,4 @@
 //! Turns Claude Code sessions into `PostHog` AI events.
-//!
-//! `lines → entries → session tree → events → batches → requests`, one direction. Everything up to the events is pure: no
-//! file, no clock, no chance, no environment. It compiles natively too, and is what the component's `conversion`
-//! interface exports. Start at [`session::Session`].
 
 mod batch;
 mod chat;
@@ -16,6 +12,8 @@ pub mod identity;
 mod index;
 mod lenient;
 mod lines;
+pub mod options;
+pub mod origin;
 mod prompt;
 pub mod session;
 pub mod shorten;

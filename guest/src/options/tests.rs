@@ -1,0 +1,314 @@
+use super::*;
+
+const KEY: &str = "phc_0123456789abcdefghijklmnopqrstuvwxyzABCD";
+
+fn parse(variables: &[(&str, &str)]) -> Result<Options, InvalidVariable> {
+    Options::parse(|name| {
+        variables
+            .iter()
+            .find(|(variable, _)| *variable == name)
+            .map(|(_, value)| (*value).to_owned())
+    })
+}
+
+#[track_caller]
+fn error(name: &str, value: &str) -> String {
+    let error = parse(&[(name, value)]).expect_err(value);
+    assert_eq!(error.variable, name);
+    let message = error.to_string();
+    assert!(message.starts_with(name), "{message}");
+    message
+}
+
+#[test]
+fn without_variables_there_are_the_defaults() {
+    let options = parse(&[]).unwrap();
+    assert_eq!(options, Options::default());
+    assert_eq!(options.api_key, None);
+    assert!(!options.enabled);
+    assert_eq!(options.origin.to_string(), "https://us.i.posthog.com");
+    assert!(!options.privacy_mode);
+    assert_eq!(options.distinct_id, None);
+    assert_eq!(options.trace_grouping, TraceGrouping::Session);
+    assert_eq!(options.max_attribute_length, 12_000);
+    assert_eq!(options.custom_properties, None);
+    assert!(options.redact_secrets);
+    assert_eq!(options.purpose, None);
+}
+
+#[test]
+fn every_variable_is_read() {
+    let options = parse(&[
+        (API_KEY, KEY),
+        (ENABLED, "true"),
+        (HOST, "https://posthog.example.org"),
+        (ALLOW_CUSTOM_HOST, "true"),
+        (PRIVACY_MODE, "true"),
+        (DISTINCT_ID, "ada@example.org"),
+        (TRACE_GROUPING, "message"),
+        (MAX_ATTRIBUTE_LENGTH, "0"),
+        (CUSTOM_PROPERTIES, r#"{"team": "search", "n": 1}"#),
+        (REDACT_SECRETS, "false"),
+        (PURPOSE, "coding"),
+    ])
+    .unwrap();
+    assert_eq!(options.api_key.unwrap().expose(), KEY);
+    assert!(options.enabled);
+    assert_eq!(options.origin.to_string(), "https://posthog.example.org");
+    assert!(options.privacy_mode);
+    assert_eq!(options.distinct_id.as_deref(), Some("ada@example.org"));
+    assert_eq!(options.trace_grouping, TraceGrouping::Message);
+    assert_eq!(options.max_attribute_length, 0);
+    assert_eq!(
+        Value::Object(options.custom_properties.unwrap()),
+        serde_json::json!({"team": "search", "n": 1})
+    );
+    assert!(!options.redact_secrets);
+    assert_eq!(options.purpose.as_deref(), Some("coding"));
+}
+
+#[test]
+fn the_list_of_variables_holds_exactly_those_that_are_looked_up() {
+    let asked = std::cell::RefCell::new(std::collections::BTreeSet::new());
+    Options::parse(|name| {
+        asked.borrow_mut().insert(name.to_owned());
+        None
+    })
+    .unwrap();
+    let listed: std::collections::BTreeSet<String> =
+        VARIABLES.iter().map(|name| (*name).to_owned()).collect();
+    assert_eq!(asked.into_inner(), listed);
+    assert_eq!(listed.len(), VARIABLES.len());
+}
+
+#[test]
+fn an_empty_variable_counts_as_not_set() {
+    let all: Vec<(&str, &str)> = VARIABLES.iter().map(|name| (*name, "")).collect();
+    assert_eq!(parse(&all), Ok(Options::default()));
+}
+
+#[test]
+fn a_boolean_is_read_in_any_case() {
+    for yes in ["true", "1", "yes", "on", "TRUE", "Yes", "oN"] {
+        assert!(parse(&[(ENABLED, yes)]).unwrap().enabled, "{yes}");
+        assert!(parse(&[(PRIVACY_MODE, yes)]).unwrap().privacy_mode, "{yes}");
+    }
+    for no in ["false", "0", "no", "off", "FALSE", "No", "oFF"] {
+        assert!(!parse(&[(ENABLED, no)]).unwrap().enabled, "{no}");
+        assert!(
+            !parse(&[(REDACT_SECRETS, no)]).unwrap().redact_secrets,
+            "{no}"
+        );
+    }
+}
+
+#[test]
+fn anything_else_is_no_boolean() {
+    for name in [ENABLED, ALLOW_CUSTOM_HOST, PRIVACY_MODE, REDACT_SECRETS] {
+        for value in [
+            "ture", "y", "2", " true", "true ", "enabled", "\u{130}", "null",
+        ] {
+            error(name, value);
+        }
+    }
+    assert_eq!(
+        error(PRIVACY_MODE, "ture"),
+        "POSTHOG_LLMA_PRIVACY_MODE is not valid: \"ture\" is neither true, 1, yes or on, nor false, 0, no or off"
+    );
+}
+
+#[test]
+fn a_custom_host_needs_permission() {
+    let host = (HOST, "https://posthog.example.org");
+    let message = parse(&[host]).unwrap_err().to_string();
+    assert!(
+        message.contains("\"https://posthog.example.org\""),
+        "{message}"
+    );
+    assert!(message.contains(ALLOW_CUSTOM_HOST), "{message}");
+    assert!(parse(&[host, (ALLOW_CUSTOM_HOST, "false")]).is_err());
+    assert!(parse(&[host, (ALLOW_CUSTOM_HOST, "true")]).is_ok());
+}
+
+#[test]
+fn a_distinct_id_has_at_most_200_characters() {
+    let longest = "é".repeat(200);
+    let options = parse(&[(DISTINCT_ID, &longest)]).unwrap();
+    assert_eq!(options.distinct_id, Some(longest.clone()));
+    let message = error(DISTINCT_ID, &format!("{longest}é"));
+    assert!(message.contains("201 characters"), "{message}");
+}
+
+#[test]
+fn a_blank_distinct_id_is_refused() {
+    error(DISTINCT_ID, "  ");
+}
+
+#[test]
+fn a_distinct_id_with_a_control_character_is_refused() {
+    error(DISTINCT_ID, "ada\0");
+    error(DISTINCT_ID, "ada\nb");
+}
+
+#[test]
+fn an_unknown_trace_grouping_is_refused() {
+    error(TRACE_GROUPING, "turn");
+    error(TRACE_GROUPING, "session ");
+    assert_eq!(
+        parse(&[(TRACE_GROUPING, "Message")])
+            .unwrap()
+            .trace_grouping,
+        TraceGrouping::Message
+    );
+}
+
+#[test]
+fn an_attribute_length_is_a_plain_number() {
+    for value in [
+        "-1",
+        "+5",
+        "1e3",
+        "12 000",
+        "4294967296",
+        "12k",
+        " 5",
+        "0x10",
+        "1.5",
+    ] {
+        error(MAX_ATTRIBUTE_LENGTH, value);
+    }
+    let options = parse(&[(MAX_ATTRIBUTE_LENGTH, "4294967295")]).unwrap();
+    assert_eq!(options.max_attribute_length, u32::MAX);
+}
+
+#[test]
+fn custom_properties_must_be_a_json_object() {
+    for value in [
+        "[1]",
+        "\"x\"",
+        "1",
+        "null",
+        "{",
+        "{\"a\":1} x",
+        "team=search",
+        "{a: 1}",
+    ] {
+        error(CUSTOM_PROPERTIES, value);
+    }
+    let message = error(CUSTOM_PROPERTIES, "{\"a\": }");
+    assert!(message.contains("line 1 column 7"), "{message}");
+}
+
+#[test]
+fn deeply_nested_custom_properties_are_refused() {
+    let nested = format!("{{\"a\":{}", "[".repeat(1_000_000));
+    let message = error(CUSTOM_PROPERTIES, &nested);
+    assert!(message.len() < 400, "{}", message.len());
+}
+
+#[test]
+fn a_key_is_trimmed() {
+    assert_eq!(ApiKey::parse(" phc_x\r\n").unwrap().expose(), "phc_x");
+}
+
+#[test]
+fn a_blank_key_is_refused() {
+    assert_eq!(ApiKey::parse(" \t\n"), Err(InvalidApiKey::Blank));
+    error(API_KEY, " ");
+}
+
+#[test]
+fn a_key_has_at_most_64_bytes() {
+    assert!(ApiKey::parse(&"a".repeat(64)).is_ok());
+    assert_eq!(ApiKey::parse(&"a".repeat(65)), Err(InvalidApiKey::TooLong));
+}
+
+#[test]
+fn a_key_with_other_than_plain_characters_is_refused() {
+    for text in [
+        "phc_é",
+        "phc_a\nb",
+        "phc_\0",
+        "phc_\u{7f}",
+        "ｐhc_a",
+        "phc_\u{200b}",
+    ] {
+        assert_eq!(
+            ApiKey::parse(text),
+            Err(InvalidApiKey::Characters),
+            "{text:?}"
+        );
+    }
+}
+
+#[test]
+fn a_personal_key_is_refused_with_the_reason() {
+    let message = error(API_KEY, "phx_secretsecretsecretsecret");
+    assert!(message.contains("personal API key"), "{message}");
+    assert!(message.contains("phc_"), "{message}");
+    assert!(!message.contains("secret"), "{message}");
+}
+
+#[test]
+fn only_a_key_with_the_usual_start_looks_like_a_project_key() {
+    assert!(ApiKey::parse(KEY).unwrap().looks_like_project_key());
+    for text in ["PHC_x", "pha_x", "xphc_x"] {
+        assert!(
+            !ApiKey::parse(text).unwrap().looks_like_project_key(),
+            "{text}"
+        );
+    }
+}
+
+#[test]
+fn a_key_is_shown_masked() {
+    let show = |text: &str| {
+        let key = ApiKey::parse(text).unwrap();
+        (key.to_string(), format!("{key:?}"))
+    };
+    let masked = |text: &str| (text.to_owned(), format!("ApiKey({text})"));
+    assert_eq!(show(KEY), masked("phc_…ABCD"));
+    assert_eq!(show("phc_short"), masked("phc_…"));
+    assert_eq!(show("0123456789012345678"), masked("…"));
+    assert_eq!(show("01234567890123456789"), masked("…6789"));
+    assert_eq!(show("x"), masked("…"));
+}
+
+#[test]
+fn options_are_shown_without_the_key() {
+    let options = parse(&[(API_KEY, KEY)]).unwrap();
+    assert!(!format!("{options:?}").contains("0123456789"));
+}
+
+#[test]
+fn no_error_shows_a_key() {
+    for key in [
+        KEY,
+        "phx_0123456789abcdefghijklmnopqrstuvwxyz",
+        "0123456789abcdef",
+        "0123456789\u{1}",
+        "é0123456789",
+        &"0123456789".repeat(7),
+    ] {
+        for name in VARIABLES {
+            for value in [key.to_owned(), format!("https://{key}"), format!("{key} x")] {
+                let variables: &[(&str, &str)] = if *name == API_KEY {
+                    &[(API_KEY, &value)]
+                } else {
+                    &[(API_KEY, key), (name, &value)]
+                };
+                if let Err(error) = parse(variables) {
+                    let message = format!("{error} {error:?}");
+                    assert!(!message.contains("0123456789"), "{name}: {message}");
+                }
+            }
+        }
+    }
+}
+
+#[test]
+fn an_error_shows_a_value_short_and_escaped() {
+    let message = error(ENABLED, &format!("\u{1b}[31m{}", "x".repeat(10_000)));
+    assert!(message.len() < 300, "{}", message.len());
+    assert!(!message.contains(char::is_control), "{message:?}");
+}

@@ -1,0 +1,508 @@
+//! Which files a session consists of, and where it lies.
+//!
+//! Claude Code writes one folder for each project, `projects/<slug>` in its configuration directory, and in it
+//! `<session-id>.jsonl` for each session. The slug is not unambiguous and its rule has changed, so it is never turned
+//! back into a path.
+
+use std::collections::BTreeMap;
+use std::ffi::OsStr;
+use std::fmt;
+use std::fs::{self, File};
+use std::io::{self, BufRead, BufReader, Read};
+use std::path::{Path, PathBuf};
+use std::time::SystemTime;
+
+use serde::Deserialize;
+
+#[cfg(test)]
+mod tests;
+
+/// How much of a flat agent file is read to learn whose it is, in bytes.
+const MAX_HEAD: u64 = 64 * 1024;
+/// Real metadata files have a few hundred bytes.
+const MAX_METADATA: u64 = 64 * 1024;
+/// Candidates that an error shows.
+const SHOWN_CANDIDATES: usize = 10;
+
+/// A session's transcripts.
+#[derive(Debug)]
+pub struct SessionFiles {
+    /// The main transcript's name without `.jsonl`.
+    pub id: String,
+    /// The main transcript.
+    pub main: PathBuf,
+    /// The sub-agents' transcripts, in the order of their ids, then of their paths.
+    pub agents: Vec<AgentFile>,
+    /// Files and folders that may belong to the session but could not be read, in the order of their paths.
+    pub unreadable: Vec<Unreadable>,
+}
+
+/// A sub-agent's transcript.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct AgentFile {
+    /// The `<id>` of `agent-<id>.jsonl`.
+    pub agent_id: String,
+    /// The transcript.
+    pub path: PathBuf,
+    /// The text of `agent-<id>.meta.json` beside it; none if it has more than 64 KiB or is not UTF-8.
+    pub metadata: Option<String>,
+    /// The name of the `wf_…` folder it lies in, if it is a workflow's agent.
+    pub workflow_run: Option<String>,
+}
+
+/// A file or folder that could not be read.
+#[derive(Debug, thiserror::Error)]
+#[error("cannot read {}: {error}", path.display())]
+pub struct Unreadable {
+    /// The file or folder.
+    pub path: PathBuf,
+    /// Why.
+    pub error: io::Error,
+}
+
+/// A path that is no session's transcript.
+#[derive(Debug, thiserror::Error)]
+#[non_exhaustive]
+pub enum TranscriptError {
+    /// It cannot be read.
+    #[error("cannot read the transcript {}: {error}", path.display())]
+    Unreadable {
+        /// The path.
+        path: PathBuf,
+        /// Why.
+        error: io::Error,
+    },
+    /// It is a directory, a pipe or a device.
+    #[error("{} is no transcript but a {kind}", path.display())]
+    NotAFile {
+        /// The path.
+        path: PathBuf,
+        /// What it is.
+        kind: &'static str,
+    },
+    /// It belongs to a session, and is converted with it.
+    #[error("{} is the transcript of a sub-agent; name its session instead", path.display())]
+    Agent {
+        /// The path.
+        path: PathBuf,
+    },
+    /// Its name is not UTF-8, or there is nothing before `.jsonl`.
+    #[error("the name of {} gives no session id", path.display())]
+    Name {
+        /// The path.
+        path: PathBuf,
+    },
+}
+
+impl SessionFiles {
+    /// All files of the session whose main transcript this is.
+    ///
+    /// Sub-agents lie in `<id>/subagents` and its `workflows/wf_*` (2.1.2 and later) or beside the main transcript
+    /// (2.0.28 to 2.1.1). What is no regular file, or leads out of the project's folder, is left out.
+    pub fn of_transcript(main: &Path) -> Result<Self, TranscriptError> {
+        let id = session_id(main)?;
+        let folder = match main.parent() {
+            Some(parent) if !parent.as_os_str().is_empty() => parent,
+            _ => Path::new("."),
+        };
+        let mut found = Found {
+            root: folder
+                .canonicalize()
+                .map_err(|error| TranscriptError::Unreadable {
+                    path: main.to_owned(),
+                    error,
+                })?,
+            agents: Vec::new(),
+            unreadable: Vec::new(),
+        };
+        let subagents = folder.join(&id).join("subagents");
+        found.agents_in(&subagents, None);
+        let workflows = subagents.join("workflows");
+        for path in found.entries(&workflows) {
+            if let Some(run) = utf8_name(&path).filter(|name| name.starts_with("wf_")) {
+                found.agents_in(&path, Some(run));
+            }
+        }
+        found.flat_agents_in(folder, &id);
+
+        found
+            .agents
+            .sort_by(|a, b| (&a.agent_id, &a.path).cmp(&(&b.agent_id, &b.path)));
+        found.unreadable.sort_by(|a, b| a.path.cmp(&b.path));
+        Ok(Self {
+            id,
+            main: main.to_owned(),
+            agents: found.agents,
+            unreadable: found.unreadable,
+        })
+    }
+}
+
+/// The id in the name of a main transcript, which must be a regular file.
+fn session_id(main: &Path) -> Result<String, TranscriptError> {
+    let path = || main.to_owned();
+    let metadata = main
+        .metadata()
+        .map_err(|error| TranscriptError::Unreadable {
+            path: path(),
+            error,
+        })?;
+    if !metadata.is_file() {
+        let kind = if metadata.is_dir() {
+            "directory"
+        } else {
+            "pipe, socket or device"
+        };
+        return Err(TranscriptError::NotAFile { path: path(), kind });
+    }
+    if agent_id(main).is_some() {
+        return Err(TranscriptError::Agent { path: path() });
+    }
+    match utf8_name(main).map(|name| name.strip_suffix(".jsonl").unwrap_or(name)) {
+        // The id is the name of a folder too, which must not be another one.
+        None | Some("" | "." | "..") => Err(TranscriptError::Name { path: path() }),
+        Some(id) => Ok(id.to_owned()),
+    }
+}
+
+/// The `<id>` of `agent-<id>.jsonl`.
+fn agent_id(path: &Path) -> Option<&str> {
+    let name = utf8_name(path)?;
+    let id = name.strip_prefix("agent-")?.strip_suffix(".jsonl")?;
+    (!id.is_empty()).then_some(id)
+}
+
+fn utf8_name(path: &Path) -> Option<&str> {
+    path.file_name().and_then(OsStr::to_str)
+}
+
+/// What was found so far.
+struct Found {
+    /// The project's folder, without links.
+    root: PathBuf,
+    agents: Vec<AgentFile>,
+    unreadable: Vec<Unreadable>,
+}
+
+impl Found {
+    fn agents_in(&mut self, folder: &Path, workflow_run: Option<&str>) {
+        for path in self.entries(folder) {
+            if agent_id(&path).is_some() && self.is_inside(&path) {
+                self.add(path, workflow_run);
+            }
+        }
+    }
+
+    /// A project's folder holds the flat agents of all its sessions.
+    fn flat_agents_in(&mut self, folder: &Path, id: &str) {
+        for path in self.entries(folder) {
+            if agent_id(&path).is_some() && self.is_inside(&path) {
+                match session_of_lines(&path) {
+                    Ok(Some(owner)) if owner.eq_ignore_ascii_case(id) => self.add(path, None),
+                    Ok(_) => {}
+                    Err(error) => self.unreadable.push(Unreadable { path, error }),
+                }
+            }
+        }
+    }
+
+    fn add(&mut self, path: PathBuf, workflow_run: Option<&str>) {
+        // Told now, and not as the failure of a conversion that could do without it.
+        if let Err(error) = File::open(&path) {
+            self.unreadable.push(Unreadable { path, error });
+            return;
+        }
+        let Some(agent_id) = agent_id(&path).map(str::to_owned) else {
+            return;
+        };
+        let metadata = self.metadata(&path.with_file_name(format!("agent-{agent_id}.meta.json")));
+        self.agents.push(AgentFile {
+            agent_id,
+            path,
+            metadata,
+            workflow_run: workflow_run.map(str::to_owned),
+        });
+    }
+
+    fn metadata(&self, path: &Path) -> Option<String> {
+        if !self.is_inside(path) {
+            return None;
+        }
+        let mut text = Vec::new();
+        let file = File::open(path).ok()?;
+        file.take(MAX_METADATA + 1).read_to_end(&mut text).ok()?;
+        let whole = text.len() as u64 <= MAX_METADATA;
+        String::from_utf8(text).ok().filter(|_| whole)
+    }
+
+    /// Whether this is a regular file that lies in the project's folder, links resolved. Anything else must not even be
+    /// opened: that of a pipe would wait for someone to write to it.
+    fn is_inside(&self, path: &Path) -> bool {
+        path.canonicalize()
+            .is_ok_and(|target| target.starts_with(&self.root) && target.is_file())
+    }
+
+    /// What lies in a folder, which need not exist, in the order of the names.
+    fn entries(&mut self, folder: &Path) -> Vec<PathBuf> {
+        let entries = fs::read_dir(folder)
+            .and_then(|entries| entries.map(|entry| Ok(entry?.path())).collect());
+        match entries {
+            Ok(paths) => sorted(paths),
+            Err(error) => {
+                if !is_absent(&error) {
+                    let path = folder.to_owned();
+                    self.unreadable.push(Unreadable { path, error });
+                }
+                Vec::new()
+            }
+        }
+    }
+}
+
+fn sorted(mut paths: Vec<PathBuf>) -> Vec<PathBuf> {
+    paths.sort();
+    paths
+}
+
+fn is_absent(error: &io::Error) -> bool {
+    matches!(
+        error.kind(),
+        io::ErrorKind::NotFound | io::ErrorKind::NotADirectory
+    )
+}
+
+/// The first `sessionId` in the first 64 KiB of a transcript.
+fn session_of_lines(path: &Path) -> io::Result<Option<String>> {
+    #[derive(Deserialize)]
+    struct Line {
+        #[serde(rename = "sessionId")]
+        session_id: String,
+    }
+
+    let mut reader = BufReader::new(File::open(path)?.take(MAX_HEAD));
+    let mut line = Vec::new();
+    while reader.read_until(b'\n', &mut line)? > 0 {
+        if let Ok(parsed) = serde_json::from_slice::<Line>(&line) {
+            return Ok(Some(parsed.session_id));
+        }
+        let cut = reader.get_ref().limit() == 0 && line.last() != Some(&b'\n');
+        if cut {
+            return Ok(session_of_cut_line(&line));
+        }
+        line.clear();
+    }
+    Ok(None)
+}
+
+/// The session of a line whose end is missing. Versions that write flat agents have `sessionId` before the message,
+/// and in a text its quotation marks would be escaped.
+fn session_of_cut_line(line: &[u8]) -> Option<String> {
+    const NAME: &str = "\"sessionId\":\"";
+    let line = String::from_utf8_lossy(line);
+    let (_, rest) = line.split_once(NAME)?;
+    let (id, _) = rest.split_once('"')?;
+    Some(id.to_owned())
+}
+
+/// A main transcript in one of the projects' folders.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Candidate {
+    /// The session's id.
+    pub id: String,
+    /// Its main transcript.
+    pub path: PathBuf,
+    modified: SystemTime,
+}
+
+/// A session that was not found.
+#[derive(Debug, thiserror::Error)]
+#[non_exhaustive]
+pub enum FindError {
+    /// A path was given, and it is no transcript.
+    #[error(transparent)]
+    Transcript(#[from] TranscriptError),
+    /// Nothing was given.
+    #[error(
+        "the session is missing: give its id, the start of its id, or the path of its transcript"
+    )]
+    Empty,
+    /// The projects' folder cannot be read.
+    #[error(
+        "no session {query:?}: cannot read {}: {error} (CLAUDE_CONFIG_DIR names another place than ~/.claude)",
+        projects.display()
+    )]
+    NoProjects {
+        /// What was looked for.
+        query: String,
+        /// Where.
+        projects: PathBuf,
+        /// Why it cannot be read.
+        error: io::Error,
+    },
+    /// No session has this id, or an id that starts so.
+    #[error(
+        "no session {query:?} among the {sessions} in {}{}; `ls -t {}` lists them, the latest first",
+        projects.display(), UnreadableFolders(*unreadable), projects.join("*").join("*.jsonl").display()
+    )]
+    NotFound {
+        /// What was looked for.
+        query: String,
+        /// Where.
+        projects: PathBuf,
+        /// How many sessions there are.
+        sessions: usize,
+        /// How many of the projects' folders could not be read.
+        unreadable: usize,
+    },
+    /// Several sessions have an id that starts so.
+    #[error("{} sessions have an id that starts with {query:?}:{}", candidates.len(), List(candidates))]
+    Ambiguous {
+        /// What was looked for.
+        query: String,
+        /// The sessions, the one that was modified last first.
+        candidates: Vec<Candidate>,
+    },
+}
+
+struct UnreadableFolders(usize);
+
+impl fmt::Display for UnreadableFolders {
+    fn fmt(&self, formatter: &mut fmt::Formatter<'_>) -> fmt::Result {
+        match self.0 {
+            0 => Ok(()),
+            1 => formatter.write_str(" (1 folder cannot be read)"),
+            count => write!(formatter, " ({count} folders cannot be read)"),
+        }
+    }
+}
+
+struct List<'a>(&'a [Candidate]);
+
+impl fmt::Display for List<'_> {
+    fn fmt(&self, formatter: &mut fmt::Formatter<'_>) -> fmt::Result {
+        for candidate in self.0.iter().take(SHOWN_CANDIDATES) {
+            let folder = candidate.path.parent().unwrap_or(&candidate.path);
+            write!(formatter, "\n  {} in {}", candidate.id, folder.display())?;
+        }
+        match self.0.len().saturating_sub(SHOWN_CANDIDATES) {
+            0 => Ok(()),
+            more => write!(formatter, "\n  and {more} more"),
+        }
+    }
+}
+
+/// The main transcript that is meant by `query`: a path, a session id, or the start of one, in any case.
+///
+/// What has a path separator in it is a path and nothing else; so is the name of a `.jsonl` file in the working
+/// directory. An id is looked up in all projects' folders of `config_dir`; a whole id is preferred to the start of
+/// another. Where several folders have a session of the same id (a project that was moved, say), the one that was
+/// modified last is taken.
+pub fn find(config_dir: &Path, query: &OsStr) -> Result<PathBuf, FindError> {
+    if query.is_empty() {
+        return Err(FindError::Empty);
+    }
+    let text = query.to_string_lossy();
+    let path = Path::new(query);
+    let is_path = text.contains(std::path::is_separator);
+    if is_path || (text.ends_with(".jsonl") && path.is_file()) {
+        session_id(path)?;
+        return Ok(path.to_owned());
+    }
+
+    let id = text.strip_suffix(".jsonl").unwrap_or(&text);
+    if id.is_empty() {
+        return Err(FindError::Empty);
+    }
+    let id = id.to_ascii_lowercase();
+    let projects = config_dir.join("projects");
+    let folders = match fs::read_dir(&projects) {
+        Ok(folders) => folders,
+        Err(error) => {
+            return Err(FindError::NoProjects {
+                query: text.into_owned(),
+                projects,
+                error,
+            });
+        }
+    };
+    let mut sessions = 0;
+    let mut unreadable = 0;
+    let mut matching = Vec::new();
+    for folder in folders {
+        match folder.and_then(|folder| transcripts_in(&folder.path())) {
+            Ok(transcripts) => {
+                sessions += transcripts.len();
+                matching.extend(
+                    transcripts
+                        .into_iter()
+                        .filter(|(found, _)| found.to_ascii_lowercase().starts_with(&id)),
+                );
+            }
+            Err(error) if is_absent(&error) => {}
+            Err(_) => unreadable += 1,
+        }
+    }
+
+    let mut candidates = latest_of_each_id(matching);
+    if let Some(whole) = candidates.iter().find(|c| c.id.eq_ignore_ascii_case(&id)) {
+        return Ok(whole.path.clone());
+    }
+    match (candidates.pop(), candidates.is_empty()) {
+        (None, _) => Err(FindError::NotFound {
+            query: text.into_owned(),
+            projects,
+            sessions,
+            unreadable,
+        }),
+        (Some(only), true) => Ok(only.path),
+        (Some(last), false) => {
+            candidates.push(last);
+            Err(FindError::Ambiguous {
+                query: text.into_owned(),
+                candidates,
+            })
+        }
+    }
+}
+
+/// The main transcripts in a project's folder, with their ids.
+fn transcripts_in(folder: &Path) -> io::Result<Vec<(String, PathBuf)>> {
+    let mut transcripts = Vec::new();
+    for entry in fs::read_dir(folder)? {
+        let path = entry?.path();
+        let id = utf8_name(&path).and_then(|name| name.strip_suffix(".jsonl"));
+        if let Some(id) = id.filter(|id| !id.is_empty() && !id.starts_with("agent-")) {
+            transcripts.push((id.to_owned(), path.clone()));
+        }
+    }
+    Ok(transcripts)
+}
+
+/// For each id the transcript that was modified last; of all ids, the one that was modified last first.
+fn latest_of_each_id(transcripts: Vec<(String, PathBuf)>) -> Vec<Candidate> {
+    let mut latest: BTreeMap<String, Candidate> = BTreeMap::new();
+    for (id, path) in transcripts {
+        let Ok(metadata) = path.metadata() else {
+            continue;
+        };
+        if !metadata.is_file() {
+            continue;
+        }
+        let candidate = Candidate {
+            modified: metadata.modified().unwrap_or(SystemTime::UNIX_EPOCH),
+            id,
+            path,
+        };
+        let rank = |c: &Candidate| (c.modified, c.path.clone());
+        match latest.get(&candidate.id.to_ascii_lowercase()) {
+            Some(other) if rank(other) >= rank(&candidate) => {}
+            _ => {
+                latest.insert(candidate.id.to_ascii_lowercase(), candidate);
+            }
+        }
+    }
+    let mut candidates: Vec<Candidate> = latest.into_values().collect();
+    // Stable: at the same time, the order of the ids.
+    candidates.sort_by_key(|candidate| std::cmp::Reverse(candidate.modified));
+    candidates
+}
