@@ -41,12 +41,19 @@ impl ComponentPackage<'_> {
             println!("cargo:rerun-if-changed={}", path.display());
         }
         // A target directory of its own: cargo holds a lock on the outer one while this script runs.
-        let directory = PathBuf::from(env::var_os("OUT_DIR").ok_or("OUT_DIR is not set")?)
-            .join("component");
+        let directory =
+            PathBuf::from(env::var_os("OUT_DIR").ok_or("OUT_DIR is not set")?).join("component");
         let cargo = env::var_os("CARGO").unwrap_or_else(|| "cargo".into());
         let mut command = Command::new(cargo);
         command
-            .args(["build", "--lib", "--target", TARGET, "--profile", self.profile])
+            .args([
+                "build",
+                "--lib",
+                "--target",
+                TARGET,
+                "--profile",
+                self.profile,
+            ])
             .arg("--manifest-path")
             .arg(&self.manifest)
             .arg("--target-dir")

@@ -42,7 +42,7 @@ use limits::{TimeExhausted, Watchdog};
 use policy::{HttpPolicy, RequestLog};
 use proxy::ProxySettings;
 use std::sync::Arc;
-use std::time::Instant;
+use std::time::{Duration, Instant};
 use wasmtime::component::{Component, Linker};
 use wasmtime::{Store, UpdateDeadline};
 
@@ -116,7 +116,7 @@ impl Sandbox {
         // A limit too far away to be counted is far enough at a year.
         let deadline = start
             .checked_add(self.limits.time)
-            .unwrap_or(start + std::time::Duration::from_secs(365 * 24 * 3600));
+            .unwrap_or(start + Duration::from_hours(365 * 24));
         // Another run on the same engine may advance the epoch: look at the clock before giving up.
         store.set_epoch_deadline(1);
         store.epoch_deadline_callback(move |_| {

@@ -13,7 +13,7 @@ const DIRECTORY_NAME: &str = "posthog-llma";
 /// The compiler and its cache.
 #[derive(Debug)]
 pub struct Engine {
-    engine: wasmtime::Engine,
+    compiler: wasmtime::Engine,
     cache: Option<Cache>,
     cache_warning: Option<String>,
 }
@@ -30,9 +30,9 @@ impl Engine {
         config.wasm_component_model(true);
         config.epoch_interruption(true);
         config.cache(cache.clone());
-        let engine = wasmtime::Engine::new(&config).map_err(SandboxError::setup)?;
+        let compiler = wasmtime::Engine::new(&config).map_err(SandboxError::setup)?;
         Ok(Self {
-            engine,
+            compiler,
             cache,
             cache_warning,
         })
@@ -49,7 +49,7 @@ impl Engine {
     }
 
     pub(super) fn wasmtime(&self) -> &wasmtime::Engine {
-        &self.engine
+        &self.compiler
     }
 }
 
@@ -116,7 +116,11 @@ fn cache_directory_on(
     }
     // "All paths set in these environment variables must be absolute. If an implementation encounters a relative path
     // […] it should consider the path invalid and ignore it." XDG Base Directory Specification 0.8.
-    let absolute = |name: &str| set(name).map(PathBuf::from).filter(|path| path.is_absolute());
+    let absolute = |name: &str| {
+        set(name)
+            .map(PathBuf::from)
+            .filter(|path| path.is_absolute())
+    };
     if let Some(caches) = absolute("XDG_CACHE_HOME") {
         return Some(caches.join(DIRECTORY_NAME));
     }

@@ -37,9 +37,9 @@ impl Patience {
     /// The most there is.
     pub(super) const MOST: Self = Self {
         connect: Duration::from_secs(30),
-        first_byte: Duration::from_secs(120),
-        between_bytes: Duration::from_secs(60),
-        total: Duration::from_secs(300),
+        first_byte: Duration::from_mins(2),
+        between_bytes: Duration::from_mins(1),
+        total: Duration::from_mins(5),
     };
 
     /// What the component asked for, as far as it is within [`MOST`](Self::MOST).
@@ -107,6 +107,10 @@ fn addressed(
 
 /// The whole body.
 async fn read(mut body: Incoming, between_bytes: Duration) -> Result<Bytes, Error> {
+    let too_long = || Error::HttpResponseBodySize(Some(MAX_RESPONSE_BYTES as u64));
+    if body.size_hint().lower() > MAX_RESPONSE_BYTES as u64 {
+        return Err(too_long());
+    }
     let mut bytes = Vec::new();
     while let Some(frame) = timeout(between_bytes, body.frame())
         .await
@@ -116,7 +120,7 @@ async fn read(mut body: Incoming, between_bytes: Duration) -> Result<Bytes, Erro
             continue; // Trailers: nobody asks for them.
         };
         if bytes.len() + data.len() > MAX_RESPONSE_BYTES {
-            return Err(Error::HttpResponseBodySize(Some(MAX_RESPONSE_BYTES as u64)));
+            return Err(too_long());
         }
         bytes.extend_from_slice(&data);
     }
@@ -205,6 +209,9 @@ mod tests {
                 head.push(byte[0]);
             }
             answer(&mut stream);
+            // Closing with the request's body unread would reset the connection.
+            let _ = stream.shutdown(std::net::Shutdown::Write);
+            let _ = stream.read_to_end(&mut Vec::new());
         });
         port
     }
@@ -238,9 +245,9 @@ mod tests {
         };
         let patience = Patience::of(Some(asked));
         assert_eq!(patience.connect, Duration::from_secs(1));
-        assert_eq!(patience.first_byte, Duration::from_secs(120));
-        assert_eq!(patience.between_bytes, Duration::from_secs(60));
-        assert_eq!(patience.total, Duration::from_secs(300));
+        assert_eq!(patience.first_byte, Duration::from_mins(2));
+        assert_eq!(patience.between_bytes, Duration::from_mins(1));
+        assert_eq!(patience.total, Duration::from_mins(5));
     }
 
     #[test]

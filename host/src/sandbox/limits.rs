@@ -19,7 +19,7 @@ impl Default for Limits {
     fn default() -> Self {
         Self {
             memory: 256 * 1024 * 1024,
-            time: Duration::from_secs(600),
+            time: Duration::from_mins(10),
         }
     }
 }

@@ -71,10 +71,7 @@ fn what_is_allowed_comes_back_in_the_policys_own_words() {
 fn another_port_is_allowed_only_if_it_is_the_destinations() {
     let on = |port, url| check_against(local(port), "POST", url).map(|_| ());
     assert_eq!(on(8010, "http://127.0.0.1:8010/batch/"), Ok(()));
-    assert_eq!(
-        on(8010, "http://127.0.0.1:8011/batch/"),
-        Err(Refusal::Port)
-    );
+    assert_eq!(on(8010, "http://127.0.0.1:8011/batch/"), Err(Refusal::Port));
     assert_eq!(on(8010, "http://127.0.0.1/batch/"), Err(Refusal::Port));
     assert_eq!(on(80, "http://127.0.0.1/batch/"), Ok(()));
 }
@@ -213,7 +210,11 @@ fn a_host_with_a_trailing_dot_is_refused() {
 
 #[test]
 fn a_percent_encoded_host_is_refused() {
-    for host in ["us.i.posthog%2ecom", "us%2Ei.posthog.com", "%75s.i.posthog.com"] {
+    for host in [
+        "us.i.posthog%2ecom",
+        "us%2Ei.posthog.com",
+        "%75s.i.posthog.com",
+    ] {
         // Some of these are no URL at all for the `http` crate, which is as good.
         if let Ok(uri) = format!("https://{host}/batch/").parse::<Uri>() {
             let policy = HttpPolicy::Allow(AllowedDestination::batches(posthog()));
@@ -332,13 +333,13 @@ fn the_log_names_what_was_refused_and_why() {
 #[test]
 fn the_log_is_bounded_but_counts_on() {
     let mut log = RequestLog::default();
-    let long = format!("https://example.com/{}", "x".repeat(5000))
+    let uri = format!("https://example.com/{}", "x".repeat(5000))
         .parse()
         .unwrap();
     for _ in 0..1000 {
-        log.push(&Method::POST, &long, Some(Refusal::Host));
+        log.push(&Method::POST, &uri, Some(Refusal::Host));
     }
-    log.push(&Method::POST, &long, None);
+    log.push(&Method::POST, &uri, None);
     assert_eq!(log.records().count(), MAX_RECORDS);
     assert_eq!((log.allowed(), log.refused()), (1, 1000));
     assert!(
@@ -350,7 +351,9 @@ fn the_log_is_bounded_but_counts_on() {
 #[test]
 fn the_log_has_neither_user_info_nor_query() {
     let mut log = RequestLog::default();
-    let uri = "https://me:secret@example.com/x?key=secret".parse().unwrap();
+    let uri = "https://me:secret@example.com/x?key=secret"
+        .parse()
+        .unwrap();
     log.push(&Method::GET, &uri, Some(Refusal::UserInfo));
     assert_eq!(log.records().next().unwrap().url, "https://example.com/x");
 }

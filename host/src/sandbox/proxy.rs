@@ -130,7 +130,12 @@ impl ProxySettings {
         }
         let malformed = ProxyError::Malformed { variable: name };
         let intercept = destination(origin)
-            .and_then(|uri| Matcher::builder().all(value.as_str()).build().intercept(&uri))
+            .and_then(|uri| {
+                Matcher::builder()
+                    .all(value.as_str())
+                    .build()
+                    .intercept(&uri)
+            })
             .ok_or_else(|| malformed.clone())?;
         let proxy = intercept.uri();
         let scheme = match proxy.scheme_str() {
@@ -329,10 +334,7 @@ mod tests {
         let error = settings(&[("HTTPS_PROXY", "http://me:sec ret@proxy:3128")])
             .choose(&origin(Scheme::Https, "example.com"))
             .unwrap_err();
-        assert_eq!(
-            error.to_string(),
-            "HTTPS_PROXY is not the URL of a proxy"
-        );
+        assert_eq!(error.to_string(), "HTTPS_PROXY is not the URL of a proxy");
     }
 
     #[test]
