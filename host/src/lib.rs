@@ -2,5 +2,6 @@
 
 pub mod git;
 pub mod local_posthog;
+pub mod sandbox;
 pub mod sessions;
 pub mod settings;

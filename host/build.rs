@@ -1,0 +1,38 @@
+//! Builds the guest, so that the program carries its component with it.
+
+#[path = "build/component.rs"]
+mod component;
+
+use component::{ComponentPackage, package_directory, workspace_directory};
+use std::process::ExitCode;
+
+fn main() -> ExitCode {
+    match build() {
+        Ok(()) => ExitCode::SUCCESS,
+        Err(message) => {
+            eprintln!("{message}");
+            ExitCode::FAILURE
+        }
+    }
+}
+
+fn build() -> Result<(), String> {
+    let workspace = workspace_directory(&package_directory()?)?;
+    ComponentPackage {
+        manifest: workspace.join("guest/Cargo.toml"),
+        library: "posthog_llma_guest",
+        profile: "component",
+        sources: [
+            "guest/src",
+            "guest/Cargo.toml",
+            "wit",
+            "Cargo.toml",
+            "Cargo.lock",
+        ]
+        .iter()
+        .map(|path| workspace.join(path))
+        .collect(),
+        workspace,
+    }
+    .build("POSTHOG_LLMA_COMPONENT")
+}

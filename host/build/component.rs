@@ -1,0 +1,117 @@
+//! Builds a component with a cargo of its own. Used by the build scripts of the host and of the tests.
+
+use std::env;
+use std::path::{Path, PathBuf};
+use std::process::Command;
+
+/// Target of every component of this workspace.
+const TARGET: &str = "wasm32-wasip2";
+
+/// What is meant for the outer build: for its target, its compiler wrapper (clippy), its profile.
+const OUTER_VARIABLES: [&str; 9] = [
+    "CARGO_ENCODED_RUSTFLAGS",
+    "RUSTFLAGS",
+    "CARGO_BUILD_RUSTFLAGS",
+    "CARGO_BUILD_TARGET",
+    "RUSTC_WRAPPER",
+    "RUSTC_WORKSPACE_WRAPPER",
+    "CARGO_BUILD_RUSTC_WRAPPER",
+    "CARGO_BUILD_RUSTC_WORKSPACE_WRAPPER",
+    "CLIPPY_ARGS",
+];
+
+/// A package that becomes a component.
+pub(crate) struct ComponentPackage<'a> {
+    /// Its `Cargo.toml`.
+    pub(crate) manifest: PathBuf,
+    /// Where `Cargo.lock` lies: its workspace.
+    pub(crate) workspace: PathBuf,
+    /// Name of the library, as in the name of the `.wasm` file.
+    pub(crate) library: &'a str,
+    /// Profile to build with.
+    pub(crate) profile: &'a str,
+    /// Whatever it is made of: the script runs again when one of these changes.
+    pub(crate) sources: Vec<PathBuf>,
+}
+
+impl ComponentPackage<'_> {
+    /// Builds the component and makes its path known to the crate as `env!(variable)`.
+    pub(crate) fn build(&self, variable: &str) -> Result<(), String> {
+        for path in &self.sources {
+            println!("cargo:rerun-if-changed={}", path.display());
+        }
+        // A target directory of its own: cargo holds a lock on the outer one while this script runs.
+        let directory =
+            PathBuf::from(env::var_os("OUT_DIR").ok_or("OUT_DIR is not set")?).join("component");
+        let cargo = env::var_os("CARGO").unwrap_or_else(|| "cargo".into());
+        let mut command = Command::new(cargo);
+        command
+            .args([
+                "build",
+                "--lib",
+                "--target",
+                TARGET,
+                "--profile",
+                self.profile,
+            ])
+            .arg("--manifest-path")
+            .arg(&self.manifest)
+            .arg("--target-dir")
+            .arg(&directory);
+        if self.workspace.join("Cargo.lock").exists() {
+            command.arg("--locked");
+        }
+        for name in OUTER_VARIABLES {
+            command.env_remove(name);
+        }
+        for (name, _) in env::vars_os() {
+            if name.to_string_lossy().starts_with("CARGO_PROFILE_") {
+                command.env_remove(name);
+            }
+        }
+        let output = command
+            .output()
+            .map_err(|error| format!("cargo cannot be started: {error}"))?;
+        if !output.status.success() {
+            let errors = String::from_utf8_lossy(&output.stderr);
+            let advice = if target_is_missing(&errors) {
+                format!("\n\nThe target is missing. Run: rustup target add {TARGET}\n")
+            } else {
+                String::new()
+            };
+            return Err(format!(
+                "the component {} cannot be built:\n{errors}{advice}",
+                self.library
+            ));
+        }
+        let file = format!("{}.wasm", self.library);
+        let component = directory.join(TARGET).join(self.profile).join(file);
+        if !component.is_file() {
+            return Err(format!("cargo built no {}", component.display()));
+        }
+        println!("cargo:rustc-env={variable}={}", component.display());
+        Ok(())
+    }
+}
+
+/// What rustc says when the standard library of a target is not installed (E0463).
+fn target_is_missing(errors: &str) -> bool {
+    errors.contains("can't find crate for `core`")
+        || errors.contains("can't find crate for `std`")
+        || errors.contains("target may not be installed")
+}
+
+/// Directory of the package whose build script this is.
+pub(crate) fn package_directory() -> Result<PathBuf, String> {
+    env::var_os("CARGO_MANIFEST_DIR")
+        .map(PathBuf::from)
+        .ok_or_else(|| "CARGO_MANIFEST_DIR is not set".to_owned())
+}
+
+/// The workspace: one directory up.
+pub(crate) fn workspace_directory(package: &Path) -> Result<PathBuf, String> {
+    package
+        .parent()
+        .map(Path::to_owned)
+        .ok_or_else(|| format!("{} has no parent", package.display()))
+}

@@ -1,0 +1,307 @@
+//! Connections to a destination: directly or through a proxy, with TLS where the scheme says so.
+
+use super::policy::{Origin, Scheme};
+use super::proxy::{Proxy, ProxySettings};
+use bytes::Bytes;
+use http::{HeaderValue, Request, StatusCode, header};
+use http_body_util::Empty;
+use hyper::client::conn::http1;
+use hyper_util::rt::TokioIo;
+use rustls::pki_types::ServerName;
+use rustls::{ClientConfig, RootCertStore};
+use std::io;
+use std::sync::{Arc, OnceLock};
+use std::time::Duration;
+use tokio::io::{AsyncRead, AsyncWrite};
+use tokio::net::TcpStream;
+use tokio::time::timeout;
+use tokio_rustls::TlsConnector;
+use wasmtime_wasi_http::Error;
+
+/// A connection that HTTP can be spoken over.
+pub(super) trait Connection: AsyncRead + AsyncWrite + Send + Unpin {}
+impl<T: AsyncRead + AsyncWrite + Send + Unpin> Connection for T {}
+
+/// An address of several gets at least this long, so that a slow network is not taken for a dead one.
+const LEAST_TIME_PER_ADDRESS: Duration = Duration::from_secs(2);
+
+/// Makes connections. The system's root certificates are loaded when the first one needs TLS, and once.
+#[derive(Debug, Default)]
+pub(super) struct Connector {
+    proxies: ProxySettings,
+    tls: OnceLock<Result<Arc<ClientConfig>, String>>,
+}
+
+impl Connector {
+    pub(super) fn new(proxies: ProxySettings) -> Self {
+        Self {
+            proxies,
+            tls: OnceLock::new(),
+        }
+    }
+
+    /// Connects to `origin` within `patience`.
+    pub(super) async fn connect(
+        &self,
+        origin: &Origin,
+        patience: Duration,
+    ) -> Result<Box<dyn Connection>, Error> {
+        let connecting = async {
+            let proxy = self
+                .proxies
+                .choose(origin)
+                .map_err(|error| internal(error.to_string()))?;
+            let connection = match proxy {
+                None => tcp(&origin.host, origin.port, patience).await?,
+                Some(proxy) => self.tunnel(&proxy, origin, patience).await?,
+            };
+            match origin.scheme {
+                Scheme::Http => Ok(connection),
+                Scheme::Https => self.encrypt(connection, &origin.host).await,
+            }
+        };
+        timeout(patience, connecting)
+            .await
+            .map_err(|_| Error::ConnectionTimeout)?
+    }
+
+    /// Asks the proxy for a tunnel to `origin` (`CONNECT`, RFC 9110, 9.3.6).
+    async fn tunnel(
+        &self,
+        proxy: &Proxy,
+        origin: &Origin,
+        patience: Duration,
+    ) -> Result<Box<dyn Connection>, Error> {
+        let failed = |reason: String| internal(format!("the proxy {proxy}: {reason}"));
+        let mut connection = tcp(&proxy.host, proxy.port, patience)
+            .await
+            .map_err(|error| failed(error.to_string()))?;
+        if proxy.scheme == Scheme::Https {
+            connection = self
+                .encrypt(connection, &proxy.host)
+                .await
+                .map_err(|error| failed(error.to_string()))?;
+        }
+        let (mut sender, exchange) = http1::handshake(TokioIo::new(connection))
+            .await
+            .map_err(|error| failed(error.to_string()))?;
+        let _driver = wasmtime_wasi::runtime::spawn(async move {
+            // Whatever goes wrong here, the request's own result says so.
+            let _ = exchange.with_upgrades().await;
+        });
+        let request = connect_request(origin, proxy.authorization.clone())
+            .map_err(|error| failed(error.to_string()))?;
+        let response = sender
+            .send_request(request)
+            .await
+            .map_err(|error| failed(error.to_string()))?;
+        match response.status() {
+            status if status.is_success() => {}
+            StatusCode::PROXY_AUTHENTICATION_REQUIRED => {
+                return Err(failed("it asks for credentials (407)".to_owned()));
+            }
+            status => return Err(failed(format!("it refused the tunnel ({status})"))),
+        }
+        let tunnel = hyper::upgrade::on(response)
+            .await
+            .map_err(|error| failed(error.to_string()))?;
+        Ok(Box::new(TokioIo::new(tunnel)))
+    }
+
+    async fn encrypt(
+        &self,
+        connection: Box<dyn Connection>,
+        host: &str,
+    ) -> Result<Box<dyn Connection>, Error> {
+        let config = self.tls.get_or_init(tls_config).clone().map_err(internal)?;
+        let name = ServerName::try_from(without_brackets(host).to_owned())
+            .map_err(|_| Error::HttpRequestUriInvalid)?;
+        let encrypted = TlsConnector::from(config)
+            .connect(name, connection)
+            .await
+            .map_err(|error| tls_error(&error))?;
+        Ok(Box::new(encrypted))
+    }
+}
+
+fn connect_request(
+    origin: &Origin,
+    authorization: Option<HeaderValue>,
+) -> Result<Request<Empty<Bytes>>, http::Error> {
+    let target = format!("{}:{}", origin.host, origin.port);
+    let mut request = Request::connect(&target).header(header::HOST, &target);
+    if let Some(authorization) = authorization {
+        request = request.header(header::PROXY_AUTHORIZATION, authorization);
+    }
+    request.body(Empty::new())
+}
+
+/// Tries the host's addresses one after the other.
+async fn tcp(host: &str, port: u16, patience: Duration) -> Result<Box<dyn Connection>, Error> {
+    let addresses: Vec<_> = tokio::net::lookup_host((without_brackets(host), port))
+        .await
+        .map_err(|_| unknown_host())?
+        .collect();
+    // An address that never answers (often IPv6) must leave time for the others.
+    let share = (patience / (addresses.len().max(1) as u32)).max(LEAST_TIME_PER_ADDRESS);
+    let mut failure = unknown_host();
+    for address in addresses {
+        match timeout(share, TcpStream::connect(address)).await {
+            Ok(Ok(stream)) => {
+                // Requests are written in whole pieces: waiting to fill a packet only delays them.
+                let _ = stream.set_nodelay(true);
+                return Ok(Box::new(stream));
+            }
+            Ok(Err(error)) => failure = connect_error(error),
+            Err(_) => failure = Error::ConnectionTimeout,
+        }
+    }
+    Err(failure)
+}
+
+fn without_brackets(host: &str) -> &str {
+    host.trim_start_matches('[').trim_end_matches(']')
+}
+
+/// The system's roots, or those that `SSL_CERT_FILE` and `SSL_CERT_DIR` name.
+fn tls_config() -> Result<Arc<ClientConfig>, String> {
+    let loaded = rustls_native_certs::load_native_certs();
+    let mut roots = RootCertStore::empty();
+    roots.add_parsable_certificates(loaded.certs);
+    if roots.is_empty() {
+        let reason = loaded
+            .errors
+            .first()
+            .map_or_else(String::new, |error| format!(": {error}"));
+        return Err(format!("there is no trusted root certificate{reason}"));
+    }
+    // Passed explicitly: what the whole process uses is the program's decision, not this module's.
+    let provider = Arc::new(rustls::crypto::ring::default_provider());
+    let mut config = ClientConfig::builder_with_provider(provider)
+        .with_safe_default_protocol_versions()
+        .map_err(|error| error.to_string())?
+        .with_root_certificates(roots)
+        .with_no_client_auth();
+    config.alpn_protocols = vec![b"http/1.1".to_vec()];
+    Ok(Arc::new(config))
+}
+
+fn internal(text: String) -> Error {
+    Error::InternalError(Some(text))
+}
+
+fn unknown_host() -> Error {
+    Error::DnsError {
+        rcode: Some("the host name has no address".to_owned()),
+        info_code: None,
+    }
+}
+
+fn connect_error(error: io::Error) -> Error {
+    match error.kind() {
+        io::ErrorKind::ConnectionRefused => Error::ConnectionRefused,
+        io::ErrorKind::TimedOut => Error::ConnectionTimeout,
+        io::ErrorKind::NetworkUnreachable | io::ErrorKind::HostUnreachable => {
+            Error::DestinationUnavailable
+        }
+        io::ErrorKind::ConnectionReset | io::ErrorKind::ConnectionAborted => {
+            Error::ConnectionTerminated
+        }
+        _ => Error::Connect(error),
+    }
+}
+
+fn tls_error(error: &io::Error) -> Error {
+    let cause = error
+        .get_ref()
+        .and_then(|inner| inner.downcast_ref::<rustls::Error>());
+    match cause {
+        Some(rustls::Error::InvalidCertificate(_) | rustls::Error::NoCertificatesPresented) => {
+            Error::TlsCertificateError
+        }
+        Some(rustls::Error::AlertReceived(alert)) => Error::TlsAlertReceived {
+            alert_id: Some(u8::from(*alert)),
+            alert_message: Some(format!("{alert:?}")),
+        },
+        Some(_) => Error::TlsProtocolError,
+        None => Error::ConnectionTerminated,
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn origin(scheme: Scheme, host: &str, port: u16) -> Origin {
+        Origin {
+            scheme,
+            host: host.to_owned(),
+            port,
+        }
+    }
+
+    fn connect(origin: &Origin, proxies: ProxySettings) -> Result<(), Error> {
+        super::super::block_on(async {
+            Connector::new(proxies)
+                .connect(origin, Duration::from_secs(5))
+                .await
+                .map(drop)
+        })
+        .unwrap()
+    }
+
+    fn closed_port() -> u16 {
+        let listener = std::net::TcpListener::bind("127.0.0.1:0").unwrap();
+        listener.local_addr().unwrap().port()
+    }
+
+    #[test]
+    fn a_closed_port_is_a_refused_connection() {
+        let origin = origin(Scheme::Http, "127.0.0.1", closed_port());
+        let result = connect(&origin, ProxySettings::default());
+        assert!(
+            matches!(result, Err(Error::ConnectionRefused)),
+            "{result:?}"
+        );
+    }
+
+    #[test]
+    fn a_name_without_an_address_is_a_dns_error() {
+        // Longer than a label may be: no resolver has to be asked.
+        let origin = origin(Scheme::Http, &"x".repeat(70), 80);
+        let result = connect(&origin, ProxySettings::default());
+        assert!(matches!(result, Err(Error::DnsError { .. })), "{result:?}");
+    }
+
+    #[test]
+    fn a_proxy_that_cannot_be_reached_is_named_without_its_credentials() {
+        let port = closed_port();
+        let proxies = ProxySettings::from_variables(|name| {
+            (name == "HTTPS_PROXY").then(|| format!("http://me:secret@127.0.0.1:{port}"))
+        });
+        let result = connect(&origin(Scheme::Https, "us.i.posthog.com", 443), proxies);
+        let text = result.unwrap_err().to_string();
+        assert_eq!(
+            text,
+            format!("internal error: the proxy 127.0.0.1:{port}: connection refused")
+        );
+    }
+
+    #[test]
+    fn a_request_for_a_tunnel_names_host_and_port_even_if_it_is_the_default() {
+        let request = connect_request(&origin(Scheme::Https, "us.i.posthog.com", 443), None);
+        let request = request.unwrap();
+        assert_eq!(request.uri(), "us.i.posthog.com:443");
+        assert_eq!(request.headers()[header::HOST], "us.i.posthog.com:443");
+        assert!(!request.headers().contains_key(header::PROXY_AUTHORIZATION));
+    }
+
+    #[test]
+    fn a_connection_that_ends_during_the_handshake_is_not_a_certificate_error() {
+        let error = io::Error::from(io::ErrorKind::UnexpectedEof);
+        assert!(matches!(tls_error(&error), Error::ConnectionTerminated));
+        let bad = rustls::Error::InvalidCertificate(rustls::CertificateError::UnknownIssuer);
+        let error = io::Error::new(io::ErrorKind::InvalidData, bad);
+        assert!(matches!(tls_error(&error), Error::TlsCertificateError));
+    }
+}

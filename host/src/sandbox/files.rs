@@ -1,0 +1,128 @@
+//! The files that are handed to the component, one by one: it gets no directory.
+
+use std::fs::{self, File};
+use std::io;
+use std::path::{Path, PathBuf};
+use wasmtime_wasi::filesystem::{Descriptor, File as WasiFile};
+use wasmtime_wasi::{FsPerms, OpenMode};
+
+/// A session's file, open for reading.
+#[derive(Debug)]
+pub struct SessionFile {
+    file: File,
+}
+
+/// Why a file is not handed to the component.
+#[derive(Debug, thiserror::Error)]
+pub enum SessionFileError {
+    /// It cannot be opened.
+    #[error("{} cannot be opened", path.display())]
+    Open {
+        /// The file.
+        path: PathBuf,
+        /// What the system said.
+        #[source]
+        source: io::Error,
+    },
+    /// It is a directory, a symbolic link, a pipe, a device or a socket.
+    #[error("{} is not a regular file", path.display())]
+    NotRegular {
+        /// The file.
+        path: PathBuf,
+    },
+}
+
+impl SessionFile {
+    /// Opens a regular file. A symbolic link is refused, because it may lead anywhere: resolve a path that the user gave
+    /// before. A pipe is refused before it is opened, because that would wait for its other end.
+    pub fn open(path: &Path) -> Result<Self, SessionFileError> {
+        let failed = |source| SessionFileError::Open {
+            path: path.to_owned(),
+            source,
+        };
+        let before = fs::symlink_metadata(path).map_err(failed)?;
+        let not_regular = || SessionFileError::NotRegular {
+            path: path.to_owned(),
+        };
+        if !before.is_file() {
+            return Err(not_regular());
+        }
+        let file = File::open(path).map_err(failed)?;
+        let after = file.metadata().map_err(failed)?;
+        // It may have been replaced by a link between the two looks.
+        if !after.is_file() || !is_same(&before, &after) {
+            return Err(not_regular());
+        }
+        Ok(Self { file })
+    }
+
+    /// What the component gets: it can read this file, and nothing else.
+    pub(super) fn into_descriptor(self) -> Descriptor {
+        // Blocking reads: 2 to 5 times faster than handing each to another thread, and nothing else runs here.
+        let file = WasiFile::new(self.file, FsPerms::ReadOnly, OpenMode::READ, true);
+        Descriptor::File(file)
+    }
+}
+
+#[cfg(unix)]
+fn is_same(before: &fs::Metadata, after: &fs::Metadata) -> bool {
+    use std::os::unix::fs::MetadataExt;
+    (before.dev(), before.ino()) == (after.dev(), after.ino())
+}
+
+#[cfg(not(unix))]
+fn is_same(_before: &fs::Metadata, _after: &fs::Metadata) -> bool {
+    true
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_regular_file_is_opened() {
+        let file = tempfile::NamedTempFile::new().unwrap();
+        assert!(SessionFile::open(file.path()).is_ok());
+    }
+
+    #[test]
+    fn a_missing_file_and_a_directory_are_refused() {
+        let directory = tempfile::tempdir().unwrap();
+        assert!(matches!(
+            SessionFile::open(&directory.path().join("x")),
+            Err(SessionFileError::Open { .. })
+        ));
+        assert!(matches!(
+            SessionFile::open(directory.path()),
+            Err(SessionFileError::NotRegular { .. })
+        ));
+    }
+
+    #[test]
+    #[cfg(unix)]
+    fn a_symbolic_link_is_refused() {
+        let directory = tempfile::tempdir().unwrap();
+        let secret = directory.path().join("secret");
+        let link = directory.path().join("agent-1.jsonl");
+        fs::write(&secret, "secret").unwrap();
+        std::os::unix::fs::symlink(&secret, &link).unwrap();
+        assert!(matches!(
+            SessionFile::open(&link),
+            Err(SessionFileError::NotRegular { .. })
+        ));
+    }
+
+    #[test]
+    #[cfg(unix)]
+    fn a_pipe_is_refused_without_waiting_for_its_other_end() {
+        let directory = tempfile::tempdir().unwrap();
+        let pipe = directory.path().join("session.jsonl");
+        let made = std::process::Command::new("mkfifo").arg(&pipe).status();
+        if made.is_ok_and(|status| status.success()) {
+            assert!(matches!(
+                SessionFile::open(&pipe),
+                Err(SessionFileError::NotRegular { .. })
+            ));
+        }
+    }
+}

@@ -1,0 +1,214 @@
+//! What the host keeps for one run, and what it grants.
+
+use super::connect::Connector;
+use super::exchange::{Patience, exchange};
+use super::files::SessionFile;
+use super::limits::{Ceiling, Limits};
+use super::policy::{HttpPolicy, RequestLog};
+use http::uri;
+use http_body_util::{BodyExt, Full};
+use std::pin::Pin;
+use std::sync::{Arc, Mutex, PoisonError};
+use std::task::{Context, Poll};
+use tokio::io::AsyncWrite;
+use wasmtime::component::Resource;
+use wasmtime_wasi::cli::{IsTerminal, StdoutStream};
+use wasmtime_wasi::filesystem::Descriptor;
+use wasmtime_wasi::{ResourceTable, WasiCtx, WasiCtxView, WasiView};
+use wasmtime_wasi_http::{
+    Error, RequestOptions, WasiBody, WasiHttpCtx, WasiHttpCtxView, WasiHttpHooks, WasiHttpView,
+};
+
+/// Handles that the component can hold besides those of its files: streams, requests, responses, time-outs. Each may hold
+/// up to 1 MiB of the host's memory.
+const MAX_HANDLES: usize = 256;
+
+/// Handles for each file: itself and its streams.
+const HANDLES_PER_FILE: usize = 4;
+
+/// Bytes that are kept of what the component writes to its error stream.
+const MAX_STDERR_BYTES: usize = 4096;
+
+/// Random bytes that the component may ask for at once. Rust asks for 16, to seed its hash maps.
+const MAX_RANDOM_BYTES: u64 = 64 * 1024;
+
+/// The store's data. `wasi:http` and the rest of WASI find their state here.
+pub struct State {
+    wasi: WasiCtx,
+    http: WasiHttpCtx,
+    table: ResourceTable,
+    network: Network,
+    stderr: Stderr,
+    pub(super) ceiling: Ceiling,
+}
+
+impl State {
+    pub(super) fn new(limits: Limits, policy: HttpPolicy, connector: Arc<Connector>) -> Self {
+        let stderr = Stderr::default();
+        let mut table = ResourceTable::new();
+        table.set_max_capacity(MAX_HANDLES);
+        Self {
+            wasi: nothing_granted(stderr.clone()),
+            http: WasiHttpCtx::new(),
+            table,
+            network: Network {
+                policy,
+                connector,
+                log: RequestLog::default(),
+            },
+            stderr,
+            ceiling: Ceiling::new(limits),
+        }
+    }
+
+    /// Hands a file to the component: read access to it, without a way to its directory.
+    pub fn grant(&mut self, file: SessionFile) -> wasmtime::Result<Resource<Descriptor>> {
+        let room = self.table.max_capacity().saturating_add(HANDLES_PER_FILE);
+        self.table.set_max_capacity(room);
+        Ok(self.table.push(file.into_descriptor())?)
+    }
+
+    /// Requests so far.
+    pub fn requests(&self) -> &RequestLog {
+        &self.network.log
+    }
+
+    pub(super) fn into_requests(self) -> RequestLog {
+        self.network.log
+    }
+
+    /// The first 4 KiB that the component wrote to its error stream: a panic's message.
+    pub(super) fn stderr(&self) -> String {
+        let bytes = self.stderr.lock();
+        String::from_utf8_lossy(&bytes).trim().to_owned()
+    }
+}
+
+/// No directory, environment, argument or input; output goes nowhere; no socket and no name lookup. Most of it is the
+/// default; it is said anyway, because it is the point.
+fn nothing_granted(stderr: Stderr) -> WasiCtx {
+    WasiCtx::builder()
+        .stderr(stderr)
+        .allow_tcp(false)
+        .allow_udp(false)
+        .allow_ip_name_lookup(false)
+        .socket_addr_check(|_, _| Box::pin(async { false }))
+        .allow_blocking_current_thread(true)
+        .max_random_size(MAX_RANDOM_BYTES)
+        .build()
+}
+
+impl WasiView for State {
+    fn ctx(&mut self) -> WasiCtxView<'_> {
+        WasiCtxView {
+            ctx: &mut self.wasi,
+            table: &mut self.table,
+        }
+    }
+}
+
+impl WasiHttpView for State {
+    fn http(&mut self) -> WasiHttpCtxView<'_> {
+        WasiHttpCtxView {
+            ctx: &mut self.http,
+            table: &mut self.table,
+            hooks: &mut self.network,
+        }
+    }
+}
+
+/// The component's only way out.
+struct Network {
+    policy: HttpPolicy,
+    connector: Arc<Connector>,
+    log: RequestLog,
+}
+
+/// What `wasi:http` wants back: the response, and the rest of the connection's work.
+type Sent = (
+    http::Response<WasiBody>,
+    Box<dyn Future<Output = Result<(), Error>> + Send>,
+);
+
+impl WasiHttpHooks for Network {
+    /// Every scheme comes through to `send_request`, so that the refusal is written down.
+    fn is_supported_scheme(&mut self, _scheme: &uri::Scheme) -> bool {
+        true
+    }
+
+    fn send_request(
+        &mut self,
+        request: http::Request<WasiBody>,
+        options: Option<RequestOptions>,
+        _body_result: Box<dyn Future<Output = Result<(), Error>> + Send>,
+    ) -> Box<dyn Future<Output = Result<Sent, Error>> + Send> {
+        let verdict = self.policy.check(request.method(), request.uri());
+        self.log.push(
+            request.method(),
+            request.uri(),
+            verdict.as_ref().err().copied(),
+        );
+        let Ok(allowed) = verdict else {
+            return Box::new(async { Err(Error::HttpRequestDenied) });
+        };
+        let connector = Arc::clone(&self.connector);
+        Box::new(async move {
+            let patience = Patience::of(options);
+            let response = exchange(&connector, &allowed, request, patience).await?;
+            let response = response.map(|body| {
+                Full::new(body)
+                    .map_err(|never| match never {})
+                    .boxed_unsync()
+            });
+            let nothing_left: Box<dyn Future<Output = Result<(), Error>> + Send> =
+                Box::new(async { Ok(()) });
+            Ok((response, nothing_left))
+        })
+    }
+}
+
+/// Keeps the beginning of what is written to it and lets go of the rest.
+#[derive(Clone, Default)]
+struct Stderr(Arc<Mutex<Vec<u8>>>);
+
+impl Stderr {
+    fn lock(&self) -> std::sync::MutexGuard<'_, Vec<u8>> {
+        self.0.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+}
+
+impl IsTerminal for Stderr {
+    fn is_terminal(&self) -> bool {
+        false
+    }
+}
+
+impl StdoutStream for Stderr {
+    fn async_stream(&self) -> Box<dyn AsyncWrite + Send + Sync> {
+        Box::new(self.clone())
+    }
+}
+
+impl AsyncWrite for Stderr {
+    fn poll_write(
+        self: Pin<&mut Self>,
+        _context: &mut Context<'_>,
+        bytes: &[u8],
+    ) -> Poll<std::io::Result<usize>> {
+        let mut kept = self.lock();
+        let room = MAX_STDERR_BYTES.saturating_sub(kept.len());
+        kept.extend_from_slice(&bytes[..bytes.len().min(room)]);
+        Poll::Ready(Ok(bytes.len()))
+    }
+
+    fn poll_flush(self: Pin<&mut Self>, _context: &mut Context<'_>) -> Poll<std::io::Result<()>> {
+        Poll::Ready(Ok(()))
+    }
+
+    fn poll_shutdown(
+        self: Pin<&mut Self>,
+        _context: &mut Context<'_>,
+    ) -> Poll<std::io::Result<()>> {
+        Poll::Ready(Ok(()))
+    }
+}

@@ -1,0 +1,35 @@
+//! Builds the component that misbehaves.
+
+#[path = "../host/build/component.rs"]
+mod component;
+
+use component::{ComponentPackage, package_directory, workspace_directory};
+use std::process::ExitCode;
+
+fn main() -> ExitCode {
+    match build() {
+        Ok(()) => ExitCode::SUCCESS,
+        Err(message) => {
+            eprintln!("{message}");
+            ExitCode::FAILURE
+        }
+    }
+}
+
+fn build() -> Result<(), String> {
+    let package = package_directory()?;
+    let misbehaving = package.join("misbehaving");
+    ComponentPackage {
+        manifest: misbehaving.join("Cargo.toml"),
+        library: "misbehaving",
+        profile: "release",
+        sources: vec![
+            misbehaving.join("src"),
+            misbehaving.join("Cargo.toml"),
+            misbehaving.join("Cargo.lock"),
+            workspace_directory(&package)?.join("wit"),
+        ],
+        workspace: misbehaving,
+    }
+    .build("MISBEHAVING_COMPONENT")
+}

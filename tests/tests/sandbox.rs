@@ -1,0 +1,742 @@
+//! What the sandbox refuses, proven with a component that tries it (`tests/misbehaving`). It runs exactly as the real one
+//! does.
+
+use posthog_llma::sandbox::bindings::exports::posthog::llm_analytics::delivery::{
+    Destination, Patience, SessionFile as FileArgument, StartError,
+};
+use posthog_llma::sandbox::bindings::posthog::llm_analytics::types::{
+    ConversionOptions, FileRole, TraceGrouping,
+};
+use posthog_llma::sandbox::engine::Engine;
+use posthog_llma::sandbox::files::SessionFile;
+use posthog_llma::sandbox::policy::{AllowedDestination, HttpPolicy, Origin, Refusal, Scheme};
+use posthog_llma::sandbox::proxy::ProxySettings;
+use posthog_llma::sandbox::{Limits, Run, Sandbox, SandboxError, block_on};
+use std::io::{BufRead, BufReader, Read, Write};
+use std::net::{TcpListener, UdpSocket};
+use std::path::Path;
+use std::sync::LazyLock;
+use std::sync::atomic::{AtomicUsize, Ordering};
+use std::sync::{Arc, Mutex};
+use std::time::{Duration, Instant};
+
+static COMPONENT: &[u8] = include_bytes!(env!("MISBEHAVING_COMPONENT"));
+
+/// One engine for all tests: they run at the same time, and none may stop another.
+static ENGINE: LazyLock<Engine> = LazyLock::new(|| {
+    let cache = Path::new(env!("CARGO_TARGET_TMPDIR")).join("misbehaving-cache");
+    Engine::new(Some(&cache)).unwrap()
+});
+
+/// What the component tries, and what it has to try it with.
+struct Attempt<'a> {
+    argument: &'a str,
+    policy: HttpPolicy,
+    file: Option<&'a Path>,
+    limits: Limits,
+}
+
+impl Default for Attempt<'_> {
+    fn default() -> Self {
+        Self {
+            argument: "",
+            policy: HttpPolicy::Deny,
+            file: None,
+            limits: Limits {
+                memory: 64 * 1024 * 1024,
+                time: Duration::from_secs(60),
+            },
+        }
+    }
+}
+
+impl Attempt<'_> {
+    /// Runs the attempt of this name; the result is what the component tells of it.
+    fn run(self, name: &str) -> Run<String> {
+        let sandbox =
+            Sandbox::new(&ENGINE, COMPONENT, self.limits, ProxySettings::default()).unwrap();
+        block_on(sandbox.run(self.policy, async |exporter, store| {
+            let files = match self.file {
+                None => Vec::new(),
+                Some(path) => vec![FileArgument {
+                    role: FileRole::Main,
+                    contents: store.data_mut().grant(SessionFile::open(path).unwrap())?,
+                }],
+            };
+            let destination = Destination {
+                origin: self.argument.to_owned(),
+                api_key: String::new(),
+            };
+            let answer = exporter
+                .posthog_llm_analytics_delivery()
+                .delivering()
+                .call_start(store, name, &files, &options(), &destination, patience())
+                .await?;
+            match answer {
+                Err(StartError::InvalidOption(told)) => Ok(told.reason),
+                other => panic!("the component answered {other:?}"),
+            }
+        }))
+        .unwrap()
+    }
+
+    /// What the component tells of an attempt that leaves it alive.
+    fn tells(self, name: &str) -> String {
+        self.run(name).result.unwrap()
+    }
+}
+
+fn options() -> ConversionOptions {
+    ConversionOptions {
+        distinct_id: None,
+        git_repo: None,
+        purpose: None,
+        trace_grouping: TraceGrouping::Message,
+        privacy_mode: false,
+        redact_secrets: false,
+        max_attribute_length: 1000,
+        custom_properties: None,
+    }
+}
+
+fn patience() -> Patience {
+    Patience {
+        connect_timeout: 1000,
+        first_byte_timeout: 1000,
+        request_timeout: 1000,
+        max_retries: 0,
+        first_delay: 100,
+    }
+}
+
+fn tells(name: &str, argument: &str) -> String {
+    Attempt {
+        argument,
+        ..Attempt::default()
+    }
+    .tells(name)
+}
+
+/// A local server that answers every request with the same bytes and counts connections.
+struct Server {
+    port: u16,
+    connections: Arc<AtomicUsize>,
+    requests: Arc<Mutex<Vec<String>>>,
+}
+
+impl Server {
+    fn start(answer: impl Into<Vec<u8>>) -> Self {
+        let answer = answer.into();
+        let listener = TcpListener::bind("127.0.0.1:0").unwrap();
+        let port = listener.local_addr().unwrap().port();
+        let connections = Arc::new(AtomicUsize::new(0));
+        let requests = Arc::new(Mutex::new(Vec::new()));
+        let (counted, noted) = (Arc::clone(&connections), Arc::clone(&requests));
+        std::thread::spawn(move || {
+            for stream in listener.incoming() {
+                counted.fetch_add(1, Ordering::SeqCst);
+                let Ok(mut stream) = stream else { continue };
+                let mut lines = BufReader::new(stream.try_clone().unwrap()).lines();
+                let head: Vec<String> = lines
+                    .by_ref()
+                    .map_while(Result::ok)
+                    .take_while(|line| !line.is_empty())
+                    .collect();
+                noted.lock().unwrap().push(head.join("\n"));
+                let _ = stream.write_all(&answer);
+                let _ = stream.shutdown(std::net::Shutdown::Write);
+                // Until the client is done too: closing earlier would reset the connection.
+                let _ = stream.read_to_end(&mut Vec::new());
+            }
+        });
+        Self {
+            port,
+            connections,
+            requests,
+        }
+    }
+
+    fn fine() -> Self {
+        Self::start("HTTP/1.1 200 OK\r\ncontent-length: 2\r\n\r\nok")
+    }
+
+    fn connections(&self) -> usize {
+        // A connection that is made shows up here a little later.
+        std::thread::sleep(Duration::from_millis(50));
+        self.connections.load(Ordering::SeqCst)
+    }
+
+    fn policy(&self) -> HttpPolicy {
+        HttpPolicy::Allow(AllowedDestination::batches(Origin {
+            scheme: Scheme::Http,
+            host: "127.0.0.1".to_owned(),
+            port: self.port,
+        }))
+    }
+}
+
+/// The component makes this request while only `server` is allowed: it must see the refusal, the host must write it
+/// down, and no server may see a connection.
+fn assert_refused(server: &Server, request: &str, refusal: Refusal) {
+    let run = Attempt {
+        argument: request,
+        policy: server.policy(),
+        ..Attempt::default()
+    }
+    .run("request");
+    assert_eq!(
+        run.result.unwrap(),
+        "ErrorCode::HttpRequestDenied",
+        "{request}"
+    );
+    let refusals: Vec<_> = run.requests.refusals().map(|r| r.refusal).collect();
+    assert_eq!(refusals, [Some(refusal)], "{request}");
+    assert_eq!(run.requests.allowed(), 0, "{request}");
+    assert_eq!(server.connections(), 0, "{request}");
+}
+
+// What is allowed: without these, a sandbox that refuses everything would pass all the other tests.
+
+#[test]
+fn a_request_to_the_destination_is_made_and_noted() {
+    let server = Server::fine();
+    let run = Attempt {
+        argument: &format!("POST http://127.0.0.1:{}/i/v0/ai/batch/", server.port),
+        policy: server.policy(),
+        ..Attempt::default()
+    }
+    .run("request");
+    assert_eq!(run.result.unwrap(), "200: ok");
+    assert_eq!((run.requests.allowed(), run.requests.refused()), (1, 0));
+    let heads = server.requests.lock().unwrap().clone();
+    assert!(
+        heads[0].starts_with("POST /i/v0/ai/batch/ HTTP/1.1\n"),
+        "{heads:?}"
+    );
+}
+
+#[test]
+fn a_handed_file_can_be_read() {
+    let directory = tempfile::tempdir().unwrap();
+    let path = directory.path().join("session.jsonl");
+    std::fs::write(&path, "the session").unwrap();
+    let told = Attempt {
+        file: Some(&path),
+        ..Attempt::default()
+    }
+    .tells("read");
+    assert_eq!(told, "succeeded: \"the session\"");
+}
+
+#[test]
+fn memory_below_the_cap_is_given() {
+    assert_eq!(tells("allocate", "32"), "32 MiB");
+}
+
+// Network.
+
+#[test]
+fn every_request_is_refused_when_none_is_allowed() {
+    let server = Server::fine();
+    let run = Attempt {
+        argument: &format!("POST http://127.0.0.1:{}/batch/", server.port),
+        ..Attempt::default()
+    }
+    .run("request");
+    assert_eq!(run.result.unwrap(), "ErrorCode::HttpRequestDenied");
+    let refusals: Vec<_> = run.requests.refusals().map(|r| r.refusal).collect();
+    assert_eq!(refusals, [Some(Refusal::NoNetwork)]);
+    assert_eq!(server.connections(), 0);
+}
+
+#[test]
+fn another_host_is_refused() {
+    let server = Server::fine();
+    let port = server.port;
+    for host in ["127.0.0.2", "localhost", "[::1]", "example.com"] {
+        let request = format!("POST http://{host}:{port}/batch/");
+        assert_refused(&server, &request, Refusal::Host);
+    }
+}
+
+#[test]
+fn a_sub_domain_is_refused() {
+    let server = Server::fine();
+    let policy = HttpPolicy::Allow(AllowedDestination::batches(Origin {
+        scheme: Scheme::Http,
+        host: "localhost".to_owned(),
+        port: server.port,
+    }));
+    let run = Attempt {
+        argument: &format!("POST http://sub.localhost:{}/batch/", server.port),
+        policy,
+        ..Attempt::default()
+    }
+    .run("request");
+    assert_eq!(run.result.unwrap(), "ErrorCode::HttpRequestDenied");
+    assert_eq!(run.requests.refused(), 1);
+    assert_eq!(server.connections(), 0);
+}
+
+#[test]
+fn another_port_is_refused() {
+    let server = Server::fine();
+    let other = Server::fine();
+    let request = format!("POST http://127.0.0.1:{}/batch/", other.port);
+    assert_refused(&server, &request, Refusal::Port);
+    assert_eq!(other.connections(), 0);
+    assert_refused(&server, "POST http://127.0.0.1/batch/", Refusal::Port);
+}
+
+#[test]
+fn another_scheme_is_refused() {
+    let server = Server::fine();
+    for scheme in ["https", "ftp", "HTTP"] {
+        let request = format!("POST {scheme}://127.0.0.1:{}/batch/", server.port);
+        assert_refused(&server, &request, Refusal::Scheme);
+    }
+}
+
+#[test]
+fn another_method_is_refused() {
+    let server = Server::fine();
+    for method in ["GET", "PUT", "DELETE", "post"] {
+        let request = format!("{method} http://127.0.0.1:{}/batch/", server.port);
+        assert_refused(&server, &request, Refusal::Method);
+    }
+}
+
+#[test]
+fn another_path_is_refused() {
+    let server = Server::fine();
+    for path in ["/", "/batch", "/batch/../e/", "//batch/", "/x/../batch/"] {
+        let request = format!("POST http://127.0.0.1:{}{path}", server.port);
+        assert_refused(&server, &request, Refusal::Path);
+    }
+}
+
+#[test]
+fn a_query_is_refused() {
+    let server = Server::fine();
+    let request = format!("POST http://127.0.0.1:{}/batch/?x=secret", server.port);
+    assert_refused(&server, &request, Refusal::Query);
+}
+
+#[test]
+fn user_info_is_refused() {
+    let server = Server::fine();
+    let request = format!("POST http://me:secret@127.0.0.1:{}/batch/", server.port);
+    assert_refused(&server, &request, Refusal::UserInfo);
+}
+
+#[test]
+fn the_target_of_a_redirect_is_neither_followed_nor_allowed() {
+    let target = Server::fine();
+    let server = Server::start(format!(
+        "HTTP/1.1 302 Found\r\nlocation: http://127.0.0.1:{}/batch/\r\ncontent-length: 0\r\n\r\n",
+        target.port
+    ));
+    let run = Attempt {
+        argument: &format!("POST http://127.0.0.1:{}/batch/", server.port),
+        policy: server.policy(),
+        ..Attempt::default()
+    }
+    .run("follow-redirect");
+    assert_eq!(
+        run.result.unwrap(),
+        format!(
+            "302 to http://127.0.0.1:{}/batch/: \nErrorCode::HttpRequestDenied",
+            target.port
+        )
+    );
+    assert_eq!((run.requests.allowed(), run.requests.refused()), (1, 1));
+    assert_eq!(server.connections(), 1);
+    assert_eq!(target.connections(), 0);
+}
+
+#[test]
+fn a_response_over_the_cap_is_an_error_and_not_held_in_memory() {
+    let mut answer = b"HTTP/1.1 200 OK\r\ncontent-length: 3000000\r\n\r\n".to_vec();
+    answer.resize(answer.len() + 3_000_000, b'x');
+    let server = Server::start(answer);
+    let told = Attempt {
+        argument: &format!("POST http://127.0.0.1:{}/batch/", server.port),
+        policy: server.policy(),
+        ..Attempt::default()
+    }
+    .tells("request");
+    assert_eq!(told, "ErrorCode::HttpResponseBodySize(Some(1048576))");
+}
+
+#[test]
+fn a_tcp_connection_is_refused() {
+    let server = Server::fine();
+    let told = tells("tcp-connect", &format!("127.0.0.1:{}", server.port));
+    assert!(told.starts_with("failed"), "{told}");
+    assert_eq!(server.connections(), 0);
+}
+
+#[test]
+fn listening_on_a_tcp_port_is_refused() {
+    let told = tells("tcp-listen", "127.0.0.1:0");
+    assert!(told.starts_with("failed"), "{told}");
+}
+
+#[test]
+fn a_udp_packet_is_refused() {
+    let socket = UdpSocket::bind("127.0.0.1:0").unwrap();
+    socket
+        .set_read_timeout(Some(Duration::from_millis(200)))
+        .unwrap();
+    let told = tells("udp-send", &socket.local_addr().unwrap().to_string());
+    assert!(told.starts_with("failed"), "{told}");
+    assert!(socket.recv(&mut [0; 10]).is_err());
+}
+
+#[test]
+fn a_name_lookup_is_refused() {
+    let told = tells("name-lookup", "localhost:80");
+    assert!(told.starts_with("failed"), "{told}");
+}
+
+// Files.
+
+/// A session's file with a neighbour, a secret outside and a link that leads to it.
+struct Files {
+    directory: tempfile::TempDir,
+}
+
+const CONTENTS: &str = "the session";
+
+impl Files {
+    fn new() -> Self {
+        let directory = tempfile::tempdir().unwrap();
+        let files = Self { directory };
+        std::fs::create_dir(files.path("project")).unwrap();
+        std::fs::write(files.session(), CONTENTS).unwrap();
+        std::fs::write(files.path("project/sibling.jsonl"), "another session").unwrap();
+        std::fs::write(files.path("secret"), "secret").unwrap();
+        #[cfg(unix)]
+        std::os::unix::fs::symlink(files.path("secret"), files.path("project/link")).unwrap();
+        files
+    }
+
+    fn path(&self, name: &str) -> std::path::PathBuf {
+        self.directory.path().join(name)
+    }
+
+    fn session(&self) -> std::path::PathBuf {
+        self.path("project/session.jsonl")
+    }
+
+    fn tells(&self, name: &str, argument: &str) -> String {
+        Attempt {
+            argument,
+            file: Some(&self.session()),
+            ..Attempt::default()
+        }
+        .tells(name)
+    }
+}
+
+#[test]
+fn a_handed_file_cannot_be_written() {
+    let files = Files::new();
+    let before = std::fs::metadata(files.session()).unwrap();
+    for attempt in ["write", "write-stream", "append-stream", "truncate"] {
+        let told = files.tells(attempt, "");
+        assert!(
+            told.contains("not-permitted") || told.contains("bad-descriptor"),
+            "{attempt}: {told}"
+        );
+    }
+    let told = files.tells("set-times", "");
+    assert!(told.contains("not-permitted"), "{told}");
+    assert_eq!(std::fs::read_to_string(files.session()).unwrap(), CONTENTS);
+    let after = std::fs::metadata(files.session()).unwrap();
+    assert_eq!(before.modified().unwrap(), after.modified().unwrap());
+}
+
+#[test]
+fn a_handed_file_says_that_it_is_only_for_reading() {
+    let told = Files::new().tells("flags", "");
+    assert_eq!(told, "succeeded: DescriptorFlags(READ)");
+}
+
+#[test]
+fn no_other_file_is_reached_through_a_handed_one() {
+    let files = Files::new();
+    let absolute = files.path("secret");
+    for path in [
+        "sibling.jsonl",
+        ".",
+        "..",
+        "../secret",
+        "../project/sibling.jsonl",
+        "link",
+        absolute.to_str().unwrap(),
+    ] {
+        for attempt in ["open-at", "create-at", "stat-at", "readlink-at"] {
+            let told = files.tells(attempt, path);
+            assert!(told.contains("not-directory"), "{attempt} {path}: {told}");
+        }
+    }
+    for attempt in ["unlink-at", "rename-at"] {
+        let told = files.tells(attempt, "sibling.jsonl");
+        assert!(told.contains("not-directory"), "{attempt}: {told}");
+    }
+    assert!(files.tells("list", "").starts_with("failed"));
+    assert!(files.path("project/sibling.jsonl").exists());
+}
+
+#[test]
+fn there_is_no_directory() {
+    assert_eq!(tells("preopens", ""), "0");
+}
+
+#[test]
+fn no_path_can_be_opened_or_made() {
+    let files = Files::new();
+    let secret = files.path("secret");
+    for path in [
+        secret.to_str().unwrap(),
+        "/etc/passwd",
+        "secret",
+        "../secret",
+        ".",
+    ] {
+        let told = tells("open-path", path);
+        assert!(told.starts_with("failed"), "{path}: {told}");
+    }
+    let new = files.path("new");
+    let told = tells("create-path", new.to_str().unwrap());
+    assert!(told.starts_with("failed"), "{told}");
+    assert!(!new.exists());
+}
+
+// Environment.
+
+#[test]
+fn the_environment_is_empty() {
+    // The test's own is not.
+    assert!(std::env::vars_os().count() > 0);
+    assert_eq!(tells("environment", ""), "[]");
+}
+
+#[test]
+fn there_are_no_arguments() {
+    assert_eq!(tells("arguments", ""), "[]");
+}
+
+#[test]
+fn there_is_no_current_directory() {
+    assert_eq!(tells("initial-directory", ""), "None");
+}
+
+#[test]
+fn the_input_is_empty() {
+    assert_eq!(tells("stdin", ""), "Ok(0), []");
+}
+
+// Resources.
+
+#[test]
+fn memory_over_the_cap_ends_the_run() {
+    let error = Attempt {
+        argument: "100",
+        ..Attempt::default()
+    }
+    .run("allocate")
+    .result
+    .unwrap_err();
+    assert!(
+        matches!(error, SandboxError::MemoryLimit(67_108_864)),
+        "{error:?}"
+    );
+    assert_eq!(
+        error.to_string(),
+        "the component was stopped: it needs more than 64 MiB of memory"
+    );
+}
+
+#[test]
+fn a_component_that_needs_more_than_the_cap_from_the_start_does_not_start() {
+    let limits = Limits {
+        memory: 64 * 1024,
+        ..Limits::default()
+    };
+    let error = Attempt {
+        limits,
+        ..Attempt::default()
+    }
+    .run("nothing")
+    .result
+    .unwrap_err();
+    assert!(
+        matches!(error, SandboxError::MemoryLimit(65_536)),
+        "{error:?}"
+    );
+}
+
+/// Runs longer than its limit, and is stopped soon after it.
+fn assert_stopped(attempt: &str) {
+    let time = Duration::from_millis(500);
+    let start = Instant::now();
+    let error = Attempt {
+        limits: Limits {
+            time,
+            ..Limits::default()
+        },
+        ..Attempt::default()
+    }
+    .run(attempt)
+    .result
+    .unwrap_err();
+    assert!(
+        matches!(error, SandboxError::TimeLimit(limit) if limit == time),
+        "{error:?}"
+    );
+    assert!(start.elapsed() < Duration::from_secs(20));
+}
+
+#[test]
+fn computing_over_the_time_cap_ends_the_run() {
+    assert_stopped("spin");
+}
+
+#[test]
+fn calling_the_host_over_the_time_cap_ends_the_run() {
+    assert_stopped("spin-in-calls");
+}
+
+#[test]
+fn sleeping_over_the_time_cap_ends_the_run() {
+    assert_stopped("sleep");
+}
+
+#[test]
+fn a_run_that_is_stopped_does_not_stop_another_one() {
+    let long = std::thread::spawn(|| {
+        Attempt {
+            limits: Limits {
+                time: Duration::from_millis(1500),
+                ..Limits::default()
+            },
+            ..Attempt::default()
+        }
+        .run("spin")
+    });
+    let start = Instant::now();
+    assert_stopped("spin");
+    assert!(long.join().unwrap().result.is_err());
+    assert!(start.elapsed() >= Duration::from_millis(1400));
+}
+
+#[test]
+fn a_server_that_is_slow_does_not_outlive_the_time_cap() {
+    let listener = TcpListener::bind("127.0.0.1:0").unwrap();
+    let port = listener.local_addr().unwrap().port();
+    let time = Duration::from_millis(500);
+    let run = Attempt {
+        argument: &format!("POST http://127.0.0.1:{port}/batch/"),
+        policy: HttpPolicy::Allow(AllowedDestination::batches(Origin {
+            scheme: Scheme::Http,
+            host: "127.0.0.1".to_owned(),
+            port,
+        })),
+        limits: Limits {
+            time,
+            ..Limits::default()
+        },
+        ..Attempt::default()
+    }
+    .run("request");
+    assert!(
+        matches!(run.result, Err(SandboxError::TimeLimit(_))),
+        "{:?}",
+        run.result
+    );
+    assert_eq!(run.requests.allowed(), 1);
+}
+
+#[test]
+fn flooding_the_output_does_no_harm() {
+    assert_eq!(tells("flood-stdout", ""), "1024 pieces");
+    assert_eq!(tells("flood-stderr", ""), "1024 pieces");
+}
+
+#[test]
+fn the_host_does_not_keep_any_number_of_objects() {
+    let error = Attempt::default().run("many-handles").result.unwrap_err();
+    assert!(matches!(error, SandboxError::Trap { .. }), "{error:?}");
+}
+
+#[test]
+fn random_bytes_come_in_small_numbers_only() {
+    assert_eq!(tells("random", "16"), "16");
+    let error = Attempt {
+        argument: "1000000",
+        ..Attempt::default()
+    }
+    .run("random")
+    .result
+    .unwrap_err();
+    assert!(matches!(error, SandboxError::Trap { .. }), "{error:?}");
+}
+
+/// The crash's reason and the component's last words.
+fn crash(attempt: &str) -> (String, String) {
+    match Attempt::default().run(attempt).result {
+        Err(SandboxError::Trap { reason, message }) => (reason, message),
+        other => panic!("{other:?}"),
+    }
+}
+
+#[test]
+fn a_panic_is_an_error_with_its_message() {
+    let (reason, message) = crash("panic");
+    assert!(reason.contains("unreachable"), "{reason}");
+    assert!(message.contains("it went wrong\\u{1b}[2J"), "{message}");
+}
+
+#[test]
+fn a_trap_is_an_error() {
+    let (reason, message) = crash("unreachable");
+    assert!(reason.contains("unreachable"), "{reason}");
+    assert_eq!(message, "");
+}
+
+#[test]
+fn a_stack_overflow_is_an_error() {
+    let (reason, _) = crash("recurse");
+    assert!(
+        reason.contains("call stack exhausted") || reason.contains("out of bounds"),
+        "{reason}"
+    );
+}
+
+#[test]
+fn a_wrong_pointer_is_an_error() {
+    let (reason, _) = crash("bad-pointer");
+    assert!(reason.contains("out of bounds"), "{reason}");
+}
+
+#[test]
+fn an_exit_is_an_error_and_does_not_end_the_program() {
+    let error = Attempt::default().run("exit").result.unwrap_err();
+    // `wasi:cli/exit` knows success and failure only.
+    assert!(matches!(error, SandboxError::Exited(1)), "{error:?}");
+}
+
+#[test]
+fn a_file_that_is_no_component_is_an_error() {
+    for bytes in [
+        &b""[..],
+        b"not wasm",
+        b"\0asm\x01\0\0\0",
+        b"\0asm\x0d\0\x01\0",
+    ] {
+        let result = Sandbox::new(&ENGINE, bytes, Limits::default(), ProxySettings::default());
+        assert!(matches!(result, Err(SandboxError::Setup(_))));
+    }
+}
