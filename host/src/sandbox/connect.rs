@@ -287,6 +287,80 @@ mod tests {
         );
     }
 
+    /// A proxy for one connection: gives the head it got, answers `answer`, and sends back what comes through.
+    fn proxy(answer: &'static str) -> (ProxySettings, std::sync::mpsc::Receiver<String>) {
+        use std::io::{Read, Write};
+        let listener = std::net::TcpListener::bind("127.0.0.1:0").unwrap();
+        let port = listener.local_addr().unwrap().port();
+        let (sender, heads) = std::sync::mpsc::channel();
+        std::thread::spawn(move || {
+            let (mut stream, _) = listener.accept().unwrap();
+            let mut head = Vec::new();
+            let mut byte = [0];
+            while !head.ends_with(b"\r\n\r\n") && stream.read(&mut byte).unwrap() == 1 {
+                head.push(byte[0]);
+            }
+            sender.send(String::from_utf8(head).unwrap()).unwrap();
+            stream.write_all(answer.as_bytes()).unwrap();
+            while stream.read(&mut byte).is_ok_and(|length| length == 1) {
+                stream.write_all(&byte).unwrap();
+            }
+        });
+        let settings = ProxySettings::from_variables(|name| {
+            (name == "http_proxy").then(|| format!("http://me:secret@127.0.0.1:{port}"))
+        });
+        (settings, heads)
+    }
+
+    #[test]
+    fn a_tunnel_through_a_proxy_carries_bytes_both_ways() {
+        use tokio::io::{AsyncReadExt, AsyncWriteExt};
+        let (settings, heads) = proxy("HTTP/1.1 200 Connection established\r\n\r\n");
+        let destination = origin(Scheme::Http, "posthog.invalid", 80);
+        let echoed = super::super::block_on(async {
+            let mut connection = Connector::new(settings)
+                .connect(&destination, Duration::from_secs(5))
+                .await
+                .ok()
+                .unwrap();
+            connection.write_all(b"hello").await.unwrap();
+            let mut echoed = [0; 5];
+            connection.read_exact(&mut echoed).await.unwrap();
+            echoed
+        })
+        .unwrap();
+        assert_eq!(&echoed, b"hello");
+        let head = heads.recv().unwrap().to_lowercase();
+        assert!(
+            head.starts_with("connect posthog.invalid:80 http/1.1\r\n"),
+            "{head}"
+        );
+        assert!(
+            head.contains("proxy-authorization: basic bwu6c2vjcmv0\r\n"),
+            "{head}"
+        );
+    }
+
+    #[test]
+    fn a_proxy_that_refuses_is_named_with_its_reason() {
+        for (answer, reason) in [
+            (
+                "HTTP/1.1 407 Proxy Authentication Required\r\ncontent-length: 0\r\n\r\n",
+                "it asks for credentials (407)",
+            ),
+            (
+                "HTTP/1.1 403 Forbidden\r\ncontent-length: 0\r\n\r\n",
+                "it refused the tunnel (403 Forbidden)",
+            ),
+        ] {
+            let (settings, _heads) = proxy(answer);
+            let result = connect(&origin(Scheme::Http, "posthog.invalid", 80), settings);
+            let text = result.unwrap_err().to_string();
+            assert!(text.ends_with(reason), "{text}");
+            assert!(!text.contains("secret"), "{text}");
+        }
+    }
+
     #[test]
     fn a_request_for_a_tunnel_names_host_and_port_even_if_it_is_the_default() {
         let request = connect_request(&origin(Scheme::Https, "us.i.posthog.com", 443), None);
