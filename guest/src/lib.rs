@@ -1,7 +1,13 @@
-//! Turns Claude Code sessions into `PostHog` AI events.
+//! Turns Claude Code sessions into PostHog AI events.
+//!
+//! `lines → entries → session tree → events → batches → requests`, one direction. Everything up to the events is pure: no
+//! file, no clock, no chance, no environment. It compiles natively too, and is what the component's `conversion`
+//! interface exports. Start at [`session::Session`] for the conversion, at [`deliver::Delivery`] for the sending.
 
 mod batch;
 mod chat;
+#[cfg(target_family = "wasm")]
+mod component;
 mod convert;
 pub mod deliver;
 mod elide;

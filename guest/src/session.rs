@@ -18,19 +18,10 @@ use crate::event::{Envelope, Event};
 use crate::identity::{self, EventId, IdSet};
 use crate::index::Index;
 use crate::lines::{Line, Lines};
+pub use crate::options::TraceGrouping;
 use crate::text::{LARGEST_LIMIT, TextRules};
 use std::collections::BTreeMap;
 use thiserror::Error;
-
-/// What becomes a trace.
-#[derive(Debug, Clone, Copy, PartialEq, Eq, Default)]
-pub enum TraceGrouping {
-    /// One trace for the session.
-    #[default]
-    Session,
-    /// One trace for each prompt.
-    Message,
-}
 
 /// How a session is converted. Each field is explained in `wit/types.wit`.
 #[derive(Debug, Clone)]

@@ -1,0 +1,132 @@
+//! The `delivery` interface.
+
+use super::Component;
+use super::bindings::exports::posthog::llm_analytics::delivery::{
+    self as wit, BatchReport, DeliveryError, Destination, Guest, GuestDelivering, Patience, RejectedEvent, SessionFile,
+    StartError,
+};
+use super::bindings::posthog::llm_analytics::types::{ConversionOptions, ConversionReport, EventId};
+use super::conversion;
+use super::http::WasiTransport;
+use crate::deliver::{self, Delivery, Retries, Source};
+use crate::event::Kind;
+use crate::origin::Origin;
+use std::cell::RefCell;
+use std::time::Duration;
+use wasi::filesystem::types::{Descriptor, ErrorCode};
+
+impl Guest for Component {
+    type Delivering = Delivering;
+}
+
+/// Files by their handles: all that can be read.
+pub(crate) struct Handles(Vec<Descriptor>);
+
+impl Source for Handles {
+    type Error = ErrorCode;
+
+    fn size(&mut self, file: u32) -> Result<u64, ErrorCode> {
+        Ok(self.0[file as usize].stat()?.size)
+    }
+
+    fn read(&mut self, file: u32, offset: u64, most: usize) -> Result<Vec<u8>, ErrorCode> {
+        Ok(self.0[file as usize].read(most as u64, offset)?.0)
+    }
+}
+
+/// A session on its way.
+pub(crate) struct Delivering(RefCell<Delivery<Handles, WasiTransport>>);
+
+impl GuestDelivering for Delivering {
+    fn start(
+        id: String,
+        files: Vec<SessionFile>,
+        options: ConversionOptions,
+        destination: Destination,
+        patience: Patience,
+    ) -> Result<wit::Delivering, StartError> {
+        let (roles, handles): (Vec<_>, Vec<_>) =
+            files.into_iter().map(|file| (conversion::role(file.role), file.contents)).unzip();
+        // Which hosts are allowed is the caller's to say, and the host's to enforce.
+        let origin = Origin::parse(&destination.origin, true)
+            .map_err(|error| StartError::InvalidDestination(error.to_string()))?;
+        let transport = WasiTransport {
+            origin,
+            connect_timeout: Duration::from_millis(patience.connect_timeout.into()),
+            first_byte_timeout: Duration::from_millis(patience.first_byte_timeout.into()),
+            request_timeout: Duration::from_millis(patience.request_timeout.into()),
+        };
+        let retries =
+            Retries { most: patience.max_retries, first_delay: Duration::from_millis(patience.first_delay.into()) };
+        let source = Handles(handles);
+        let delivery =
+            Delivery::start(&id, &roles, options.into(), source, transport, destination.api_key, retries)?;
+        Ok(wit::Delivering::new(Self(RefCell::new(delivery))))
+    }
+
+    fn identities(&self, offset: u32, count: u32) -> Vec<EventId> {
+        conversion::page(self.0.borrow_mut().session().identities(), offset, count)
+    }
+
+    fn exclude(&self, events: Vec<EventId>) {
+        self.0.borrow_mut().session().exclude(events.into_iter().map(Into::into));
+    }
+
+    fn next(&self) -> Result<Option<BatchReport>, DeliveryError> {
+        Ok(self.0.borrow_mut().next()?.map(Into::into))
+    }
+
+    fn report(&self) -> ConversionReport {
+        conversion::report(self.0.borrow_mut().session())
+    }
+}
+
+impl From<deliver::StartError<ErrorCode>> for StartError {
+    fn from(error: deliver::StartError<ErrorCode>) -> Self {
+        match error {
+            deliver::StartError::InvalidOption(invalid) => Self::InvalidOption(invalid.into()),
+            deliver::StartError::UnreadableFile(file, error) => Self::UnreadableFile((file, error)),
+        }
+    }
+}
+
+impl From<deliver::DeliveryError<ErrorCode>> for DeliveryError {
+    fn from(error: deliver::DeliveryError<ErrorCode>) -> Self {
+        match error {
+            deliver::DeliveryError::Unreachable(why) => Self::Unreachable(why),
+            deliver::DeliveryError::TimedOut(why) => Self::TimedOut(why),
+            deliver::DeliveryError::Unavailable(status, after, words) => Self::Unavailable((status, after, words)),
+            deliver::DeliveryError::Refused(status, words) => Self::Refused((status, words)),
+            deliver::DeliveryError::NotPostHog(words) => Self::NotPosthog(words),
+            deliver::DeliveryError::UnreadableFile(file, error) => Self::UnreadableFile((file, error)),
+        }
+    }
+}
+
+impl From<deliver::BatchReport> for BatchReport {
+    fn from(report: deliver::BatchReport) -> Self {
+        let count = |kind: Kind| report.accepted.iter().filter(|(_, k)| *k == kind).count() as u32;
+        Self {
+            generations: count(Kind::Generation),
+            spans: count(Kind::Span),
+            traces: count(Kind::Trace),
+            accepted: report.accepted.iter().map(|(id, _)| (*id).into()).collect(),
+            rejected: report
+                .rejected
+                .into_iter()
+                .map(|r| RejectedEvent {
+                    id: r.id.into(),
+                    name: r.kind.name().to_owned(),
+                    status: r.status,
+                    message: r.message,
+                })
+                .collect(),
+            requests: report.requests,
+            raw_bytes: report.raw_bytes,
+            sent_bytes: report.sent_bytes,
+            path: report.path.to_owned(),
+            quota_limited: report.quota_limited,
+            bytes_read: report.bytes_read,
+        }
+    }
+}
