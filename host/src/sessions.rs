@@ -4,16 +4,16 @@
 //! `<session-id>.jsonl` for each session. The slug is not unambiguous and its rule has changed, so it is never turned
 //! back into a path.
 
-use std::collections::BTreeMap;
 use std::ffi::OsStr;
-use std::fmt;
 use std::fs::{self, File};
 use std::io::{self, BufRead, BufReader, Read};
 use std::path::{Path, PathBuf};
-use std::time::SystemTime;
 
 use serde::Deserialize;
 
+pub use search::{Candidate, FindError, find};
+
+mod search;
 #[cfg(test)]
 mod tests;
 
@@ -21,8 +21,6 @@ mod tests;
 const MAX_HEAD: u64 = 64 * 1024;
 /// Real metadata files have a few hundred bytes.
 const MAX_METADATA: u64 = 64 * 1024;
-/// Candidates that an error shows.
-const SHOWN_CANDIDATES: usize = 10;
 
 /// A session's transcripts.
 #[derive(Debug)]
@@ -302,207 +300,4 @@ fn session_of_cut_line(line: &[u8]) -> Option<String> {
     let (_, rest) = line.split_once(NAME)?;
     let (id, _) = rest.split_once('"')?;
     Some(id.to_owned())
-}
-
-/// A main transcript in one of the projects' folders.
-#[derive(Debug, Clone, PartialEq, Eq)]
-pub struct Candidate {
-    /// The session's id.
-    pub id: String,
-    /// Its main transcript.
-    pub path: PathBuf,
-    modified: SystemTime,
-}
-
-/// A session that was not found.
-#[derive(Debug, thiserror::Error)]
-#[non_exhaustive]
-pub enum FindError {
-    /// A path was given, and it is no transcript.
-    #[error(transparent)]
-    Transcript(#[from] TranscriptError),
-    /// Nothing was given.
-    #[error(
-        "the session is missing: give its id, the start of its id, or the path of its transcript"
-    )]
-    Empty,
-    /// The projects' folder cannot be read.
-    #[error(
-        "no session {query:?}: cannot read {}: {error} (CLAUDE_CONFIG_DIR names another place than ~/.claude)",
-        projects.display()
-    )]
-    NoProjects {
-        /// What was looked for.
-        query: String,
-        /// Where.
-        projects: PathBuf,
-        /// Why it cannot be read.
-        error: io::Error,
-    },
-    /// No session has this id, or an id that starts so.
-    #[error(
-        "no session {query:?} among the {sessions} in {}{}; `ls -t {}` lists them, the latest first",
-        projects.display(), UnreadableFolders(*unreadable), projects.join("*").join("*.jsonl").display()
-    )]
-    NotFound {
-        /// What was looked for.
-        query: String,
-        /// Where.
-        projects: PathBuf,
-        /// How many sessions there are.
-        sessions: usize,
-        /// How many of the projects' folders could not be read.
-        unreadable: usize,
-    },
-    /// Several sessions have an id that starts so.
-    #[error("{} sessions have an id that starts with {query:?}:{}", candidates.len(), List(candidates))]
-    Ambiguous {
-        /// What was looked for.
-        query: String,
-        /// The sessions, the one that was modified last first.
-        candidates: Vec<Candidate>,
-    },
-}
-
-struct UnreadableFolders(usize);
-
-impl fmt::Display for UnreadableFolders {
-    fn fmt(&self, formatter: &mut fmt::Formatter<'_>) -> fmt::Result {
-        match self.0 {
-            0 => Ok(()),
-            1 => formatter.write_str(" (1 folder cannot be read)"),
-            count => write!(formatter, " ({count} folders cannot be read)"),
-        }
-    }
-}
-
-struct List<'a>(&'a [Candidate]);
-
-impl fmt::Display for List<'_> {
-    fn fmt(&self, formatter: &mut fmt::Formatter<'_>) -> fmt::Result {
-        for candidate in self.0.iter().take(SHOWN_CANDIDATES) {
-            let folder = candidate.path.parent().unwrap_or(&candidate.path);
-            write!(formatter, "\n  {} in {}", candidate.id, folder.display())?;
-        }
-        match self.0.len().saturating_sub(SHOWN_CANDIDATES) {
-            0 => Ok(()),
-            more => write!(formatter, "\n  and {more} more"),
-        }
-    }
-}
-
-/// The main transcript that is meant by `query`: a path, a session id, or the start of one, in any case.
-///
-/// What has a path separator in it is a path and nothing else; so is the name of a `.jsonl` file in the working
-/// directory. An id is looked up in all projects' folders of `config_dir`; a whole id is preferred to the start of
-/// another. Where several folders have a session of the same id (a project that was moved, say), the one that was
-/// modified last is taken.
-pub fn find(config_dir: &Path, query: &OsStr) -> Result<PathBuf, FindError> {
-    if query.is_empty() {
-        return Err(FindError::Empty);
-    }
-    let text = query.to_string_lossy();
-    let path = Path::new(query);
-    let is_path = text.contains(std::path::is_separator);
-    if is_path || (text.ends_with(".jsonl") && path.is_file()) {
-        session_id(path)?;
-        return Ok(path.to_owned());
-    }
-
-    let id = text.strip_suffix(".jsonl").unwrap_or(&text);
-    if id.is_empty() {
-        return Err(FindError::Empty);
-    }
-    let id = id.to_ascii_lowercase();
-    let projects = config_dir.join("projects");
-    let folders = match fs::read_dir(&projects) {
-        Ok(folders) => folders,
-        Err(error) => {
-            return Err(FindError::NoProjects {
-                query: text.into_owned(),
-                projects,
-                error,
-            });
-        }
-    };
-    let mut sessions = 0;
-    let mut unreadable = 0;
-    let mut matching = Vec::new();
-    for folder in folders {
-        match folder.and_then(|folder| transcripts_in(&folder.path())) {
-            Ok(transcripts) => {
-                sessions += transcripts.len();
-                matching.extend(
-                    transcripts
-                        .into_iter()
-                        .filter(|(found, _)| found.to_ascii_lowercase().starts_with(&id)),
-                );
-            }
-            Err(error) if is_absent(&error) => {}
-            Err(_) => unreadable += 1,
-        }
-    }
-
-    let mut candidates = latest_of_each_id(matching);
-    if let Some(whole) = candidates.iter().find(|c| c.id.eq_ignore_ascii_case(&id)) {
-        return Ok(whole.path.clone());
-    }
-    match (candidates.pop(), candidates.is_empty()) {
-        (None, _) => Err(FindError::NotFound {
-            query: text.into_owned(),
-            projects,
-            sessions,
-            unreadable,
-        }),
-        (Some(only), true) => Ok(only.path),
-        (Some(last), false) => {
-            candidates.push(last);
-            Err(FindError::Ambiguous {
-                query: text.into_owned(),
-                candidates,
-            })
-        }
-    }
-}
-
-/// The main transcripts in a project's folder, with their ids.
-fn transcripts_in(folder: &Path) -> io::Result<Vec<(String, PathBuf)>> {
-    let mut transcripts = Vec::new();
-    for entry in fs::read_dir(folder)? {
-        let path = entry?.path();
-        let id = utf8_name(&path).and_then(|name| name.strip_suffix(".jsonl"));
-        if let Some(id) = id.filter(|id| !id.is_empty() && !id.starts_with("agent-")) {
-            transcripts.push((id.to_owned(), path.clone()));
-        }
-    }
-    Ok(transcripts)
-}
-
-/// For each id the transcript that was modified last; of all ids, the one that was modified last first.
-fn latest_of_each_id(transcripts: Vec<(String, PathBuf)>) -> Vec<Candidate> {
-    let mut latest: BTreeMap<String, Candidate> = BTreeMap::new();
-    for (id, path) in transcripts {
-        let Ok(metadata) = path.metadata() else {
-            continue;
-        };
-        if !metadata.is_file() {
-            continue;
-        }
-        let candidate = Candidate {
-            modified: metadata.modified().unwrap_or(SystemTime::UNIX_EPOCH),
-            id,
-            path,
-        };
-        let rank = |c: &Candidate| (c.modified, c.path.clone());
-        match latest.get(&candidate.id.to_ascii_lowercase()) {
-            Some(other) if rank(other) >= rank(&candidate) => {}
-            _ => {
-                latest.insert(candidate.id.to_ascii_lowercase(), candidate);
-            }
-        }
-    }
-    let mut candidates: Vec<Candidate> = latest.into_values().collect();
-    // Stable: at the same time, the order of the ids.
-    candidates.sort_by_key(|candidate| std::cmp::Reverse(candidate.modified));
-    candidates
 }

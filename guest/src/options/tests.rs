@@ -307,6 +307,17 @@ fn no_error_shows_a_key() {
 }
 
 #[test]
+fn a_key_in_the_wrong_variable_is_not_shown() {
+    for key in ["phc_0123456789", "phx_0123456789"] {
+        for name in VARIABLES {
+            if let Err(error) = parse(&[(name, key)]) {
+                assert!(!error.to_string().contains("0123456789"), "{name}: {error}");
+            }
+        }
+    }
+}
+
+#[test]
 fn an_error_shows_a_value_short_and_escaped() {
     let message = error(ENABLED, &format!("\u{1b}[31m{}", "x".repeat(10_000)));
     assert!(message.len() < 300, "{}", message.len());
