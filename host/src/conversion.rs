@@ -1,14 +1,16 @@
 //! Converts a session with the component's `conversion` interface: it is handed bytes and can reach nothing.
 
 use crate::program::Session;
-use crate::sandbox::bindings::exports::posthog::llm_analytics::conversion::SequenceError;
+use crate::sandbox::bindings::exports::posthog::llm_analytics::conversion::{GuestSession, SequenceError};
 use crate::sandbox::bindings::posthog::llm_analytics::types::{
     ConversionOptions, ConversionReport, FileRole, InvalidOption,
 };
 use crate::sandbox::files::SessionFile;
 use crate::sandbox::policy::HttpPolicy;
-use crate::sandbox::{Run, Sandbox, SandboxError};
+use crate::sandbox::{Run, Sandbox, SandboxError, State};
 use std::io::{self, Read as _, Seek as _, Write};
+use wasmtime::Store;
+use wasmtime::component::ResourceAny;
 
 /// Bytes that are handed to the component at once. More is not faster.
 const PIECE: usize = 256 * 1024;
@@ -46,6 +48,24 @@ pub struct Converted {
     pub warnings: Vec<String>,
 }
 
+/// What stops a conversion: the sandbox, or something of ours.
+enum Stop {
+    Call(wasmtime::Error),
+    Own(ConversionError),
+}
+
+impl From<wasmtime::Error> for Stop {
+    fn from(error: wasmtime::Error) -> Self {
+        Self::Call(error)
+    }
+}
+
+impl From<ConversionError> for Stop {
+    fn from(error: ConversionError) -> Self {
+        Self::Own(error)
+    }
+}
+
 /// Writes a session's events to `out`, one JSON object a line, while they become complete. Every request is refused.
 pub async fn convert(
     sandbox: &Sandbox,
@@ -57,75 +77,72 @@ pub async fn convert(
     let Run { result, .. } = sandbox
         .run(HttpPolicy::Deny, async |exporter, store| {
             let interface = exporter.posthog_llm_analytics_conversion();
-            let session_interface = interface.session();
-            let roles: Vec<FileRole> = files.iter().map(|(_, role)| role.clone()).collect();
-            let opened = session_interface.call_open(&mut *store, &session.files.id, &roles, options).await?;
-            let handle = match opened {
-                Ok(handle) => handle,
-                Err(invalid) => return Ok(Err(ConversionError::Option(invalid))),
-            };
-            let mut files: Vec<SessionFile> = files.into_iter().map(|(file, _)| file).collect();
-            let mut piece = vec![0; PIECE];
-            let mut sizes = Vec::with_capacity(files.len());
-            for (index, file) in files.iter_mut().enumerate() {
-                let mut size = 0;
-                loop {
-                    let length = match file.read(&mut piece) {
-                        Ok(0) => break,
-                        Ok(length) => length,
-                        Err(error) => return Ok(Err(ConversionError::Read(error))),
-                    };
-                    size += length as u64;
-                    let bytes = &piece[..length];
-                    if let Err(error) = session_interface.call_scan(&mut *store, handle, index as u32, bytes).await? {
-                        return Ok(Err(ConversionError::Sequence(error)));
-                    }
-                }
-                sizes.push(size);
+            match convert_in(&interface.session(), store, &session.files.id, files, options, out).await {
+                Ok(report) => Ok(Ok(report)),
+                Err(Stop::Own(error)) => Ok(Err(error)),
+                Err(Stop::Call(error)) => Err(error),
             }
-            for (index, (file, size)) in files.iter_mut().zip(sizes).enumerate() {
-                if let Err(error) = file.rewind() {
-                    return Ok(Err(ConversionError::Read(error)));
-                }
-                // What is written meanwhile was not scanned.
-                let mut file = file.take(size);
-                loop {
-                    let length = match file.read(&mut piece) {
-                        Ok(0) => break,
-                        Ok(length) => length,
-                        Err(error) => return Ok(Err(ConversionError::Read(error))),
-                    };
-                    let bytes = &piece[..length];
-                    if let Err(error) = session_interface.call_convert(&mut *store, handle, index as u32, bytes).await? {
-                        return Ok(Err(ConversionError::Sequence(error)));
-                    }
-                    loop {
-                        let events = session_interface.call_take_events(&mut *store, handle, EVENTS).await?;
-                        if events.is_empty() {
-                            break;
-                        }
-                        if let Err(error) = out.write_all(&events) {
-                            return Ok(Err(ConversionError::Write(error)));
-                        }
-                    }
-                }
-            }
-            if let Err(error) = session_interface.call_finish(&mut *store, handle).await? {
-                return Ok(Err(ConversionError::Sequence(error)));
-            }
-            loop {
-                let events = session_interface.call_take_events(&mut *store, handle, EVENTS).await?;
-                if events.is_empty() {
-                    break;
-                }
-                if let Err(error) = out.write_all(&events) {
-                    return Ok(Err(ConversionError::Write(error)));
-                }
-            }
-            Ok(Ok(session_interface.call_report(&mut *store, handle).await?))
         })
         .await;
     let report = result??;
     out.flush().map_err(ConversionError::Write)?;
     Ok(Converted { report, warnings })
+}
+
+async fn convert_in(
+    interface: &GuestSession<'_>,
+    store: &mut Store<State>,
+    id: &str,
+    files: Vec<(SessionFile, FileRole)>,
+    options: &ConversionOptions,
+    out: &mut impl Write,
+) -> Result<ConversionReport, Stop> {
+    let (mut files, roles): (Vec<_>, Vec<_>) = files.into_iter().unzip();
+    let opened = interface.call_open(&mut *store, id, &roles, options).await?;
+    let session = opened.map_err(ConversionError::Option)?;
+    let mut piece = vec![0; PIECE];
+    let mut sizes = Vec::with_capacity(files.len());
+    for (index, file) in (0..).zip(&mut files) {
+        let mut size = 0;
+        while let Some(bytes) = next_piece(file.as_file(), &mut piece)? {
+            size += bytes.len() as u64;
+            let scanned = interface.call_scan(&mut *store, session, index, bytes).await?;
+            scanned.map_err(ConversionError::Sequence)?;
+        }
+        sizes.push(size);
+    }
+    for ((index, file), size) in (0..).zip(&mut files).zip(sizes) {
+        file.as_file().rewind().map_err(ConversionError::Read)?;
+        // What is written meanwhile was not scanned.
+        let mut file = file.as_file().take(size);
+        while let Some(bytes) = next_piece(&mut file, &mut piece)? {
+            let converted = interface.call_convert(&mut *store, session, index, bytes).await?;
+            converted.map_err(ConversionError::Sequence)?;
+            take_events(interface, store, session, out).await?;
+        }
+    }
+    let finished = interface.call_finish(&mut *store, session).await?;
+    finished.map_err(ConversionError::Sequence)?;
+    take_events(interface, store, session, out).await?;
+    Ok(interface.call_report(&mut *store, session).await?)
+}
+
+fn next_piece<'a>(file: &mut impl io::Read, piece: &'a mut [u8]) -> Result<Option<&'a [u8]>, ConversionError> {
+    let length = file.read(piece).map_err(ConversionError::Read)?;
+    Ok(Some(&piece[..length]).filter(|bytes| !bytes.is_empty()))
+}
+
+async fn take_events(
+    interface: &GuestSession<'_>,
+    store: &mut Store<State>,
+    session: ResourceAny,
+    out: &mut impl Write,
+) -> Result<(), Stop> {
+    loop {
+        let events = interface.call_take_events(&mut *store, session, EVENTS).await?;
+        if events.is_empty() {
+            return Ok(());
+        }
+        out.write_all(&events).map_err(ConversionError::Write)?;
+    }
 }

@@ -59,7 +59,7 @@ fn delivery_error(error: &DeliveryError) -> String {
         }
         DeliveryError::Refused((status, words)) => {
             let hint = match status {
-                300..400 => " (redirects are not followed: is POSTHOG_HOST right?)",
+                300..=399 => " (redirects are not followed: is POSTHOG_HOST right?)",
                 401 | 403 => " (is POSTHOG_API_KEY the key of a project there?)",
                 _ => "",
             };
@@ -108,7 +108,14 @@ pub async fn deliver(
             };
         }
     };
-    let policy = HttpPolicy::Allow(AllowedDestination::batches(destination.origin.clone()));
+    let policy = HttpPolicy::Allow(AllowedDestination::batches(crate::sandbox::policy::Origin {
+        scheme: match destination.origin.scheme() {
+            posthog_llma_guest::origin::Scheme::Http => crate::sandbox::policy::Scheme::Http,
+            posthog_llma_guest::origin::Scheme::Https => crate::sandbox::policy::Scheme::Https,
+        },
+        host: destination.origin.host().to_owned(),
+        port: destination.origin.port(),
+    }));
     let wit_destination = wit::Destination {
         origin: destination.origin.to_string(),
         api_key: destination.api_key.expose().to_owned(),

@@ -1,7 +1,11 @@
 //! The native host of the component: what to read, where it may go, what was delivered.
 
+pub mod cli;
+pub mod conversion;
+pub mod delivery;
 pub mod git;
 pub mod local_posthog;
+pub mod program;
 pub mod sandbox;
 pub mod sessions;
 pub mod settings;

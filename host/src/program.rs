@@ -46,7 +46,6 @@ pub enum ProgramError {
 }
 
 /// The settings, where they were read.
-#[derive(Debug)]
 pub struct Program {
     environment: Environment,
     directory: PathBuf,
