@@ -22,16 +22,10 @@ fn build() -> Result<(), String> {
         manifest: workspace.join("guest/Cargo.toml"),
         library: "posthog_llma_guest",
         profile: "component",
-        sources: [
-            "guest/src",
-            "guest/Cargo.toml",
-            "wit",
-            "Cargo.toml",
-            "Cargo.lock",
-        ]
-        .iter()
-        .map(|path| workspace.join(path))
-        .collect(),
+        sources: ["guest/src", "guest/Cargo.toml", "wit", "Cargo.toml", "Cargo.lock"]
+            .iter()
+            .map(|path| workspace.join(path))
+            .collect(),
         workspace,
     }
     .build("POSTHOG_LLMA_COMPONENT")

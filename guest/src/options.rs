@@ -117,14 +117,9 @@ impl Options {
         let set = |name: &str| lookup(name).filter(|value| !value.is_empty());
         // First, so that no later error can show a key that stands in the wrong variable.
         let api_key = set(API_KEY)
-            .map(|value| {
-                ApiKey::parse(&value).map_err(|error| InvalidVariable::new(API_KEY, &error))
-            })
+            .map(|value| ApiKey::parse(&value).map_err(|error| InvalidVariable::new(API_KEY, &error)))
             .transpose()?;
-        let read = Reader {
-            set,
-            api_key: api_key.as_ref(),
-        };
+        let read = Reader { set, api_key: api_key.as_ref() };
         let default = Self::default();
 
         let allow_custom_host = read.boolean(ALLOW_CUSTOM_HOST, false)?;
@@ -157,11 +152,7 @@ impl<Lookup: Fn(&str) -> Option<String>> Reader<'_, Lookup> {
         match value.to_ascii_lowercase().as_str() {
             "true" | "1" | "yes" | "on" => Ok(true),
             "false" | "0" | "no" | "off" => Ok(false),
-            _ => Err(self.invalid(
-                name,
-                &value,
-                "is neither true, 1, yes or on, nor false, 0, no or off",
-            )),
+            _ => Err(self.invalid(name, &value, "is neither true, 1, yes or on, nor false, 0, no or off")),
         }
     }
 
@@ -169,15 +160,13 @@ impl<Lookup: Fn(&str) -> Option<String>> Reader<'_, Lookup> {
         let Some(value) = (self.set)(HOST) else {
             return Ok(None);
         };
-        Origin::parse(&value, allow_custom_host)
-            .map(Some)
-            .map_err(|error: OriginError| {
-                if self.holds_a_key(&value) {
-                    self.invalid(HOST, &value, &error.problem())
-                } else {
-                    InvalidVariable::new(HOST, &error)
-                }
-            })
+        Origin::parse(&value, allow_custom_host).map(Some).map_err(|error: OriginError| {
+            if self.holds_a_key(&value) {
+                self.invalid(HOST, &value, &error.problem())
+            } else {
+                InvalidVariable::new(HOST, &error)
+            }
+        })
     }
 
     fn distinct_id(&self) -> Result<Option<String>, InvalidVariable> {
@@ -229,11 +218,9 @@ impl<Lookup: Fn(&str) -> Option<String>> Reader<'_, Lookup> {
         };
         match serde_json::from_str(&value) {
             Ok(Value::Object(properties)) => Ok(Some(properties)),
-            Ok(_) => Err(self.invalid(
-                CUSTOM_PROPERTIES,
-                &value,
-                "is JSON but no object such as {\"team\": \"search\"}",
-            )),
+            Ok(_) => {
+                Err(self.invalid(CUSTOM_PROPERTIES, &value, "is JSON but no object such as {\"team\": \"search\"}"))
+            }
             Err(error) => {
                 let reason = format!("is no JSON object such as {{\"team\": \"search\"}}: {error}");
                 Err(self.invalid(CUSTOM_PROPERTIES, &value, &reason))
@@ -241,12 +228,7 @@ impl<Lookup: Fn(&str) -> Option<String>> Reader<'_, Lookup> {
         }
     }
 
-    fn invalid(
-        &self,
-        variable: &'static str,
-        value: &str,
-        reason: &(impl fmt::Display + ?Sized),
-    ) -> InvalidVariable {
+    fn invalid(&self, variable: &'static str, value: &str, reason: &(impl fmt::Display + ?Sized)) -> InvalidVariable {
         let value = if self.holds_a_key(value) {
             "a text with an API key in it".to_owned()
         } else {
@@ -261,9 +243,7 @@ impl<Lookup: Fn(&str) -> Option<String>> Reader<'_, Lookup> {
 
     /// Whether the key, or what looks like one, stands in another variable's value.
     fn holds_a_key(&self, value: &str) -> bool {
-        value.contains("phc_")
-            || value.contains("phx_")
-            || self.api_key.is_some_and(|key| value.contains(key.expose()))
+        value.contains("phc_") || value.contains("phx_") || self.api_key.is_some_and(|key| value.contains(key.expose()))
     }
 }
 
@@ -281,10 +261,7 @@ pub struct InvalidVariable {
 
 impl InvalidVariable {
     fn new(variable: &'static str, reason: &impl fmt::Display) -> Self {
-        Self {
-            variable,
-            reason: reason.to_string(),
-        }
+        Self { variable, reason: reason.to_string() }
     }
 }
 

@@ -62,11 +62,7 @@ pub struct Origin {
 impl Default for Origin {
     /// `https://us.i.posthog.com`.
     fn default() -> Self {
-        Self {
-            scheme: Scheme::Https,
-            host: "us.i.posthog.com".to_owned(),
-            port: 443,
-        }
+        Self { scheme: Scheme::Https, host: "us.i.posthog.com".to_owned(), port: 443 }
     }
 }
 
@@ -76,10 +72,7 @@ impl Origin {
     /// `https` to `*.posthog.com`, `http` or `https` to loopback; with `allow_custom_host` also `https` to any other
     /// host. Loopback is `localhost`, `127.0.0.0/8` in dotted form, and `[::1]`.
     pub fn parse(text: &str, allow_custom_host: bool) -> Result<Self, OriginError> {
-        Self::checked(text, allow_custom_host).map_err(|problem| OriginError {
-            value: shown(text),
-            problem,
-        })
+        Self::checked(text, allow_custom_host).map_err(|problem| OriginError { value: shown(text), problem })
     }
 
     fn checked(text: &str, allow_custom_host: bool) -> Result<Self, OriginProblem> {
@@ -154,21 +147,14 @@ impl Origin {
 
     /// Host, and port unless it is the scheme's own: what a `Host` header holds.
     pub fn authority(&self) -> String {
-        if self.port == self.scheme.default_port() {
-            self.host.clone()
-        } else {
-            format!("{}:{}", self.host, self.port)
-        }
+        if self.port == self.scheme.default_port() { self.host.clone() } else { format!("{}:{}", self.host, self.port) }
     }
 
     /// Whether this is the machine itself.
     pub fn is_loopback(&self) -> bool {
         self.host == "localhost"
             || self.host == "[::1]"
-            || self
-                .host
-                .parse::<Ipv4Addr>()
-                .is_ok_and(|address| address.is_loopback())
+            || self.host.parse::<Ipv4Addr>().is_ok_and(|address| address.is_loopback())
     }
 }
 
@@ -235,9 +221,7 @@ pub enum OriginProblem {
     #[error("has a port that is not a plain number from 1 to 65535")]
     Port,
     /// Something else than letters, digits, `-` and single dots.
-    #[error(
-        "has a host that is not made of letters, digits and -, with single dots between and none at the end"
-    )]
+    #[error("has a host that is not made of letters, digits and -, with single dots between and none at the end")]
     HostName,
     /// An address in a form such as `127.1`, `0x7f.1` or `[0:0::1]`.
     #[error("has a host that is an IP address in an unusual form")]
@@ -259,9 +243,7 @@ impl OriginProblem {
                  and https to any host with POSTHOG_LLMA_ALLOW_CUSTOM_HOST=true"
             }
             Self::PlainHttp => "https, and http to localhost, 127.0.0.1 or [::1]",
-            _ => {
-                "only scheme, host and port, such as https://us.i.posthog.com or http://localhost:8000"
-            }
+            _ => "only scheme, host and port, such as https://us.i.posthog.com or http://localhost:8000",
         }
     }
 }
@@ -318,9 +300,7 @@ fn is_label(label: &str) -> bool {
     (1..=63).contains(&label.len())
         && !label.starts_with('-')
         && !label.ends_with('-')
-        && label
-            .bytes()
-            .all(|byte| byte.is_ascii_lowercase() || byte.is_ascii_digit() || byte == b'-')
+        && label.bytes().all(|byte| byte.is_ascii_lowercase() || byte.is_ascii_digit() || byte == b'-')
 }
 
 /// The refused text for an error: user info, which may be a password, does not belong on a terminal or in a log.

@@ -41,19 +41,11 @@ impl ComponentPackage<'_> {
             println!("cargo:rerun-if-changed={}", path.display());
         }
         // A target directory of its own: cargo holds a lock on the outer one while this script runs.
-        let directory =
-            PathBuf::from(env::var_os("OUT_DIR").ok_or("OUT_DIR is not set")?).join("component");
+        let directory = PathBuf::from(env::var_os("OUT_DIR").ok_or("OUT_DIR is not set")?).join("component");
         let cargo = env::var_os("CARGO").unwrap_or_else(|| "cargo".into());
         let mut command = Command::new(cargo);
         command
-            .args([
-                "build",
-                "--lib",
-                "--target",
-                TARGET,
-                "--profile",
-                self.profile,
-            ])
+            .args(["build", "--lib", "--target", TARGET, "--profile", self.profile])
             .arg("--manifest-path")
             .arg(&self.manifest)
             .arg("--target-dir")
@@ -69,9 +61,7 @@ impl ComponentPackage<'_> {
                 command.env_remove(name);
             }
         }
-        let output = command
-            .output()
-            .map_err(|error| format!("cargo cannot be started: {error}"))?;
+        let output = command.output().map_err(|error| format!("cargo cannot be started: {error}"))?;
         if !output.status.success() {
             let errors = String::from_utf8_lossy(&output.stderr);
             let advice = if target_is_missing(&errors) {
@@ -79,10 +69,7 @@ impl ComponentPackage<'_> {
             } else {
                 String::new()
             };
-            return Err(format!(
-                "the component {} cannot be built:\n{errors}{advice}",
-                self.library
-            ));
+            return Err(format!("the component {} cannot be built:\n{errors}{advice}", self.library));
         }
         let file = format!("{}.wasm", self.library);
         let component = directory.join(TARGET).join(self.profile).join(file);
@@ -103,15 +90,10 @@ fn target_is_missing(errors: &str) -> bool {
 
 /// Directory of the package whose build script this is.
 pub(crate) fn package_directory() -> Result<PathBuf, String> {
-    env::var_os("CARGO_MANIFEST_DIR")
-        .map(PathBuf::from)
-        .ok_or_else(|| "CARGO_MANIFEST_DIR is not set".to_owned())
+    env::var_os("CARGO_MANIFEST_DIR").map(PathBuf::from).ok_or_else(|| "CARGO_MANIFEST_DIR is not set".to_owned())
 }
 
 /// The workspace: one directory up.
 pub(crate) fn workspace_directory(package: &Path) -> Result<PathBuf, String> {
-    package
-        .parent()
-        .map(Path::to_owned)
-        .ok_or_else(|| format!("{} has no parent", package.display()))
+    package.parent().map(Path::to_owned).ok_or_else(|| format!("{} has no parent", package.display()))
 }

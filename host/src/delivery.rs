@@ -87,9 +87,24 @@ pub struct Delivered {
     pub warnings: Vec<String>,
 }
 
-/// Sends a session. `on_batch` is told of each batch as soon as it is decided.
+/// Sends a session. `on_batch` is told of each batch as soon as it is decided. Requests to anything but the destination
+/// are refused.
 pub async fn deliver(
     sandbox: &Sandbox,
+    session: &Session,
+    options: &ConversionOptions,
+    destination: &Destination,
+    patience: Patience,
+    on_batch: impl FnMut(&BatchReport),
+) -> Delivered {
+    let policy = HttpPolicy::Allow(AllowedDestination::batches(destination.origin.clone()));
+    deliver_within(sandbox, policy, session, options, destination, patience, on_batch).await
+}
+
+/// As [`deliver`], under another policy than the destination's own: to show what it refuses.
+pub async fn deliver_within(
+    sandbox: &Sandbox,
+    policy: HttpPolicy,
     session: &Session,
     options: &ConversionOptions,
     destination: &Destination,
@@ -108,18 +123,8 @@ pub async fn deliver(
             };
         }
     };
-    let policy = HttpPolicy::Allow(AllowedDestination::batches(crate::sandbox::policy::Origin {
-        scheme: match destination.origin.scheme() {
-            posthog_llma_guest::origin::Scheme::Http => crate::sandbox::policy::Scheme::Http,
-            posthog_llma_guest::origin::Scheme::Https => crate::sandbox::policy::Scheme::Https,
-        },
-        host: destination.origin.host().to_owned(),
-        port: destination.origin.port(),
-    }));
-    let wit_destination = wit::Destination {
-        origin: destination.origin.to_string(),
-        api_key: destination.api_key.expose().to_owned(),
-    };
+    let wit_destination =
+        wit::Destination { origin: destination.origin.to_string(), api_key: destination.api_key.expose().to_owned() };
     let mut batches = Vec::new();
     let Run { result, requests } = sandbox
         .run(policy, async |exporter, store| {
@@ -127,8 +132,7 @@ pub async fn deliver(
             let interface = exporter.posthog_llm_analytics_delivery();
             let delivering = interface.delivering();
             let id = &session.files.id;
-            let started =
-                delivering.call_start(&mut *store, id, &files, options, &wit_destination, patience).await?;
+            let started = delivering.call_start(&mut *store, id, &files, options, &wit_destination, patience).await?;
             let handle = match started {
                 Ok(handle) => handle,
                 Err(error) => return Ok((None, Some(SendError::Start(error)))),
@@ -152,3 +156,12 @@ pub async fn deliver(
     };
     Delivered { report, batches, error, requests, warnings }
 }
+
+/// How patient `send` is, unless told otherwise.
+pub const PATIENCE: Patience = Patience {
+    connect_timeout: 10_000,
+    first_byte_timeout: 30_000,
+    request_timeout: 60_000,
+    max_retries: 3,
+    first_delay: 500,
+};

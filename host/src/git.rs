@@ -26,9 +26,7 @@ const MAX_REPOSITORY: usize = 255;
 pub fn user_email(cwd: &Path) -> Option<String> {
     let output = run(git(cwd).args(["config", "--get", "user.email"]), TIME_LIMIT)?;
     let email = output.trim();
-    let usable = !email.is_empty()
-        && email.chars().count() <= MAX_EMAIL
-        && !email.contains(char::is_control);
+    let usable = !email.is_empty() && email.chars().count() <= MAX_EMAIL && !email.contains(char::is_control);
     usable.then(|| email.to_owned())
 }
 
@@ -43,8 +41,7 @@ pub fn repository(cwd: &Path) -> Option<String> {
 
 /// Whether the file is part of the repository it lies in. `false` when git cannot tell.
 pub fn is_tracked(file: &Path) -> bool {
-    let (Some(directory), Some(name)) = (file.parent(), file.file_name().and_then(|n| n.to_str()))
-    else {
+    let (Some(directory), Some(name)) = (file.parent(), file.file_name().and_then(|n| n.to_str())) else {
         return false;
     };
     // On a file system that ignores case, the repository may have the file under a name that looks different.
@@ -68,10 +65,7 @@ fn remote_url(output: &str) -> Option<&str> {
         return Some(url);
     }
     let (first, url) = remotes.first()?;
-    remotes
-        .iter()
-        .all(|(name, _)| name == first)
-        .then_some(*url)
+    remotes.iter().all(|(name, _)| name == first).then_some(*url)
 }
 
 /// `owner/name` (or `group/subgroup/name`) in a remote's URL; none for a local path, and none where a part of the path
@@ -91,9 +85,7 @@ pub fn repository_of_url(url: &str) -> Option<String> {
                 return None;
             }
             let (authority, path) = rest.split_once('/')?;
-            let host_and_port = authority
-                .rsplit_once('@')
-                .map_or(authority, |(_, host)| host);
+            let host_and_port = authority.rsplit_once('@').map_or(authority, |(_, host)| host);
             check_host_and_port(host_and_port)?;
             path
         }
@@ -131,11 +123,8 @@ fn scp_path(url: &str) -> Option<&str> {
         Some((user, _)) => (user, &url[user.len() + 1..]),
         None => ("", url),
     };
-    let host_end = if host_and_path.starts_with('[') {
-        host_and_path.find(']')? + 1
-    } else {
-        host_and_path.find([':', '/'])?
-    };
+    let host_end =
+        if host_and_path.starts_with('[') { host_and_path.find(']')? + 1 } else { host_and_path.find([':', '/'])? };
     let (host, path) = host_and_path.split_at(host_end);
     let path = path.strip_prefix(':')?;
     // `C:/code/x` is a path on Windows. A colon before the `@` is no user of ssh.
@@ -151,9 +140,7 @@ fn repository_of_path(path: &str) -> Option<String> {
     if !name.is_empty() {
         segments.push(name);
     }
-    let unclear = segments
-        .iter()
-        .any(|part| matches!(*part, "." | ".." | "~"));
+    let unclear = segments.iter().any(|part| matches!(*part, "." | ".." | "~"));
     let repository = segments.join("/");
     (segments.len() >= 2 && !unclear && repository.len() <= MAX_REPOSITORY).then_some(repository)
 }
@@ -169,13 +156,7 @@ fn git(cwd: &Path) -> Command {
         .env("GCM_INTERACTIVE", "never")
         .env("LC_ALL", "C");
     // Set while git runs a hook; they would win over the directory.
-    for name in [
-        "GIT_DIR",
-        "GIT_WORK_TREE",
-        "GIT_INDEX_FILE",
-        "GIT_PREFIX",
-        "GIT_COMMON_DIR",
-    ] {
+    for name in ["GIT_DIR", "GIT_WORK_TREE", "GIT_INDEX_FILE", "GIT_PREFIX", "GIT_COMMON_DIR"] {
         command.env_remove(name);
     }
     command
@@ -184,12 +165,7 @@ fn git(cwd: &Path) -> Command {
 /// What the command prints, if it ends with success before the time is over.
 fn run(command: &mut Command, limit: Duration) -> Option<String> {
     let deadline = Instant::now() + limit;
-    let mut child = command
-        .stdin(Stdio::null())
-        .stdout(Stdio::piped())
-        .stderr(Stdio::null())
-        .spawn()
-        .ok()?;
+    let mut child = command.stdin(Stdio::null()).stdout(Stdio::piped()).stderr(Stdio::null()).spawn().ok()?;
     let stdout = child.stdout.take()?;
     // Reading has no time limit of its own, and a program that the command left behind may hold the other end.
     let (sender, receiver) = mpsc::channel();

@@ -74,18 +74,10 @@ impl Sandbox {
         limits: Limits,
         proxies: ProxySettings,
     ) -> Result<Self, SandboxError> {
-        let component =
-            Component::new(engine.wasmtime(), component).map_err(SandboxError::setup)?;
+        let component = Component::new(engine.wasmtime(), component).map_err(SandboxError::setup)?;
         let linker = linker(engine.wasmtime()).map_err(SandboxError::setup)?;
-        let component = linker
-            .instantiate_pre(&component)
-            .and_then(ExporterPre::new)
-            .map_err(SandboxError::setup)?;
-        Ok(Self {
-            component,
-            limits,
-            connector: Arc::new(Connector::new(proxies)),
-        })
+        let component = linker.instantiate_pre(&component).and_then(ExporterPre::new).map_err(SandboxError::setup)?;
+        Ok(Self { component, limits, connector: Arc::new(Connector::new(proxies)) })
     }
 
     /// Runs `calls` on a new instance of the component, within the limits. The instance and all that it holds are gone
@@ -101,10 +93,7 @@ impl Sandbox {
         let mut store = Store::new(self.component.engine(), state);
         store.limiter(|state| &mut state.ceiling);
         let result = self.run_in(&mut store, calls).await;
-        Run {
-            result,
-            requests: store.into_data().into_requests(),
-        }
+        Run { result, requests: store.into_data().into_requests() }
     }
 
     async fn run_in<T>(
@@ -114,9 +103,7 @@ impl Sandbox {
     ) -> Result<T, SandboxError> {
         let start = Instant::now();
         // A limit too far away to be counted is far enough at a year.
-        let deadline = start
-            .checked_add(self.limits.time)
-            .unwrap_or(start + Duration::from_hours(365 * 24));
+        let deadline = start.checked_add(self.limits.time).unwrap_or(start + Duration::from_hours(365 * 24));
         // Another run on the same engine may advance the epoch: look at the clock before giving up.
         store.set_epoch_deadline(1);
         store.epoch_deadline_callback(move |_| {

@@ -106,10 +106,7 @@ impl SessionFiles {
         let mut found = Found {
             root: folder
                 .canonicalize()
-                .map_err(|error| TranscriptError::Unreadable {
-                    path: main.to_owned(),
-                    error,
-                })?,
+                .map_err(|error| TranscriptError::Unreadable { path: main.to_owned(), error })?,
             agents: Vec::new(),
             unreadable: Vec::new(),
         };
@@ -123,34 +120,18 @@ impl SessionFiles {
         }
         found.flat_agents_in(folder, &id);
 
-        found
-            .agents
-            .sort_by(|a, b| (&a.agent_id, &a.path).cmp(&(&b.agent_id, &b.path)));
+        found.agents.sort_by(|a, b| (&a.agent_id, &a.path).cmp(&(&b.agent_id, &b.path)));
         found.unreadable.sort_by(|a, b| a.path.cmp(&b.path));
-        Ok(Self {
-            id,
-            main: main.to_owned(),
-            agents: found.agents,
-            unreadable: found.unreadable,
-        })
+        Ok(Self { id, main: main.to_owned(), agents: found.agents, unreadable: found.unreadable })
     }
 }
 
 /// The id in the name of a main transcript, which must be a regular file.
 fn session_id(main: &Path) -> Result<String, TranscriptError> {
     let path = || main.to_owned();
-    let metadata = main
-        .metadata()
-        .map_err(|error| TranscriptError::Unreadable {
-            path: path(),
-            error,
-        })?;
+    let metadata = main.metadata().map_err(|error| TranscriptError::Unreadable { path: path(), error })?;
     if !metadata.is_file() {
-        let kind = if metadata.is_dir() {
-            "directory"
-        } else {
-            "pipe, socket or device"
-        };
+        let kind = if metadata.is_dir() { "directory" } else { "pipe, socket or device" };
         return Err(TranscriptError::NotAFile { path: path(), kind });
     }
     if agent_id(main).is_some() {
@@ -214,12 +195,7 @@ impl Found {
             return;
         };
         let metadata = self.metadata(&path.with_file_name(format!("agent-{agent_id}.meta.json")));
-        self.agents.push(AgentFile {
-            agent_id,
-            path,
-            metadata,
-            workflow_run: workflow_run.map(str::to_owned),
-        });
+        self.agents.push(AgentFile { agent_id, path, metadata, workflow_run: workflow_run.map(str::to_owned) });
     }
 
     fn metadata(&self, path: &Path) -> Option<String> {
@@ -236,14 +212,12 @@ impl Found {
     /// Whether this is a regular file that lies in the project's folder, links resolved. Anything else must not even be
     /// opened: that of a pipe would wait for someone to write to it.
     fn is_inside(&self, path: &Path) -> bool {
-        path.canonicalize()
-            .is_ok_and(|target| target.starts_with(&self.root) && target.is_file())
+        path.canonicalize().is_ok_and(|target| target.starts_with(&self.root) && target.is_file())
     }
 
     /// What lies in a folder, which need not exist, in the order of the names.
     fn entries(&mut self, folder: &Path) -> Vec<PathBuf> {
-        let entries = fs::read_dir(folder)
-            .and_then(|entries| entries.map(|entry| Ok(entry?.path())).collect());
+        let entries = fs::read_dir(folder).and_then(|entries| entries.map(|entry| Ok(entry?.path())).collect());
         match entries {
             Ok(paths) => sorted(paths),
             Err(error) => {
@@ -263,10 +237,7 @@ fn sorted(mut paths: Vec<PathBuf>) -> Vec<PathBuf> {
 }
 
 fn is_absent(error: &io::Error) -> bool {
-    matches!(
-        error.kind(),
-        io::ErrorKind::NotFound | io::ErrorKind::NotADirectory
-    )
+    matches!(error.kind(), io::ErrorKind::NotFound | io::ErrorKind::NotADirectory)
 }
 
 /// The first `sessionId` in the first 64 KiB of a transcript.

@@ -55,10 +55,7 @@ impl Environment {
             .chain([CONFIG_DIR])
             .filter_map(|name| Some((name, lookup(name).filter(|value| !value.is_empty())?)))
             .collect();
-        Self {
-            variables,
-            home: home.filter(|home| !home.as_os_str().is_empty()),
-        }
+        Self { variables, home: home.filter(|home| !home.as_os_str().is_empty()) }
     }
 
     /// Claude Code's folder: `$CLAUDE_CONFIG_DIR`, else `~/.claude`; none without a home directory.
@@ -137,9 +134,7 @@ impl Settings {
 
     /// A variable's value and where it was found. Never empty.
     pub fn get(&self, name: &str) -> Option<(&str, &Source)> {
-        self.values
-            .get(name)
-            .map(|(value, source)| (value.as_str(), source))
+        self.values.get(name).map(|(value, source)| (value.as_str(), source))
     }
 
     /// The variables' meaning. The error says which variable of which source cannot be used.
@@ -155,9 +150,7 @@ impl Settings {
 
     fn add(&mut self, name: &'static str, value: String, source: &Source) {
         if !value.is_empty() {
-            self.values
-                .entry(name)
-                .or_insert_with(|| (value, source.clone()));
+            self.values.entry(name).or_insert_with(|| (value, source.clone()));
         }
     }
 
@@ -186,9 +179,7 @@ fn project_settings(cwd: &Path, home: Option<&Path>) -> Option<PathBuf> {
 #[cfg(unix)]
 fn is_shared(directory: &Path) -> bool {
     use std::os::unix::fs::PermissionsExt;
-    directory
-        .metadata()
-        .is_ok_and(|metadata| metadata.permissions().mode() & 0o1002 == 0o1002)
+    directory.metadata().is_ok_and(|metadata| metadata.permissions().mode() & 0o1002 == 0o1002)
 }
 
 /// Whether any user of the machine can put a `.claude` folder there, as in the root of a drive.
@@ -204,23 +195,14 @@ fn read_env_block(path: &Path) -> Result<Vec<(&'static str, String)>, SettingsEr
     };
     // Some editors on Windows put a byte order mark before the text.
     let text = text.strip_prefix(b"\xef\xbb\xbf").unwrap_or(&text);
-    let settings: Value = serde_json::from_slice(text).map_err(|error| SettingsError::Json {
-        path: path.to_owned(),
-        error,
-    })?;
-    let wrong = |what: &str| SettingsError::Shape {
-        path: path.to_owned(),
-        what: what.to_owned(),
-    };
-    let settings = settings
-        .as_object()
-        .ok_or_else(|| wrong("the file is no JSON object"))?;
+    let settings: Value =
+        serde_json::from_slice(text).map_err(|error| SettingsError::Json { path: path.to_owned(), error })?;
+    let wrong = |what: &str| SettingsError::Shape { path: path.to_owned(), what: what.to_owned() };
+    let settings = settings.as_object().ok_or_else(|| wrong("the file is no JSON object"))?;
     let Some(block) = settings.get("env") else {
         return Ok(Vec::new());
     };
-    let block = block
-        .as_object()
-        .ok_or_else(|| wrong("`env` is no JSON object"))?;
+    let block = block.as_object().ok_or_else(|| wrong("`env` is no JSON object"))?;
     let mut variables = Vec::new();
     for name in VARIABLES.iter().copied() {
         match block.get(name) {
@@ -236,10 +218,7 @@ fn read_env_block(path: &Path) -> Result<Vec<(&'static str, String)>, SettingsEr
 }
 
 fn read_file(path: &Path) -> Result<Option<Vec<u8>>, SettingsError> {
-    let failed = |error| SettingsError::Unreadable {
-        path: path.to_owned(),
-        error,
-    };
+    let failed = |error| SettingsError::Unreadable { path: path.to_owned(), error };
     match path.metadata() {
         Ok(metadata) if metadata.is_file() => {}
         // Opening a pipe would wait for someone to write to it.
@@ -248,22 +227,15 @@ fn read_file(path: &Path) -> Result<Option<Vec<u8>>, SettingsError> {
         Err(error) => return Err(failed(error)),
     }
     let mut text = Vec::new();
-    File::open(path)
-        .and_then(|file| file.take(MAX_FILE_BYTES + 1).read_to_end(&mut text))
-        .map_err(failed)?;
+    File::open(path).and_then(|file| file.take(MAX_FILE_BYTES + 1).read_to_end(&mut text)).map_err(failed)?;
     if text.len() as u64 > MAX_FILE_BYTES {
-        return Err(SettingsError::TooLarge {
-            path: path.to_owned(),
-        });
+        return Err(SettingsError::TooLarge { path: path.to_owned() });
     }
     Ok(Some(text))
 }
 
 fn is_absent(error: &io::Error) -> bool {
-    matches!(
-        error.kind(),
-        io::ErrorKind::NotFound | io::ErrorKind::NotADirectory
-    )
+    matches!(error.kind(), io::ErrorKind::NotFound | io::ErrorKind::NotADirectory)
 }
 
 /// Settings that cannot be used.

@@ -31,25 +31,17 @@ impl Loopback {
         let listener = std::net::TcpListener::bind((Ipv4Addr::LOCALHOST, 0))?;
         listener.set_nonblocking(true)?;
         let address = listener.local_addr()?;
-        let runtime = tokio::runtime::Builder::new_current_thread()
-            .enable_all()
-            .build()?;
+        let runtime = tokio::runtime::Builder::new_current_thread().enable_all().build()?;
         let (shutdown, stop) = oneshot::channel();
-        let thread = std::thread::Builder::new()
-            .name(name.to_owned())
-            .spawn(move || {
-                runtime.block_on(async {
-                    tokio::select! {
-                        _ = stop => {}
-                        () = accept(listener, serve) => {}
-                    }
-                });
-            })?;
-        Ok(Self {
-            address,
-            shutdown: Some(shutdown),
-            thread: Some(thread),
-        })
+        let thread = std::thread::Builder::new().name(name.to_owned()).spawn(move || {
+            runtime.block_on(async {
+                tokio::select! {
+                    _ = stop => {}
+                    () = accept(listener, serve) => {}
+                }
+            });
+        })?;
+        Ok(Self { address, shutdown: Some(shutdown), thread: Some(thread) })
     }
 
     pub(crate) fn address(&self) -> SocketAddr {

@@ -89,11 +89,7 @@ impl Proxy {
     }
 }
 
-async fn pass(
-    mut client: TcpStream,
-    config: &ProxyConfig,
-    requests: &Mutex<Vec<ProxyRequest>>,
-) -> io::Result<()> {
+async fn pass(mut client: TcpStream, config: &ProxyConfig, requests: &Mutex<Vec<ProxyRequest>>) -> io::Result<()> {
     let received = tokio::time::timeout(HEAD_TIMEOUT, read_head(&mut client)).await??;
     let Some((head, rest)) = received else {
         return refuse(client, StatusCode::REQUEST_HEADER_FIELDS_TOO_LARGE).await;
@@ -149,8 +145,7 @@ async fn refuse(mut client: TcpStream, status: StatusCode) -> io::Result<()> {
     } else {
         ""
     };
-    let answer =
-        format!("HTTP/1.1 {status}\r\n{challenge}content-length: 0\r\nconnection: close\r\n\r\n");
+    let answer = format!("HTTP/1.1 {status}\r\n{challenge}content-length: 0\r\nconnection: close\r\n\r\n");
     client.write_all(answer.as_bytes()).await?;
     client.shutdown().await?;
     let mut rest = client.take(DRAIN_LIMIT);
@@ -164,9 +159,7 @@ async fn connect(config: &ProxyConfig, request: &Request<'_>) -> Result<TcpStrea
     if let Some(code) = config.answer {
         return Err(StatusCode::from_u16(code).unwrap_or(StatusCode::INTERNAL_SERVER_ERROR));
     }
-    if config.required_authorization.is_some()
-        && config.required_authorization.as_deref() != request.authorization
-    {
+    if config.required_authorization.is_some() && config.required_authorization.as_deref() != request.authorization {
         return Err(StatusCode::PROXY_AUTHENTICATION_REQUIRED);
     }
     if !request.is_supported {
@@ -179,9 +172,7 @@ async fn connect(config: &ProxyConfig, request: &Request<'_>) -> Result<TcpStrea
         .map(|(_, address)| *address)
         .or_else(|| on_loopback(&request.target))
         .ok_or(StatusCode::BAD_GATEWAY)?;
-    TcpStream::connect(address)
-        .await
-        .map_err(|_| StatusCode::BAD_GATEWAY)
+    TcpStream::connect(address).await.map_err(|_| StatusCode::BAD_GATEWAY)
 }
 
 fn on_loopback(target: &str) -> Option<SocketAddr> {
@@ -210,10 +201,8 @@ impl<'a> Request<'a> {
         if words.next().is_some() || !version.starts_with("HTTP/1.") {
             return None;
         }
-        let headers: Vec<(&str, &str)> = lines
-            .take_while(|line| !line.is_empty())
-            .map(|line| line.split_once(':'))
-            .collect::<Option<_>>()?;
+        let headers: Vec<(&str, &str)> =
+            lines.take_while(|line| !line.is_empty()).map(|line| line.split_once(':')).collect::<Option<_>>()?;
         let authorization = headers
             .iter()
             .find(|(name, _)| name.eq_ignore_ascii_case("proxy-authorization"))
@@ -303,11 +292,7 @@ mod tests {
     #[tokio::test]
     async fn a_target_off_loopback_without_a_route_is_a_bad_gateway() {
         let proxy = Proxy::start(ProxyConfig::default()).unwrap();
-        for target in [
-            "us.i.posthog.com:443",
-            "192.0.2.1:443",
-            "localhost.example:80",
-        ] {
+        for target in ["us.i.posthog.com:443", "192.0.2.1:443", "localhost.example:80"] {
             let (_, answer) = connect(&proxy, target, "").await;
             assert!(answer.starts_with("HTTP/1.1 502 "), "{answer}");
         }
@@ -344,41 +329,20 @@ mod tests {
             ("proxy-authorization: Basic dXNlcjpwYXNz\r\n", 200),
         ] {
             let (_, answer) = connect(&proxy, &target, headers).await;
-            assert!(
-                answer.starts_with(&format!("HTTP/1.1 {status} ")),
-                "{answer}"
-            );
+            assert!(answer.starts_with(&format!("HTTP/1.1 {status} ")), "{answer}");
             assert_eq!(status == 407, answer.contains("proxy-authenticate: Basic"));
         }
-        let seen: Vec<_> = proxy
-            .requests()
-            .into_iter()
-            .map(|request| request.authorization)
-            .collect();
-        assert_eq!(
-            seen,
-            [
-                None,
-                Some("Basic d3Jvbmc6cGFzcw==".to_owned()),
-                Some("Basic dXNlcjpwYXNz".to_owned())
-            ]
-        );
+        let seen: Vec<_> = proxy.requests().into_iter().map(|request| request.authorization).collect();
+        assert_eq!(seen, [None, Some("Basic d3Jvbmc6cGFzcw==".to_owned()), Some("Basic dXNlcjpwYXNz".to_owned())]);
     }
 
     #[tokio::test]
     async fn a_proxy_can_refuse_everything() {
         let server = shouting_server();
         for status in [407, 502] {
-            let proxy = Proxy::start(ProxyConfig {
-                answer: Some(status),
-                ..ProxyConfig::default()
-            })
-            .unwrap();
+            let proxy = Proxy::start(ProxyConfig { answer: Some(status), ..ProxyConfig::default() }).unwrap();
             let (_, answer) = connect(&proxy, &server.address().to_string(), "").await;
-            assert!(
-                answer.starts_with(&format!("HTTP/1.1 {status} ")),
-                "{answer}"
-            );
+            assert!(answer.starts_with(&format!("HTTP/1.1 {status} ")), "{answer}");
             assert_eq!(proxy.requests()[0].status, status);
         }
     }
@@ -430,10 +394,7 @@ mod tests {
             let mut stream = TcpStream::connect(proxy.address()).await.unwrap();
             stream.write_all(request.as_bytes()).await.unwrap();
             let answer = read_answer(&mut stream).await;
-            assert!(
-                answer.starts_with(&format!("HTTP/1.1 {status} ")),
-                "{answer}"
-            );
+            assert!(answer.starts_with(&format!("HTTP/1.1 {status} ")), "{answer}");
         }
     }
 
@@ -442,9 +403,6 @@ mod tests {
         let proxy = Proxy::start(ProxyConfig::default()).unwrap();
         let address = proxy.address();
         assert_eq!(proxy.url(), format!("http://{address}"));
-        assert_eq!(
-            proxy.url_with_credentials("user", "pass"),
-            format!("http://user:pass@{address}")
-        );
+        assert_eq!(proxy.url_with_credentials("user", "pass"), format!("http://user:pass@{address}"));
     }
 }

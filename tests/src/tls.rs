@@ -28,9 +28,7 @@ impl LocalCa {
     /// Makes a new one. Two of them never trust each other's certificates.
     pub fn new() -> anyhow::Result<Self> {
         let mut params = CertificateParams::default();
-        params
-            .distinguished_name
-            .push(DnType::CommonName, "local test authority");
+        params.distinguished_name.push(DnType::CommonName, "local test authority");
         params.is_ca = IsCa::Ca(BasicConstraints::Constrained(0));
         params.key_usages = vec![KeyUsagePurpose::KeyCertSign, KeyUsagePurpose::CrlSign];
         let key = KeyPair::generate()?;
@@ -38,11 +36,7 @@ impl LocalCa {
         let directory = TempDir::new()?;
         let pem_file = directory.path().join("ca.pem");
         std::fs::write(&pem_file, pem)?;
-        Ok(Self {
-            issuer: Issuer::new(params, key),
-            pem_file,
-            _directory: directory,
-        })
+        Ok(Self { issuer: Issuer::new(params, key), pem_file, _directory: directory })
     }
 
     /// Its certificate as PEM, for `SSL_CERT_FILE`. The file is gone when this is dropped.
@@ -89,10 +83,7 @@ impl TlsTerminator {
             let handshakes = Arc::clone(&handshakes);
             move |stream| terminate(acceptor.clone(), stream, backend, Arc::clone(&handshakes))
         })?;
-        Ok(Self {
-            loopback,
-            handshakes,
-        })
+        Ok(Self { loopback, handshakes })
     }
 
     /// As `start`, with a certificate of an authority that nobody knows.
@@ -165,11 +156,7 @@ pub(crate) mod tests {
     }
 
     /// Does a handshake as a client that trusts `ca` and asks for `name`, and says "hello".
-    pub(crate) async fn hello_over_tls(
-        ca: &LocalCa,
-        name: &str,
-        stream: TcpStream,
-    ) -> std::io::Result<String> {
+    pub(crate) async fn hello_over_tls(ca: &LocalCa, name: &str, stream: TcpStream) -> std::io::Result<String> {
         let mut roots = RootCertStore::empty();
         for certificate in CertificateDer::pem_file_iter(ca.pem_file()).unwrap() {
             roots.add(certificate.unwrap()).unwrap();
@@ -181,20 +168,14 @@ pub(crate) mod tests {
             .with_root_certificates(roots)
             .with_no_client_auth();
         let name = ServerName::try_from(name.to_owned()).unwrap();
-        let mut stream = TlsConnector::from(Arc::new(config))
-            .connect(name, stream)
-            .await?;
+        let mut stream = TlsConnector::from(Arc::new(config)).connect(name, stream).await?;
         stream.write_all(b"hello").await?;
         let mut answer = [0; 5];
         stream.read_exact(&mut answer).await?;
         Ok(String::from_utf8_lossy(&answer).into_owned())
     }
 
-    async fn hello(
-        ca: &LocalCa,
-        name: &str,
-        terminator: &TlsTerminator,
-    ) -> std::io::Result<String> {
+    async fn hello(ca: &LocalCa, name: &str, terminator: &TlsTerminator) -> std::io::Result<String> {
         let stream = TcpStream::connect(terminator.address()).await.unwrap();
         hello_over_tls(ca, name, stream).await
     }
@@ -217,10 +198,7 @@ pub(crate) mod tests {
         for name in ["localhost", "us.i.posthog.com"] {
             let terminator = TlsTerminator::start(&ca, name, server.address()).unwrap();
             assert_eq!(hello(&ca, name, &terminator).await.unwrap(), "HELLO");
-            assert_eq!(
-                terminator.handshakes(),
-                [Handshake::Completed(Some(name.to_owned()))]
-            );
+            assert_eq!(terminator.handshakes(), [Handshake::Completed(Some(name.to_owned()))]);
         }
     }
 
@@ -237,8 +215,7 @@ pub(crate) mod tests {
     async fn a_certificate_of_another_authority_is_not_trusted() {
         let ca = LocalCa::new().unwrap();
         let server = shouting_server();
-        let terminator =
-            TlsTerminator::start_with_unknown_ca("localhost", server.address()).unwrap();
+        let terminator = TlsTerminator::start_with_unknown_ca("localhost", server.address()).unwrap();
         let error = hello(&ca, "localhost", &terminator).await.unwrap_err();
         // Both authorities have the same name, so that the signature is what does not fit.
         assert!(error.to_string().contains("BadSignature"), "{error}");

@@ -6,9 +6,7 @@
 use posthog_llma::sandbox::bindings::exports::posthog::llm_analytics::delivery::{
     Destination, Patience, SessionFile as FileArgument, StartError,
 };
-use posthog_llma::sandbox::bindings::posthog::llm_analytics::types::{
-    ConversionOptions, FileRole, TraceGrouping,
-};
+use posthog_llma::sandbox::bindings::posthog::llm_analytics::types::{ConversionOptions, FileRole, TraceGrouping};
 use posthog_llma::sandbox::engine::Engine;
 use posthog_llma::sandbox::files::SessionFile;
 use posthog_llma::sandbox::policy::{AllowedDestination, HttpPolicy, Origin, Scheme};
@@ -44,10 +42,7 @@ impl Default for Attempt<'_> {
             argument: "",
             policy: HttpPolicy::Deny,
             file: None,
-            limits: Limits {
-                memory: 64 * 1024 * 1024,
-                time: Duration::from_mins(1),
-            },
+            limits: Limits { memory: 64 * 1024 * 1024, time: Duration::from_mins(1) },
         }
     }
 }
@@ -55,8 +50,7 @@ impl Default for Attempt<'_> {
 impl Attempt<'_> {
     /// Runs the attempt of this name; the result is what the component tells of it.
     fn run(self, name: &str) -> Run<String> {
-        let sandbox =
-            Sandbox::new(&ENGINE, COMPONENT, self.limits, ProxySettings::default()).unwrap();
+        let sandbox = Sandbox::new(&ENGINE, COMPONENT, self.limits, ProxySettings::default()).unwrap();
         block_on(sandbox.run(self.policy, async |exporter, store| {
             let files = match self.file {
                 None => Vec::new(),
@@ -65,10 +59,7 @@ impl Attempt<'_> {
                     contents: store.data_mut().grant(SessionFile::open(path).unwrap())?,
                 }],
             };
-            let destination = Destination {
-                origin: self.argument.to_owned(),
-                api_key: String::new(),
-            };
+            let destination = Destination { origin: self.argument.to_owned(), api_key: String::new() };
             let answer = exporter
                 .posthog_llm_analytics_delivery()
                 .delivering()
@@ -112,11 +103,7 @@ fn patience() -> Patience {
 }
 
 fn tells(name: &str, argument: &str) -> String {
-    Attempt {
-        argument,
-        ..Attempt::default()
-    }
-    .tells(name)
+    Attempt { argument, ..Attempt::default() }.tells(name)
 }
 
 // What is allowed: without these (and the first of `network`), a sandbox that refuses everything would pass all the
@@ -127,11 +114,7 @@ fn a_handed_file_can_be_read() {
     let directory = tempfile::tempdir().unwrap();
     let path = directory.path().join("session.jsonl");
     std::fs::write(&path, "the session").unwrap();
-    let told = Attempt {
-        file: Some(&path),
-        ..Attempt::default()
-    }
-    .tells("read");
+    let told = Attempt { file: Some(&path), ..Attempt::default() }.tells("read");
     assert_eq!(told, "succeeded: \"the session\"");
 }
 
@@ -171,12 +154,7 @@ impl Files {
     }
 
     fn tells(&self, name: &str, argument: &str) -> String {
-        Attempt {
-            argument,
-            file: Some(&self.session()),
-            ..Attempt::default()
-        }
-        .tells(name)
+        Attempt { argument, file: Some(&self.session()), ..Attempt::default() }.tells(name)
     }
 }
 
@@ -186,10 +164,7 @@ fn a_handed_file_cannot_be_written() {
     let before = std::fs::metadata(files.session()).unwrap();
     for attempt in ["write", "write-stream", "append-stream", "truncate"] {
         let told = files.tells(attempt, "");
-        assert!(
-            told.contains("not-permitted") || told.contains("bad-descriptor"),
-            "{attempt}: {told}"
-        );
+        assert!(told.contains("not-permitted") || told.contains("bad-descriptor"), "{attempt}: {told}");
     }
     let told = files.tells("set-times", "");
     assert!(told.contains("not-permitted"), "{told}");
@@ -208,15 +183,9 @@ fn a_handed_file_says_that_it_is_only_for_reading() {
 fn no_other_file_is_reached_through_a_handed_one() {
     let files = Files::new();
     let absolute = files.path("secret");
-    for path in [
-        "sibling.jsonl",
-        ".",
-        "..",
-        "../secret",
-        "../project/sibling.jsonl",
-        "link",
-        absolute.to_str().unwrap(),
-    ] {
+    for path in
+        ["sibling.jsonl", ".", "..", "../secret", "../project/sibling.jsonl", "link", absolute.to_str().unwrap()]
+    {
         for attempt in ["open-at", "create-at", "stat-at", "readlink-at"] {
             let told = files.tells(attempt, path);
             assert!(told.contains("not-directory"), "{attempt} {path}: {told}");
@@ -239,13 +208,7 @@ fn there_is_no_directory() {
 fn no_path_can_be_opened_or_made() {
     let files = Files::new();
     let secret = files.path("secret");
-    for path in [
-        secret.to_str().unwrap(),
-        "/etc/passwd",
-        "secret",
-        "../secret",
-        ".",
-    ] {
+    for path in [secret.to_str().unwrap(), "/etc/passwd", "secret", "../secret", "."] {
         let told = tells("open-path", path);
         assert!(told.starts_with("failed"), "{path}: {told}");
     }
@@ -283,60 +246,25 @@ fn the_input_is_empty() {
 
 #[test]
 fn memory_over_the_cap_ends_the_run() {
-    let error = Attempt {
-        argument: "100",
-        ..Attempt::default()
-    }
-    .run("allocate")
-    .result
-    .unwrap_err();
-    assert!(
-        matches!(error, SandboxError::MemoryLimit(67_108_864)),
-        "{error:?}"
-    );
-    assert_eq!(
-        error.to_string(),
-        "the component was stopped: it needs more than 64 MiB of memory"
-    );
+    let error = Attempt { argument: "100", ..Attempt::default() }.run("allocate").result.unwrap_err();
+    assert!(matches!(error, SandboxError::MemoryLimit(67_108_864)), "{error:?}");
+    assert_eq!(error.to_string(), "the component was stopped: it needs more than 64 MiB of memory");
 }
 
 #[test]
 fn a_component_that_needs_more_than_the_cap_from_the_start_does_not_start() {
-    let limits = Limits {
-        memory: 64 * 1024,
-        ..Limits::default()
-    };
-    let error = Attempt {
-        limits,
-        ..Attempt::default()
-    }
-    .run("nothing")
-    .result
-    .unwrap_err();
-    assert!(
-        matches!(error, SandboxError::MemoryLimit(65_536)),
-        "{error:?}"
-    );
+    let limits = Limits { memory: 64 * 1024, ..Limits::default() };
+    let error = Attempt { limits, ..Attempt::default() }.run("nothing").result.unwrap_err();
+    assert!(matches!(error, SandboxError::MemoryLimit(65_536)), "{error:?}");
 }
 
 /// Runs longer than its limit, and is stopped soon after it.
 fn assert_stopped(attempt: &str) {
     let time = Duration::from_millis(500);
     let start = Instant::now();
-    let error = Attempt {
-        limits: Limits {
-            time,
-            ..Limits::default()
-        },
-        ..Attempt::default()
-    }
-    .run(attempt)
-    .result
-    .unwrap_err();
-    assert!(
-        matches!(error, SandboxError::TimeLimit(limit) if limit == time),
-        "{error:?}"
-    );
+    let error =
+        Attempt { limits: Limits { time, ..Limits::default() }, ..Attempt::default() }.run(attempt).result.unwrap_err();
+    assert!(matches!(error, SandboxError::TimeLimit(limit) if limit == time), "{error:?}");
     assert!(start.elapsed() < Duration::from_secs(20));
 }
 
@@ -358,14 +286,8 @@ fn sleeping_over_the_time_cap_ends_the_run() {
 #[test]
 fn a_run_that_is_stopped_does_not_stop_another_one() {
     let long = std::thread::spawn(|| {
-        Attempt {
-            limits: Limits {
-                time: Duration::from_millis(1500),
-                ..Limits::default()
-            },
-            ..Attempt::default()
-        }
-        .run("spin")
+        Attempt { limits: Limits { time: Duration::from_millis(1500), ..Limits::default() }, ..Attempt::default() }
+            .run("spin")
     });
     let start = Instant::now();
     assert_stopped("spin");
@@ -380,23 +302,14 @@ fn a_server_that_is_slow_does_not_outlive_the_time_cap() {
     let time = Duration::from_millis(500);
     let run = Attempt {
         argument: &format!("POST http://127.0.0.1:{port}/batch/"),
-        policy: HttpPolicy::Allow(AllowedDestination::batches(Origin {
-            scheme: Scheme::Http,
-            host: "127.0.0.1".to_owned(),
-            port,
-        })),
-        limits: Limits {
-            time,
-            ..Limits::default()
-        },
+        policy: HttpPolicy::Allow(AllowedDestination::batches(
+            Origin::parse(&format!("{}://{}:{}", "http", "127.0.0.1", port), true).unwrap(),
+        )),
+        limits: Limits { time, ..Limits::default() },
         ..Attempt::default()
     }
     .run("request");
-    assert!(
-        matches!(run.result, Err(SandboxError::TimeLimit(_))),
-        "{:?}",
-        run.result
-    );
+    assert!(matches!(run.result, Err(SandboxError::TimeLimit(_))), "{:?}", run.result);
     assert_eq!(run.requests.allowed(), 1);
 }
 
@@ -415,13 +328,7 @@ fn the_host_does_not_keep_any_number_of_objects() {
 #[test]
 fn random_bytes_come_in_small_numbers_only() {
     assert_eq!(tells("random", "16"), "16");
-    let error = Attempt {
-        argument: "1000000",
-        ..Attempt::default()
-    }
-    .run("random")
-    .result
-    .unwrap_err();
+    let error = Attempt { argument: "1000000", ..Attempt::default() }.run("random").result.unwrap_err();
     assert!(matches!(error, SandboxError::Trap { .. }), "{error:?}");
 }
 
@@ -450,10 +357,7 @@ fn a_trap_is_an_error() {
 #[test]
 fn a_stack_overflow_is_an_error() {
     let (reason, _) = crash("recurse");
-    assert!(
-        reason.contains("call stack exhausted") || reason.contains("out of bounds"),
-        "{reason}"
-    );
+    assert!(reason.contains("call stack exhausted") || reason.contains("out of bounds"), "{reason}");
 }
 
 #[test]
@@ -471,12 +375,7 @@ fn an_exit_is_an_error_and_does_not_end_the_program() {
 
 #[test]
 fn a_file_that_is_no_component_is_an_error() {
-    for bytes in [
-        &b""[..],
-        b"not wasm",
-        b"\0asm\x01\0\0\0",
-        b"\0asm\x0d\0\x01\0",
-    ] {
+    for bytes in [&b""[..], b"not wasm", b"\0asm\x01\0\0\0", b"\0asm\x0d\0\x01\0"] {
         let result = Sandbox::new(&ENGINE, bytes, Limits::default(), ProxySettings::default());
         assert!(matches!(result, Err(SandboxError::Setup(_))));
     }

@@ -59,8 +59,7 @@ impl GuestDelivering for Delivering {
         let retries =
             Retries { most: patience.max_retries, first_delay: Duration::from_millis(patience.first_delay.into()) };
         let source = Handles(handles);
-        let delivery =
-            Delivery::start(&id, &roles, options.into(), source, transport, destination.api_key, retries)?;
+        let delivery = Delivery::start(&id, &roles, options.into(), source, transport, destination.api_key, retries)?;
         Ok(wit::Delivering::new(Self(RefCell::new(delivery))))
     }
 

@@ -4,10 +4,7 @@ const KEY: &str = "phc_0123456789abcdefghijklmnopqrstuvwxyzABCD";
 
 fn parse(variables: &[(&str, &str)]) -> Result<Options, InvalidVariable> {
     Options::parse(|name| {
-        variables
-            .iter()
-            .find(|(variable, _)| *variable == name)
-            .map(|(_, value)| (*value).to_owned())
+        variables.iter().find(|(variable, _)| *variable == name).map(|(_, value)| (*value).to_owned())
     })
 }
 
@@ -59,10 +56,7 @@ fn every_variable_is_read() {
     assert_eq!(options.distinct_id.as_deref(), Some("ada@example.org"));
     assert_eq!(options.trace_grouping, TraceGrouping::Message);
     assert_eq!(options.max_attribute_length, 0);
-    assert_eq!(
-        Value::Object(options.custom_properties.unwrap()),
-        serde_json::json!({"team": "search", "n": 1})
-    );
+    assert_eq!(Value::Object(options.custom_properties.unwrap()), serde_json::json!({"team": "search", "n": 1}));
     assert!(!options.redact_secrets);
     assert_eq!(options.purpose.as_deref(), Some("coding"));
 }
@@ -75,8 +69,7 @@ fn the_list_of_variables_holds_exactly_those_that_are_looked_up() {
         None
     })
     .unwrap();
-    let listed: std::collections::BTreeSet<String> =
-        VARIABLES.iter().map(|name| (*name).to_owned()).collect();
+    let listed: std::collections::BTreeSet<String> = VARIABLES.iter().map(|name| (*name).to_owned()).collect();
     assert_eq!(asked.into_inner(), listed);
     assert_eq!(listed.len(), VARIABLES.len());
 }
@@ -95,19 +88,14 @@ fn a_boolean_is_read_in_any_case() {
     }
     for no in ["false", "0", "no", "off", "FALSE", "No", "oFF"] {
         assert!(!parse(&[(ENABLED, no)]).unwrap().enabled, "{no}");
-        assert!(
-            !parse(&[(REDACT_SECRETS, no)]).unwrap().redact_secrets,
-            "{no}"
-        );
+        assert!(!parse(&[(REDACT_SECRETS, no)]).unwrap().redact_secrets, "{no}");
     }
 }
 
 #[test]
 fn anything_else_is_no_boolean() {
     for name in [ENABLED, ALLOW_CUSTOM_HOST, PRIVACY_MODE, REDACT_SECRETS] {
-        for value in [
-            "ture", "y", "2", " true", "true ", "enabled", "\u{130}", "null",
-        ] {
+        for value in ["ture", "y", "2", " true", "true ", "enabled", "\u{130}", "null"] {
             error(name, value);
         }
     }
@@ -121,10 +109,7 @@ fn anything_else_is_no_boolean() {
 fn a_custom_host_needs_permission() {
     let host = (HOST, "https://posthog.example.org");
     let message = parse(&[host]).unwrap_err().to_string();
-    assert!(
-        message.contains("\"https://posthog.example.org\""),
-        "{message}"
-    );
+    assert!(message.contains("\"https://posthog.example.org\""), "{message}");
     assert!(message.contains(ALLOW_CUSTOM_HOST), "{message}");
     assert!(parse(&[host, (ALLOW_CUSTOM_HOST, "false")]).is_err());
     assert!(parse(&[host, (ALLOW_CUSTOM_HOST, "true")]).is_ok());
@@ -154,27 +139,12 @@ fn a_distinct_id_with_a_control_character_is_refused() {
 fn an_unknown_trace_grouping_is_refused() {
     error(TRACE_GROUPING, "turn");
     error(TRACE_GROUPING, "session ");
-    assert_eq!(
-        parse(&[(TRACE_GROUPING, "Message")])
-            .unwrap()
-            .trace_grouping,
-        TraceGrouping::Message
-    );
+    assert_eq!(parse(&[(TRACE_GROUPING, "Message")]).unwrap().trace_grouping, TraceGrouping::Message);
 }
 
 #[test]
 fn an_attribute_length_is_a_plain_number() {
-    for value in [
-        "-1",
-        "+5",
-        "1e3",
-        "12 000",
-        "4294967296",
-        "12k",
-        " 5",
-        "0x10",
-        "1.5",
-    ] {
+    for value in ["-1", "+5", "1e3", "12 000", "4294967296", "12k", " 5", "0x10", "1.5"] {
         error(MAX_ATTRIBUTE_LENGTH, value);
     }
     let options = parse(&[(MAX_ATTRIBUTE_LENGTH, "4294967295")]).unwrap();
@@ -183,16 +153,7 @@ fn an_attribute_length_is_a_plain_number() {
 
 #[test]
 fn custom_properties_must_be_a_json_object() {
-    for value in [
-        "[1]",
-        "\"x\"",
-        "1",
-        "null",
-        "{",
-        "{\"a\":1} x",
-        "team=search",
-        "{a: 1}",
-    ] {
+    for value in ["[1]", "\"x\"", "1", "null", "{", "{\"a\":1} x", "team=search", "{a: 1}"] {
         error(CUSTOM_PROPERTIES, value);
     }
     let message = error(CUSTOM_PROPERTIES, "{\"a\": }");
@@ -225,19 +186,8 @@ fn a_key_has_at_most_64_bytes() {
 
 #[test]
 fn a_key_with_other_than_plain_characters_is_refused() {
-    for text in [
-        "phc_é",
-        "phc_a\nb",
-        "phc_\0",
-        "phc_\u{7f}",
-        "ｐhc_a",
-        "phc_\u{200b}",
-    ] {
-        assert_eq!(
-            ApiKey::parse(text),
-            Err(InvalidApiKey::Characters),
-            "{text:?}"
-        );
+    for text in ["phc_é", "phc_a\nb", "phc_\0", "phc_\u{7f}", "ｐhc_a", "phc_\u{200b}"] {
+        assert_eq!(ApiKey::parse(text), Err(InvalidApiKey::Characters), "{text:?}");
     }
 }
 
@@ -253,10 +203,7 @@ fn a_personal_key_is_refused_with_the_reason() {
 fn only_a_key_with_the_usual_start_looks_like_a_project_key() {
     assert!(ApiKey::parse(KEY).unwrap().looks_like_project_key());
     for text in ["PHC_x", "pha_x", "xphc_x"] {
-        assert!(
-            !ApiKey::parse(text).unwrap().looks_like_project_key(),
-            "{text}"
-        );
+        assert!(!ApiKey::parse(text).unwrap().looks_like_project_key(), "{text}");
     }
 }
 
@@ -292,11 +239,8 @@ fn no_error_shows_a_key() {
     ] {
         for name in VARIABLES {
             for value in [key.to_owned(), format!("https://{key}"), format!("{key} x")] {
-                let variables: &[(&str, &str)] = if *name == API_KEY {
-                    &[(API_KEY, &value)]
-                } else {
-                    &[(API_KEY, key), (name, &value)]
-                };
+                let variables: &[(&str, &str)] =
+                    if *name == API_KEY { &[(API_KEY, &value)] } else { &[(API_KEY, key), (name, &value)] };
                 if let Err(error) = parse(variables) {
                     let message = format!("{error} {error:?}");
                     assert!(!message.contains("0123456789"), "{name}: {message}");

@@ -31,10 +31,7 @@ fn what_is_allowed_is_shown_in_its_normal_form() {
         ("https://us.i.posthog.com/", "https://us.i.posthog.com"),
         ("https://us.i.posthog.com:443", "https://us.i.posthog.com"),
         ("HTTPS://EU.I.PostHog.COM", "https://eu.i.posthog.com"),
-        (
-            "https://us.i.posthog.com:8443/",
-            "https://us.i.posthog.com:8443",
-        ),
+        ("https://us.i.posthog.com:8443/", "https://us.i.posthog.com:8443"),
         ("https://a-b.c.posthog.com", "https://a-b.c.posthog.com"),
         ("http://localhost", "http://localhost"),
         ("http://LOCALHOST:80", "http://localhost"),
@@ -48,11 +45,7 @@ fn what_is_allowed_is_shown_in_its_normal_form() {
     ] {
         let origin = Origin::parse(text, false).unwrap_or_else(|error| panic!("{text}: {error}"));
         assert_eq!(origin.to_string(), normal, "{text}");
-        assert_eq!(
-            Origin::parse(normal, false).as_ref(),
-            Ok(&origin),
-            "{normal}"
-        );
+        assert_eq!(Origin::parse(normal, false).as_ref(), Ok(&origin), "{normal}");
     }
 }
 
@@ -66,10 +59,7 @@ fn an_origin_tells_its_parts() {
     assert!(origin.is_loopback());
 
     let origin = Origin::default();
-    assert_eq!(
-        Ok(&origin),
-        Origin::parse("https://us.i.posthog.com", false).as_ref()
-    );
+    assert_eq!(Ok(&origin), Origin::parse("https://us.i.posthog.com", false).as_ref());
     assert_eq!(origin.port(), 443);
     assert_eq!(origin.authority(), "us.i.posthog.com");
     assert!(!origin.is_loopback());
@@ -185,10 +175,7 @@ fn a_query_is_refused() {
 fn a_fragment_is_refused() {
     refused("https://us.i.posthog.com#x", OriginProblem::Fragment);
     refused("https://us.i.posthog.com/#", OriginProblem::Fragment);
-    refused(
-        "https://evil.net#.us.i.posthog.com",
-        OriginProblem::Fragment,
-    );
+    refused("https://evil.net#.us.i.posthog.com", OriginProblem::Fragment);
 }
 
 #[test]
@@ -240,10 +227,7 @@ fn odd_ports_are_refused() {
         "4_43",
         "443.",
     ] {
-        refused(
-            &format!("https://us.i.posthog.com:{port}"),
-            OriginProblem::Port,
-        );
+        refused(&format!("https://us.i.posthog.com:{port}"), OriginProblem::Port);
         refused(&format!("http://[::1]:{port}"), OriginProblem::Port);
     }
     refused("https://us.i.posthog.com:/", OriginProblem::Port);
@@ -315,15 +299,9 @@ fn odd_host_names_are_refused() {
         refused(&format!("https://{host}"), OriginProblem::HostName);
     }
     let label = "a".repeat(64);
-    refused(
-        &format!("https://{label}.posthog.com"),
-        OriginProblem::HostName,
-    );
+    refused(&format!("https://{label}.posthog.com"), OriginProblem::HostName);
     let deep = "a.".repeat(125);
-    refused(
-        &format!("https://{deep}posthog.com"),
-        OriginProblem::HostName,
-    );
+    refused(&format!("https://{deep}posthog.com"), OriginProblem::HostName);
 }
 
 #[test]
@@ -384,13 +362,7 @@ fn odd_forms_of_ipv6_are_refused() {
 
 #[test]
 fn no_host_is_refused() {
-    for text in [
-        "",
-        "https://",
-        "https:///",
-        "https:///us.i.posthog.com",
-        "https://:443",
-    ] {
+    for text in ["", "https://", "https:///", "https:///us.i.posthog.com", "https://:443"] {
         refused(text, OriginProblem::NoHost);
     }
 }
@@ -426,18 +398,14 @@ fn an_error_says_what_why_and_what_is_allowed() {
 
 #[test]
 fn an_error_does_not_show_a_password() {
-    let message = Origin::parse("https://me:hunter2@us.i.posthog.com", false)
-        .unwrap_err()
-        .to_string();
+    let message = Origin::parse("https://me:hunter2@us.i.posthog.com", false).unwrap_err().to_string();
     assert!(!message.contains("hunter2"), "{message}");
     assert!(message.contains("…@us.i.posthog.com"), "{message}");
 }
 
 #[test]
 fn an_error_shows_control_characters_escaped() {
-    let message = Origin::parse("https://\u{1b}[2J\n", false)
-        .unwrap_err()
-        .to_string();
+    let message = Origin::parse("https://\u{1b}[2J\n", false).unwrap_err().to_string();
     assert!(!message.contains(|c: char| c.is_control()), "{message:?}");
 }
 

@@ -26,10 +26,7 @@ fn https_urls_name_a_repository() {
     is("  https://github.com/owner/name.git\n", "owner/name");
     is("https://git.sr.ht/~owner/name", "~owner/name");
     is("https://github.com/owner/name/.git", "owner/name");
-    is(
-        "https://github.com/owner/name.github.io.git",
-        "owner/name.github.io",
-    );
+    is("https://github.com/owner/name.github.io.git", "owner/name.github.io");
     is("https://github.com/owner/name.git.git", "owner/name.git");
 }
 
@@ -68,41 +65,22 @@ fn nested_groups_stay() {
 #[test]
 fn credentials_never_show() {
     is("https://user@github.com/owner/name.git", "owner/name");
-    is(
-        "https://user:secret@github.com/owner/name.git",
-        "owner/name",
-    );
-    is(
-        "https://x-access-token:secret@github.com:443/owner/name",
-        "owner/name",
-    );
+    is("https://user:secret@github.com/owner/name.git", "owner/name");
+    is("https://x-access-token:secret@github.com:443/owner/name", "owner/name");
     is("https://:secret@github.com/owner/name", "owner/name");
     is("https://us@er:sec@ret@github.com/owner/name", "owner/name");
     is("ssh://git:secret@host:22/owner/name.git", "owner/name");
-    is(
-        "https://github.com/owner/name.git?token=secret",
-        "owner/name",
-    );
+    is("https://github.com/owner/name.git?token=secret", "owner/name");
     is("https://github.com/owner/name#secret", "owner/name");
     is("https://github.com/owner/name?a/b=secret", "owner/name");
 }
 
 #[test]
 fn a_password_that_is_not_escaped_gives_nothing() {
-    for password in [
-        "pa/sec/ret",
-        "pa/ss/",
-        "/sec/ret",
-        "pa#sec/ret",
-        "pa?sec/ret",
-        "1/sec/ret?",
-        "1/sec/ret#",
-        "12/3",
-        "p:a/s/s",
-    ] {
-        none(&format!(
-            "https://user:{password}@github.com/owner/name.git"
-        ));
+    for password in
+        ["pa/sec/ret", "pa/ss/", "/sec/ret", "pa#sec/ret", "pa?sec/ret", "1/sec/ret?", "1/sec/ret#", "12/3", "p:a/s/s"]
+    {
+        none(&format!("https://user:{password}@github.com/owner/name.git"));
         none(&format!("ssh://user:{password}@github.com/owner/name.git"));
     }
     none("https://user:secret/owner/name.git");
@@ -188,22 +166,7 @@ fn incomplete_urls_name_nothing() {
 
 #[test]
 fn odd_texts_do_not_panic() {
-    let pieces = [
-        "",
-        "é",
-        "@",
-        ":",
-        "/",
-        "[",
-        "]",
-        "//",
-        "://",
-        "?",
-        "#",
-        ".git",
-        "host",
-        "\u{1f600}",
-    ];
+    let pieces = ["", "é", "@", ":", "/", "[", "]", "//", "://", "?", "#", ".git", "host", "\u{1f600}"];
     for a in pieces {
         for b in pieces {
             for c in pieces {
@@ -238,10 +201,7 @@ fn repository_with(settings: &[&str]) -> tempfile::TempDir {
     assert!(init.success());
     for setting in settings {
         let (key, value) = setting.split_once('=').unwrap();
-        let set = git(directory.path())
-            .args(["config", key, value])
-            .status()
-            .unwrap();
+        let set = git(directory.path()).args(["config", key, value]).status().unwrap();
         assert!(set.success());
     }
     directory
@@ -269,18 +229,12 @@ fn the_repository_is_that_of_the_remote_without_its_credentials() {
         "remote.other.url=https://host/other/name",
         "remote.origin.url=https://user:secret@host/group/sub/name.git",
     ]);
-    assert_eq!(
-        repository(directory.path()).as_deref(),
-        Some("group/sub/name")
-    );
+    assert_eq!(repository(directory.path()).as_deref(), Some("group/sub/name"));
 }
 
 #[test]
 fn a_shortened_url_is_written_out() {
-    let directory = repository_with(&[
-        "url.https://host/group/.insteadOf=work:",
-        "remote.origin.url=work:name",
-    ]);
+    let directory = repository_with(&["url.https://host/group/.insteadOf=work:", "remote.origin.url=work:name"]);
     assert_eq!(repository(directory.path()).as_deref(), Some("group/name"));
 }
 
@@ -314,10 +268,7 @@ fn a_file_is_tracked_once_it_is_added() {
 
 #[test]
 fn a_missing_program_gives_nothing() {
-    let output = run(
-        &mut Command::new("no-such-program-posthog-llma"),
-        TIME_LIMIT,
-    );
+    let output = run(&mut Command::new("no-such-program-posthog-llma"), TIME_LIMIT);
     assert_eq!(output, None);
 }
 
@@ -357,8 +308,5 @@ fn a_program_that_fails_or_babbles_gives_nothing() {
 #[cfg(unix)]
 #[test]
 fn a_program_has_nothing_to_read() {
-    assert_eq!(
-        run(&mut sh("cat; echo end"), TIME_LIMIT).as_deref(),
-        Some("end\n")
-    );
+    assert_eq!(run(&mut sh("cat; echo end"), TIME_LIMIT).as_deref(), Some("end\n"));
 }

@@ -10,9 +10,8 @@ pub(super) fn check(messages: &Value) -> Result<(), String> {
         return Err("is not in the chat format: it is no array".to_owned());
     };
     for (index, message) in messages.iter().enumerate() {
-        check_message(message).map_err(|problem| {
-            format!("is not in the chat format: message {} {problem}", index + 1)
-        })?;
+        check_message(message)
+            .map_err(|problem| format!("is not in the chat format: message {} {problem}", index + 1))?;
     }
     Ok(())
 }
@@ -74,10 +73,7 @@ fn check_part(part: &Value) -> Result<(), String> {
                 _ => Err("has an image that is not base64".to_owned()),
             }
         }
-        other => Err(format!(
-            "has a part of the type `{}`, which is drawn as raw JSON",
-            shown(other)
-        )),
+        other => Err(format!("has a part of the type `{}`, which is drawn as raw JSON", shown(other))),
     }
 }
 

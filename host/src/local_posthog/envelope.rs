@@ -32,11 +32,7 @@ const DISTINCT_ID_LIMIT: usize = 200;
 
 /// Checks one event as it stands in the batch. The reason of a refusal begins with what the event is.
 pub(super) fn check(ai_path: bool, text: &str) -> Result<Value, Refusal> {
-    let limit = if ai_path {
-        AI_EVENT_LIMIT
-    } else {
-        BATCH_EVENT_LIMIT
-    };
+    let limit = if ai_path { AI_EVENT_LIMIT } else { BATCH_EVENT_LIMIT };
     let Ok(Value::Object(event)) = serde_json::from_str(text) else {
         let problem = match Object::parse(text) {
             Err(problem) => problem,
@@ -53,8 +49,7 @@ pub(super) fn check(ai_path: bool, text: &str) -> Result<Value, Refusal> {
         let problem = format!("is {} bytes, more than {limit}", text.len());
         return Err(refuse(StatusCode::PAYLOAD_TOO_LARGE, problem));
     }
-    check_members(ai_path, text, &event)
-        .map_err(|problem| refuse(StatusCode::BAD_REQUEST, problem))?;
+    check_members(ai_path, text, &event).map_err(|problem| refuse(StatusCode::BAD_REQUEST, problem))?;
     Ok(Value::Object(event))
 }
 
@@ -77,9 +72,7 @@ fn check_members(ai_path: bool, text: &str, event: &Map<String, Value>) -> Resul
     };
 
     let name = string("event")?;
-    let is_ai = name
-        .strip_prefix("$ai_")
-        .is_some_and(|rest| !rest.is_empty());
+    let is_ai = name.strip_prefix("$ai_").is_some_and(|rest| !rest.is_empty());
     if ai_path && !is_ai {
         return Err("is no AI event: its name does not begin with `$ai_`".to_owned());
     }
@@ -108,14 +101,9 @@ fn check_distinct_id(id: &str) -> Result<(), String> {
     if id.trim().is_empty() {
         Err("has an empty `distinct_id`".to_owned())
     } else if length > DISTINCT_ID_LIMIT {
-        Err(format!(
-            "has a `distinct_id` of {length} characters, more than {DISTINCT_ID_LIMIT}"
-        ))
+        Err(format!("has a `distinct_id` of {length} characters, more than {DISTINCT_ID_LIMIT}"))
     } else if NOBODY.contains(&id.trim().to_lowercase().as_str()) {
-        Err(format!(
-            "has the `distinct_id` `{}`, which stands for nobody",
-            shown(id)
-        ))
+        Err(format!("has the `distinct_id` `{}`, which stands for nobody", shown(id)))
     } else {
         Ok(())
     }
@@ -132,10 +120,7 @@ fn is_uuid(text: &str) -> bool {
 
 /// `2026-01-31T23:59:59.999Z`: any number of digits from 1 to 9 after the point, or no point; `+00:00` is as good as `Z`.
 fn is_utc_timestamp(text: &str) -> bool {
-    let Some(local) = text
-        .strip_suffix('Z')
-        .or_else(|| text.strip_suffix("+00:00"))
-    else {
+    let Some(local) = text.strip_suffix('Z').or_else(|| text.strip_suffix("+00:00")) else {
         return false;
     };
     let Some((seconds, fraction)) = local.split_at_checked(19) else {
@@ -146,10 +131,7 @@ fn is_utc_timestamp(text: &str) -> bool {
         .zip(*b"0000-00-00T00:00:00")
         .all(|(byte, wanted)| byte == wanted || (wanted == b'0' && byte.is_ascii_digit()));
     let number = |range: std::ops::Range<usize>| {
-        seconds
-            .get(range)
-            .and_then(|digits| digits.parse::<u32>().ok())
-            .unwrap_or(u32::MAX)
+        seconds.get(range).and_then(|digits| digits.parse::<u32>().ok()).unwrap_or(u32::MAX)
     };
     let year = number(0..4);
     let leap = year.is_multiple_of(4) && (!year.is_multiple_of(100) || year.is_multiple_of(400));
@@ -161,9 +143,9 @@ fn is_utc_timestamp(text: &str) -> bool {
         _ => 0,
     };
     let fraction_is_good = fraction.is_empty()
-        || fraction.strip_prefix('.').is_some_and(|digits| {
-            (1..=9).contains(&digits.len()) && digits.bytes().all(|byte| byte.is_ascii_digit())
-        });
+        || fraction
+            .strip_prefix('.')
+            .is_some_and(|digits| (1..=9).contains(&digits.len()) && digits.bytes().all(|byte| byte.is_ascii_digit()));
     shape
         && fraction_is_good
         && (1..=days).contains(&number(8..10))

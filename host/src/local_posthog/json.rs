@@ -28,10 +28,7 @@ impl<'a> Object<'a> {
 
     /// A member that is none of these.
     pub(super) fn other_than(&self, known: &[&str]) -> Option<&str> {
-        self.0
-            .keys()
-            .map(String::as_str)
-            .find(|name| !known.contains(name))
+        self.0.keys().map(String::as_str).find(|name| !known.contains(name))
     }
 }
 

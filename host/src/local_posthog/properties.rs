@@ -5,13 +5,7 @@ use serde_json::{Map, Value};
 use super::chat;
 use super::json::shown;
 
-const IDS: [&str; 5] = [
-    "$ai_trace_id",
-    "$ai_session_id",
-    "$ai_span_id",
-    "$ai_parent_id",
-    "$ai_generation_id",
-];
+const IDS: [&str; 5] = ["$ai_trace_id", "$ai_session_id", "$ai_span_id", "$ai_parent_id", "$ai_generation_id"];
 
 const TEXTS: [&str; 14] = [
     "$ai_error",
@@ -39,8 +33,7 @@ pub(super) fn check(event: &str, properties: &Map<String, Value>) -> Result<(), 
         return Ok(());
     }
     for (name, value) in properties {
-        check_value(name, value)
-            .map_err(|problem| format!("has a `{}` that {problem}", shown(name)))?;
+        check_value(name, value).map_err(|problem| format!("has a `{}` that {problem}", shown(name)))?;
     }
     if !properties.contains_key("$ai_trace_id") {
         return Err("has no `$ai_trace_id`".to_owned());
@@ -67,17 +60,14 @@ fn check_value(name: &str, value: &Value) -> Result<(), String> {
     match name {
         "$ai_input" | "$ai_output_choices" => chat::check(value),
         "$ai_is_error" => wanted(value.is_boolean(), "is neither true nor false"),
-        "$ai_latency" => wanted(
-            value.as_f64().is_some_and(|seconds| seconds >= 0.0),
-            "is no number of seconds from 0 up",
-        ),
+        "$ai_latency" => {
+            wanted(value.as_f64().is_some_and(|seconds| seconds >= 0.0), "is no number of seconds from 0 up")
+        }
         _ => match name.strip_prefix("$ai_") {
             Some(rest) if rest.ends_with("_tokens") || rest.ends_with("_count") => {
                 wanted(value.is_u64(), "is no integer from 0 up")
             }
-            Some(rest) if rest.ends_with("_cost_usd") => {
-                Err("is for the server to work out".to_owned())
-            }
+            Some(rest) if rest.ends_with("_cost_usd") => Err("is for the server to work out".to_owned()),
             _ => Ok(()),
         },
     }
@@ -90,21 +80,12 @@ fn check_id(value: &Value) -> Result<(), String> {
     if id.is_empty() {
         return Err("is empty".to_owned());
     }
-    match id
-        .chars()
-        .find(|&letter| !letter.is_ascii_alphanumeric() && !"-_~.@()!':|".contains(letter))
-    {
+    match id.chars().find(|&letter| !letter.is_ascii_alphanumeric() && !"-_~.@()!':|".contains(letter)) {
         None => Ok(()),
-        Some(letter) => Err(format!(
-            "holds {letter:?}; ids are of letters, digits and -_~.@()!':|"
-        )),
+        Some(letter) => Err(format!("holds {letter:?}; ids are of letters, digits and -_~.@()!':|")),
     }
 }
 
 fn wanted(good: bool, problem: &str) -> Result<(), String> {
-    if good {
-        Ok(())
-    } else {
-        Err(problem.to_owned())
-    }
+    if good { Ok(()) } else { Err(problem.to_owned()) }
 }

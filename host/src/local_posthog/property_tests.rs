@@ -38,12 +38,7 @@ fn trace() -> Value {
 
 #[test]
 fn an_error_that_is_no_string_is_refused() {
-    for bad in [
-        json!({"message": "no"}),
-        json!(null),
-        json!(["no"]),
-        json!(true),
-    ] {
+    for bad in [json!({"message": "no"}), json!(null), json!(["no"]), json!(true)] {
         refused("$ai_error", bad, "no string");
     }
     accepted("$ai_error", json!("command not found"));
@@ -51,25 +46,14 @@ fn an_error_that_is_no_string_is_refused() {
 
 #[test]
 fn names_and_texts_that_are_no_strings_are_refused() {
-    for property in [
-        "$ai_model",
-        "$ai_span_name",
-        "$ai_tools_called",
-        "$ai_git_branch",
-    ] {
+    for property in ["$ai_model", "$ai_span_name", "$ai_tools_called", "$ai_git_branch"] {
         refused(property, json!(["Bash"]), "no string");
     }
 }
 
 #[test]
 fn an_id_with_a_letter_outside_the_alphabet_is_refused() {
-    for property in [
-        "$ai_trace_id",
-        "$ai_session_id",
-        "$ai_span_id",
-        "$ai_parent_id",
-        "$ai_generation_id",
-    ] {
+    for property in ["$ai_trace_id", "$ai_session_id", "$ai_span_id", "$ai_parent_id", "$ai_generation_id"] {
         for bad in ["a b", "a/b", "a#b", "é", "a\n", "a%20", "a,b"] {
             refused(property, json!(bad), "holds");
         }
@@ -86,10 +70,7 @@ fn an_id_of_every_allowed_letter_is_accepted() {
 #[test]
 fn an_event_without_a_trace_is_refused() {
     let mut event = span();
-    event["properties"]
-        .as_object_mut()
-        .unwrap()
-        .remove("$ai_trace_id");
+    event["properties"].as_object_mut().unwrap().remove("$ai_trace_id");
     refused_event(event, "$ai_trace_id", "has no");
 }
 
@@ -158,10 +139,7 @@ fn a_trace_whose_parent_is_not_root_is_refused() {
     event["properties"]["$ai_parent_id"] = json!("s1");
     refused_event(event, "$ai_parent_id", "not \"root\"");
     let mut event = trace();
-    event["properties"]
-        .as_object_mut()
-        .unwrap()
-        .remove("$ai_parent_id");
+    event["properties"].as_object_mut().unwrap().remove("$ai_parent_id");
     refused_event(event, "$ai_parent_id", "not \"root\"");
 }
 
@@ -187,92 +165,35 @@ fn messages_in_every_documented_form_are_accepted() {
 
 #[test]
 fn messages_that_are_not_in_the_chat_format_are_refused() {
-    let call =
-        |function: Value| json!([{"role": "assistant", "content": null, "tool_calls": [function]}]);
+    let call = |function: Value| json!([{"role": "assistant", "content": null, "tool_calls": [function]}]);
     for (bad, words) in [
         (json!("list the files"), "no array"),
         (json!({"role": "user", "content": "a"}), "no array"),
         (json!(["list the files"]), "message 1 is no object"),
-        (
-            json!([{"role": "user", "content": "a"}, {"content": "a"}]),
-            "message 2 has no `role`",
-        ),
-        (
-            json!([{"role": "robot", "content": "a"}]),
-            "unknown role `robot`",
-        ),
+        (json!([{"role": "user", "content": "a"}, {"content": "a"}]), "message 2 has no `role`"),
+        (json!([{"role": "robot", "content": "a"}]), "unknown role `robot`"),
         (json!([{"role": "user"}]), "neither `content` nor"),
-        (
-            json!([{"role": "user", "content": 5}]),
-            "`content` that is no text",
-        ),
-        (
-            json!([{"role": "user", "content": ["a"]}]),
-            "part of `content` that is no object",
-        ),
-        (
-            json!([{"role": "user", "content": [{"type": "text"}]}]),
-            "has no `text`",
-        ),
-        (
-            json!([{"role": "assistant", "content": [{"type": "thinking", "text": "a"}]}]),
-            "has no `thinking`",
-        ),
-        (
-            json!([{"role": "assistant", "content": [{"type": "redacted_thinking", "data": "a"}]}]),
-            "raw JSON",
-        ),
-        (
-            json!([{"role": "user", "content": [{"type": "tool_result", "content": "a"}]}]),
-            "raw JSON",
-        ),
-        (
-            json!([{"role": "user", "content": [{"type": "image"}]}]),
-            "image without `source`",
-        ),
+        (json!([{"role": "user", "content": 5}]), "`content` that is no text"),
+        (json!([{"role": "user", "content": ["a"]}]), "part of `content` that is no object"),
+        (json!([{"role": "user", "content": [{"type": "text"}]}]), "has no `text`"),
+        (json!([{"role": "assistant", "content": [{"type": "thinking", "text": "a"}]}]), "has no `thinking`"),
+        (json!([{"role": "assistant", "content": [{"type": "redacted_thinking", "data": "a"}]}]), "raw JSON"),
+        (json!([{"role": "user", "content": [{"type": "tool_result", "content": "a"}]}]), "raw JSON"),
+        (json!([{"role": "user", "content": [{"type": "image"}]}]), "image without `source`"),
         (
             json!([{"role": "user", "content": [{"type": "image", "source": {"type": "url", "media_type": "a", "data": "a"}}]}]),
             "not base64",
         ),
-        (
-            json!([{"role": "tool", "content": "a"}]),
-            "has no `tool_call_id`",
-        ),
-        (
-            json!([{"role": "user", "content": "a", "tool_call_id": "t"}]),
-            "not a tool's",
-        ),
-        (
-            json!([{"role": "user", "content": "a", "tool_calls": []}]),
-            "not the assistant's",
-        ),
-        (
-            json!([{"role": "assistant", "content": "a", "tool_calls": {}}]),
-            "no array",
-        ),
+        (json!([{"role": "tool", "content": "a"}]), "has no `tool_call_id`"),
+        (json!([{"role": "user", "content": "a", "tool_call_id": "t"}]), "not a tool's"),
+        (json!([{"role": "user", "content": "a", "tool_calls": []}]), "not the assistant's"),
+        (json!([{"role": "assistant", "content": "a", "tool_calls": {}}]), "no array"),
         (call(json!("Bash")), "tool call that is no object"),
-        (
-            call(json!({"type": "function", "function": {"name": "a", "arguments": "{}"}})),
-            "has no `id`",
-        ),
-        (
-            call(
-                json!({"id": "t", "type": "tool_use", "function": {"name": "a", "arguments": "{}"}}),
-            ),
-            "no function",
-        ),
-        (
-            call(json!({"id": "t", "type": "function", "name": "a"})),
-            "without `function`",
-        ),
-        (
-            call(json!({"id": "t", "type": "function", "function": {"arguments": "{}"}})),
-            "has no `name`",
-        ),
-        (
-            call(json!({"id": "t", "type": "function", "function": {"name": "a", "arguments": 5}})),
-            "`arguments`",
-        ),
+        (call(json!({"type": "function", "function": {"name": "a", "arguments": "{}"}})), "has no `id`"),
+        (call(json!({"id": "t", "type": "tool_use", "function": {"name": "a", "arguments": "{}"}})), "no function"),
+        (call(json!({"id": "t", "type": "function", "name": "a"})), "without `function`"),
+        (call(json!({"id": "t", "type": "function", "function": {"arguments": "{}"}})), "has no `name`"),
+        (call(json!({"id": "t", "type": "function", "function": {"name": "a", "arguments": 5}})), "`arguments`"),
     ] {
         for property in ["$ai_input", "$ai_output_choices"] {
             refused(property, bad.clone(), words);

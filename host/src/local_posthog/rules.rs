@@ -51,10 +51,7 @@ pub struct Refusal {
 
 impl Refusal {
     pub(super) fn new(status: StatusCode, reason: impl Into<String>) -> Self {
-        Self {
-            status,
-            reason: reason.into(),
-        }
+        Self { status, reason: reason.into() }
     }
 
     fn bad_request(reason: impl Into<String>) -> Self {
@@ -69,23 +66,14 @@ pub fn check(method: &Method, path: &str, headers: &HeaderMap, body: &[u8]) -> V
         AI_PATH => true,
         BATCH_PATH => false,
         _ => {
-            return Err(Refusal::new(
-                StatusCode::NOT_FOUND,
-                format!("nothing here but {AI_PATH} and {BATCH_PATH}"),
-            ));
+            return Err(Refusal::new(StatusCode::NOT_FOUND, format!("nothing here but {AI_PATH} and {BATCH_PATH}")));
         }
     };
     if method != Method::POST {
-        return Err(Refusal::new(
-            StatusCode::METHOD_NOT_ALLOWED,
-            "only POST is allowed here",
-        ));
+        return Err(Refusal::new(StatusCode::METHOD_NOT_ALLOWED, "only POST is allowed here"));
     }
     if body.len() > BODY_LIMIT {
-        return Err(Refusal::new(
-            StatusCode::PAYLOAD_TOO_LARGE,
-            format!("the body is over {BODY_LIMIT} bytes"),
-        ));
+        return Err(Refusal::new(StatusCode::PAYLOAD_TOO_LARGE, format!("the body is over {BODY_LIMIT} bytes")));
     }
     let decompressed;
     let text = if is_gzip(query, headers, body)? {
@@ -94,12 +82,9 @@ pub fn check(method: &Method, path: &str, headers: &HeaderMap, body: &[u8]) -> V
     } else {
         body
     };
-    let text = std::str::from_utf8(text)
-        .map_err(|error| Refusal::bad_request(format!("the body is not UTF-8: {error}")))?;
-    Ok(Accepted {
-        events: check_batch(ai, text)?,
-        raw_bytes: text.len() as u64,
-    })
+    let text =
+        std::str::from_utf8(text).map_err(|error| Refusal::bad_request(format!("the body is not UTF-8: {error}")))?;
+    Ok(Accepted { events: check_batch(ai, text)?, raw_bytes: text.len() as u64 })
 }
 
 /// Whether the body is compressed: by its header, by `?compression=gzip`, or by its first two bytes.
@@ -148,41 +133,30 @@ fn decompress(body: &[u8]) -> Result<Vec<u8>, Refusal> {
         ));
     }
     if !decoder.into_inner().is_empty() {
-        return Err(Refusal::bad_request(
-            "there are bytes behind the end of the gzip data",
-        ));
+        return Err(Refusal::bad_request("there are bytes behind the end of the gzip data"));
     }
     Ok(text)
 }
 
 fn check_batch(ai: bool, text: &str) -> Result<Vec<Value>, Refusal> {
-    let body = Object::parse(text)
-        .map_err(|problem| Refusal::bad_request(format!("the body {problem}")))?;
+    let body = Object::parse(text).map_err(|problem| Refusal::bad_request(format!("the body {problem}")))?;
     if body.get("sent_at").is_some() {
         return Err(Refusal::bad_request(
             "`sent_at` is set: the server shifts every timestamp by the difference to its own clock, so that a retry changes them",
         ));
     }
     if let Some(name) = body.other_than(&["api_key", "batch"]) {
-        return Err(Refusal::bad_request(format!(
-            "the body has the unknown member `{}`",
-            shown(name)
-        )));
+        return Err(Refusal::bad_request(format!("the body has the unknown member `{}`", shown(name))));
     }
-    let key = body
-        .get("api_key")
-        .map(|raw| serde_json::from_str::<Value>(raw.get()));
+    let key = body.get("api_key").map(|raw| serde_json::from_str::<Value>(raw.get()));
     check_key(match &key {
         Some(Ok(Value::String(key))) => Some(key),
         _ => None,
     })
     .map_err(|problem| Refusal::new(StatusCode::UNAUTHORIZED, problem))?;
 
-    let batch = body
-        .get("batch")
-        .ok_or_else(|| Refusal::bad_request("`batch` is missing"))?;
-    let batch =
-        array(batch.get()).map_err(|problem| Refusal::bad_request(format!("`batch` {problem}")))?;
+    let batch = body.get("batch").ok_or_else(|| Refusal::bad_request("`batch` is missing"))?;
+    let batch = array(batch.get()).map_err(|problem| Refusal::bad_request(format!("`batch` {problem}")))?;
     if batch.is_empty() {
         return Err(Refusal::bad_request("`batch` is empty"));
     }

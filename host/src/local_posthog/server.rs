@@ -123,36 +123,24 @@ impl LocalPostHog {
         let listener = std::net::TcpListener::bind((Ipv4Addr::LOCALHOST, 0))?;
         listener.set_nonblocking(true)?;
         let address = listener.local_addr()?;
-        let runtime = tokio::runtime::Builder::new_current_thread()
-            .enable_all()
-            .build()?;
+        let runtime = tokio::runtime::Builder::new_current_thread().enable_all().build()?;
         let state = Arc::new(State {
-            record: Mutex::new(Record {
-                script: config.script.iter().cloned().collect(),
-                ..Record::default()
-            }),
+            record: Mutex::new(Record { script: config.script.iter().cloned().collect(), ..Record::default() }),
             config,
         });
         let (shutdown, stop) = oneshot::channel();
-        let thread = std::thread::Builder::new()
-            .name("local-posthog".to_owned())
-            .spawn({
-                let state = Arc::clone(&state);
-                move || {
-                    runtime.block_on(async {
-                        tokio::select! {
-                            _ = stop => {}
-                            () = serve(listener, state) => {}
-                        }
-                    });
-                }
-            })?;
-        Ok(Self {
-            address,
-            state,
-            shutdown: Some(shutdown),
-            thread: Some(thread),
-        })
+        let thread = std::thread::Builder::new().name("local-posthog".to_owned()).spawn({
+            let state = Arc::clone(&state);
+            move || {
+                runtime.block_on(async {
+                    tokio::select! {
+                        _ = stop => {}
+                        () = serve(listener, state) => {}
+                    }
+                });
+            }
+        })?;
+        Ok(Self { address, state, shutdown: Some(shutdown), thread: Some(thread) })
     }
 
     /// `http://127.0.0.1:<port>`.
@@ -223,10 +211,7 @@ enum Manner {
     /// By hyper, as HTTP says.
     Proper(Reply),
     /// Past hyper, piece by piece with a wait before each; then the connection ends.
-    Raw {
-        bytes: Vec<u8>,
-        every: Option<Duration>,
-    },
+    Raw { bytes: Vec<u8>, every: Option<Duration> },
     /// Not at all.
     Silence,
 }
@@ -244,8 +229,7 @@ async fn serve(listener: std::net::TcpListener, state: Arc<State>) {
             Ok((stream, _)) => {
                 let state = Arc::clone(&state);
                 tokio::spawn(async move {
-                    let _ =
-                        tokio::time::timeout(CONNECTION_TIMEOUT, connection(stream, state)).await;
+                    let _ = tokio::time::timeout(CONNECTION_TIMEOUT, connection(stream, state)).await;
                     drop(place);
                 });
             }
@@ -292,10 +276,7 @@ async fn connection(stream: TcpStream, state: Arc<State>) {
         Ok(Manner::Raw { bytes, every: None }) => {
             let _ = stream.write_all(&bytes).await;
         }
-        Ok(Manner::Raw {
-            bytes,
-            every: Some(every),
-        }) => {
+        Ok(Manner::Raw { bytes, every: Some(every) }) => {
             // Else several bytes wait for each other in the kernel.
             let _ = stream.set_nodelay(true);
             for byte in bytes {
@@ -318,24 +299,14 @@ impl State {
     async fn answer(&self, request: http::Request<Incoming>) -> Manner {
         let at = Instant::now();
         let (head, body) = request.into_parts();
-        let path = head
-            .uri
-            .path_and_query()
-            .map_or_else(|| head.uri.to_string(), ToString::to_string);
+        let path = head.uri.path_and_query().map_or_else(|| head.uri.to_string(), ToString::to_string);
         let body = Limited::new(body, READ_LIMIT).collect();
         let body = match tokio::time::timeout(READ_TIMEOUT, body).await {
-            Err(_) => Err(Refusal::new(
-                StatusCode::REQUEST_TIMEOUT,
-                "the body took too long",
-            )),
-            Ok(Err(error)) if error.is::<http_body_util::LengthLimitError>() => Err(Refusal::new(
-                StatusCode::PAYLOAD_TOO_LARGE,
-                format!("the body is over {READ_LIMIT} bytes"),
-            )),
-            Ok(Err(_)) => Err(Refusal::new(
-                StatusCode::BAD_REQUEST,
-                "the body is not complete",
-            )),
+            Err(_) => Err(Refusal::new(StatusCode::REQUEST_TIMEOUT, "the body took too long")),
+            Ok(Err(error)) if error.is::<http_body_util::LengthLimitError>() => {
+                Err(Refusal::new(StatusCode::PAYLOAD_TOO_LARGE, format!("the body is over {READ_LIMIT} bytes")))
+            }
+            Ok(Err(_)) => Err(Refusal::new(StatusCode::BAD_REQUEST, "the body is not complete")),
             Ok(Ok(body)) => Ok(body.to_bytes()),
         };
 
@@ -352,19 +323,13 @@ impl State {
         };
         let (status, manner) = match answer {
             Answer::Normal => proper(by_rules()),
-            Answer::Status {
-                code,
-                headers,
-                body,
-            } => proper(scripted(code, &headers, body)),
+            Answer::Status { code, headers, body } => proper(scripted(code, &headers, body)),
             Answer::Rubbish => proper(scripted(
                 200,
                 &[("content-type".to_owned(), "text/html".to_owned())],
                 "<html><body>Welcome to the hotel's network</body></html>".to_owned(),
             )),
-            Answer::Redirect(to) => {
-                proper(scripted(302, &[("location".to_owned(), to)], String::new()))
-            }
+            Answer::Redirect(to) => proper(scripted(302, &[("location".to_owned(), to)], String::new())),
             Answer::CloseHalfWay => {
                 let reply = by_rules();
                 let mut bytes = on_the_wire(&reply);
@@ -377,20 +342,10 @@ impl State {
                 let every = Some(every);
                 (Some(reply.status), Manner::Raw { bytes, every })
             }
-            Answer::CloseBeforeAnswer => (
-                None,
-                Manner::Raw {
-                    bytes: Vec::new(),
-                    every: None,
-                },
-            ),
-            Answer::NotHttp => (
-                None,
-                Manner::Raw {
-                    bytes: b"220 mail.example.com ESMTP ready\r\n".to_vec(),
-                    every: None,
-                },
-            ),
+            Answer::CloseBeforeAnswer => (None, Manner::Raw { bytes: Vec::new(), every: None }),
+            Answer::NotHttp => {
+                (None, Manner::Raw { bytes: b"220 mail.example.com ESMTP ready\r\n".to_vec(), every: None })
+            }
             Answer::Silence => (None, Manner::Silence),
         };
         record.requests.push(Received {
@@ -405,24 +360,15 @@ impl State {
     }
 
     /// Applies the rules and the permanent modes, and keeps the events of a batch that is taken.
-    fn by_rules(
-        &self,
-        record: &mut Record,
-        method: &Method,
-        path: &str,
-        headers: &HeaderMap,
-        body: &Bytes,
-    ) -> Reply {
+    fn by_rules(&self, record: &mut Record, method: &Method, path: &str, headers: &HeaderMap, body: &Bytes) -> Reply {
         if let Some(code) = self.config.missing_ai_path
             && path.split('?').next() == Some(AI_PATH)
         {
             return scripted(code, &[], "this server does not know the path".to_owned());
         }
-        let accepted = rules::check(method, path, headers, body).and_then(|accepted| {
-            match self.rejection(&accepted) {
-                Some((code, reason)) => Err(Refusal::new(status_or_500(code), reason)),
-                None => Ok(accepted),
-            }
+        let accepted = rules::check(method, path, headers, body).and_then(|accepted| match self.rejection(&accepted) {
+            Some((code, reason)) => Err(Refusal::new(status_or_500(code), reason)),
+            None => Ok(accepted),
         });
         match accepted {
             Err(refusal) => refused(&refusal),
@@ -451,10 +397,7 @@ impl State {
 
 fn head_bytes(path: &str, headers: &HeaderMap) -> usize {
     let headers = headers.iter();
-    path.len()
-        + headers
-            .map(|(name, value)| name.as_str().len() + value.len())
-            .sum::<usize>()
+    path.len() + headers.map(|(name, value)| name.as_str().len() + value.len()).sum::<usize>()
 }
 
 fn proper(reply: Reply) -> (Option<StatusCode>, Manner) {
@@ -474,20 +417,13 @@ fn reply(status: StatusCode, body: impl Into<Bytes>) -> Reply {
     let mut headers = HeaderMap::new();
     let text = HeaderValue::from_static("text/plain; charset=utf-8");
     headers.insert(CONTENT_TYPE, text);
-    Reply {
-        status,
-        headers,
-        body: body.into(),
-    }
+    Reply { status, headers, body: body.into() }
 }
 
 fn scripted(code: u16, headers: &[(String, String)], body: String) -> Reply {
     let mut reply = reply(status_or_500(code), body);
     for (name, value) in headers {
-        if let (Ok(name), Ok(value)) = (
-            HeaderName::try_from(name.as_str()),
-            HeaderValue::try_from(value.as_str()),
-        ) {
+        if let (Ok(name), Ok(value)) = (HeaderName::try_from(name.as_str()), HeaderValue::try_from(value.as_str())) {
             reply.headers.insert(name, value);
         }
     }

@@ -17,17 +17,13 @@ fn body() -> String {
 
 fn connect(server: &LocalPostHog) -> TcpStream {
     let stream = TcpStream::connect(server.address()).unwrap();
-    stream
-        .set_read_timeout(Some(Duration::from_secs(10)))
-        .unwrap();
+    stream.set_read_timeout(Some(Duration::from_secs(10))).unwrap();
     stream
 }
 
 fn request(path: &str, body: &str) -> String {
     let length = body.len();
-    format!(
-        "POST {path} HTTP/1.1\r\nhost: localhost\r\nconnection: close\r\ncontent-length: {length}\r\n\r\n{body}"
-    )
+    format!("POST {path} HTTP/1.1\r\nhost: localhost\r\nconnection: close\r\ncontent-length: {length}\r\n\r\n{body}")
 }
 
 /// Everything that is answered until the connection ends.
@@ -44,10 +40,7 @@ fn start(config: Config) -> LocalPostHog {
 }
 
 fn scripted(answer: Answer) -> LocalPostHog {
-    start(Config {
-        script: vec![answer],
-        ..Config::default()
-    })
+    start(Config { script: vec![answer], ..Config::default() })
 }
 
 fn answer_body(answer: &str) -> &str {
@@ -93,9 +86,7 @@ fn several_requests_go_over_one_connection() {
     let mut stream = connect(&server);
     let twice = request(AI_PATH, &body()).replace("connection: close\r\n", "");
     stream.write_all(twice.as_bytes()).unwrap();
-    stream
-        .write_all(request(BATCH_PATH, &body()).as_bytes())
-        .unwrap();
+    stream.write_all(request(BATCH_PATH, &body()).as_bytes()).unwrap();
     stream.read_to_end(&mut Vec::new()).unwrap();
     let requests = server.requests();
     assert_eq!(requests.len(), 2);
@@ -111,9 +102,7 @@ fn it_listens_on_loopback_alone() {
 
 #[test]
 fn it_works_inside_an_async_runtime() {
-    let runtime = tokio::runtime::Builder::new_current_thread()
-        .build()
-        .unwrap();
+    let runtime = tokio::runtime::Builder::new_current_thread().build().unwrap();
     runtime.block_on(async {
         let server = start(Config::default());
         is_normal(&post(&server, AI_PATH, &body()));
@@ -124,9 +113,7 @@ fn it_works_inside_an_async_runtime() {
 fn dropping_it_ends_its_connections() {
     let server = scripted(Answer::Silence);
     let mut stream = connect(&server);
-    stream
-        .write_all(request(AI_PATH, &body()).as_bytes())
-        .unwrap();
+    stream.write_all(request(AI_PATH, &body()).as_bytes()).unwrap();
     drop(server);
     match stream.read(&mut [0]) {
         Ok(length) => assert_eq!(length, 0),
@@ -161,11 +148,8 @@ fn a_script_is_consumed_one_answer_a_request_and_then_the_rules_hold() {
 #[test]
 fn a_scripted_status_or_header_that_http_does_not_allow_is_no_panic() {
     for code in [0, 99, 100, 101, 1000, u16::MAX] {
-        let server = scripted(Answer::Status {
-            code,
-            headers: vec![("a b".to_owned(), "c\n".to_owned())],
-            body: String::new(),
-        });
+        let server =
+            scripted(Answer::Status { code, headers: vec![("a b".to_owned(), "c\n".to_owned())], body: String::new() });
         assert!(post(&server, AI_PATH, &body()).starts_with("HTTP/1.1 500"));
     }
 }
@@ -202,20 +186,10 @@ fn a_trickle_sends_the_whole_answer_slowly() {
 fn silence_keeps_the_connection_open_and_answers_nothing() {
     let server = scripted(Answer::Silence);
     let mut stream = connect(&server);
-    stream
-        .write_all(request(AI_PATH, &body()).as_bytes())
-        .unwrap();
-    stream
-        .set_read_timeout(Some(Duration::from_millis(300)))
-        .unwrap();
+    stream.write_all(request(AI_PATH, &body()).as_bytes()).unwrap();
+    stream.set_read_timeout(Some(Duration::from_millis(300))).unwrap();
     let error = stream.read(&mut [0]).unwrap_err();
-    assert!(
-        matches!(
-            error.kind(),
-            std::io::ErrorKind::WouldBlock | std::io::ErrorKind::TimedOut
-        ),
-        "{error}"
-    );
+    assert!(matches!(error.kind(), std::io::ErrorKind::WouldBlock | std::io::ErrorKind::TimedOut), "{error}");
     is_normal(&post(&server, AI_PATH, &body()));
 }
 
@@ -246,10 +220,7 @@ fn an_answer_that_is_not_http_is_not() {
 #[test]
 fn a_server_without_the_ai_path_takes_the_batch_path() {
     for code in [404, 405] {
-        let server = start(Config {
-            missing_ai_path: Some(code),
-            ..Config::default()
-        });
+        let server = start(Config { missing_ai_path: Some(code), ..Config::default() });
         let answer = post(&server, AI_PATH, &body());
         assert!(answer.starts_with(&format!("HTTP/1.1 {code}")), "{answer}");
         is_normal(&post(&server, BATCH_PATH, &body()));
@@ -273,16 +244,10 @@ fn one_event_can_be_made_to_refuse_its_batch() {
 
 #[test]
 fn a_quota_is_named_in_every_answer() {
-    let server = start(Config {
-        quota_limited: vec!["llm_events".to_owned()],
-        ..Config::default()
-    });
+    let server = start(Config { quota_limited: vec!["llm_events".to_owned()], ..Config::default() });
     let answer = post(&server, AI_PATH, &body());
     let answer: Value = serde_json::from_str(answer_body(&answer)).unwrap();
-    assert_eq!(
-        answer,
-        json!({"status": "Ok", "quota_limited": ["llm_events"]})
-    );
+    assert_eq!(answer, json!({"status": "Ok", "quota_limited": ["llm_events"]}));
 }
 
 #[test]
@@ -290,17 +255,12 @@ fn a_body_that_never_ends_is_cut_off() {
     let server = start(Config::default());
     let mut stream = connect(&server);
     stream
-        .write_all(
-            format!("POST {AI_PATH} HTTP/1.1\r\nhost: a\r\ntransfer-encoding: chunked\r\n\r\n")
-                .as_bytes(),
-        )
+        .write_all(format!("POST {AI_PATH} HTTP/1.1\r\nhost: a\r\ntransfer-encoding: chunked\r\n\r\n").as_bytes())
         .unwrap();
     let mut chunk = b"100000\r\n".to_vec();
     chunk.resize(chunk.len() + 0x0010_0000, b' ');
     chunk.extend_from_slice(b"\r\n");
-    let sent = (0..200)
-        .take_while(|_| stream.write_all(&chunk).is_ok())
-        .count();
+    let sent = (0..200).take_while(|_| stream.write_all(&chunk).is_ok()).count();
     assert!(sent < 200);
     assert_eq!(server.requests()[0].status, Some(413));
     assert!(server.requests()[0].body.is_empty());
@@ -329,9 +289,7 @@ fn rubbish_from_a_client_leaves_the_server_well() {
 fn a_method_that_is_not_allowed_is_answered_with_the_one_that_is() {
     let server = start(Config::default());
     let mut stream = connect(&server);
-    stream
-        .write_all(b"GET /batch/ HTTP/1.1\r\nhost: a\r\nconnection: close\r\n\r\n")
-        .unwrap();
+    stream.write_all(b"GET /batch/ HTTP/1.1\r\nhost: a\r\nconnection: close\r\n\r\n").unwrap();
     let mut answer = String::new();
     stream.read_to_string(&mut answer).unwrap();
     assert!(answer.starts_with("HTTP/1.1 405"), "{answer}");

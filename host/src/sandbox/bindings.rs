@@ -1,12 +1,7 @@
 //! Bindings of the `exporter` world, made from `wit/`. Its imports are the ones of `wasmtime-wasi` and
 //! `wasmtime-wasi-http`; the exports are called asynchronously.
 
-#![allow(
-    missing_docs,
-    unreachable_pub,
-    clippy::pedantic,
-    reason = "generated code; `wit/` has the documentation"
-)]
+#![allow(missing_docs, unreachable_pub, clippy::pedantic, reason = "generated code; `wit/` has the documentation")]
 
 wasmtime::component::bindgen!({
     path: "../wit",

@@ -34,67 +34,41 @@ pub(super) struct Connector {
 
 impl Connector {
     pub(super) fn new(proxies: ProxySettings) -> Self {
-        Self {
-            proxies,
-            tls: OnceLock::new(),
-        }
+        Self { proxies, tls: OnceLock::new() }
     }
 
     /// Connects to `origin` within `patience`.
-    pub(super) async fn connect(
-        &self,
-        origin: &Origin,
-        patience: Duration,
-    ) -> Result<Box<dyn Connection>, Error> {
+    pub(super) async fn connect(&self, origin: &Origin, patience: Duration) -> Result<Box<dyn Connection>, Error> {
         let connecting = async {
-            let proxy = self
-                .proxies
-                .choose(origin)
-                .map_err(|error| internal(error.to_string()))?;
+            let proxy = self.proxies.choose(origin).map_err(|error| internal(error.to_string()))?;
             let connection = match proxy {
-                None => tcp(&origin.host, origin.port, patience).await?,
+                None => tcp(origin.host(), origin.port(), patience).await?,
                 Some(proxy) => self.tunnel(&proxy, origin, patience).await?,
             };
-            match origin.scheme {
+            match origin.scheme() {
                 Scheme::Http => Ok(connection),
-                Scheme::Https => self.encrypt(connection, &origin.host).await,
+                Scheme::Https => self.encrypt(connection, origin.host()).await,
             }
         };
-        timeout(patience, connecting)
-            .await
-            .map_err(|_| Error::ConnectionTimeout)?
+        timeout(patience, connecting).await.map_err(|_| Error::ConnectionTimeout)?
     }
 
     /// Asks the proxy for a tunnel to `origin` (`CONNECT`, RFC 9110, 9.3.6).
-    async fn tunnel(
-        &self,
-        proxy: &Proxy,
-        origin: &Origin,
-        patience: Duration,
-    ) -> Result<Box<dyn Connection>, Error> {
+    async fn tunnel(&self, proxy: &Proxy, origin: &Origin, patience: Duration) -> Result<Box<dyn Connection>, Error> {
         let failed = |reason: String| internal(format!("the proxy {proxy}: {reason}"));
-        let mut connection = tcp(&proxy.host, proxy.port, patience)
-            .await
-            .map_err(|error| failed(error.to_string()))?;
+        let mut connection = tcp(&proxy.host, proxy.port, patience).await.map_err(|error| failed(error.to_string()))?;
         if proxy.scheme == Scheme::Https {
-            connection = self
-                .encrypt(connection, &proxy.host)
-                .await
-                .map_err(|error| failed(error.to_string()))?;
+            connection = self.encrypt(connection, &proxy.host).await.map_err(|error| failed(error.to_string()))?;
         }
-        let (mut sender, exchange) = http1::handshake(TokioIo::new(connection))
-            .await
-            .map_err(|error| failed(error.to_string()))?;
+        let (mut sender, exchange) =
+            http1::handshake(TokioIo::new(connection)).await.map_err(|error| failed(error.to_string()))?;
         let _driver = wasmtime_wasi::runtime::spawn(async move {
             // Whatever goes wrong here, the request's own result says so.
             let _ = exchange.with_upgrades().await;
         });
-        let request = connect_request(origin, proxy.authorization.clone())
-            .map_err(|error| failed(error.to_string()))?;
-        let response = sender
-            .send_request(request)
-            .await
-            .map_err(|error| failed(error.to_string()))?;
+        let request =
+            connect_request(origin, proxy.authorization.clone()).map_err(|error| failed(error.to_string()))?;
+        let response = sender.send_request(request).await.map_err(|error| failed(error.to_string()))?;
         match response.status() {
             status if status.is_success() => {}
             StatusCode::PROXY_AUTHENTICATION_REQUIRED => {
@@ -102,33 +76,21 @@ impl Connector {
             }
             status => return Err(failed(format!("it refused the tunnel ({status})"))),
         }
-        let tunnel = hyper::upgrade::on(response)
-            .await
-            .map_err(|error| failed(error.to_string()))?;
+        let tunnel = hyper::upgrade::on(response).await.map_err(|error| failed(error.to_string()))?;
         Ok(Box::new(TokioIo::new(tunnel)))
     }
 
-    async fn encrypt(
-        &self,
-        connection: Box<dyn Connection>,
-        host: &str,
-    ) -> Result<Box<dyn Connection>, Error> {
+    async fn encrypt(&self, connection: Box<dyn Connection>, host: &str) -> Result<Box<dyn Connection>, Error> {
         let config = self.tls.get_or_init(tls_config).clone().map_err(internal)?;
-        let name = ServerName::try_from(without_brackets(host).to_owned())
-            .map_err(|_| Error::HttpRequestUriInvalid)?;
-        let encrypted = TlsConnector::from(config)
-            .connect(name, connection)
-            .await
-            .map_err(|error| tls_error(&error))?;
+        let name = ServerName::try_from(without_brackets(host).to_owned()).map_err(|_| Error::HttpRequestUriInvalid)?;
+        let encrypted =
+            TlsConnector::from(config).connect(name, connection).await.map_err(|error| tls_error(&error))?;
         Ok(Box::new(encrypted))
     }
 }
 
-fn connect_request(
-    origin: &Origin,
-    authorization: Option<HeaderValue>,
-) -> Result<Request<Empty<Bytes>>, http::Error> {
-    let target = format!("{}:{}", origin.host, origin.port);
+fn connect_request(origin: &Origin, authorization: Option<HeaderValue>) -> Result<Request<Empty<Bytes>>, http::Error> {
+    let target = format!("{}:{}", origin.host(), origin.port());
     let mut request = Request::connect(&target).header(header::HOST, &target);
     if let Some(authorization) = authorization {
         request = request.header(header::PROXY_AUTHORIZATION, authorization);
@@ -138,10 +100,8 @@ fn connect_request(
 
 /// Tries the host's addresses one after the other.
 async fn tcp(host: &str, port: u16, patience: Duration) -> Result<Box<dyn Connection>, Error> {
-    let addresses: Vec<_> = tokio::net::lookup_host((without_brackets(host), port))
-        .await
-        .map_err(|_| unknown_host())?
-        .collect();
+    let addresses: Vec<_> =
+        tokio::net::lookup_host((without_brackets(host), port)).await.map_err(|_| unknown_host())?.collect();
     // An address that never answers (often IPv6) must leave time for the others.
     let share = (patience / (addresses.len().max(1) as u32)).max(LEAST_TIME_PER_ADDRESS);
     let mut failure = unknown_host();
@@ -169,10 +129,7 @@ fn tls_config() -> Result<Arc<ClientConfig>, String> {
     let mut roots = RootCertStore::empty();
     roots.add_parsable_certificates(loaded.certs);
     if roots.is_empty() {
-        let reason = loaded
-            .errors
-            .first()
-            .map_or_else(String::new, |error| format!(": {error}"));
+        let reason = loaded.errors.first().map_or_else(String::new, |error| format!(": {error}"));
         return Err(format!("there is no trusted root certificate{reason}"));
     }
     // Passed explicitly: what the whole process uses is the program's decision, not this module's.
@@ -191,38 +148,28 @@ fn internal(text: String) -> Error {
 }
 
 fn unknown_host() -> Error {
-    Error::DnsError {
-        rcode: Some("the host name has no address".to_owned()),
-        info_code: None,
-    }
+    Error::DnsError { rcode: Some("the host name has no address".to_owned()), info_code: None }
 }
 
 fn connect_error(error: io::Error) -> Error {
     match error.kind() {
         io::ErrorKind::ConnectionRefused => Error::ConnectionRefused,
         io::ErrorKind::TimedOut => Error::ConnectionTimeout,
-        io::ErrorKind::NetworkUnreachable | io::ErrorKind::HostUnreachable => {
-            Error::DestinationUnavailable
-        }
-        io::ErrorKind::ConnectionReset | io::ErrorKind::ConnectionAborted => {
-            Error::ConnectionTerminated
-        }
+        io::ErrorKind::NetworkUnreachable | io::ErrorKind::HostUnreachable => Error::DestinationUnavailable,
+        io::ErrorKind::ConnectionReset | io::ErrorKind::ConnectionAborted => Error::ConnectionTerminated,
         _ => Error::Connect(error),
     }
 }
 
 fn tls_error(error: &io::Error) -> Error {
-    let cause = error
-        .get_ref()
-        .and_then(|inner| inner.downcast_ref::<rustls::Error>());
+    let cause = error.get_ref().and_then(|inner| inner.downcast_ref::<rustls::Error>());
     match cause {
         Some(rustls::Error::InvalidCertificate(_) | rustls::Error::NoCertificatesPresented) => {
             Error::TlsCertificateError
         }
-        Some(rustls::Error::AlertReceived(alert)) => Error::TlsAlertReceived {
-            alert_id: Some(u8::from(*alert)),
-            alert_message: Some(format!("{alert:?}")),
-        },
+        Some(rustls::Error::AlertReceived(alert)) => {
+            Error::TlsAlertReceived { alert_id: Some(u8::from(*alert)), alert_message: Some(format!("{alert:?}")) }
+        }
         Some(_) => Error::TlsProtocolError,
         None => Error::ConnectionTerminated,
     }
@@ -233,19 +180,12 @@ mod tests {
     use super::*;
 
     fn origin(scheme: Scheme, host: &str, port: u16) -> Origin {
-        Origin {
-            scheme,
-            host: host.to_owned(),
-            port,
-        }
+        Origin::parse(&format!("{}://{}:{}", scheme, host, port), true).unwrap()
     }
 
     fn connect(origin: &Origin, proxies: ProxySettings) -> Result<(), Error> {
         super::super::block_on(async {
-            Connector::new(proxies)
-                .connect(origin, Duration::from_secs(5))
-                .await
-                .map(drop)
+            Connector::new(proxies).connect(origin, Duration::from_secs(5)).await.map(drop)
         })
         .unwrap()
     }
@@ -259,10 +199,7 @@ mod tests {
     fn a_closed_port_is_a_refused_connection() {
         let origin = origin(Scheme::Http, "127.0.0.1", closed_port());
         let result = connect(&origin, ProxySettings::default());
-        assert!(
-            matches!(result, Err(Error::ConnectionRefused)),
-            "{result:?}"
-        );
+        assert!(matches!(result, Err(Error::ConnectionRefused)), "{result:?}");
     }
 
     #[test]
@@ -281,10 +218,7 @@ mod tests {
         });
         let result = connect(&origin(Scheme::Https, "us.i.posthog.com", 443), proxies);
         let text = result.unwrap_err().to_string();
-        assert_eq!(
-            text,
-            format!("internal error: the proxy 127.0.0.1:{port}: connection refused")
-        );
+        assert_eq!(text, format!("internal error: the proxy 127.0.0.1:{port}: connection refused"));
     }
 
     /// A proxy for one connection: gives the head it got, answers `answer`, and sends back what comes through.
@@ -318,11 +252,8 @@ mod tests {
         let (settings, heads) = proxy("HTTP/1.1 200 Connection established\r\n\r\n");
         let destination = origin(Scheme::Http, "posthog.invalid", 80);
         let echoed = super::super::block_on(async {
-            let mut connection = Connector::new(settings)
-                .connect(&destination, Duration::from_secs(5))
-                .await
-                .ok()
-                .unwrap();
+            let mut connection =
+                Connector::new(settings).connect(&destination, Duration::from_secs(5)).await.ok().unwrap();
             connection.write_all(b"hello").await.unwrap();
             let mut echoed = [0; 5];
             connection.read_exact(&mut echoed).await.unwrap();
@@ -331,14 +262,8 @@ mod tests {
         .unwrap();
         assert_eq!(&echoed, b"hello");
         let head = heads.recv().unwrap().to_lowercase();
-        assert!(
-            head.starts_with("connect posthog.invalid:80 http/1.1\r\n"),
-            "{head}"
-        );
-        assert!(
-            head.contains("proxy-authorization: basic bwu6c2vjcmv0\r\n"),
-            "{head}"
-        );
+        assert!(head.starts_with("connect posthog.invalid:80 http/1.1\r\n"), "{head}");
+        assert!(head.contains("proxy-authorization: basic bwu6c2vjcmv0\r\n"), "{head}");
     }
 
     #[test]
@@ -348,10 +273,7 @@ mod tests {
                 "HTTP/1.1 407 Proxy Authentication Required\r\ncontent-length: 0\r\n\r\n",
                 "it asks for credentials (407)",
             ),
-            (
-                "HTTP/1.1 403 Forbidden\r\ncontent-length: 0\r\n\r\n",
-                "it refused the tunnel (403 Forbidden)",
-            ),
+            ("HTTP/1.1 403 Forbidden\r\ncontent-length: 0\r\n\r\n", "it refused the tunnel (403 Forbidden)"),
         ] {
             let (settings, _heads) = proxy(answer);
             let result = connect(&origin(Scheme::Http, "posthog.invalid", 80), settings);

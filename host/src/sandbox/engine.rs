@@ -31,11 +31,7 @@ impl Engine {
         config.epoch_interruption(true);
         config.cache(cache.clone());
         let compiler = wasmtime::Engine::new(&config).map_err(SandboxError::setup)?;
-        Ok(Self {
-            compiler,
-            cache,
-            cache_warning,
-        })
+        Ok(Self { compiler, cache, cache_warning })
     }
 
     /// Why compiled code is not kept, if it was meant to be.
@@ -55,10 +51,7 @@ impl Engine {
 
 fn open_cache(directory: &Path) -> Result<Cache, String> {
     let unusable = |reason: &dyn std::fmt::Display| {
-        format!(
-            "the cache directory {} cannot be used: {reason}",
-            directory.display()
-        )
+        format!("the cache directory {} cannot be used: {reason}", directory.display())
     };
     make_private(directory).map_err(|error| unusable(&error))?;
     let mut config = CacheConfig::new();
@@ -71,10 +64,7 @@ fn open_cache(directory: &Path) -> Result<Cache, String> {
 #[cfg(unix)]
 fn make_private(directory: &Path) -> io::Result<()> {
     use std::os::unix::fs::{DirBuilderExt, PermissionsExt};
-    fs::DirBuilder::new()
-        .recursive(true)
-        .mode(0o700)
-        .create(directory)?;
+    fs::DirBuilder::new().recursive(true).mode(0o700).create(directory)?;
     fs::set_permissions(directory, fs::Permissions::from_mode(0o700))
 }
 
@@ -105,10 +95,7 @@ pub fn cache_directory(variable: impl Fn(&str) -> Option<OsString>) -> Option<Pa
     cache_directory_on(platform, variable)
 }
 
-fn cache_directory_on(
-    platform: Platform,
-    variable: impl Fn(&str) -> Option<OsString>,
-) -> Option<PathBuf> {
+fn cache_directory_on(platform: Platform, variable: impl Fn(&str) -> Option<OsString>) -> Option<PathBuf> {
     let set = |name: &str| variable(name).filter(|value| !value.is_empty());
     if platform == Platform::Windows {
         let local = PathBuf::from(set("LOCALAPPDATA")?);
@@ -116,11 +103,7 @@ fn cache_directory_on(
     }
     // "All paths set in these environment variables must be absolute. If an implementation encounters a relative path
     // […] it should consider the path invalid and ignore it." XDG Base Directory Specification 0.8.
-    let absolute = |name: &str| {
-        set(name)
-            .map(PathBuf::from)
-            .filter(|path| path.is_absolute())
-    };
+    let absolute = |name: &str| set(name).map(PathBuf::from).filter(|path| path.is_absolute());
     if let Some(caches) = absolute("XDG_CACHE_HOME") {
         return Some(caches.join(DIRECTORY_NAME));
     }
@@ -138,10 +121,7 @@ mod tests {
 
     fn directory(platform: Platform, variables: &[(&str, &str)]) -> Option<PathBuf> {
         cache_directory_on(platform, |name| {
-            variables
-                .iter()
-                .find(|(other, _)| *other == name)
-                .map(|(_, value)| OsString::from(value))
+            variables.iter().find(|(other, _)| *other == name).map(|(_, value)| OsString::from(value))
         })
     }
 
@@ -149,14 +129,8 @@ mod tests {
     #[cfg(unix)]
     fn each_platform_has_its_own_place() {
         let home = [("HOME", "/home/me")];
-        assert_eq!(
-            directory(Platform::Unix, &home),
-            Some("/home/me/.cache/posthog-llma".into())
-        );
-        assert_eq!(
-            directory(Platform::MacOs, &home),
-            Some("/home/me/Library/Caches/posthog-llma".into())
-        );
+        assert_eq!(directory(Platform::Unix, &home), Some("/home/me/.cache/posthog-llma".into()));
+        assert_eq!(directory(Platform::MacOs, &home), Some("/home/me/Library/Caches/posthog-llma".into()));
         assert_eq!(
             directory(Platform::Windows, &[("LOCALAPPDATA", "/local")]),
             Some("/local/posthog-llma/cache".into())
@@ -168,10 +142,7 @@ mod tests {
     fn xdg_cache_home_comes_first() {
         let variables = [("HOME", "/home/me"), ("XDG_CACHE_HOME", "/caches")];
         for platform in [Platform::Unix, Platform::MacOs] {
-            assert_eq!(
-                directory(platform, &variables),
-                Some("/caches/posthog-llma".into())
-            );
+            assert_eq!(directory(platform, &variables), Some("/caches/posthog-llma".into()));
         }
     }
 
@@ -180,10 +151,7 @@ mod tests {
     fn a_relative_or_empty_xdg_cache_home_is_ignored() {
         for value in ["caches", "", "./caches"] {
             let variables = [("HOME", "/home/me"), ("XDG_CACHE_HOME", value)];
-            assert_eq!(
-                directory(Platform::Unix, &variables),
-                Some("/home/me/.cache/posthog-llma".into())
-            );
+            assert_eq!(directory(Platform::Unix, &variables), Some("/home/me/.cache/posthog-llma".into()));
         }
     }
 
@@ -228,8 +196,7 @@ mod tests {
         let directory = tempfile::tempdir().unwrap();
         let compile = || {
             let engine = Engine::new(Some(directory.path())).unwrap();
-            wasmtime::component::Component::new(engine.wasmtime(), super::super::COMPONENT)
-                .unwrap();
+            wasmtime::component::Component::new(engine.wasmtime(), super::super::COMPONENT).unwrap();
             engine.cache_hits()
         };
         assert_eq!(compile(), 0);

@@ -34,11 +34,7 @@ pub enum SandboxError {
 }
 
 fn said(message: &str) -> String {
-    if message.is_empty() {
-        String::new()
-    } else {
-        format!(": {message}")
-    }
+    if message.is_empty() { String::new() } else { format!(": {message}") }
 }
 
 impl SandboxError {
@@ -63,10 +59,7 @@ impl SandboxError {
             Some(trap) => trap.to_string(),
             None => error.root_cause().to_string(),
         };
-        Self::Trap {
-            reason,
-            message: last_words(stderr),
-        }
+        Self::Trap { reason, message: last_words(stderr) }
     }
 }
 
@@ -94,15 +87,9 @@ mod tests {
     fn an_error_says_what_happened_in_the_users_words() {
         let limits = Limits::default();
         let memory = SandboxError::of_call(&MemoryExhausted.into(), limits, "");
-        assert_eq!(
-            memory.to_string(),
-            "the component was stopped: it needs more than 256 MiB of memory"
-        );
+        assert_eq!(memory.to_string(), "the component was stopped: it needs more than 256 MiB of memory");
         let time = SandboxError::of_call(&TimeExhausted.into(), limits, "");
-        assert_eq!(
-            time.to_string(),
-            "the component was stopped: it ran longer than 600 s"
-        );
+        assert_eq!(time.to_string(), "the component was stopped: it ran longer than 600 s");
         let trap = wasmtime::Trap::UnreachableCodeReached.into();
         assert_eq!(
             SandboxError::of_call(&trap, limits, "panicked at src/lib.rs:\nno way").to_string(),

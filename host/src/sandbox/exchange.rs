@@ -67,9 +67,7 @@ pub(super) async fn exchange(
     let request = addressed(allowed, request)?;
     let exchange = async {
         let connection = connector.connect(&allowed.origin, patience.connect).await?;
-        let (mut sender, driver) = http1::handshake(TokioIo::new(connection))
-            .await
-            .map_err(http_error)?;
+        let (mut sender, driver) = http1::handshake(TokioIo::new(connection)).await.map_err(http_error)?;
         let _driver = wasmtime_wasi::runtime::spawn(async move {
             // Whatever goes wrong here, the request's own result says so.
             let _ = driver.await;
@@ -88,18 +86,12 @@ pub(super) async fn exchange(
         let body = read(body, patience.between_bytes).await?;
         Ok(Response::from_parts(head, body))
     };
-    timeout(patience.total, exchange)
-        .await
-        .map_err(|_| Error::HttpResponseTimeout)?
+    timeout(patience.total, exchange).await.map_err(|_| Error::HttpResponseTimeout)?
 }
 
 /// The request with the policy's own host and path instead of the component's text.
-fn addressed(
-    allowed: &AllowedRequest,
-    mut request: Request<WasiBody>,
-) -> Result<Request<WasiBody>, Error> {
-    let host = HeaderValue::from_str(&allowed.origin.authority())
-        .map_err(|_| Error::HttpRequestUriInvalid)?;
+fn addressed(allowed: &AllowedRequest, mut request: Request<WasiBody>) -> Result<Request<WasiBody>, Error> {
+    let host = HeaderValue::from_str(&allowed.origin.authority()).map_err(|_| Error::HttpRequestUriInvalid)?;
     *request.uri_mut() = Uri::from_static(allowed.path);
     request.headers_mut().insert(header::HOST, host);
     Ok(request)
@@ -112,10 +104,7 @@ async fn read(mut body: Incoming, between_bytes: Duration) -> Result<Bytes, Erro
         return Err(too_long());
     }
     let mut bytes = Vec::new();
-    while let Some(frame) = timeout(between_bytes, body.frame())
-        .await
-        .map_err(|_| Error::ConnectionReadTimeout)?
-    {
+    while let Some(frame) = timeout(between_bytes, body.frame()).await.map_err(|_| Error::ConnectionReadTimeout)? {
         let Ok(data) = frame.map_err(http_error)?.into_data() else {
             continue; // Trailers: nobody asks for them.
         };
@@ -130,10 +119,7 @@ async fn read(mut body: Incoming, between_bytes: Duration) -> Result<Bytes, Erro
 /// The request, and a signal at the end of its body.
 fn watched(request: Request<WasiBody>) -> (Request<WatchedBody>, oneshot::Receiver<()>) {
     let (end, sent) = oneshot::channel();
-    let request = request.map(|body| WatchedBody {
-        body,
-        end: Some(end),
-    });
+    let request = request.map(|body| WatchedBody { body, end: Some(end) });
     (request, sent)
 }
 
@@ -146,10 +132,7 @@ impl Body for WatchedBody {
     type Data = Bytes;
     type Error = Error;
 
-    fn poll_frame(
-        mut self: Pin<&mut Self>,
-        context: &mut Context<'_>,
-    ) -> Poll<Option<Result<Frame<Bytes>, Error>>> {
+    fn poll_frame(mut self: Pin<&mut Self>, context: &mut Context<'_>) -> Poll<Option<Result<Frame<Bytes>, Error>>> {
         let frame = Pin::new(&mut self.body).poll_frame(context);
         if matches!(frame, Poll::Ready(None)) {
             self.end = None;
@@ -168,10 +151,7 @@ impl Body for WatchedBody {
 
 /// The codes of `wasi:http` for what hyper reports. Without this, nearly all would be `HTTP-protocol-error`.
 fn http_error(error: hyper::Error) -> Error {
-    let io_kind = error
-        .source()
-        .and_then(|cause| cause.downcast_ref::<std::io::Error>())
-        .map(std::io::Error::kind);
+    let io_kind = error.source().and_then(|cause| cause.downcast_ref::<std::io::Error>()).map(std::io::Error::kind);
     if error.is_incomplete_message() {
         Error::HttpResponseIncomplete
     } else if io_kind.is_some() || error.is_closed() || error.is_canceled() {
@@ -189,7 +169,7 @@ fn http_error(error: hyper::Error) -> Error {
 mod tests {
     use super::*;
     use crate::sandbox::block_on;
-    use crate::sandbox::policy::{Origin, Scheme};
+    use crate::sandbox::policy::Origin;
     use http_body_util::Full;
     use std::io::{Read, Write};
     use std::net::{TcpListener, TcpStream};
@@ -218,21 +198,12 @@ mod tests {
 
     fn post(port: u16, patience: Patience) -> Result<Response<Bytes>, Error> {
         let allowed = AllowedRequest {
-            origin: Origin {
-                scheme: Scheme::Http,
-                host: "127.0.0.1".to_owned(),
-                port,
-            },
+            origin: Origin::parse(&format!("{}://{}:{}", "http", "127.0.0.1", port), true).unwrap(),
             path: "/batch/",
         };
-        let body = Full::new(Bytes::from_static(b"{}"))
-            .map_err(|never| match never {})
-            .boxed_unsync();
-        let request = Request::post("http://elsewhere.invalid/x")
-            .body(body)
-            .unwrap();
-        block_on(async { exchange(&Connector::default(), &allowed, request, patience).await })
-            .unwrap()
+        let body = Full::new(Bytes::from_static(b"{}")).map_err(|never| match never {}).boxed_unsync();
+        let request = Request::post("http://elsewhere.invalid/x").body(body).unwrap();
+        block_on(async { exchange(&Connector::default(), &allowed, request, patience).await }).unwrap()
     }
 
     #[test]
@@ -259,18 +230,11 @@ mod tests {
             let (mut stream, _) = listener.accept().unwrap();
             let mut request = [0; 1000];
             let length = stream.read(&mut request).unwrap();
-            sender
-                .send(String::from_utf8_lossy(&request[..length]).into_owned())
-                .unwrap();
-            stream
-                .write_all(b"HTTP/1.1 200 OK\r\ncontent-length: 2\r\n\r\nok")
-                .unwrap();
+            sender.send(String::from_utf8_lossy(&request[..length]).into_owned()).unwrap();
+            stream.write_all(b"HTTP/1.1 200 OK\r\ncontent-length: 2\r\n\r\nok").unwrap();
         });
         let response = post(port, Patience::MOST).unwrap();
-        assert_eq!(
-            (response.status().as_u16(), &response.body()[..]),
-            (200, &b"ok"[..])
-        );
+        assert_eq!((response.status().as_u16(), &response.body()[..]), (200, &b"ok"[..]));
         let head = heads.recv().unwrap().to_lowercase();
         assert!(head.starts_with("post /batch/ http/1.1\r\n"), "{head}");
         assert!(head.contains(&format!("host: 127.0.0.1:{port}\r\n")));
@@ -279,9 +243,8 @@ mod tests {
     #[test]
     fn a_redirect_is_an_answer_like_any_other() {
         let port = serve(|stream| {
-            let _ = stream.write_all(
-                b"HTTP/1.1 302 Found\r\nlocation: http://127.0.0.1:1/\r\ncontent-length: 0\r\n\r\n",
-            );
+            let _ =
+                stream.write_all(b"HTTP/1.1 302 Found\r\nlocation: http://127.0.0.1:1/\r\ncontent-length: 0\r\n\r\n");
         });
         assert_eq!(post(port, Patience::MOST).unwrap().status(), 302);
     }
@@ -289,16 +252,10 @@ mod tests {
     #[test]
     fn a_server_that_never_answers_is_given_up() {
         let port = serve(|_| std::thread::sleep(Duration::from_secs(5)));
-        let patience = Patience {
-            first_byte: SHORT,
-            ..Patience::MOST
-        };
+        let patience = Patience { first_byte: SHORT, ..Patience::MOST };
         let start = Instant::now();
         let result = post(port, patience);
-        assert!(
-            matches!(result, Err(Error::ConnectionReadTimeout)),
-            "{result:?}"
-        );
+        assert!(matches!(result, Err(Error::ConnectionReadTimeout)), "{result:?}");
         assert!(start.elapsed() < Duration::from_secs(3));
     }
 
@@ -308,15 +265,9 @@ mod tests {
             let _ = stream.write_all(b"HTTP/1.1 200 OK\r\ncontent-length: 20\r\n\r\nok");
             std::thread::sleep(Duration::from_secs(5));
         });
-        let patience = Patience {
-            between_bytes: SHORT,
-            ..Patience::MOST
-        };
+        let patience = Patience { between_bytes: SHORT, ..Patience::MOST };
         let result = post(port, patience);
-        assert!(
-            matches!(result, Err(Error::ConnectionReadTimeout)),
-            "{result:?}"
-        );
+        assert!(matches!(result, Err(Error::ConnectionReadTimeout)), "{result:?}");
     }
 
     #[test]
@@ -327,24 +278,14 @@ mod tests {
                 std::thread::sleep(Duration::from_millis(50));
             }
         });
-        let patience = Patience {
-            total: SHORT,
-            ..Patience::MOST
-        };
+        let patience = Patience { total: SHORT, ..Patience::MOST };
         let result = post(port, patience);
-        assert!(
-            matches!(result, Err(Error::HttpResponseTimeout)),
-            "{result:?}"
-        );
+        assert!(matches!(result, Err(Error::HttpResponseTimeout)), "{result:?}");
     }
 
     #[test]
     fn a_body_over_the_cap_is_refused_however_it_is_announced() {
-        for head in [
-            "content-length: 2000000\r\n",
-            "connection: close\r\n",
-            "transfer-encoding: chunked\r\n",
-        ] {
+        for head in ["content-length: 2000000\r\n", "connection: close\r\n", "transfer-encoding: chunked\r\n"] {
             let port = serve(move |stream| {
                 let _ = write!(stream, "HTTP/1.1 200 OK\r\n{head}\r\n");
                 for _ in 0..200 {
@@ -360,10 +301,7 @@ mod tests {
                 }
             });
             let result = post(port, Patience::MOST);
-            assert!(
-                matches!(result, Err(Error::HttpResponseBodySize(Some(1_048_576)))),
-                "{head}: {result:?}"
-            );
+            assert!(matches!(result, Err(Error::HttpResponseBodySize(Some(1_048_576)))), "{head}: {result:?}");
         }
     }
 
@@ -373,13 +311,7 @@ mod tests {
             let _ = stream.write_all(b"HTTP/1.1 200 OK\r\ncontent-length: 20\r\n\r\nok");
         });
         let result = post(port, Patience::MOST);
-        assert!(
-            matches!(
-                result,
-                Err(Error::HttpResponseIncomplete | Error::ConnectionTerminated)
-            ),
-            "{result:?}"
-        );
+        assert!(matches!(result, Err(Error::HttpResponseIncomplete | Error::ConnectionTerminated)), "{result:?}");
     }
 
     #[test]

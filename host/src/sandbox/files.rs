@@ -36,14 +36,9 @@ impl SessionFile {
     /// Opens a regular file. A symbolic link is refused, because it may lead anywhere: resolve a path that the user gave
     /// before. A pipe is refused before it is opened, because that would wait for its other end.
     pub fn open(path: &Path) -> Result<Self, SessionFileError> {
-        let failed = |source| SessionFileError::Open {
-            path: path.to_owned(),
-            source,
-        };
+        let failed = |source| SessionFileError::Open { path: path.to_owned(), source };
         let before = fs::symlink_metadata(path).map_err(failed)?;
-        let not_regular = || SessionFileError::NotRegular {
-            path: path.to_owned(),
-        };
+        let not_regular = || SessionFileError::NotRegular { path: path.to_owned() };
         if !before.is_file() {
             return Err(not_regular());
         }
@@ -93,14 +88,8 @@ mod tests {
     #[test]
     fn a_missing_file_and_a_directory_are_refused() {
         let directory = tempfile::tempdir().unwrap();
-        assert!(matches!(
-            SessionFile::open(&directory.path().join("x")),
-            Err(SessionFileError::Open { .. })
-        ));
-        assert!(matches!(
-            SessionFile::open(directory.path()),
-            Err(SessionFileError::NotRegular { .. })
-        ));
+        assert!(matches!(SessionFile::open(&directory.path().join("x")), Err(SessionFileError::Open { .. })));
+        assert!(matches!(SessionFile::open(directory.path()), Err(SessionFileError::NotRegular { .. })));
     }
 
     #[test]
@@ -111,10 +100,7 @@ mod tests {
         let link = directory.path().join("agent-1.jsonl");
         fs::write(&secret, "secret").unwrap();
         std::os::unix::fs::symlink(&secret, &link).unwrap();
-        assert!(matches!(
-            SessionFile::open(&link),
-            Err(SessionFileError::NotRegular { .. })
-        ));
+        assert!(matches!(SessionFile::open(&link), Err(SessionFileError::NotRegular { .. })));
     }
 
     #[test]
@@ -124,10 +110,7 @@ mod tests {
         let pipe = directory.path().join("session.jsonl");
         let made = std::process::Command::new("mkfifo").arg(&pipe).status();
         if made.is_ok_and(|status| status.success()) {
-            assert!(matches!(
-                SessionFile::open(&pipe),
-                Err(SessionFileError::NotRegular { .. })
-            ));
+            assert!(matches!(SessionFile::open(&pipe), Err(SessionFileError::NotRegular { .. })));
         }
     }
 }

@@ -17,10 +17,7 @@ pub struct Limits {
 impl Default for Limits {
     /// 256 MiB and ten minutes.
     fn default() -> Self {
-        Self {
-            memory: 256 * 1024 * 1024,
-            time: Duration::from_mins(10),
-        }
+        Self { memory: 256 * 1024 * 1024, time: Duration::from_mins(10) }
     }
 }
 
@@ -48,35 +45,20 @@ pub(super) struct Ceiling {
 
 impl Ceiling {
     pub(super) fn new(limits: Limits) -> Self {
-        Self {
-            memory_left: limits.memory,
-        }
+        Self { memory_left: limits.memory }
     }
 }
 
 impl ResourceLimiter for Ceiling {
     /// Over the limit this is an error and not `false`: the component would only see a failed allocation and abort with
     /// a trap that does not say why.
-    fn memory_growing(
-        &mut self,
-        current: usize,
-        desired: usize,
-        _maximum: Option<usize>,
-    ) -> wasmtime::Result<bool> {
+    fn memory_growing(&mut self, current: usize, desired: usize, _maximum: Option<usize>) -> wasmtime::Result<bool> {
         let growth = desired.saturating_sub(current);
-        self.memory_left = self
-            .memory_left
-            .checked_sub(growth)
-            .ok_or(MemoryExhausted)?;
+        self.memory_left = self.memory_left.checked_sub(growth).ok_or(MemoryExhausted)?;
         Ok(true)
     }
 
-    fn table_growing(
-        &mut self,
-        _current: usize,
-        desired: usize,
-        _maximum: Option<usize>,
-    ) -> wasmtime::Result<bool> {
+    fn table_growing(&mut self, _current: usize, desired: usize, _maximum: Option<usize>) -> wasmtime::Result<bool> {
         Ok(desired <= MAX_TABLE_ELEMENTS)
     }
 
@@ -116,13 +98,8 @@ impl Watchdog {
                 }
             }
         };
-        let thread = thread::Builder::new()
-            .name("time limit".to_owned())
-            .spawn(watch)?;
-        Ok(Self {
-            stop: Some(stop),
-            thread: Some(thread),
-        })
+        let thread = thread::Builder::new().name("time limit".to_owned()).spawn(watch)?;
+        Ok(Self { stop: Some(stop), thread: Some(thread) })
     }
 }
 

@@ -1,6 +1,7 @@
 //! Which HTTP requests the component may make. Nothing here does I/O.
 
 use http::{Method, Uri};
+pub use posthog_llma_guest::origin::{Origin, Scheme};
 use std::collections::VecDeque;
 use std::fmt;
 
@@ -12,72 +13,6 @@ const MAX_RECORDS: usize = 100;
 
 /// Characters of a URL that a [`RequestRecord`] keeps.
 const MAX_URL_CHARS: usize = 200;
-
-/// Scheme of an [`Origin`].
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub enum Scheme {
-    /// `http`
-    Http,
-    /// `https`
-    Https,
-}
-
-impl Scheme {
-    /// As it stands in a URL: `https`.
-    pub fn as_str(self) -> &'static str {
-        match self {
-            Self::Http => "http",
-            Self::Https => "https",
-        }
-    }
-
-    /// Port of a URL that names none.
-    pub fn default_port(self) -> u16 {
-        match self {
-            Self::Http => 80,
-            Self::Https => 443,
-        }
-    }
-}
-
-/// A server: what a URL says before its path.
-#[derive(Debug, Clone, PartialEq, Eq)]
-pub struct Origin {
-    /// `http` or `https`.
-    pub scheme: Scheme,
-    /// Host name or address as in a URL: in lower case, an IPv6 address in brackets.
-    pub host: String,
-    /// Effective port.
-    pub port: u16,
-}
-
-impl Origin {
-    /// `host`, or `host:port` where the port is not the scheme's own.
-    pub fn authority(&self) -> String {
-        if self.port == self.scheme.default_port() {
-            self.host.clone()
-        } else {
-            format!("{}:{}", self.host, self.port)
-        }
-    }
-
-    /// Whether the host is this machine: `localhost`, 127.0.0.0/8 or `[::1]`.
-    pub fn is_loopback(&self) -> bool {
-        if self.host == "localhost" {
-            return true;
-        }
-        let address = self.host.trim_start_matches('[').trim_end_matches(']');
-        address
-            .parse::<std::net::IpAddr>()
-            .is_ok_and(|address| address.is_loopback())
-    }
-}
-
-impl fmt::Display for Origin {
-    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        write!(f, "{}://{}", self.scheme.as_str(), self.authority())
-    }
-}
 
 /// The one place where requests may go.
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -91,10 +26,7 @@ pub struct AllowedDestination {
 impl AllowedDestination {
     /// Posting batches of events to this server.
     pub fn batches(origin: Origin) -> Self {
-        Self {
-            origin,
-            paths: BATCH_PATHS.to_vec(),
-        }
+        Self { origin, paths: BATCH_PATHS.to_vec() }
     }
 }
 
@@ -165,7 +97,7 @@ impl HttpPolicy {
         if authority.contains('@') {
             return Err(Refusal::UserInfo);
         }
-        if uri.scheme_str() != Some(origin.scheme.as_str()) {
+        if uri.scheme_str() != Some(origin.scheme().as_str()) {
             return Err(Refusal::Scheme);
         }
         let (host, port) = split_authority(authority);
@@ -173,14 +105,14 @@ impl HttpPolicy {
         if !is_normal_host(&host) {
             return Err(Refusal::OddHost);
         }
-        if host != origin.host {
+        if host != origin.host() {
             return Err(Refusal::Host);
         }
         let port = match port {
-            None => origin.scheme.default_port(),
+            None => origin.scheme().default_port(),
             Some(digits) => normal_port(digits).ok_or(Refusal::OddPort)?,
         };
-        if port != origin.port {
+        if port != origin.port() {
             return Err(Refusal::Port);
         }
         if method != Method::POST {
@@ -191,14 +123,8 @@ impl HttpPolicy {
         if target.contains('?') {
             return Err(Refusal::Query);
         }
-        let path = paths
-            .iter()
-            .find(|path| **path == target)
-            .ok_or(Refusal::Path)?;
-        Ok(AllowedRequest {
-            origin: origin.clone(),
-            path,
-        })
+        let path = paths.iter().find(|path| **path == target).ok_or(Refusal::Path)?;
+        Ok(AllowedRequest { origin: origin.clone(), path })
     }
 }
 
@@ -215,19 +141,12 @@ fn split_authority(authority: &str) -> (&str, Option<&str>) {
 }
 
 fn is_normal_host(host: &str) -> bool {
-    if let Some(address) = host
-        .strip_prefix('[')
-        .and_then(|rest| rest.strip_suffix(']'))
-    {
-        return address
-            .parse::<std::net::Ipv6Addr>()
-            .is_ok_and(|parsed| parsed.to_string() == address);
+    if let Some(address) = host.strip_prefix('[').and_then(|rest| rest.strip_suffix(']')) {
+        return address.parse::<std::net::Ipv6Addr>().is_ok_and(|parsed| parsed.to_string() == address);
     }
     host.split('.').all(|label| {
         !label.is_empty()
-            && label
-                .bytes()
-                .all(|byte| byte.is_ascii_lowercase() || byte.is_ascii_digit() || byte == b'-')
+            && label.bytes().all(|byte| byte.is_ascii_lowercase() || byte.is_ascii_digit() || byte == b'-')
     })
 }
 
@@ -307,10 +226,7 @@ fn printable_url(uri: &Uri) -> String {
     let scheme = uri.scheme_str().unwrap_or("");
     let authority = uri.authority().map_or("", |authority| authority.as_str());
     let host_and_port = authority.rsplit('@').next().unwrap_or("");
-    format!("{scheme}://{host_and_port}{}", uri.path())
-        .escape_debug()
-        .take(MAX_URL_CHARS)
-        .collect()
+    format!("{scheme}://{host_and_port}{}", uri.path()).escape_debug().take(MAX_URL_CHARS).collect()
 }
 
 #[cfg(test)]

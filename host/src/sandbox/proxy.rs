@@ -34,9 +34,7 @@ struct Variable {
 impl fmt::Debug for ProxySettings {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         let variables = [&self.https, &self.http, &self.all];
-        f.debug_list()
-            .entries(variables.iter().filter_map(|v| v.as_ref()).map(|v| v.name))
-            .finish()
+        f.debug_list().entries(variables.iter().filter_map(|v| v.as_ref()).map(|v| v.name)).finish()
     }
 }
 
@@ -99,26 +97,16 @@ impl ProxySettings {
                 .value
                 .split([',', ' '])
                 // People write `*.example.com` for what curl calls `.example.com`.
-                .map(|entry| {
-                    entry
-                        .strip_prefix('*')
-                        .filter(|rest| rest.starts_with('.'))
-                        .unwrap_or(entry)
-                })
+                .map(|entry| entry.strip_prefix('*').filter(|rest| rest.starts_with('.')).unwrap_or(entry))
                 .collect::<Vec<_>>()
                 .join(",")
         });
-        Self {
-            https: first(HTTPS_VARIABLES),
-            http: first(HTTP_VARIABLES),
-            all: first(ALL_VARIABLES),
-            exceptions,
-        }
+        Self { https: first(HTTPS_VARIABLES), http: first(HTTP_VARIABLES), all: first(ALL_VARIABLES), exceptions }
     }
 
     /// The proxy for this destination; none where it is connected to directly, as this machine always is.
     pub fn choose(&self, origin: &Origin) -> Result<Option<Proxy>, ProxyError> {
-        let of_scheme = match origin.scheme {
+        let of_scheme = match origin.scheme() {
             Scheme::Https => self.https.as_ref(),
             Scheme::Http => self.http.as_ref(),
         };
@@ -130,22 +118,14 @@ impl ProxySettings {
         }
         let malformed = ProxyError::Malformed { variable: name };
         let intercept = destination(origin)
-            .and_then(|uri| {
-                Matcher::builder()
-                    .all(value.as_str())
-                    .build()
-                    .intercept(&uri)
-            })
+            .and_then(|uri| Matcher::builder().all(value.as_str()).build().intercept(&uri))
             .ok_or_else(|| malformed.clone())?;
         let proxy = intercept.uri();
         let scheme = match proxy.scheme_str() {
             Some("http") => Scheme::Http,
             Some("https") => Scheme::Https,
             other => {
-                return Err(ProxyError::Unsupported {
-                    variable: name,
-                    scheme: other.unwrap_or_default().to_owned(),
-                });
+                return Err(ProxyError::Unsupported { variable: name, scheme: other.unwrap_or_default().to_owned() });
             }
         };
         Ok(Some(Proxy {
@@ -161,21 +141,13 @@ impl ProxySettings {
         if self.exceptions.split(',').any(|entry| entry == "*") {
             return true;
         }
-        let matcher = Matcher::builder()
-            .all("http://proxy.invalid")
-            .no(self.exceptions.as_str())
-            .build();
+        let matcher = Matcher::builder().all("http://proxy.invalid").no(self.exceptions.as_str()).build();
         destination(origin).is_some_and(|uri| matcher.intercept(&uri).is_none())
     }
 }
 
 fn destination(origin: &Origin) -> Option<Uri> {
-    Uri::builder()
-        .scheme(origin.scheme.as_str())
-        .authority(origin.authority())
-        .path_and_query("/")
-        .build()
-        .ok()
+    Uri::builder().scheme(origin.scheme().as_str()).authority(origin.authority()).path_and_query("/").build().ok()
 }
 
 #[cfg(test)]
@@ -184,26 +156,16 @@ mod tests {
 
     fn settings(variables: &[(&str, &str)]) -> ProxySettings {
         ProxySettings::from_variables(|name| {
-            variables
-                .iter()
-                .find(|(other, _)| *other == name)
-                .map(|(_, value)| (*value).to_owned())
+            variables.iter().find(|(other, _)| *other == name).map(|(_, value)| (*value).to_owned())
         })
     }
 
     fn origin(scheme: Scheme, host: &str) -> Origin {
-        Origin {
-            scheme,
-            host: host.to_owned(),
-            port: scheme.default_port(),
-        }
+        Origin::parse(&format!("{}://{}:{}", scheme, host, scheme.default_port()), true).unwrap()
     }
 
     fn chosen(variables: &[(&str, &str)], host: &str) -> Option<String> {
-        settings(variables)
-            .choose(&origin(Scheme::Https, host))
-            .unwrap()
-            .map(|proxy| proxy.to_string())
+        settings(variables).choose(&origin(Scheme::Https, host)).unwrap().map(|proxy| proxy.to_string())
     }
 
     #[test]
@@ -239,38 +201,23 @@ mod tests {
 
     #[test]
     fn lower_case_wins_and_the_scheme_wins_over_all() {
-        let variables = [
-            ("all_proxy", "http://all:1"),
-            ("HTTPS_PROXY", "http://upper:2"),
-            ("https_proxy", "http://lower:3"),
-        ];
-        assert_eq!(
-            chosen(&variables, "example.com").as_deref(),
-            Some("lower:3")
-        );
-        assert_eq!(
-            chosen(&variables[..2], "example.com").as_deref(),
-            Some("upper:2")
-        );
+        let variables =
+            [("all_proxy", "http://all:1"), ("HTTPS_PROXY", "http://upper:2"), ("https_proxy", "http://lower:3")];
+        assert_eq!(chosen(&variables, "example.com").as_deref(), Some("lower:3"));
+        assert_eq!(chosen(&variables[..2], "example.com").as_deref(), Some("upper:2"));
     }
 
     #[test]
     fn an_empty_variable_counts_as_not_set() {
         let variables = [("https_proxy", " "), ("HTTPS_PROXY", "http://upper:2")];
-        assert_eq!(
-            chosen(&variables, "example.com").as_deref(),
-            Some("upper:2")
-        );
+        assert_eq!(chosen(&variables, "example.com").as_deref(), Some("upper:2"));
     }
 
     #[test]
     fn a_proxy_without_scheme_or_port_gets_the_usual_ones() {
         let port = |value| chosen(&[("https_proxy", value)], "example.com");
         assert_eq!(port("proxy.corp").as_deref(), Some("proxy.corp:80"));
-        assert_eq!(
-            port("https://proxy.corp").as_deref(),
-            Some("proxy.corp:443")
-        );
+        assert_eq!(port("https://proxy.corp").as_deref(), Some("proxy.corp:443"));
         assert_eq!(port("proxy.corp:8080").as_deref(), Some("proxy.corp:8080"));
     }
 
@@ -316,14 +263,8 @@ mod tests {
     #[test]
     fn credentials_become_a_header_and_are_never_shown() {
         let settings = settings(&[("HTTPS_PROXY", "http://Aladdin:open%20sesame@proxy:3128")]);
-        let proxy = settings
-            .choose(&origin(Scheme::Https, "example.com"))
-            .unwrap()
-            .unwrap();
-        assert_eq!(
-            proxy.authorization.as_ref().unwrap(),
-            "Basic QWxhZGRpbjpvcGVuIHNlc2FtZQ=="
-        );
+        let proxy = settings.choose(&origin(Scheme::Https, "example.com")).unwrap().unwrap();
+        assert_eq!(proxy.authorization.as_ref().unwrap(), "Basic QWxhZGRpbjpvcGVuIHNlc2FtZQ==");
         assert!(proxy.authorization.as_ref().unwrap().is_sensitive());
         let shown = format!("{proxy} {proxy:?} {settings:?}");
         assert_eq!(shown, r#"proxy:3128 proxy:3128 ["HTTPS_PROXY"]"#);
@@ -342,22 +283,13 @@ mod tests {
         let error = settings(&[("ALL_PROXY", "socks5://me:secret@proxy:1080")])
             .choose(&origin(Scheme::Https, "example.com"))
             .unwrap_err();
-        assert_eq!(
-            error,
-            ProxyError::Unsupported {
-                variable: "ALL_PROXY",
-                scheme: "socks5".to_owned()
-            }
-        );
+        assert_eq!(error, ProxyError::Unsupported { variable: "ALL_PROXY", scheme: "socks5".to_owned() });
     }
 
     #[test]
     fn a_bad_value_does_not_matter_where_no_proxy_is_needed() {
         let settings = settings(&[("ALL_PROXY", "socks5://proxy:1080"), ("no_proxy", "a.b")]);
-        assert_eq!(
-            settings.choose(&origin(Scheme::Http, "127.0.0.1")),
-            Ok(None)
-        );
+        assert_eq!(settings.choose(&origin(Scheme::Http, "127.0.0.1")), Ok(None));
         assert_eq!(settings.choose(&origin(Scheme::Https, "a.b")), Ok(None));
     }
 }

@@ -15,9 +15,7 @@ use wasmtime::component::Resource;
 use wasmtime_wasi::cli::{IsTerminal, StdoutStream};
 use wasmtime_wasi::filesystem::Descriptor;
 use wasmtime_wasi::{ResourceTable, WasiCtx, WasiCtxView, WasiView};
-use wasmtime_wasi_http::{
-    Error, RequestOptions, WasiBody, WasiHttpCtx, WasiHttpCtxView, WasiHttpHooks, WasiHttpView,
-};
+use wasmtime_wasi_http::{Error, RequestOptions, WasiBody, WasiHttpCtx, WasiHttpCtxView, WasiHttpHooks, WasiHttpView};
 
 /// Handles that the component can hold besides those of its files: streams, requests, responses, time-outs. Each may hold
 /// up to 1 MiB of the host's memory.
@@ -51,11 +49,7 @@ impl State {
             wasi: nothing_granted(stderr.clone()),
             http: WasiHttpCtx::new(),
             table,
-            network: Network {
-                policy,
-                connector,
-                log: RequestLog::default(),
-            },
+            network: Network { policy, connector, log: RequestLog::default() },
             stderr,
             ceiling: Ceiling::new(limits),
         }
@@ -100,20 +94,13 @@ fn nothing_granted(stderr: Stderr) -> WasiCtx {
 
 impl WasiView for State {
     fn ctx(&mut self) -> WasiCtxView<'_> {
-        WasiCtxView {
-            ctx: &mut self.wasi,
-            table: &mut self.table,
-        }
+        WasiCtxView { ctx: &mut self.wasi, table: &mut self.table }
     }
 }
 
 impl WasiHttpView for State {
     fn http(&mut self) -> WasiHttpCtxView<'_> {
-        WasiHttpCtxView {
-            ctx: &mut self.http,
-            table: &mut self.table,
-            hooks: &mut self.network,
-        }
+        WasiHttpCtxView { ctx: &mut self.http, table: &mut self.table, hooks: &mut self.network }
     }
 }
 
@@ -125,10 +112,7 @@ struct Network {
 }
 
 /// What `wasi:http` wants back: the response, and the rest of the connection's work.
-type Sent = (
-    http::Response<WasiBody>,
-    Box<dyn Future<Output = Result<(), Error>> + Send>,
-);
+type Sent = (http::Response<WasiBody>, Box<dyn Future<Output = Result<(), Error>> + Send>);
 
 impl WasiHttpHooks for Network {
     /// Every scheme comes through to `send_request`, so that the refusal is written down.
@@ -143,11 +127,7 @@ impl WasiHttpHooks for Network {
         _body_result: Box<dyn Future<Output = Result<(), Error>> + Send>,
     ) -> Box<dyn Future<Output = Result<Sent, Error>> + Send> {
         let verdict = self.policy.check(request.method(), request.uri());
-        self.log.push(
-            request.method(),
-            request.uri(),
-            verdict.as_ref().err().copied(),
-        );
+        self.log.push(request.method(), request.uri(), verdict.as_ref().err().copied());
         let Ok(allowed) = verdict else {
             return Box::new(async { Err(Error::HttpRequestDenied) });
         };
@@ -155,13 +135,8 @@ impl WasiHttpHooks for Network {
         Box::new(async move {
             let patience = Patience::of(options);
             let response = exchange(&connector, &allowed, request, patience).await?;
-            let response = response.map(|body| {
-                Full::new(body)
-                    .map_err(|never| match never {})
-                    .boxed_unsync()
-            });
-            let nothing_left: Box<dyn Future<Output = Result<(), Error>> + Send> =
-                Box::new(async { Ok(()) });
+            let response = response.map(|body| Full::new(body).map_err(|never| match never {}).boxed_unsync());
+            let nothing_left: Box<dyn Future<Output = Result<(), Error>> + Send> = Box::new(async { Ok(()) });
             Ok((response, nothing_left))
         })
     }
@@ -190,11 +165,7 @@ impl StdoutStream for Stderr {
 }
 
 impl AsyncWrite for Stderr {
-    fn poll_write(
-        self: Pin<&mut Self>,
-        _context: &mut Context<'_>,
-        bytes: &[u8],
-    ) -> Poll<std::io::Result<usize>> {
+    fn poll_write(self: Pin<&mut Self>, _context: &mut Context<'_>, bytes: &[u8]) -> Poll<std::io::Result<usize>> {
         let mut kept = self.lock();
         let room = MAX_STDERR_BYTES.saturating_sub(kept.len());
         kept.extend_from_slice(&bytes[..bytes.len().min(room)]);
@@ -205,10 +176,7 @@ impl AsyncWrite for Stderr {
         Poll::Ready(Ok(()))
     }
 
-    fn poll_shutdown(
-        self: Pin<&mut Self>,
-        _context: &mut Context<'_>,
-    ) -> Poll<std::io::Result<()>> {
+    fn poll_shutdown(self: Pin<&mut Self>, _context: &mut Context<'_>) -> Poll<std::io::Result<()>> {
         Poll::Ready(Ok(()))
     }
 }

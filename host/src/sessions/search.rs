@@ -34,9 +34,7 @@ pub enum FindError {
     #[error(transparent)]
     Transcript(#[from] TranscriptError),
     /// Nothing was given.
-    #[error(
-        "the session is missing: give its id, the start of its id, or the path of its transcript"
-    )]
+    #[error("the session is missing: give its id, the start of its id, or the path of its transcript")]
     Empty,
     /// The projects' folder cannot be read.
     #[error(
@@ -130,11 +128,7 @@ pub fn find(config_dir: &Path, query: &OsStr) -> Result<PathBuf, FindError> {
     let folders = match fs::read_dir(&projects) {
         Ok(folders) => folders,
         Err(error) => {
-            return Err(FindError::NoProjects {
-                query: text.into_owned(),
-                projects,
-                error,
-            });
+            return Err(FindError::NoProjects { query: text.into_owned(), projects, error });
         }
     };
     let mut sessions = 0;
@@ -144,11 +138,8 @@ pub fn find(config_dir: &Path, query: &OsStr) -> Result<PathBuf, FindError> {
         match folder.and_then(|folder| transcripts_in(&folder.path())) {
             Ok(transcripts) => {
                 sessions += transcripts.len();
-                matching.extend(
-                    transcripts
-                        .into_iter()
-                        .filter(|(found, _)| found.to_ascii_lowercase().starts_with(&id)),
-                );
+                matching
+                    .extend(transcripts.into_iter().filter(|(found, _)| found.to_ascii_lowercase().starts_with(&id)));
             }
             Err(error) if is_absent(&error) => {}
             Err(_) => unreadable += 1,
@@ -160,19 +151,11 @@ pub fn find(config_dir: &Path, query: &OsStr) -> Result<PathBuf, FindError> {
         return Ok(whole.path.clone());
     }
     match (candidates.pop(), candidates.is_empty()) {
-        (None, _) => Err(FindError::NotFound {
-            query: text.into_owned(),
-            projects,
-            sessions,
-            unreadable,
-        }),
+        (None, _) => Err(FindError::NotFound { query: text.into_owned(), projects, sessions, unreadable }),
         (Some(only), true) => Ok(only.path),
         (Some(last), false) => {
             candidates.push(last);
-            Err(FindError::Ambiguous {
-                query: text.into_owned(),
-                candidates,
-            })
+            Err(FindError::Ambiguous { query: text.into_owned(), candidates })
         }
     }
 }
@@ -200,11 +183,7 @@ fn latest_of_each_id(transcripts: Vec<(String, PathBuf)>) -> Vec<Candidate> {
         if !metadata.is_file() {
             continue;
         }
-        let candidate = Candidate {
-            modified: metadata.modified().unwrap_or(SystemTime::UNIX_EPOCH),
-            id,
-            path,
-        };
+        let candidate = Candidate { modified: metadata.modified().unwrap_or(SystemTime::UNIX_EPOCH), id, path };
         let rank = |c: &Candidate| (c.modified, c.path.clone());
         match latest.get(&candidate.id.to_ascii_lowercase()) {
             Some(other) if rank(other) >= rank(&candidate) => {}

@@ -34,8 +34,7 @@ impl Place {
     pub(super) fn session(&self, path: &str, seconds: u64) -> PathBuf {
         let path = self.write(path, "");
         let file = File::options().write(true).open(&path).unwrap();
-        file.set_modified(SystemTime::UNIX_EPOCH + Duration::from_secs(seconds))
-            .unwrap();
+        file.set_modified(SystemTime::UNIX_EPOCH + Duration::from_secs(seconds)).unwrap();
         path
     }
 
@@ -85,16 +84,9 @@ fn a_session_may_have_no_sub_agents() {
 fn sub_agents_lie_in_the_session_s_folder() {
     let place = Place::new();
     let path = place.write(&format!("-p/{ID}/subagents/agent-a1.jsonl"), "");
-    place.write(
-        &format!("-p/{ID}/subagents/agent-a1.meta.json"),
-        "{\"x\":1}",
-    );
-    let agent = AgentFile {
-        agent_id: "a1".to_owned(),
-        path,
-        metadata: Some("{\"x\":1}".to_owned()),
-        workflow_run: None,
-    };
+    place.write(&format!("-p/{ID}/subagents/agent-a1.meta.json"), "{\"x\":1}");
+    let agent =
+        AgentFile { agent_id: "a1".to_owned(), path, metadata: Some("{\"x\":1}".to_owned()), workflow_run: None };
     assert_eq!(place.files().agents, [agent]);
 }
 
@@ -105,10 +97,7 @@ fn workflow_agents_lie_in_the_run_s_folder() {
     let path = place.write(&format!("{run}/agent-a2.jsonl"), "");
     place.write(&format!("{run}/agent-a2.meta.json"), "{}");
     place.write(&format!("{run}/journal.jsonl"), "{}");
-    place.write(
-        &format!("-p/{ID}/subagents/workflows/other/agent-a3.jsonl"),
-        "",
-    );
+    place.write(&format!("-p/{ID}/subagents/workflows/other/agent-a3.jsonl"), "");
     place.write(&format!("-p/{ID}/subagents/workflows/agent-a4.jsonl"), "");
     let agent = AgentFile {
         agent_id: "a2".to_owned(),
@@ -125,16 +114,8 @@ fn flat_sub_agents_belong_to_the_session_their_lines_name() {
     let path = place.write("-p/agent-a5.jsonl", line_of(ID));
     place.write("-p/agent-a6.jsonl", line_of(OTHER));
     place.write("-p/agent-a7.jsonl", "");
-    place.write(
-        "-p/agent-a8.jsonl",
-        format!("{}{}", line_of(OTHER), line_of(ID)),
-    );
-    let agent = AgentFile {
-        agent_id: "a5".to_owned(),
-        path,
-        metadata: None,
-        workflow_run: None,
-    };
+    place.write("-p/agent-a8.jsonl", format!("{}{}", line_of(OTHER), line_of(ID)));
+    let agent = AgentFile { agent_id: "a5".to_owned(), path, metadata: None, workflow_run: None };
     assert_eq!(place.files().agents, [agent]);
 }
 
@@ -143,17 +124,11 @@ fn lines_before_the_one_that_names_the_session_do_not_matter() {
     let place = Place::new();
     for (name, lines) in [
         ("a", "{\"type\":\"summary\"}\n"),
-        (
-            "b",
-            "no json\n\n[]\n{\"sessionId\":null}\n{\"sessionId\":7}\n",
-        ),
+        ("b", "no json\n\n[]\n{\"sessionId\":null}\n{\"sessionId\":7}\n"),
         ("c", "\u{feff}{\"sessionId\":\"x\"}\n"),
         ("d", "{\"message\":{\"sessionId\":\"nested\"}}\n"),
     ] {
-        place.write(
-            &format!("-p/agent-{name}.jsonl"),
-            format!("{lines}{}", line_of(ID)),
-        );
+        place.write(&format!("-p/agent-{name}.jsonl"), format!("{lines}{}", line_of(ID)));
     }
     assert_eq!(place.agents(), ["a", "b", "c", "d"]);
 }
@@ -180,14 +155,8 @@ fn a_first_line_over_64_kib_names_the_session_before_its_message() {
     let place = Place::new();
     let text = "\\\"sessionId\\\":\\\"other\\\"é".repeat(10_000);
     let long = |before: &str| format!("{{{before}\"message\":{{\"content\":\"{text}\"}}}}\n");
-    place.write(
-        "-p/agent-mine.jsonl",
-        long(&format!("\"sessionId\":\"{ID}\",")),
-    );
-    place.write(
-        "-p/agent-other.jsonl",
-        long(&format!("\"sessionId\":\"{OTHER}\",")),
-    );
+    place.write("-p/agent-mine.jsonl", long(&format!("\"sessionId\":\"{ID}\",")));
+    place.write("-p/agent-other.jsonl", long(&format!("\"sessionId\":\"{OTHER}\",")));
     place.write("-p/agent-none.jsonl", long(""));
     assert_eq!(place.agents(), ["mine"]);
 }
@@ -199,14 +168,8 @@ fn sub_agents_are_in_the_order_of_id_and_path() {
         place.write(&format!("-p/{ID}/subagents/agent-a.jsonl"), ""),
         place.write("-p/agent-b.jsonl", line_of(ID)),
         place.write(&format!("-p/{ID}/subagents/agent-c.jsonl"), ""),
-        place.write(
-            &format!("-p/{ID}/subagents/workflows/wf_1/agent-c.jsonl"),
-            "",
-        ),
-        place.write(
-            &format!("-p/{ID}/subagents/workflows/wf_2/agent-c.jsonl"),
-            "",
-        ),
+        place.write(&format!("-p/{ID}/subagents/workflows/wf_1/agent-c.jsonl"), ""),
+        place.write(&format!("-p/{ID}/subagents/workflows/wf_2/agent-c.jsonl"), ""),
         place.write("-p/agent-c.jsonl", line_of(ID)),
     ];
     let found: Vec<PathBuf> = place.files().agents.into_iter().map(|a| a.path).collect();
@@ -242,23 +205,11 @@ fn files_of_other_names_are_no_sub_agents() {
 #[test]
 fn metadata_that_is_large_or_no_text_is_left_out() {
     let place = Place::new();
-    for (name, metadata) in [
-        ("fits", vec![b' '; 65_536]),
-        ("large", vec![b' '; 65_537]),
-        ("odd", vec![0xff]),
-    ] {
+    for (name, metadata) in [("fits", vec![b' '; 65_536]), ("large", vec![b' '; 65_537]), ("odd", vec![0xff])] {
         place.write(&format!("-p/{ID}/subagents/agent-{name}.jsonl"), "");
-        place.write(
-            &format!("-p/{ID}/subagents/agent-{name}.meta.json"),
-            metadata,
-        );
+        place.write(&format!("-p/{ID}/subagents/agent-{name}.meta.json"), metadata);
     }
-    let with_metadata: Vec<bool> = place
-        .files()
-        .agents
-        .iter()
-        .map(|agent| agent.metadata.is_some())
-        .collect();
+    let with_metadata: Vec<bool> = place.files().agents.iter().map(|agent| agent.metadata.is_some()).collect();
     assert_eq!(with_metadata, [true, false, false]);
 }
 
@@ -292,18 +243,12 @@ fn links_that_lead_out_of_the_project_s_folder_are_left_out() {
     place.write("-q/agent-x.meta.json", "secret");
     let subagents = place.path(&format!("-p/{ID}/subagents"));
     link(&outside, &subagents.join("agent-a.jsonl"));
-    link(
-        "../../../-q/agent-x.jsonl",
-        &subagents.join("agent-b.jsonl"),
-    );
+    link("../../../-q/agent-x.jsonl", &subagents.join("agent-b.jsonl"));
     link(&outside, &place.path("-p/agent-c.jsonl"));
     link(outside.parent().unwrap(), &subagents.join("workflows/wf_1"));
     link("missing", &subagents.join("agent-d.jsonl"));
     place.write(&format!("-p/{ID}/subagents/agent-e.jsonl"), "");
-    link(
-        place.path("-q/agent-x.meta.json"),
-        &subagents.join("agent-e.meta.json"),
-    );
+    link(place.path("-q/agent-x.meta.json"), &subagents.join("agent-e.meta.json"));
 
     let files = place.files();
     assert_eq!(files.agents.len(), 1, "{:?}", files.agents);
@@ -358,10 +303,8 @@ fn a_folder_that_cannot_be_read_is_reported() {
 fn a_file_that_cannot_be_read_is_reported() {
     use std::os::unix::fs::PermissionsExt;
     let place = Place::new();
-    let paths = [
-        place.write(&format!("-p/{ID}/subagents/agent-a.jsonl"), ""),
-        place.write("-p/agent-b.jsonl", line_of(ID)),
-    ];
+    let paths =
+        [place.write(&format!("-p/{ID}/subagents/agent-a.jsonl"), ""), place.write("-p/agent-b.jsonl", line_of(ID))];
     for path in &paths {
         fs::set_permissions(path, fs::Permissions::from_mode(0o000)).unwrap();
     }
@@ -388,18 +331,9 @@ fn names_that_are_not_utf8_are_left_out() {
 
     let main = place.path("-p").join(odd(b"\xff.jsonl"));
     fs::write(&main, "").unwrap();
-    assert!(matches!(
-        SessionFiles::of_transcript(&main),
-        Err(TranscriptError::Name { .. })
-    ));
-    assert_eq!(
-        place.find(&ID[..4]).unwrap(),
-        place.path(&format!("-p/{ID}.jsonl"))
-    );
-    assert!(matches!(
-        place.find(odd(b"\xff")),
-        Err(FindError::NotFound { .. })
-    ));
+    assert!(matches!(SessionFiles::of_transcript(&main), Err(TranscriptError::Name { .. })));
+    assert_eq!(place.find(&ID[..4]).unwrap(), place.path(&format!("-p/{ID}.jsonl")));
+    assert!(matches!(place.find(odd(b"\xff")), Err(FindError::NotFound { .. })));
 
     let folder = place.path("").join(odd(b"-\xff"));
     fs::create_dir(&folder).unwrap();
@@ -415,22 +349,13 @@ fn what_is_no_transcript_is_refused() {
     let missing = SessionFiles::of_transcript(&place.path("-p/x.jsonl"));
     assert!(matches!(missing, Err(TranscriptError::Unreadable { .. })));
     let directory = SessionFiles::of_transcript(&place.path("-p"));
-    assert!(matches!(
-        directory,
-        Err(TranscriptError::NotAFile {
-            kind: "directory",
-            ..
-        })
-    ));
+    assert!(matches!(directory, Err(TranscriptError::NotAFile { kind: "directory", .. })));
     let agent = place.write("-p/agent-a.jsonl", "");
     let agent = SessionFiles::of_transcript(&agent);
     assert!(matches!(agent, Err(TranscriptError::Agent { .. })));
     for name in [".jsonl", "..jsonl", "...jsonl"] {
         let unnamed = SessionFiles::of_transcript(&place.write(&format!("-p/{name}"), ""));
-        assert!(
-            matches!(unnamed, Err(TranscriptError::Name { .. })),
-            "{name}"
-        );
+        assert!(matches!(unnamed, Err(TranscriptError::Name { .. })), "{name}");
     }
 }
 
@@ -448,8 +373,5 @@ fn a_pipe_is_no_transcript() {
 fn a_transcript_may_have_any_name() {
     let place = Place::new();
     let main = place.write("-p/session.txt", "");
-    assert_eq!(
-        SessionFiles::of_transcript(&main).unwrap().id,
-        "session.txt"
-    );
+    assert_eq!(SessionFiles::of_transcript(&main).unwrap().id, "session.txt");
 }

@@ -73,23 +73,15 @@ fn the_environment_wins_over_the_project_and_the_project_over_the_user() {
     let place = Place::new();
     place.user(&with_purpose("user"));
     let settings = place.load().unwrap();
-    assert_eq!(
-        settings.get(options::PURPOSE),
-        Some(("user", &Source::File(place.path(".claude/settings.json"))))
-    );
+    assert_eq!(settings.get(options::PURPOSE), Some(("user", &Source::File(place.path(".claude/settings.json")))));
 
     place.local(&with_purpose("local"));
     let local = Source::File(place.path("code/project/.claude/settings.local.json"));
     let settings = place.load().unwrap();
     assert_eq!(settings.get(options::PURPOSE), Some(("local", &local)));
 
-    let settings = place
-        .load_in("code/project", &[(options::PURPOSE, "env")])
-        .unwrap();
-    assert_eq!(
-        settings.get(options::PURPOSE),
-        Some(("env", &Source::Environment))
-    );
+    let settings = place.load_in("code/project", &[(options::PURPOSE, "env")]).unwrap();
+    assert_eq!(settings.get(options::PURPOSE), Some(("env", &Source::Environment)));
     assert_eq!(settings.options().unwrap().purpose.as_deref(), Some("env"));
 }
 
@@ -98,9 +90,7 @@ fn each_variable_is_looked_up_on_its_own() {
     let place = Place::new();
     place.user(r#"{"env": {"POSTHOG_API_KEY": "phc_user", "POSTHOG_AI_PURPOSE": "user"}}"#);
     place.local(r#"{"env": {"POSTHOG_LLMA_PRIVACY_MODE": "true"}}"#);
-    let settings = place
-        .load_in("code/project", &[(options::PURPOSE, "env")])
-        .unwrap();
+    let settings = place.load_in("code/project", &[(options::PURPOSE, "env")]).unwrap();
     let options = settings.options().unwrap();
     assert_eq!(options.api_key.unwrap().expose(), "phc_user");
     assert!(options.privacy_mode);
@@ -112,19 +102,14 @@ fn an_empty_value_counts_as_not_set() {
     let place = Place::new();
     place.user(&with_purpose("user"));
     place.local(&with_purpose(""));
-    let settings = place
-        .load_in("code/project", &[(options::PURPOSE, "")])
-        .unwrap();
+    let settings = place.load_in("code/project", &[(options::PURPOSE, "")]).unwrap();
     assert_eq!(purpose(&settings), Some("user"));
 }
 
 #[test]
 fn the_checked_in_settings_of_a_project_are_not_read() {
     let place = Place::new();
-    place.write(
-        "code/project/.claude/settings.json",
-        with_purpose("repository"),
-    );
+    place.write("code/project/.claude/settings.json", with_purpose("repository"));
     assert_eq!(purpose(&place.load().unwrap()), None);
 }
 
@@ -133,10 +118,7 @@ fn a_local_settings_file_that_is_checked_in_is_refused() {
     let place = Place::new();
     place.local(&with_purpose("repository"));
     let git = |arguments: &[&str]| {
-        let status = std::process::Command::new("git")
-            .args(arguments)
-            .current_dir(place.path("code/project"))
-            .status();
+        let status = std::process::Command::new("git").args(arguments).current_dir(place.path("code/project")).status();
         assert!(status.unwrap().success());
     };
     git(&["init", "-q"]);
@@ -235,10 +217,7 @@ fn the_configuration_directory_can_be_named() {
     place.write("elsewhere/settings.json", with_purpose("named"));
     let named = place.path("elsewhere");
     let variables = [("CLAUDE_CONFIG_DIR", named.to_str().unwrap())];
-    assert_eq!(
-        place.environment(&variables).config_dir(),
-        Some(named.clone())
-    );
+    assert_eq!(place.environment(&variables).config_dir(), Some(named.clone()));
     let settings = place.load_in("code/project", &variables).unwrap();
     assert_eq!(purpose(&settings), Some("named"));
 }
@@ -249,10 +228,7 @@ fn without_a_home_directory_there_is_only_the_environment() {
     let environment = Environment::new(|_| None, None);
     assert_eq!(environment.config_dir(), None);
     assert!(Settings::load(&environment, &place.path("code/project")).is_ok());
-    assert_eq!(
-        Environment::new(|_| None, Some(PathBuf::new())).config_dir(),
-        None
-    );
+    assert_eq!(Environment::new(|_| None, Some(PathBuf::new())).config_dir(), None);
 }
 
 #[test]
@@ -266,9 +242,7 @@ fn a_missing_working_directory_is_no_error() {
 #[test]
 fn numbers_and_booleans_are_taken_as_their_text() {
     let place = Place::new();
-    place.user(
-        r#"{"env": {"POSTHOG_LLMA_MAX_ATTRIBUTE_LENGTH": 500, "POSTHOG_LLMA_PRIVACY_MODE": true}}"#,
-    );
+    place.user(r#"{"env": {"POSTHOG_LLMA_MAX_ATTRIBUTE_LENGTH": 500, "POSTHOG_LLMA_PRIVACY_MODE": true}}"#);
     let options = place.load().unwrap().options().unwrap();
     assert_eq!(options.max_attribute_length, 500);
     assert!(options.privacy_mode);
@@ -278,9 +252,7 @@ fn numbers_and_booleans_are_taken_as_their_text() {
 fn any_other_value_is_an_error_that_names_file_and_variable() {
     for value in ["null", "[]", "{}", "[\"true\"]"] {
         let place = Place::new();
-        place.user(&format!(
-            r#"{{"env": {{"POSTHOG_LLMA_PRIVACY_MODE": {value}}}}}"#
-        ));
+        place.user(&format!(r#"{{"env": {{"POSTHOG_LLMA_PRIVACY_MODE": {value}}}}}"#));
         let message = place.load().unwrap_err().to_string();
         assert!(message.contains("settings.json"), "{message}");
         assert!(message.contains("`POSTHOG_LLMA_PRIVACY_MODE`"), "{message}");
@@ -290,10 +262,7 @@ fn any_other_value_is_an_error_that_names_file_and_variable() {
 #[test]
 fn json_that_does_not_parse_is_an_error_with_file_and_place() {
     for (text, place_in_text) in [
-        (
-            "{\n  \"env\": {\n    \"A\": \"b\",\n  }\n}",
-            "line 4 column 3",
-        ),
+        ("{\n  \"env\": {\n    \"A\": \"b\",\n  }\n}", "line 4 column 3"),
         ("", "line 1 column 0"),
         ("{\"env\": {}} x", "line 1 column 13"),
         ("{\"a\": \"\\ud800\"}", "line 1 column"),
@@ -308,22 +277,11 @@ fn json_that_does_not_parse_is_an_error_with_file_and_place() {
 
 #[test]
 fn settings_of_another_shape_are_an_error() {
-    for text in [
-        "[]",
-        "null",
-        "1",
-        "\"x\"",
-        "{\"env\": []}",
-        "{\"env\": null}",
-        "{\"env\": \"x\"}",
-    ] {
+    for text in ["[]", "null", "1", "\"x\"", "{\"env\": []}", "{\"env\": null}", "{\"env\": \"x\"}"] {
         let place = Place::new();
         place.user(text);
         let error = place.load().unwrap_err();
-        assert!(
-            matches!(error, SettingsError::Shape { .. }),
-            "{text}: {error}"
-        );
+        assert!(matches!(error, SettingsError::Shape { .. }), "{text}: {error}");
         assert!(error.to_string().contains("settings.json"), "{error}");
     }
 }
@@ -380,10 +338,7 @@ fn a_pipe_in_place_of_the_file_is_an_error_and_does_not_block() {
     fs::remove_file(&path).unwrap();
     let made = std::process::Command::new("mkfifo").arg(&path).status();
     assert!(made.unwrap().success());
-    assert!(matches!(
-        place.load(),
-        Err(SettingsError::Unreadable { .. })
-    ));
+    assert!(matches!(place.load(), Err(SettingsError::Unreadable { .. })));
 }
 
 #[cfg(unix)]
@@ -392,9 +347,7 @@ fn a_variable_that_is_not_utf8_is_an_error() {
     use std::os::unix::ffi::OsStringExt;
     let lookup = |name: &str| (name == options::HOST).then(|| OsString::from_vec(vec![0xff]));
     let environment = Environment::new(lookup, None);
-    let message = Settings::load(&environment, Path::new("/"))
-        .unwrap_err()
-        .to_string();
+    let message = Settings::load(&environment, Path::new("/")).unwrap_err().to_string();
     assert_eq!(message, "POSTHOG_HOST in the environment is not UTF-8");
 }
 
@@ -403,20 +356,12 @@ fn a_value_that_cannot_be_used_is_an_error_with_variable_and_source() {
     let place = Place::new();
     place.user(r#"{"env": {"POSTHOG_LLMA_PRIVACY_MODE": "ture"}}"#);
     let message = place.load().unwrap().options().unwrap_err().to_string();
-    assert!(
-        message.starts_with("POSTHOG_LLMA_PRIVACY_MODE is not valid: \"ture\""),
-        "{message}"
-    );
+    assert!(message.starts_with("POSTHOG_LLMA_PRIVACY_MODE is not valid: \"ture\""), "{message}");
     assert!(message.ends_with("settings.json)"), "{message}");
 
-    let settings = place
-        .load_in("code/project", &[(options::HOST, "http://example.org")])
-        .unwrap();
+    let settings = place.load_in("code/project", &[(options::HOST, "http://example.org")]).unwrap();
     let message = settings.options().unwrap_err().to_string();
-    assert!(
-        message.starts_with("POSTHOG_HOST is not valid"),
-        "{message}"
-    );
+    assert!(message.starts_with("POSTHOG_HOST is not valid"), "{message}");
     assert!(message.ends_with("(set in the environment)"), "{message}");
 }
 

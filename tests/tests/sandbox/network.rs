@@ -27,11 +27,8 @@ impl Server {
                 counted.fetch_add(1, Ordering::SeqCst);
                 let Ok(mut stream) = stream else { continue };
                 let mut lines = BufReader::new(stream.try_clone().unwrap()).lines();
-                let head: Vec<String> = lines
-                    .by_ref()
-                    .map_while(Result::ok)
-                    .take_while(|line| !line.is_empty())
-                    .collect();
+                let head: Vec<String> =
+                    lines.by_ref().map_while(Result::ok).take_while(|line| !line.is_empty()).collect();
                 noted.lock().unwrap().push(head.join("\n"));
                 let _ = stream.write_all(&answer);
                 let _ = stream.shutdown(std::net::Shutdown::Write);
@@ -39,11 +36,7 @@ impl Server {
                 let _ = stream.read_to_end(&mut Vec::new());
             }
         });
-        Self {
-            port,
-            connections,
-            requests,
-        }
+        Self { port, connections, requests }
     }
 
     fn fine() -> Self {
@@ -57,28 +50,17 @@ impl Server {
     }
 
     fn policy(&self) -> HttpPolicy {
-        HttpPolicy::Allow(AllowedDestination::batches(Origin {
-            scheme: Scheme::Http,
-            host: "127.0.0.1".to_owned(),
-            port: self.port,
-        }))
+        HttpPolicy::Allow(AllowedDestination::batches(
+            Origin::parse(&format!("{}://{}:{}", "http", "127.0.0.1", self.port), true).unwrap(),
+        ))
     }
 }
 
 /// The component makes this request while only `server` is allowed: it must see the refusal, the host must write it
 /// down, and no server may see a connection.
 fn assert_refused(server: &Server, request: &str, refusal: Refusal) {
-    let run = Attempt {
-        argument: request,
-        policy: server.policy(),
-        ..Attempt::default()
-    }
-    .run("request");
-    assert_eq!(
-        run.result.unwrap(),
-        "ErrorCode::HttpRequestDenied",
-        "{request}"
-    );
+    let run = Attempt { argument: request, policy: server.policy(), ..Attempt::default() }.run("request");
+    assert_eq!(run.result.unwrap(), "ErrorCode::HttpRequestDenied", "{request}");
     let refusals: Vec<_> = run.requests.refusals().map(|r| r.refusal).collect();
     assert_eq!(refusals, [Some(refusal)], "{request}");
     assert_eq!(run.requests.allowed(), 0, "{request}");
@@ -97,20 +79,14 @@ fn a_request_to_the_destination_is_made_and_noted() {
     assert_eq!(run.result.unwrap(), "200: ok");
     assert_eq!((run.requests.allowed(), run.requests.refused()), (1, 0));
     let heads = server.requests.lock().unwrap().clone();
-    assert!(
-        heads[0].starts_with("POST /i/v0/ai/batch/ HTTP/1.1\n"),
-        "{heads:?}"
-    );
+    assert!(heads[0].starts_with("POST /i/v0/ai/batch/ HTTP/1.1\n"), "{heads:?}");
 }
 
 #[test]
 fn every_request_is_refused_when_none_is_allowed() {
     let server = Server::fine();
-    let run = Attempt {
-        argument: &format!("POST http://127.0.0.1:{}/batch/", server.port),
-        ..Attempt::default()
-    }
-    .run("request");
+    let run = Attempt { argument: &format!("POST http://127.0.0.1:{}/batch/", server.port), ..Attempt::default() }
+        .run("request");
     assert_eq!(run.result.unwrap(), "ErrorCode::HttpRequestDenied");
     let refusals: Vec<_> = run.requests.refusals().map(|r| r.refusal).collect();
     assert_eq!(refusals, [Some(Refusal::NoNetwork)]);
@@ -130,11 +106,9 @@ fn another_host_is_refused() {
 #[test]
 fn a_sub_domain_is_refused() {
     let server = Server::fine();
-    let policy = HttpPolicy::Allow(AllowedDestination::batches(Origin {
-        scheme: Scheme::Http,
-        host: "localhost".to_owned(),
-        port: server.port,
-    }));
+    let policy = HttpPolicy::Allow(AllowedDestination::batches(
+        Origin::parse(&format!("{}://{}:{}", "http", "localhost", server.port), true).unwrap(),
+    ));
     let run = Attempt {
         argument: &format!("POST http://sub.localhost:{}/batch/", server.port),
         policy,
@@ -212,10 +186,7 @@ fn the_target_of_a_redirect_is_neither_followed_nor_allowed() {
     .run("follow-redirect");
     assert_eq!(
         run.result.unwrap(),
-        format!(
-            "302 to http://127.0.0.1:{}/batch/: \nErrorCode::HttpRequestDenied",
-            target.port
-        )
+        format!("302 to http://127.0.0.1:{}/batch/: \nErrorCode::HttpRequestDenied", target.port)
     );
     assert_eq!((run.requests.allowed(), run.requests.refused()), (1, 1));
     assert_eq!(server.connections(), 1);
@@ -253,9 +224,7 @@ fn listening_on_a_tcp_port_is_refused() {
 #[test]
 fn a_udp_packet_is_refused() {
     let socket = UdpSocket::bind("127.0.0.1:0").unwrap();
-    socket
-        .set_read_timeout(Some(Duration::from_millis(200)))
-        .unwrap();
+    socket.set_read_timeout(Some(Duration::from_millis(200))).unwrap();
     let told = tells("udp-send", &socket.local_addr().unwrap().to_string());
     assert!(told.starts_with("failed"), "{told}");
     assert!(socket.recv(&mut [0; 10]).is_err());

@@ -58,10 +58,7 @@ fn of_the_same_id_and_time_it_is_always_the_same_one() {
     for folder in ["-b", "-c", "-a"] {
         place.session(&format!("{folder}/{ID}.jsonl"), 10);
     }
-    assert_eq!(
-        place.find(ID).unwrap(),
-        place.path(&format!("-c/{ID}.jsonl"))
-    );
+    assert_eq!(place.find(ID).unwrap(), place.path(&format!("-c/{ID}.jsonl")));
 }
 
 #[test]
@@ -108,9 +105,7 @@ fn a_session_that_is_not_found_is_an_error_that_says_where_and_how_to_list() {
 
 #[test]
 fn a_missing_configuration_directory_is_an_error_that_names_it() {
-    let message = find(Path::new("/no/such"), OsStr::new("x"))
-        .unwrap_err()
-        .to_string();
+    let message = find(Path::new("/no/such"), OsStr::new("x")).unwrap_err().to_string();
     assert!(message.contains("/no/such"), "{message}");
     assert!(message.contains("CLAUDE_CONFIG_DIR"), "{message}");
 }
@@ -132,10 +127,7 @@ fn sub_agents_and_directories_are_no_sessions() {
     fs::create_dir_all(place.path("-p/abcd.jsonl")).unwrap();
     fs::create_dir_all(place.path("-p/abce")).unwrap();
     for query in ["agent-abc", "abc", "a", "."] {
-        assert!(
-            matches!(place.find(query), Err(FindError::NotFound { .. })),
-            "{query}"
-        );
+        assert!(matches!(place.find(query), Err(FindError::NotFound { .. })), "{query}");
     }
 }
 
@@ -155,20 +147,9 @@ fn a_path_is_a_path_and_nothing_else() {
     let place = Place::new();
     let path = place.session(&format!("-p/{ID}.jsonl"), 1);
     assert_eq!(place.find(&path).unwrap(), path);
-    for query in [
-        format!("./{ID}"),
-        format!("-p/{ID}"),
-        format!("{ID}/"),
-        "../x".to_owned(),
-    ] {
+    for query in [format!("./{ID}"), format!("-p/{ID}"), format!("{ID}/"), "../x".to_owned()] {
         let refused = place.find(&query);
-        assert!(
-            matches!(
-                refused,
-                Err(FindError::Transcript(TranscriptError::Unreadable { .. }))
-            ),
-            "{query}"
-        );
+        assert!(matches!(refused, Err(FindError::Transcript(TranscriptError::Unreadable { .. }))), "{query}");
     }
 }
 
