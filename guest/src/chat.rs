@@ -17,6 +17,8 @@ const FULL: &str = "[omitted: the event is full]";
 pub struct Input {
     messages: Vec<InputMessage>,
     bytes: usize,
+    /// What is still to come is left out.
+    full: bool,
 }
 
 #[derive(Debug, Serialize)]
@@ -39,9 +41,11 @@ impl Input {
             Content::Blocks(blocks) => {
                 for block in blocks {
                     if block.kind.as_deref() == Some("tool_result") {
-                        let id = block.tool_use_id.as_deref().unwrap_or_default().to_owned();
-                        let content = self.admit(|| result_text(block.content, rules, elided));
-                        self.messages.push(InputMessage::Tool { tool_call_id: id, content });
+                        let tool_call_id = block.tool_use_id.as_deref().unwrap_or_default();
+                        self.admit(|| {
+                            let content = result_text(block.content, rules, elided);
+                            InputMessage::Tool { tool_call_id: tool_call_id.to_owned(), content }
+                        });
                     } else {
                         self.push_user(|| block_text(block, rules, elided));
                     }
@@ -51,15 +55,19 @@ impl Input {
     }
 
     fn push_user(&mut self, text: impl FnOnce() -> String) {
-        let content = self.admit(text);
-        self.messages.push(InputMessage::User { content });
+        self.admit(|| InputMessage::User { content: text() });
     }
 
-    /// The text, if there is room for one more.
-    fn admit(&mut self, text: impl FnOnce() -> String) -> String {
-        let text = if self.bytes < LARGEST_CONTENT { text() } else { FULL.to_owned() };
-        self.bytes += text.len() + 64;
-        text
+    /// Adds a message, if there is room for one more.
+    fn admit(&mut self, message: impl FnOnce() -> InputMessage) {
+        if self.full {
+            return;
+        }
+        self.full = self.bytes >= LARGEST_CONTENT;
+        let message = if self.full { InputMessage::User { content: FULL.to_owned() } } else { message() };
+        let (InputMessage::User { content } | InputMessage::Tool { content, .. }) = &message;
+        self.bytes += content.len() + 64;
+        self.messages.push(message);
     }
 }
 
@@ -100,10 +108,13 @@ impl Output {
                     self.thinking.push(thinking);
                 }
             }
-            "redacted_thinking" => self.thinking.push("[redacted thinking]".to_owned()),
+            "redacted_thinking" => {
+                self.bytes += 64;
+                self.thinking.push("[redacted thinking]".to_owned());
+            }
             "tool_use" | "server_tool_use" => {
                 let arguments = block.input.map(|raw| rules.of_json(raw.get(), elided)).unwrap_or_default();
-                self.bytes += arguments.len();
+                self.bytes += arguments.len() + 64;
                 self.calls.push(Call {
                     id: block.id.as_deref().unwrap_or_default().to_owned(),
                     name: tool_name(block),
@@ -113,7 +124,7 @@ impl Output {
             kind if kind.ends_with("_tool_result") => {}
             _ => {
                 let text = block_text(block, rules, elided);
-                self.bytes += text.len();
+                self.bytes += text.len() + 64;
                 self.texts.push(text);
             }
         }

@@ -1,11 +1,11 @@
 //! The second reading: entries become events.
 
 use crate::chat;
-use crate::entry::{Block, Content, Entry, Message};
-use crate::event::{Context, Envelope, Event, Kind};
+use crate::entry::{Content, Entry};
+use crate::event::{Context, Envelope, Event};
 use crate::generation::Generation;
 use crate::identity::{EventId, FixedMap, IdMap, IdSet, key};
-use crate::index::Index;
+use crate::index::{self, Index};
 use crate::prompt;
 use crate::session::{Counts, FileRole, TraceGrouping};
 use crate::span::{Span, ToolResult};
@@ -14,9 +14,10 @@ use crate::threads::{MAIN, Threads};
 use crate::time;
 use crate::trace::{self, Noticed, Trace};
 use crate::turns::{Place, Turns};
-use serde_json::value::RawValue;
 use std::collections::{BTreeMap, VecDeque};
 use std::rc::Rc;
+
+mod responses;
 
 /// Types of lines that are known, beside those that are used.
 const KNOWN: [&str; 26] = [
@@ -72,6 +73,8 @@ pub struct Converter {
     requests: FixedMap<u128, i64>,
     /// Noticed in the file that is being read, by trace. What stands before an excluded event was covered before.
     noticed: BTreeMap<u32, Noticed>,
+    /// The event before was excluded: up to the next prompt, all was there when it was delivered.
+    covered: bool,
     context: Rc<Context>,
     file: u32,
     line: u64,
@@ -109,6 +112,7 @@ impl Converter {
             early: IdMap::default(),
             requests: FixedMap::default(),
             noticed: BTreeMap::new(),
+            covered: false,
             context: Rc::default(),
             file: 0,
             line: 0,
@@ -122,6 +126,7 @@ impl Converter {
     /// From here on the lines are this file's.
     pub fn begin_file(&mut self, file: u32) {
         self.settle_noticed();
+        self.covered = false;
         self.file = file;
         self.line = 0;
         // Times are only compared within a file.
@@ -172,14 +177,14 @@ impl Converter {
             "assistant" => self.add_response(entry, None),
             "user" => self.add_user(entry, None),
             "system" => {
-                self.pass(entry);
-                if entry.subtype.as_deref() == Some("compact_boundary") {
+                if entry.subtype.as_deref() == Some("compact_boundary") && !self.is_copy(entry) {
                     self.notice(Noticed { compactions: 1, ..Noticed::default() });
                 }
+                self.pass(entry);
             }
             "api-request" => {
-                if let Some(id) = &entry.id {
-                    self.requests.insert(key(id), self.now);
+                if let (Some(id), Some(at)) = (&entry.id, entry.timestamp.as_deref().and_then(time::parse)) {
+                    self.requests.insert(key(id), at);
                 }
             }
             "progress" => self.add_progress(entry),
@@ -228,32 +233,48 @@ impl Converter {
         }
     }
 
+    /// Did this line stand in the main file before?
+    fn is_copy(&self, entry: &Entry<'_>) -> bool {
+        entry.uuid.as_deref().is_some_and(|uuid| self.turns.place(uuid).is_some())
+    }
+
     /// Where an entry stands that is no prompt.
     fn place(&mut self, entry: &Entry<'_>, thread: Option<u32>) -> Place {
-        if let Some(thread) = thread {
-            return Place { turn: self.threads.get(thread).turn, thread };
-        }
-        if self.file > 0 {
-            let thread = self.threads.of_file(self.file, &self.turns, &mut self.index);
-            return Place { turn: self.threads.get(thread).turn, thread };
-        }
+        let thread = match thread {
+            Some(thread) => thread,
+            None if self.file > 0 => self.threads.of_file(self.file, &self.turns, &self.index),
+            None if entry.is_sidechain => return self.place_inline(entry),
+            None => {
+                let turn = self.turns.of_line(entry.prompt_id.as_deref(), entry.parent_uuid.as_deref());
+                return Place { turn, thread: MAIN };
+            }
+        };
+        Place { turn: self.threads.get(thread).turn, thread }
+    }
+
+    /// Where a line of a sub-agent stands that has no file of its own. The first one has no parent, and the prompt.
+    fn place_inline(&mut self, entry: &Entry<'_>) -> Place {
         let parent = entry.parent_uuid.as_deref();
-        if entry.is_sidechain {
-            let known = parent.and_then(|p| self.turns.place(p)).filter(|p| p.thread != MAIN);
-            return known.unwrap_or_else(|| {
-                let prompt = entry.message.as_ref().and_then(|m| m.content).map(RawValue::get);
-                let prompt = prompt.and_then(|raw| crate::index::prompt_key(raw, entry.elided));
-                let thread = self.threads.inline(prompt, &mut self.index, self.turns.last());
-                Place { turn: self.threads.get(thread).turn, thread }
-            });
+        let known = parent.and_then(|p| self.turns.place(p));
+        if let Some(place) = known.filter(|place| place.thread != MAIN) {
+            return place;
         }
-        Place { turn: self.turns.of_line(entry.prompt_id.as_deref(), parent), thread: MAIN }
+        let content = Content::of(entry.message.as_ref().and_then(|m| m.content));
+        let is_user = entry.kind.as_deref() == Some("user");
+        let begins = is_user && !content.has_result() && (parent.is_none() || known.is_some());
+        let thread = match self.threads.last_inline() {
+            Some(last) if !begins => last,
+            _ => {
+                let prompt = content.first_text().and_then(|raw| index::prompt_key(raw, entry.elided));
+                self.threads.inline(prompt, self.turns.last())
+            }
+        };
+        Place { turn: self.threads.get(thread).turn, thread }
     }
 
     fn context(&mut self, entry: &Entry<'_>) -> Rc<Context> {
-        let context = Context::of(entry);
-        if *self.context != context {
-            self.context = Rc::new(context);
+        if !self.context.is_of(entry) {
+            self.context = Rc::new(Context::of(entry));
         }
         Rc::clone(&self.context)
     }
@@ -261,11 +282,7 @@ impl Converter {
     fn add_user(&mut self, entry: &Entry<'_>, thread: Option<u32>) {
         let Some(content) = entry.message.as_ref().filter(|m| m.content.is_some()) else { return self.bad() };
         let content = Content::of(content.content);
-        // A copy of a line that was read before.
-        if self.file == 0
-            && thread.is_none()
-            && entry.uuid.as_deref().is_some_and(|uuid| self.turns.place(uuid).is_some())
-        {
+        if self.file == 0 && self.is_copy(entry) {
             return;
         }
         let on_main = self.file == 0 && thread.is_none() && !entry.is_sidechain;
@@ -277,297 +294,58 @@ impl Converter {
         if self.file == 0 {
             self.turns.put(entry.uuid.as_deref(), place);
         }
-        if let Content::Blocks(blocks) = &content {
-            let interrupted = was_interrupted(entry);
-            for block in blocks.iter().filter(|b| b.kind.as_deref() == Some("tool_result")) {
-                self.add_result(block, interrupted, entry.elided);
-            }
-        }
-        if entry.is_meta {
-            return;
-        }
-        if place.thread == MAIN {
-            let turn = self.turns.get_mut(place.turn);
-            turn.last = turn.last.max(Some(self.now));
+        self.add_results(entry, &content);
+        if place.thread == MAIN && self.follows(entry, place.turn) {
+            self.turns.get_mut(place.turn).worked_until(self.now);
         }
         let thread = self.threads.get_mut(place.thread);
         thread.asked = Some(self.now);
-        if !self.rules.privacy {
+        // The client's own texts are not sent.
+        if !self.rules.privacy && !entry.is_meta {
             thread.input.push(&content, self.rules, entry.elided);
         }
     }
 
+    /// Does this user line follow from the turn's prompt? What the client writes before the next prompt does not: a caveat,
+    /// or a summary, which has the next one's `promptId`. There may be a night between.
+    fn follows(&self, entry: &Entry<'_>, turn: u32) -> bool {
+        let of_another = entry.prompt_id.as_deref().is_some_and(|id| self.turns.by_prompt_id(id) != Some(turn));
+        !entry.is_meta && !entry.is_compact_summary && !of_another
+    }
+
     fn begin_turn(&mut self, entry: &Entry<'_>, content: &Content<'_>) -> u32 {
-        let (turn, new) = self.turns.begin(entry.prompt_id.as_deref(), 0);
-        if new {
-            if self.grouping == TraceGrouping::Message {
-                let id = match (&entry.prompt_id, &entry.uuid) {
-                    (Some(id), _) => EventId::other("prompt", id),
-                    (None, Some(uuid)) => EventId::other("prompt-line", uuid),
-                    (None, None) => {
-                        EventId::other("prompt-place", &format!("{}:{}", self.envelope.session_id, self.line))
-                    }
-                };
-                self.turns.get_mut(turn).trace = self.traces.len() as u32;
-                self.traces.push(Trace::of_prompt(id));
-            }
-            self.turns.get_mut(turn).from = Some(self.now);
+        if self.covered {
+            self.noticed.clear();
         }
-        if !self.rules.privacy {
-            let beginning = self.rules.of(&prompt::beginning(content, entry.elided));
-            let trace = self.turns.get(turn).trace as usize;
-            self.traces[trace].name_after(&beginning);
-            if self.turns.get(turn).prompt.is_none() {
-                let text = match content {
-                    Content::Text(raw) => self.rules.of_json(raw, entry.elided),
-                    Content::Blocks(_) => {
-                        chat::result_text(entry.message.as_ref().and_then(|m| m.content), self.rules, entry.elided)
-                    }
-                };
-                self.turns.hold(turn, prompt::typed(&text).into_owned());
-            }
+        let (turn, new) = self.turns.begin(entry.prompt_id.as_deref(), 0);
+        if new && self.grouping == TraceGrouping::Message {
+            let id = match (&entry.prompt_id, &entry.uuid) {
+                (Some(id), _) => EventId::other("prompt", id),
+                (None, Some(uuid)) => EventId::other("prompt-line", uuid),
+                (None, None) => EventId::other("prompt-place", &format!("{}:{}", self.envelope.session_id, self.line)),
+            };
+            self.turns.get_mut(turn).trace = self.traces.len() as u32;
+            self.traces.push(Trace::of_prompt(id));
+        }
+        self.turns.get_mut(turn).prompted(self.now);
+        if self.rules.privacy {
+            return turn;
+        }
+        let trace = &mut self.traces[self.turns.get(turn).trace as usize];
+        if trace.wants_name() {
+            let beginning = self.rules.of_within(&prompt::beginning(content, entry.elided), usize::MAX);
+            trace.name_after(&beginning, self.rules.limit);
+        }
+        if self.turns.get(turn).prompt.is_none() {
+            let text = match content {
+                Content::Text(raw) => self.rules.of_json(raw, entry.elided),
+                Content::Blocks(_) => {
+                    chat::result_text(entry.message.as_ref().and_then(|m| m.content), self.rules, entry.elided)
+                }
+            };
+            self.turns.hold(turn, prompt::typed(&text).into_owned());
         }
         turn
-    }
-
-    fn add_response(&mut self, entry: &Entry<'_>, thread: Option<u32>) {
-        let Some(message) = &entry.message else { return self.bad() };
-        let id = message.id.as_deref().filter(|id| !id.is_empty());
-        if id.is_none() && message.model.is_none() && message.usage.is_none() {
-            return self.bad();
-        }
-        let copy = self.file == 0 && entry.uuid.as_deref().is_some_and(|uuid| self.turns.place(uuid).is_some());
-        let place = self.place(entry, thread);
-        if self.file == 0 {
-            self.turns.put(entry.uuid.as_deref(), place);
-        }
-        let synthetic = message.model.as_deref() == Some("<synthetic>");
-        let (id, is_last, real) = match id {
-            Some(id) => {
-                let id = EventId::generation(id);
-                // Only a transcript that grew since the first reading has messages that the index does not know.
-                let Some(known) = self.index.messages.get_mut(&id).filter(|m| m.file == self.file) else { return };
-                known.lines = known.lines.saturating_sub(1);
-                (id, known.lines == 0, known.real)
-            }
-            None if copy => return,
-            None => (self.id_without_message_id(entry), true, !synthetic || entry.is_api_error_message),
-        };
-        if real && !copy && (!synthetic || entry.is_api_error_message) {
-            self.add_line(id, entry, message, place);
-        }
-        if is_last && let Some(generation) = self.generations.remove(&id) {
-            self.end_generation(generation);
-        }
-    }
-
-    fn id_without_message_id(&self, entry: &Entry<'_>) -> EventId {
-        match &entry.uuid {
-            Some(uuid) => EventId::generation_of_line(uuid),
-            None => EventId::other(
-                "generation-place",
-                &format!("{}:{}:{}", self.envelope.session_id, self.threads.name_of_file(self.file), self.line),
-            ),
-        }
-    }
-
-    /// A line of a response.
-    fn add_line(&mut self, id: EventId, entry: &Entry<'_>, message: &Message<'_>, place: Place) {
-        let context = self.context(entry);
-        let mut generation = self.generations.remove(&id).unwrap_or_else(|| {
-            self.sequence += 1;
-            let mut new = Generation::begin(id, self.sequence, place, Rc::clone(&context), self.now);
-            let thread = self.threads.get_mut(place.thread);
-            new.input = std::mem::take(&mut thread.input);
-            new.started = thread.asked;
-            new
-        });
-        if let Some(requested) = entry.request_ref.as_deref().and_then(|r| self.requests.remove(&key(r))) {
-            generation.started = Some(requested);
-        }
-        let model = if entry.is_api_error_message {
-            self.threads.get(place.thread).model.clone().or_else(|| entry.requested_model.as_deref().map(Into::into))
-        } else {
-            let model: Option<Rc<str>> = message.model.as_deref().map(Into::into);
-            self.threads.get_mut(place.thread).model.clone_from(&model);
-            model
-        };
-        let mut adds = true;
-        match Content::of(message.content) {
-            Content::Text(raw) => {
-                let text = Block { text: serde_json::from_str(raw).ok(), ..Block::default() };
-                adds = self.add_block(&mut generation, &text, entry);
-            }
-            Content::Blocks(blocks) => {
-                // Evaluated for each block: no short-cut.
-                let new = blocks.iter().filter(|block| self.add_block(&mut generation, block, entry)).count();
-                adds = adds && (new > 0 || blocks.is_empty());
-            }
-        }
-        // A copy with another `uuid` and time says nothing of when the response ended.
-        if adds {
-            generation.ended = self.now;
-            generation.context = context;
-        }
-        if place.thread == MAIN {
-            let turn = self.turns.get_mut(place.turn);
-            turn.last = turn.last.max(Some(self.now));
-        }
-        generation.update(entry, message, model);
-        self.generations.insert(id, generation);
-    }
-
-    /// A block of a response; says whether it was new.
-    fn add_block(&mut self, generation: &mut Generation, block: &Block<'_>, entry: &Entry<'_>) -> bool {
-        if !generation.is_new(block) {
-            return false;
-        }
-        if !self.rules.privacy {
-            generation.output.push(block, self.rules, entry.elided);
-        }
-        let kind = block.kind.as_deref().unwrap_or_default();
-        if kind == "tool_use" || kind == "server_tool_use" {
-            generation.tools.push(chat::tool_name(block));
-            if let Some(id) = block.id.as_deref() {
-                self.call(EventId::span(id), generation, block, entry);
-            }
-        } else if kind.ends_with("_tool_result") {
-            self.add_result(block, false, entry.elided);
-        }
-        true
-    }
-
-    fn call(&mut self, id: EventId, generation: &Generation, block: &Block<'_>, entry: &Entry<'_>) {
-        if !self.opened.insert(id) {
-            return;
-        }
-        self.threads.called(id, generation.turn);
-        self.sequence += 1;
-        let span = Span {
-            id,
-            sequence: self.sequence,
-            generation: generation.id,
-            turn: generation.turn,
-            thread: generation.thread,
-            context: self.context(entry),
-            name: chat::tool_name(block),
-            input: block.input.map(|raw| self.rules.of_json(raw.get(), entry.elided)).unwrap_or_default(),
-            called: self.now,
-        };
-        if let Some(result) = self.early.remove(&id) {
-            self.end_span(&span, Some(&result));
-        } else if self.index.tools.get(&id).is_some_and(|t| t.answered) {
-            self.spans.insert(id, span);
-        } else {
-            self.end_span(&span, None);
-        }
-    }
-
-    fn add_result(&mut self, block: &Block<'_>, interrupted: bool, elided: bool) {
-        let Some(id) = block.tool_use_id.as_deref().map(EventId::span) else { return };
-        let open = self.spans.remove(&id);
-        let called_later = !self.opened.contains(&id) && self.index.tools.get(&id).is_some_and(|t| t.called);
-        if open.is_none() && !called_later {
-            return;
-        }
-        let output = chat::result_text(block.content, self.rules, elided);
-        let raw = block.content.map_or("", RawValue::get);
-        let failed_search = raw.starts_with('{') && raw.contains("_tool_result_error");
-        let result = ToolResult {
-            at: Some(self.now),
-            is_error: block.is_error || failed_search,
-            interrupted: interrupted || raw.contains("[Request interrupted by user for tool use]"),
-            output,
-        };
-        match open {
-            Some(span) => self.end_span(&span, Some(&result)),
-            None => {
-                self.early.entry(id).or_insert(result);
-            }
-        }
-    }
-
-    fn end_generation(&mut self, mut generation: Generation) {
-        generation.interrupted |= self.index.messages.get(&generation.id).is_some_and(|m| m.interrupted);
-        let turn = self.turns.get_mut(generation.turn);
-        let trace_index = turn.trace;
-        if self.excluded.contains(&generation.id) {
-            turn.excluded = true;
-            turn.from = turn.from.max(Some(generation.ended));
-            return self.exclude(trace_index);
-        }
-        turn.sent = true;
-        let prompt = turn.prompt.clone();
-        let trace = &mut self.traces[trace_index as usize];
-        let trace_id = trace.id(&self.envelope);
-        let thread = self.threads.get_mut(generation.thread);
-        let parent = thread.call.map_or_else(|| trace_id.clone(), |call| call.to_string());
-        let agent = thread.agent_type.clone();
-        let (event, shortened) = self.envelope.event(
-            Kind::Generation,
-            generation.id,
-            generation.ended,
-            &trace_id,
-            &generation.context,
-            |p| generation.write(p, self.rules, &parent, prompt.as_deref(), agent.as_deref()),
-        );
-        trace.cover(generation.id, generation.ended, &generation.context);
-        trace.totals.generations += 1;
-        trace.totals.subagents += u64::from(thread.is_agent && !std::mem::replace(&mut thread.counted, true));
-        if generation.failure.is_some() {
-            trace.fail(generation.error(self.rules));
-        } else {
-            let usage = &generation.usage;
-            let totals = &mut trace.totals;
-            for (sum, total, count) in [
-                (&mut totals.input_tokens, &mut self.counts.input_tokens, usage.input_tokens),
-                (&mut totals.output_tokens, &mut self.counts.output_tokens, usage.output_tokens),
-                (&mut totals.cache_read_tokens, &mut self.counts.cache_read_tokens, usage.cache_read_input_tokens),
-                (
-                    &mut totals.cache_creation_tokens,
-                    &mut self.counts.cache_creation_tokens,
-                    usage.cache_creation_input_tokens,
-                ),
-            ] {
-                trace::add(sum, count);
-                *total = total.saturating_add(count.unwrap_or(0));
-            }
-        }
-        self.counts.generations += 1;
-        self.emit(event, shortened, generation.ended);
-    }
-
-    fn end_span(&mut self, span: &Span, result: Option<&ToolResult>) {
-        let turn = self.turns.get_mut(span.turn);
-        let trace_index = turn.trace;
-        if self.excluded.contains(&span.id) {
-            turn.excluded = true;
-            return self.exclude(trace_index);
-        }
-        turn.sent = true;
-        let trace = &mut self.traces[trace_index as usize];
-        let trace_id = trace.id(&self.envelope);
-        let agent = self.threads.get(span.thread).agent_type.clone();
-        let timestamp = span.timestamp(result);
-        let (event, shortened) = self.envelope.event(Kind::Span, span.id, timestamp, &trace_id, &span.context, |p| {
-            span.write(p, self.rules, result, agent.as_deref());
-        });
-        trace.cover(span.id, timestamp, &span.context);
-        trace.totals.tool_calls += 1;
-        trace.totals.tool_errors += u64::from(result.is_some_and(|r| r.is_error));
-        self.counts.spans += 1;
-        self.emit(event, shortened, timestamp);
-    }
-
-    fn exclude(&mut self, trace: u32) {
-        self.counts.excluded_events += 1;
-        self.noticed.remove(&trace);
-    }
-
-    fn emit(&mut self, event: Event, shortened: bool, timestamp: i64) {
-        self.counts.shortened_events += u64::from(shortened);
-        self.counts.earliest = Some(self.counts.earliest.map_or(timestamp, |e| e.min(timestamp)));
-        self.events.push_back(event);
     }
 
     /// The end: what is still open is complete now, and so are the traces.
@@ -584,45 +362,13 @@ impl Converter {
             self.end_span(span, None);
         }
         let work = trace::work(&self.turns, self.traces.len());
+        trace::hand_on_noticed(&mut self.traces);
         for (trace, work) in std::mem::take(&mut self.traces).iter().zip(work) {
             if let Some((event, shortened)) = trace.event(&self.envelope, work, self.rules.privacy) {
                 self.counts.traces += 1;
                 let earliest = self.counts.earliest;
                 self.emit(event, shortened, earliest.unwrap_or(0));
             }
-        }
-    }
-}
-
-/// Did the user stop the tool whose result this line holds?
-fn was_interrupted(entry: &Entry<'_>) -> bool {
-    #[derive(Default, serde::Deserialize)]
-    #[serde(default)]
-    struct Interruption {
-        #[serde(deserialize_with = "crate::lenient::bool")]
-        interrupted: bool,
-    }
-    entry
-        .tool_use_result
-        .map(RawValue::get)
-        .filter(|raw| raw.starts_with('{') && memchr::memmem::find(raw.as_bytes(), b"\"interrupted\":true").is_some())
-        .and_then(crate::lenient::reparse_owned::<Interruption>)
-        .is_some_and(|r| r.interrupted)
-}
-
-impl Context {
-    fn of(entry: &Entry<'_>) -> Self {
-        let owned = |text: &crate::lenient::Str<'_>| text.as_deref().filter(|t| !t.is_empty()).map(str::to_owned);
-        Self {
-            // Windows and Unix paths; a session may have been written on another system than the one it is read on.
-            project: entry.cwd.as_deref().and_then(|cwd| {
-                let name = cwd.trim_end_matches(['/', '\\']).rsplit(['/', '\\']).next()?;
-                Some(name.to_owned()).filter(|name| !name.is_empty())
-            }),
-            // Outside of a repository: "" up to 2.0.76, "HEAD" from 2.1.112 on.
-            branch: owned(&entry.git_branch).filter(|branch| branch != "HEAD"),
-            version: owned(&entry.version),
-            entrypoint: owned(&entry.entrypoint),
         }
     }
 }

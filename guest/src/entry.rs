@@ -3,6 +3,7 @@
 //! Nothing here is required and no type is relied on: see [`crate::lenient`]. Texts stay raw JSON until it is known that
 //! they are sent.
 
+use crate::identity::EventId;
 use crate::lenient::{self, Str};
 use crate::lines::Line;
 use serde::Deserialize;
@@ -47,9 +48,9 @@ pub struct Entry<'a> {
     pub api_error_status: Option<u64>,
     #[serde(borrow, deserialize_with = "lenient::str")]
     pub api_error_type: Str<'a>,
-    /// `rate_limit`, `server_error`, … of a failed call.
-    #[serde(borrow, deserialize_with = "lenient::str")]
-    pub error: Str<'a>,
+    /// Of a failed call: `rate_limit`, `server_error`, …, or a status. (A `system` line has an object here.)
+    #[serde(borrow)]
+    pub error: Option<&'a RawValue>,
     /// The `id` of the `api-request` line of this response (2.1.300+).
     #[serde(borrow, deserialize_with = "lenient::str")]
     pub request_ref: Str<'a>,
@@ -217,6 +218,26 @@ pub struct Source<'a> {
     pub data: Option<&'a RawValue>,
 }
 
+impl<'a> Entry<'a> {
+    /// The response that this line is a part of, and the id of its generation; `None` if it is none: the client has been
+    /// seen to write messages that are `null`, a text, or the characters of one.
+    pub fn response(&self) -> Option<(EventId, &Message<'a>)> {
+        let message = self.message.as_ref()?;
+        if let Some(id) = message.id.as_deref().filter(|id| !id.is_empty()) {
+            return Some((EventId::generation(id), message));
+        }
+        if message.model.is_none() && message.usage.is_none() {
+            return None;
+        }
+        let of_text = || {
+            let content = message.content.map_or("", RawValue::get);
+            EventId::other("generation-text", &format!("{}:{content}", self.timestamp.as_deref().unwrap_or_default()))
+        };
+        let id = self.uuid.as_deref().map_or_else(of_text, EventId::generation_of_line);
+        Some((id, message))
+    }
+}
+
 /// A block, or `None` for an element that is no object.
 #[derive(Debug, Deserialize)]
 #[serde(transparent)]
@@ -227,7 +248,7 @@ struct MaybeBlock<'a>(#[serde(borrow, deserialize_with = "lenient::object")] Opt
 pub enum Content<'a> {
     /// One text, a raw JSON string.
     Text(&'a str),
-    /// Blocks, with the raw JSON of each.
+    /// Blocks.
     Blocks(Vec<Block<'a>>),
 }
 
@@ -242,58 +263,87 @@ impl<'a> Content<'a> {
         }
         Content::Text(raw)
     }
+
+    /// The first text, raw.
+    pub fn first_text(&self) -> Option<&'a str> {
+        match self {
+            Content::Text(raw) => Some(*raw),
+            Content::Blocks(blocks) => blocks.iter().find_map(|b| b.text).map(RawValue::get),
+        }
+    }
+
+    /// Does it hold the result of a tool?
+    pub fn has_result(&self) -> bool {
+        match self {
+            Content::Text(_) => false,
+            Content::Blocks(blocks) => blocks.iter().any(|b| b.kind.as_deref() == Some("tool_result")),
+        }
+    }
 }
 
-/// Reads the objects of a line and calls `on_entry` for each; returns whether the line was whole.
+/// Reads the objects of a line and calls `on_entry` for each; returns whether the line was good: one whole object.
 ///
-/// What the client has been seen to write, and what becomes of it: two objects without a line break between them are two
-/// entries; a surrogate without its other half, or bytes that are no UTF-8, cost a character and not the line; of a line
-/// that was cut short and has a whole object glued to it, that object is used.
+/// What the client has been seen to write, and what becomes of it: a surrogate without its other half, or bytes that are
+/// no UTF-8, cost a character and not the line; two objects without a line break between them are two entries of a bad
+/// line; of a line that was cut short, or that begins with something else, and has a whole object glued to it, that
+/// object is used.
 pub fn read(line: Line<'_>, mut on_entry: impl FnMut(&Entry<'_>)) -> bool {
-    if line.overlong || line.bytes.first() != Some(&b'{') {
+    if line.overlong {
         return false;
     }
-    let used = match read_objects(line.bytes, line.elided, &mut on_entry) {
-        Ok(()) => return true,
-        Err(used) => used,
+    let repaired = if has_surrogates(line.bytes) { repair(line.bytes) } else { None };
+    let bytes = repaired.as_deref().map_or(line.bytes, str::as_bytes);
+    let mut objects = 0;
+    let mut rest = read_objects(bytes, line.elided, &mut objects, &mut on_entry);
+    let valid = match rest {
+        // Only now: looking for bytes that are no UTF-8 in each line costs more than reading the few that have any again.
+        Some(broken) if repaired.is_none() => repair(broken),
+        _ => None,
     };
-    let broken = &line.bytes[used..];
-    let repaired = repair(broken);
-    let broken = match &repaired {
-        None => broken,
-        Some(repaired) => match read_objects(repaired.as_bytes(), line.elided, &mut on_entry) {
-            Ok(()) => return true,
-            Err(used) => &repaired.as_bytes()[used..],
-        },
-    };
-    if let Some(tail) = glued_object(broken) {
-        let _ = read_objects(tail, line.elided, &mut on_entry);
+    if let Some(valid) = &valid {
+        rest = read_objects(valid.as_bytes(), line.elided, &mut objects, &mut on_entry);
     }
-    false
+    if let Some(broken) = rest {
+        if let Some(tail) = glued_object(broken) {
+            read_objects(tail, line.elided, &mut objects, &mut on_entry);
+        }
+        return false;
+    }
+    objects == 1
 }
 
-/// Reads objects until one is broken; the error is the number of bytes before it.
-fn read_objects(bytes: &[u8], elided: bool, on_entry: &mut impl FnMut(&Entry<'_>)) -> Result<(), usize> {
+/// Reads objects until one is broken, and returns that and what follows; adds to `count` the number of those before.
+fn read_objects<'a>(
+    bytes: &'a [u8],
+    elided: bool,
+    count: &mut usize,
+    on_entry: &mut impl FnMut(&Entry<'_>),
+) -> Option<&'a [u8]> {
     let mut stream = serde_json::Deserializer::from_slice(bytes).into_iter::<Entry<'_>>();
     let mut used = 0;
     while let Some(entry) = stream.next() {
+        let rest = &bytes[used..];
         // serde would take an array for an object.
-        if !bytes[used..].trim_ascii_start().starts_with(b"{") {
-            return Err(used);
-        }
-        let Ok(mut entry) = entry else { return Err(used) };
+        let is_object = rest.trim_ascii_start().starts_with(b"{");
+        let Some(mut entry) = entry.ok().filter(|_| is_object) else { return Some(rest) };
         entry.elided = elided;
         on_entry(&entry);
+        *count += 1;
         used = stream.byte_offset();
     }
-    Ok(())
+    None
+}
+
+/// Is there an escaped half of a character? Two of them are fine, one is what serde refuses, but only in a text that it
+/// decodes: in one that stays raw it would come to light later.
+fn has_surrogates(bytes: &[u8]) -> bool {
+    memchr::memmem::find(bytes, b"\\ud").is_some() || memchr::memmem::find(bytes, b"\\uD").is_some()
 }
 
 /// The same text in UTF-8 and without halves of surrogates, if that changes anything.
 fn repair(bytes: &[u8]) -> Option<String> {
     let text = String::from_utf8_lossy(bytes);
-    let surrogates = memchr::memmem::find(bytes, b"\\ud").is_some() || memchr::memmem::find(bytes, b"\\uD").is_some();
-    if matches!(text, Cow::Borrowed(_)) && !surrogates {
+    if matches!(text, Cow::Borrowed(_)) && !has_surrogates(bytes) {
         return None;
     }
     let mut out = String::with_capacity(text.len());
@@ -327,12 +377,30 @@ fn repair(bytes: &[u8]) -> Option<String> {
 /// The whole object at the end of a line whose beginning is broken.
 fn glued_object(bytes: &[u8]) -> Option<&[u8]> {
     const STARTS: [&[u8]; 2] = [b"{\"parentUuid\":", b"{\"type\":"];
-    // An object within another one never ends where the line ends, so what parses to the end is a line of its own.
     let candidates = STARTS.iter().flat_map(|start| memchr::memmem::rfind_iter(bytes, start).take(4));
     candidates
-        .filter(|&at| at > 0)
+        .filter(|&at| at > 0 && !is_nested(bytes, at))
         .map(|at| &bytes[at..])
         .find(|tail| serde_json::from_slice::<serde::de::IgnoredAny>(tail).is_ok())
+}
+
+/// Is the object that begins at `at` a part of the one that the line begins with? Then it is no line of its own: the line
+/// was cut just behind it. A line that was cut within a string, as most are, goes on within that string.
+fn is_nested(bytes: &[u8], at: usize) -> bool {
+    let before = bytes[..at].trim_ascii_end();
+    if !matches!(before.last(), Some(b':' | b',' | b'[')) {
+        return false;
+    }
+    let (mut in_string, mut escaped) = (false, false);
+    for byte in before {
+        match byte {
+            _ if escaped => escaped = false,
+            b'\\' => escaped = in_string,
+            b'"' => in_string = !in_string,
+            _ => {}
+        }
+    }
+    !in_string
 }
 
 #[cfg(test)]
@@ -358,8 +426,8 @@ mod tests {
     }
 
     #[test]
-    fn two_objects_glued_together_are_two_entries() {
-        assert_eq!(one(r#"{"type":"user"}{"type":"assistant"}"#), (vec!["user".into(), "assistant".into()], true));
+    fn two_objects_glued_together_are_two_entries_of_a_bad_line() {
+        assert_eq!(one(r#"{"type":"user"}{"type":"assistant"}"#), (vec!["user".into(), "assistant".into()], false));
     }
 
     #[test]
@@ -369,8 +437,32 @@ mod tests {
     }
 
     #[test]
+    fn an_object_behind_something_else_is_used() {
+        let line = "\0\0\0\0{\"parentUuid\":null,\"type\":\"assistant\"}";
+        assert_eq!(one(line), (vec!["assistant".into()], false));
+    }
+
+    #[test]
     fn a_line_cut_short_is_bad_and_gives_nothing() {
-        assert_eq!(one(r#"{"type":"user","message":{"role":"us"#), (vec![], false));
+        for line in [
+            r#"{"type":"user","message":{"role":"us"#,
+            r#"{"type":"user","message":{"content":[{"type":"text","text":"a"}"#,
+            r#"{"type":"progress","data":{"message":{"type":"assistant","message":{"id":"msg_1"}}"#,
+        ] {
+            assert_eq!(one(line), (vec![], false), "{line}");
+        }
+    }
+
+    #[test]
+    fn a_lone_surrogate_costs_no_block() {
+        let line = r#"{"type":"assistant","message":{"content":[{"type":"tool_use","id":"a","name":"x\ud83d"},{"type":"text","text":"\ude00b"}]}}"#;
+        let mut blocks = 0;
+        let whole = read(Line { bytes: line.as_bytes(), elided: false, overlong: false }, |entry| {
+            let Content::Blocks(found) = Content::of(entry.message.as_ref().unwrap().content) else { panic!("a text") };
+            blocks = found.len();
+        });
+        assert!(whole);
+        assert_eq!(blocks, 2);
     }
 
     #[test]

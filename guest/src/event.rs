@@ -1,5 +1,6 @@
 //! Events as JSON, written straight into bytes.
 
+pub use crate::context::Context;
 use crate::identity::EventId;
 use crate::shorten;
 use crate::time;
@@ -56,19 +57,6 @@ pub struct Envelope {
     pub purpose: Option<String>,
     /// Custom properties, in the order of their names.
     pub custom: Vec<(String, serde_json::Value)>,
-}
-
-/// Where and by whom a line was written.
-#[derive(Debug, Default, Clone, PartialEq)]
-pub struct Context {
-    /// Last part of the working directory.
-    pub project: Option<String>,
-    /// Git branch.
-    pub branch: Option<String>,
-    /// Version of the client.
-    pub version: Option<String>,
-    /// How the client was started: `cli`, `sdk-cli`, …
-    pub entrypoint: Option<String>,
 }
 
 impl Envelope {

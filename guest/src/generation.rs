@@ -1,14 +1,19 @@
 //! Generations: one for each response of a model, and for each call that failed.
 
 use crate::chat::{Input, Output};
+use crate::context::{LONGEST_NAME, name};
 use crate::entry::{Content, Entry, Message, Usage};
 use crate::event::{Context, Object};
 use crate::identity::{EventId, FixedSet};
+use crate::lenient;
 use crate::prompt;
-use crate::text::{ERROR_LIMIT, TextRules};
+use crate::text::{self, ERROR_LIMIT, TextRules};
 use crate::time;
 use std::hash::{DefaultHasher, Hash, Hasher};
 use std::rc::Rc;
+
+/// Characters of `$ai_tools_called`. A real response has a few calls.
+const LONGEST_TOOLS: usize = 100_000;
 
 /// A response whose lines have not all been read yet.
 #[derive(Debug)]
@@ -53,6 +58,32 @@ pub struct Failure {
     status: Option<u64>,
 }
 
+impl Failure {
+    fn of(entry: &Entry<'_>, message: &Message<'_>) -> Self {
+        // A word, a status, or an object that says more.
+        let error = entry.error.map(|raw| raw.get().trim_matches('"'));
+        let status = error.and_then(|error| error.parse().ok()).filter(is_status);
+        let text = || status_in(&prompt::beginning(&Content::of(message.content), entry.elided));
+        let kind = entry.api_error_type.as_deref().or(error.filter(|_| status.is_none()));
+        Self {
+            kind: kind.filter(|kind| is_word(kind)).map(str::to_owned),
+            status: entry.api_error_status.or(status).or_else(text),
+        }
+    }
+}
+
+/// A type of error is a word, such as `rate_limit`. A text would be content.
+fn is_word(text: &str) -> bool {
+    (1..=64).contains(&text.len())
+        && text.bytes().all(|b| b.is_ascii_alphanumeric() || b"_-.".contains(&b))
+        && text != "null"
+}
+
+#[expect(clippy::trivially_copy_pass_by_ref, reason = "a filter")]
+fn is_status(status: &u64) -> bool {
+    (400..600).contains(status)
+}
+
 impl Generation {
     /// A response begins with this entry.
     pub fn begin(id: EventId, sequence: u64, place: crate::turns::Place, context: Rc<Context>, ended: i64) -> Self {
@@ -95,28 +126,26 @@ impl Generation {
     }
 
     /// Takes what a line says of the response as a whole. `model`: the response's own, or for a failed call the thread's last.
-    pub fn update(&mut self, entry: &Entry<'_>, message: &Message<'_>, model: Option<Rc<str>>) {
+    /// `adds`: the line holds something new, and is no copy of an earlier one under other ids.
+    pub fn update(&mut self, entry: &Entry<'_>, message: &Message<'_>, model: Option<Rc<str>>, adds: bool) {
         if let Some(model) = model {
             self.model = Some(model);
         }
-        // The last line holds the maximum. A copy of an earlier line, with other ids, must not take it back.
+        // The last line holds the maximum; a copy of an earlier one must not take it back.
         if let Some(usage) = &message.usage
-            && usage.output_tokens.unwrap_or(0) >= self.usage.output_tokens.unwrap_or(0)
+            && (usage.output_tokens.is_none() || usage.output_tokens >= self.usage.output_tokens)
         {
             self.usage = usage.clone();
         }
-        self.stop_reason = message.stop_reason.as_deref().map(str::to_owned);
-        let owned = |text: &crate::lenient::Str<'_>| text.as_deref().map(str::to_owned);
+        if adds || message.stop_reason.is_some() {
+            self.stop_reason = name(&message.stop_reason).map(str::to_owned);
+        }
+        let owned = |text: &lenient::Str<'_>| name(text).map(str::to_owned);
         self.effort = owned(&entry.effort).or_else(|| self.effort.take());
         self.skill = owned(&entry.attribution_skill).or_else(|| self.skill.take());
         self.interrupted |= entry.is_aborted_mid_stream;
         if entry.is_api_error_message {
-            self.failure = Some(Failure {
-                kind: owned(&entry.api_error_type).or_else(|| owned(&entry.error)),
-                status: entry
-                    .api_error_status
-                    .or_else(|| status_in(&prompt::beginning(&Content::of(message.content), entry.elided))),
-            });
+            self.failure = Some(Failure::of(entry, message));
         }
     }
 
@@ -130,9 +159,9 @@ impl Generation {
     pub fn write(&self, p: &mut Object, rules: TextRules, parent: &str, prompt: Option<&str>, agent: Option<&str>) {
         p.field("$ai_span_id", &self.id.to_string());
         p.field("$ai_parent_id", parent);
-        p.some("$ai_agent_name", agent);
+        p.some("$ai_agent_name", agent.map(short));
         p.field("$ai_provider", "anthropic");
-        p.some("$ai_model", self.model.as_deref());
+        p.some("$ai_model", self.model.as_deref().map(short));
         p.some("$ai_latency", self.started.map(|started| time::seconds(started, self.ended)));
         if let Some(failure) = &self.failure {
             p.field("$ai_is_error", &true);
@@ -144,7 +173,7 @@ impl Generation {
             p.some("$ai_stop_reason", self.stop_reason.as_deref().map(stop_reason));
             p.field("$ai_tool_call_count", &self.tools.len());
             if !self.tools.is_empty() {
-                p.field("$ai_tools_called", &self.tools.join(","));
+                p.field("$ai_tools_called", &text::prefix(&self.tools.join(","), LONGEST_TOOLS));
             }
         }
         p.some("$ai_effort", self.effort.as_ref());
@@ -178,11 +207,15 @@ impl Generation {
         }
         p.some("$ai_reasoning_tokens", usage.output_tokens_details.as_ref().and_then(|d| d.thinking_tokens));
         p.some("$ai_web_search_count", usage.server_tool_use.as_ref().and_then(|s| s.web_search_requests));
-        p.some("$ai_service_tier", usage.service_tier.as_ref());
-        p.some("claude_code_speed", usage.speed.as_ref());
+        p.some("$ai_service_tier", usage.service_tier.as_deref().map(short));
+        p.some("claude_code_speed", usage.speed.as_deref().map(short));
         // Without a stop reason, `output_tokens` is what the stream began with.
         p.flag("claude_code_output_tokens_partial", self.stop_reason.is_none());
     }
+}
+
+fn short(text: &str) -> &str {
+    text::prefix(text, LONGEST_NAME)
 }
 
 /// PostHog's words for the common reasons.
@@ -197,10 +230,34 @@ fn stop_reason(reason: &str) -> &str {
 
 /// The status in an error's text, where the line has no field for it: `API Error: 529 …`, `… (429) …`.
 fn status_in(text: &str) -> Option<u64> {
-    let after = |mark: &str| text.split(mark).skip(1).find_map(|rest| rest.get(..3));
-    [after("API Error: "), after("(")]
-        .into_iter()
-        .flatten()
-        .filter_map(|digits| digits.parse().ok())
-        .find(|status| (400..600).contains(status))
+    let after = |mark: &'static str, ends: fn(char) -> bool| {
+        text.split(mark).skip(1).filter_map(move |rest| {
+            let (digits, rest) = rest.split_at_checked(3)?;
+            digits.parse().ok().filter(|status| is_status(status) && rest.chars().next().is_none_or(ends))
+        })
+    };
+    after("API Error: ", |c| !c.is_alphanumeric()).chain(after("(", |c| c == ')')).next()
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn the_status_is_found_in_the_texts_that_the_client_wrote() {
+        for (text, status) in [
+            (r#"API Error: 429 {"type":"error"}"#, Some(429)),
+            ("API Error: Request rejected (429) · slow down", Some(429)),
+            ("API Error: Connection (to the API) was lost (503)", Some(503)),
+            ("API Error: 529", Some(529)),
+            ("API Error: Connection error.", None),
+            ("Invalid API key", None),
+            ("API Error: 4290 tokens", None),
+            ("API Error: the prompt is too long (413 pages)", None),
+            ("API Error: 200 OK", None),
+            ("API Error: é€", None),
+        ] {
+            assert_eq!(status_in(text), status, "{text}");
+        }
+    }
 }

@@ -29,6 +29,8 @@ pub struct Index {
     pub roots: Vec<Option<Root>>,
     /// Sub-agents that have a transcript of their own.
     agents: FixedSet<String>,
+    /// `uuid`s of the responses' lines in the main file: a line that stands there twice counts once.
+    seen: FixedSet<u128>,
 }
 
 /// The first user line of a sub-agent's transcript.
@@ -45,7 +47,7 @@ pub struct Root {
 pub struct Message {
     /// The file that has it first; what other files say of it are copies.
     pub file: u32,
-    /// Lines in that file.
+    /// Lines in that file, copies left out.
     pub lines: u32,
     /// Some line is of a model, or of a failed call. (The client writes lines of its own in the form of responses.)
     pub real: bool,
@@ -97,7 +99,7 @@ struct ResultLinks<'a> {
     run_id: lenient::Str<'a>,
 }
 
-/// Key of a sub-agent's first prompt, to find the call that gave it.
+/// Key of a sub-agent's first prompt, to find the call that gave it. `raw` is a JSON string.
 pub fn prompt_key(raw: &str, elided: bool) -> Option<u128> {
     let inner = raw.strip_prefix('"')?.strip_suffix('"')?;
     // Both sides are cut at the same place. The rest would hardly tell two prompts apart.
@@ -165,9 +167,10 @@ impl Index {
     }
 
     fn add_response(&mut self, file: u32, entry: &Entry<'_>) {
-        let Some(message) = &entry.message else { return };
-        let Some(id) = message.id.as_deref().filter(|id| !id.is_empty()) else { return self.add_calls(file, entry) };
-        let id = EventId::generation(id);
+        let Some((id, message)) = entry.response() else { return };
+        if file == 0 && entry.uuid.as_deref().is_some_and(|uuid| !self.seen.insert(key(uuid))) {
+            return;
+        }
         let synthetic = message.model.as_deref() == Some("<synthetic>");
         let real = !synthetic || entry.is_api_error_message;
         let known =
@@ -182,7 +185,9 @@ impl Index {
         // The client's own line within a response: what it had got when the user stopped it.
         known.interrupted |= entry.is_aborted_mid_stream || (synthetic && known.real && !entry.is_api_error_message);
         known.real |= real;
-        self.add_calls(file, entry);
+        if real {
+            self.add_calls(file, entry);
+        }
     }
 
     fn add_calls(&mut self, file: u32, entry: &Entry<'_>) {
@@ -219,12 +224,8 @@ impl Index {
         if file > 0
             && let Some(root @ None) = self.roots.get_mut(file as usize)
         {
-            let prompt = match &content {
-                Content::Text(raw) => Some(*raw),
-                Content::Blocks(blocks) => blocks.iter().find_map(|b| b.text).map(RawValue::get),
-            };
             *root = Some(Root {
-                prompt: prompt.and_then(|raw| prompt_key(raw, entry.elided)),
+                prompt: content.first_text().and_then(|raw| prompt_key(raw, entry.elided)),
                 prompt_id: entry.prompt_id.clone().map(std::borrow::Cow::into_owned),
             });
         }

@@ -8,6 +8,7 @@ mod batch;
 mod chat;
 #[cfg(target_family = "wasm")]
 mod component;
+mod context;
 mod convert;
 pub mod deliver;
 mod elide;

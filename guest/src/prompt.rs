@@ -55,27 +55,26 @@ pub fn is_prompt(entry: &Entry<'_>, content: &Content<'_>) -> bool {
     if entry.is_meta || entry.is_compact_summary || entry.is_visible_in_transcript_only {
         return false;
     }
-    if let Content::Blocks(blocks) = content {
-        let is = |kind: &str| blocks.iter().any(|b| b.kind.as_deref() == Some(kind));
-        if is("tool_result") {
-            return false;
-        }
-        if is("image") || is("document") {
-            return true;
-        }
+    if content.has_result() {
+        return false;
     }
     let beginning = beginning(content, entry.elided);
     let beginning = beginning.trim_start();
-    !beginning.is_empty() && !WRAPPERS.iter().any(|w| beginning.starts_with(w))
+    if beginning.is_empty() {
+        return has_picture(content);
+    }
+    !WRAPPERS.iter().any(|w| beginning.starts_with(w))
+}
+
+/// A picture alone can be a prompt.
+fn has_picture(content: &Content<'_>) -> bool {
+    let Content::Blocks(blocks) = content else { return false };
+    blocks.iter().any(|b| matches!(b.kind.as_deref(), Some("image" | "document")))
 }
 
 /// The first characters of the first text.
 pub fn beginning<'a>(content: &Content<'a>, elided: bool) -> Cow<'a, str> {
-    let raw = match content {
-        Content::Text(raw) => Some(*raw),
-        Content::Blocks(blocks) => blocks.iter().find_map(|b| b.text).map(serde_json::value::RawValue::get),
-    };
-    let inner = raw.and_then(|raw| raw.strip_prefix('"')).and_then(|raw| raw.strip_suffix('"'));
+    let inner = content.first_text().and_then(|raw| raw.strip_prefix('"')).and_then(|raw| raw.strip_suffix('"'));
     inner.map_or(Cow::Borrowed(""), |inner| text::decode(inner, BEGINNING, elided).0)
 }
 
@@ -95,17 +94,19 @@ fn element<'a>(text: &'a str, name: &str) -> Option<&'a str> {
     Some(rest.split_once(&format!("</{name}>"))?.0)
 }
 
-/// The name that a prompt gives to its trace: at most 100 characters on one line, without tags. Nothing if nothing is left.
-pub fn name(prompt: &str) -> Option<String> {
+/// The name that a prompt gives to its trace: on one line, without tags, at most 100 characters and no more than `limit`.
+/// Nothing if nothing is left.
+pub fn name(prompt: &str, limit: usize) -> Option<String> {
     let name = typed(prompt);
     let name = without_tags(&name).split_whitespace().collect::<Vec<_>>().join(" ");
-    if name.is_empty() {
+    let limit = limit.min(NAME_LIMIT);
+    if name.is_empty() || limit == 0 {
         return None;
     }
-    if name.chars().count() <= NAME_LIMIT {
+    if name.chars().count() <= limit {
         return Some(name);
     }
-    Some(format!("{}…", text::prefix(&name, NAME_LIMIT - 1).trim_end()))
+    Some(format!("{}…", text::prefix(&name, limit - 1).trim_end()))
 }
 
 /// Is this name only a command such as `/clear`? (`/clearance` is not.)
@@ -160,24 +161,24 @@ mod tests {
 
     #[test]
     fn a_name_is_one_short_line() {
-        assert_eq!(name("  fix\n\n the   test ").as_deref(), Some("fix the test"));
-        let long = name(&"word ".repeat(50)).unwrap();
+        assert_eq!(name("  fix\n\n the   test ", 1000).as_deref(), Some("fix the test"));
+        let long = name(&"word ".repeat(50), 1000).unwrap();
         assert!(long.chars().count() <= 100 && long.ends_with('…'));
-        assert_eq!(name(" \n\t "), None);
+        assert_eq!(name(" \n\t ", 1000), None);
     }
 
     #[test]
     fn tags_go_and_comparisons_stay() {
-        assert_eq!(name("<b>why</b> is a < b && c > d?").as_deref(), Some("why is a < b && c > d?"));
-        assert_eq!(name("use Vec<u8> or <T> here").as_deref(), Some("use Vec<u8> or <T> here"));
-        assert_eq!(name(r#"<file path="x">body</file> go"#).as_deref(), Some("body go"));
-        assert_eq!(name("<b></b>"), None);
+        assert_eq!(name("<b>why</b> is a < b && c > d?", 1000).as_deref(), Some("why is a < b && c > d?"));
+        assert_eq!(name("use Vec<u8> or <T> here", 1000).as_deref(), Some("use Vec<u8> or <T> here"));
+        assert_eq!(name(r#"<file path="x">body</file> go"#, 1000).as_deref(), Some("body go"));
+        assert_eq!(name("<b></b>", 1000), None);
     }
 
     #[test]
     fn a_slash_command_is_called_as_it_was_typed() {
         let line = "<command-name>/review</command-name>\n  <command-message>review</command-message>\n <command-args>pr 5</command-args>";
-        assert_eq!(name(line).as_deref(), Some("/review pr 5"));
+        assert_eq!(name(line, 1000).as_deref(), Some("/review pr 5"));
     }
 
     #[test]

@@ -178,7 +178,11 @@ impl Session {
     /// First reading: the next bytes of this file.
     pub fn scan(&mut self, file: u32, bytes: &[u8]) -> Result<(), SequenceError> {
         self.check(file)?;
-        let Stage::Scanning { index, .. } = &mut self.stage else { return Err(SequenceError::OutOfOrder) };
+        let index = match &mut self.stage {
+            Stage::Scanning { index, .. } => index,
+            Stage::Converting { finished: true, .. } => return Err(SequenceError::Finished),
+            Stage::Converting { .. } => return Err(SequenceError::OutOfOrder),
+        };
         if file < self.file {
             return Err(SequenceError::OutOfOrder);
         }

@@ -1,8 +1,9 @@
 //! Spans: one for each tool call.
 
+use crate::context::LONGEST_NAME;
 use crate::event::{Context, Object};
 use crate::identity::EventId;
-use crate::text::{ERROR_LIMIT, TextRules};
+use crate::text::{ERROR_LIMIT, TextRules, prefix};
 use crate::time;
 use std::rc::Rc;
 
@@ -52,7 +53,7 @@ impl Span {
     pub fn write(&self, p: &mut Object, rules: TextRules, result: Option<&ToolResult>, agent: Option<&str>) {
         p.field("$ai_span_id", &self.id.to_string());
         p.field("$ai_parent_id", &self.generation.to_string());
-        p.some("$ai_agent_name", agent);
+        p.some("$ai_agent_name", agent.map(|agent| prefix(agent, LONGEST_NAME)));
         p.field("$ai_span_name", &self.name);
         p.field("$ai_span_type", "tool");
         p.some("claude_code_mcp_server", mcp_server(&self.name));

@@ -1,12 +1,13 @@
 //! Threads: the main one, and one for each sub-agent. A thread asks and is answered in turn.
 
 use crate::chat::Input;
-use crate::identity::{EventId, FixedMap, IdMap, IdSet};
+use crate::identity::{EventId, FixedMap, IdMap, IdSet, key};
 use crate::index::{Index, Starter};
 use crate::lenient;
 use crate::session::FileRole;
 use crate::turns::{BEFORE_ANY_PROMPT, Turns};
 use serde::Deserialize;
+use std::collections::VecDeque;
 use std::rc::Rc;
 
 /// Index of the main thread.
@@ -46,9 +47,12 @@ struct Metadata<'a> {
 /// What is known of a file's sub-agent.
 #[derive(Debug, Default)]
 struct Agent {
-    name: String,
     agent_type: Option<Rc<str>>,
     call: Option<EventId>,
+    /// The `promptId` of the turn it was started in.
+    prompt_id: Option<String>,
+    /// The client itself started it, to have something in the cache.
+    is_warmup: bool,
     thread: Option<u32>,
 }
 
@@ -60,29 +64,79 @@ pub struct Threads {
     agents: Vec<Agent>,
     /// Sub-agents without a file of their own, by id.
     lost: FixedMap<String, u32>,
-    /// Calls that are known to have started a sub-agent: each starts one.
-    taken: IdSet,
-    /// The turn of each call that may have started one.
+    /// The sub-agent that stood last in the main file.
+    last_inline: Option<u32>,
+    starters: Starters,
+    /// The turn of each call that may have started a sub-agent, or is known to have.
     turns: IdMap<u32>,
+}
+
+/// The calls that may have started a sub-agent. Each starts one.
+#[derive(Debug, Default)]
+struct Starters {
+    all: Vec<Starter>,
+    by_span: IdMap<u32>,
+    /// In file order.
+    by_prompt: FixedMap<u128, VecDeque<u32>>,
+    /// Those that were made so far.
+    by_turn: FixedMap<u32, Vec<u32>>,
+    taken: IdSet,
+}
+
+impl Starters {
+    fn new(all: Vec<Starter>) -> Self {
+        let mut starters = Self { all, ..Self::default() };
+        for (i, starter) in (0..).zip(&starters.all) {
+            starters.by_span.insert(starter.span, i);
+            if let Some(prompt) = starter.prompt {
+                starters.by_prompt.entry(prompt).or_default().push_back(i);
+            }
+        }
+        starters
+    }
+
+    fn agent_type(&self, span: EventId) -> Option<Rc<str>> {
+        self.all[*self.by_span.get(&span)? as usize].agent_type.as_deref().map(Into::into)
+    }
+
+    /// Takes the first call that gave this prompt, but none in this file: no sub-agent starts itself.
+    fn take_with_prompt(&mut self, prompt: Option<u128>, not_in: Option<u32>) -> Option<EventId> {
+        let waiting = self.by_prompt.get_mut(&prompt?)?;
+        while waiting.front().is_some_and(|i| self.taken.contains(&self.all[*i as usize].span)) {
+            waiting.pop_front();
+        }
+        let mut fitting = waiting.iter().map(|i| &self.all[*i as usize]);
+        let span = fitting.find(|s| Some(s.file) != not_in && !self.taken.contains(&s.span))?.span;
+        self.taken.insert(span);
+        Some(span)
+    }
+
+    /// Takes the only call of a turn that has no sub-agent yet.
+    fn take_only_one_in(&mut self, turn: u32) -> Option<EventId> {
+        let made = self.by_turn.get(&turn)?.iter().map(|i| self.all[*i as usize].span);
+        let mut free = made.filter(|span| !self.taken.contains(span));
+        let (Some(only), None) = (free.next(), free.next()) else { return None };
+        self.taken.insert(only);
+        Some(only)
+    }
 }
 
 impl Threads {
     /// Links each sub-agent's file to the call that started it, as far as the files' ids and prompts say.
     pub fn new(files: &[FileRole], index: &mut Index) -> Self {
+        let starters = Starters::new(std::mem::take(&mut index.starters));
+        let roots = std::mem::take(&mut index.roots);
         let mut threads = Self {
             threads: vec![Thread::default()],
             agents: files.iter().map(|_| Agent::default()).collect(),
             lost: FixedMap::default(),
-            taken: IdSet::default(),
-            turns: IdMap::default(),
+            last_inline: None,
+            turns: starters.all.iter().map(|s| (s.span, BEFORE_ANY_PROMPT)).collect(),
+            starters,
         };
-        for starter in &index.starters {
-            threads.turns.insert(starter.span, BEFORE_ANY_PROMPT);
-        }
         for (agent, file) in threads.agents.iter_mut().zip(files) {
             let FileRole::Agent(file) = file else { continue };
             let metadata = file.metadata.as_deref().and_then(lenient::reparse::<Metadata<'_>>).unwrap_or_default();
-            agent.name.clone_from(&file.agent_id);
             agent.agent_type = metadata.agent_type.as_deref().map(Into::into);
             // The best link first: the metadata (2.1.197+), the result of the call.
             let by_metadata = metadata.tool_use_id.as_deref().map(EventId::span);
@@ -91,32 +145,24 @@ impl Threads {
             agent.call = by_metadata.filter(|span| index.tools.get(span).is_some_and(|t| t.called));
             agent.call = agent.call.or_else(|| by_result.or(by_run).copied());
             if let Some(call) = agent.call {
-                threads.taken.insert(call);
+                threads.starters.taken.insert(call);
                 threads.turns.insert(call, BEFORE_ANY_PROMPT);
             }
         }
-        for file in 0..threads.agents.len() {
-            if threads.agents[file].call.is_none()
-                && let Some(root) = index.roots.get(file).cloned().flatten()
-            {
-                threads.agents[file].call = threads
-                    .take_starter(index, |s| s.prompt.is_some() && s.prompt == root.prompt && s.file != file as u32);
+        for ((file, agent), root) in (0..).zip(&mut threads.agents).zip(roots) {
+            let Some(root) = root else { continue };
+            if agent.call.is_none() {
+                agent.call = threads.starters.take_with_prompt(root.prompt, Some(file));
             }
+            agent.is_warmup = agent.call.is_none() && root.prompt == Some(key("Warmup"));
+            agent.prompt_id = root.prompt_id;
         }
         for agent in &mut threads.agents {
-            if agent.agent_type.is_none()
-                && let Some(call) = agent.call
-            {
-                agent.agent_type = agent_type(index, call);
+            if agent.agent_type.is_none() {
+                agent.agent_type = agent.call.and_then(|call| threads.starters.agent_type(call));
             }
         }
         threads
-    }
-
-    fn take_starter(&mut self, index: &Index, fits: impl Fn(&Starter) -> bool) -> Option<EventId> {
-        let starter = index.starters.iter().find(|s| !self.taken.contains(&s.span) && fits(s))?;
-        self.taken.insert(starter.span);
-        Some(starter.span)
     }
 
     /// A thread.
@@ -134,11 +180,9 @@ impl Threads {
         if let Some(known) = self.turns.get_mut(&span) {
             *known = turn;
         }
-    }
-
-    /// The name of a file within its session.
-    pub fn name_of_file(&self, file: u32) -> &str {
-        self.agents.get(file as usize).map_or("", |a| &a.name)
+        if let Some(starter) = self.starters.by_span.get(&span) {
+            self.starters.by_turn.entry(turn).or_default().push(*starter);
+        }
     }
 
     /// The turn of the sub-agent whose file this is.
@@ -148,34 +192,26 @@ impl Threads {
     }
 
     /// The thread of a sub-agent's file.
-    pub fn of_file(&mut self, file: u32, turns: &Turns, index: &mut Index) -> u32 {
+    pub fn of_file(&mut self, file: u32, turns: &Turns, index: &Index) -> u32 {
         if let Some(thread) = self.agents[file as usize].thread {
             return thread;
         }
-        let prompt_id = index.roots.get(file as usize).and_then(Option::as_ref).and_then(|r| r.prompt_id.as_deref());
-        let prompted = prompt_id.and_then(|id| turns.by_prompt_id(id));
+        let prompted = self.agents[file as usize].prompt_id.as_deref().and_then(|id| turns.by_prompt_id(id));
         if self.agents[file as usize].call.is_none()
             && let Some(turn) = prompted
         {
-            // The only call of its turn that has no sub-agent yet must be the one.
-            let in_turn = |s: &&Starter| !self.taken.contains(&s.span) && self.turns.get(&s.span) == Some(&turn);
-            let mut candidates = index.starters.iter().filter(in_turn).map(|s| s.span);
-            if let (Some(only), None) = (candidates.next(), candidates.next()) {
-                self.taken.insert(only);
-                self.agents[file as usize].call = Some(only);
-            }
+            self.agents[file as usize].call = self.starters.take_only_one_in(turn);
         }
         let turn = self.turn_of_agent(file, index).or(prompted).unwrap_or(BEFORE_ANY_PROMPT);
-        let agent = &self.agents[file as usize];
-        let thread = self.threads.len() as u32;
-        self.threads.push(Thread {
-            is_agent: true,
-            agent_type: agent.agent_type.clone().or_else(|| agent_type(index, agent.call?)),
-            call: agent.call,
-            turn,
-            ..Thread::default()
-        });
-        self.agents[file as usize].thread = Some(thread);
+        let (call, is_warmup) = (self.agents[file as usize].call, self.agents[file as usize].is_warmup);
+        let thread = self.push_agent(call, turn);
+        // Nobody asked for a warm-up: it costs, but it is no sub-agent to count.
+        self.get_mut(thread).counted = is_warmup;
+        let agent = &mut self.agents[file as usize];
+        agent.thread = Some(thread);
+        if let Some(agent_type) = agent.agent_type.clone() {
+            self.get_mut(thread).agent_type = Some(agent_type);
+        }
         thread
     }
 
@@ -193,12 +229,19 @@ impl Threads {
         None
     }
 
-    /// The thread of a sub-agent that stands in the main file (before 2.0.28). It began with this prompt.
-    pub fn inline(&mut self, prompt: Option<u128>, index: &mut Index, last_turn: u32) -> u32 {
-        let call = self.take_starter(index, |s| s.prompt.is_some() && s.prompt == prompt);
+    /// The thread of a sub-agent that stands in the main file (before 2.0.28) and begins with this prompt.
+    pub fn inline(&mut self, prompt: Option<u128>, last_turn: u32) -> u32 {
+        let call = self.starters.take_with_prompt(prompt, None);
         let turn =
             call.and_then(|c| self.turns.get(&c).copied()).filter(|t| *t != BEFORE_ANY_PROMPT).unwrap_or(last_turn);
-        self.push_agent(call, turn, index)
+        let thread = self.push_agent(call, turn);
+        self.last_inline = Some(thread);
+        thread
+    }
+
+    /// The sub-agent that began last in the main file.
+    pub fn last_inline(&self) -> Option<u32> {
+        self.last_inline
     }
 
     /// The thread of a sub-agent whose file is missing, started by this call.
@@ -207,18 +250,15 @@ impl Threads {
             return *thread;
         }
         let call = call.filter(|call| index.tools.get(call).is_some_and(|t| t.called));
-        let thread = self.push_agent(call, turn, index);
+        self.starters.taken.extend(call);
+        let thread = self.push_agent(call, turn);
         self.lost.insert(agent.to_owned(), thread);
         thread
     }
 
-    fn push_agent(&mut self, call: Option<EventId>, turn: u32, index: &Index) -> u32 {
-        let agent_type = call.and_then(|call| agent_type(index, call));
+    fn push_agent(&mut self, call: Option<EventId>, turn: u32) -> u32 {
+        let agent_type = call.and_then(|call| self.starters.agent_type(call));
         self.threads.push(Thread { is_agent: true, agent_type, call, turn, ..Thread::default() });
         self.threads.len() as u32 - 1
     }
-}
-
-fn agent_type(index: &Index, call: EventId) -> Option<Rc<str>> {
-    index.starters.iter().find(|s| s.span == call)?.agent_type.as_deref().map(Into::into)
 }

@@ -2,9 +2,9 @@
 
 use jiff::Timestamp;
 
-/// Reads an RFC 3339 timestamp.
+/// Reads an RFC 3339 timestamp. What lies before 1970 is no time of a session, and years before 0 cannot be sent.
 pub fn parse(text: &str) -> Option<i64> {
-    text.parse::<Timestamp>().ok().map(Timestamp::as_millisecond)
+    text.parse::<Timestamp>().ok().map(Timestamp::as_millisecond).filter(|at| *at >= 0)
 }
 
 /// Writes RFC 3339 in UTC with milliseconds: `2026-11-23T08:25:35.042Z`.
@@ -32,7 +32,14 @@ mod tests {
 
     #[test]
     fn rubbish_is_no_time() {
-        for text in ["", "yesterday", "2026-13-01T00:00:00Z", "99999999999999-01-01T00:00:00Z", "2026-11-23"] {
+        for text in [
+            "",
+            "yesterday",
+            "2026-13-01T00:00:00Z",
+            "99999999999999-01-01T00:00:00Z",
+            "2026-11-23",
+            "-000001-01-01T00:00:00Z",
+        ] {
             assert_eq!(parse(text), None, "{text}");
         }
     }

@@ -17,8 +17,8 @@ pub struct Trace {
     first: Option<EventId>,
     timestamp: i64,
     context: Rc<Context>,
-    error: Option<String>,
-    failed: bool,
+    /// When a call of the model failed last, and what it said.
+    failure: Option<(i64, Option<String>)>,
     /// Sums.
     pub totals: Totals,
 }
@@ -40,7 +40,7 @@ pub struct Totals {
     pub tool_calls: u64,
     /// Spans whose result is an error.
     pub tool_errors: u64,
-    /// Sub-agents with at least one generation.
+    /// Sub-agents whose first generation is among them; those that the client started for itself do not count.
     pub subagents: u64,
     /// What was noticed in the lines.
     pub noticed: Noticed,
@@ -88,12 +88,14 @@ impl Trace {
         self.id.map_or_else(|| envelope.session_id.clone(), |id| id.to_string())
     }
 
-    /// Takes a prompt's name, if there is no better one yet.
-    pub fn name_after(&mut self, prompt: &str) {
-        if self.named_well {
-            return;
-        }
-        if let Some(name) = prompt::name(prompt) {
+    /// Does a prompt give it a better name than it has?
+    pub fn wants_name(&self) -> bool {
+        !self.named_well
+    }
+
+    /// Takes a prompt's name, of at most `limit` characters.
+    pub fn name_after(&mut self, prompt: &str, limit: usize) {
+        if let Some(name) = prompt::name(prompt, limit) {
             self.named_well = !prompt::is_housekeeping(&name);
             if self.named_well || self.name.is_none() {
                 self.name = Some(name);
@@ -110,10 +112,16 @@ impl Trace {
         }
     }
 
-    /// A call of the model failed. The last error is the trace's.
-    pub fn fail(&mut self, error: Option<String>) {
-        self.failed = true;
-        self.error = error;
+    /// A call of the model failed. The last error is the trace's; sub-agents' calls do not come in the order of time.
+    pub fn fail(&mut self, at: i64, error: Option<String>) {
+        if self.failure.as_ref().is_none_or(|(last, _)| at >= *last) {
+            self.failure = Some((at, error));
+        }
+    }
+
+    /// Does it cover any event?
+    pub fn is_sent(&self) -> bool {
+        self.first.is_some()
     }
 
     /// The `$ai_trace` event, if it covers any.
@@ -130,8 +138,8 @@ impl Trace {
             p.some("$ai_total_output_tokens", totals.output_tokens);
             p.some("$ai_total_cache_read_input_tokens", totals.cache_read_tokens);
             p.some("$ai_total_cache_creation_input_tokens", totals.cache_creation_tokens);
-            p.field("$ai_is_error", &self.failed);
-            p.some("$ai_error", self.error.as_ref().filter(|_| !privacy));
+            p.field("$ai_is_error", &self.failure.is_some());
+            p.some("$ai_error", self.failure.as_ref().and_then(|(_, error)| error.as_ref()).filter(|_| !privacy));
             p.field("claude_code_turns", &work.turns);
             p.field("claude_code_generations", &totals.generations);
             p.field("claude_code_tool_calls", &totals.tool_calls);
@@ -153,19 +161,24 @@ pub struct Work {
     pub seconds: Option<f64>,
 }
 
-/// The work of each trace. Turns that were excluded whole, and those before them, were covered by an earlier `$ai_trace`.
+/// The work of each trace.
+///
+/// A prompt that nothing follows from, such as `/exit`, counts too, but in one delivery only: once something of the session
+/// was delivered, those before the first new event were covered then.
 pub fn work(turns: &Turns, traces: usize) -> Vec<Work> {
     let mut work = vec![Work::default(); traces];
     let mut milliseconds = vec![None; traces];
-    let last_excluded = turns.prompted().enumerate().filter(|(_, t)| t.excluded).map(|(i, _)| i).last();
-    for (i, turn) in turns.prompted().enumerate() {
+    let last_excluded = turns.prompted().zip(0..).filter(|(turn, _)| turn.excluded).map(|(_, i)| i).last();
+    let mut covered = last_excluded.is_some();
+    for (turn, i) in turns.prompted().zip(0..) {
         let trace = turn.trace as usize;
         if turn.sent {
-            if let (Some(from), Some(last)) = (turn.from, turn.last) {
-                *milliseconds[trace].get_or_insert(0) += last.saturating_sub(from).max(0);
+            covered &= Some(i) < last_excluded;
+            if let Some(worked) = turn.work() {
+                *milliseconds[trace].get_or_insert(0) += worked;
             }
             work[trace].turns += u64::from(!turn.excluded);
-        } else if !turn.excluded && last_excluded.is_none_or(|last| i > last) {
+        } else if !turn.excluded && !covered {
             work[trace].turns += 1;
         }
     }
@@ -173,4 +186,22 @@ pub fn work(turns: &Turns, traces: usize) -> Vec<Work> {
         work.seconds = milliseconds.map(|m: i64| m as f64 / 1000.0);
     }
     work
+}
+
+/// What was noticed under a prompt that nothing follows from (a `/compact`, say) belongs to the next trace that is sent; at
+/// the end to the last one. So it is in one of them.
+pub fn hand_on_noticed(traces: &mut [Trace]) {
+    let mut waiting = Noticed::default();
+    let mut last = None;
+    for (i, trace) in traces.iter_mut().enumerate() {
+        if trace.is_sent() {
+            trace.totals.noticed += std::mem::take(&mut waiting);
+            last = Some(i);
+        } else {
+            waiting += std::mem::take(&mut trace.totals.noticed);
+        }
+    }
+    if let Some(last) = last {
+        traces[last].totals.noticed += waiting;
+    }
 }

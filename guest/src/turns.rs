@@ -17,14 +17,45 @@ pub struct Turn {
     pub trace: u32,
     /// The prompt, cut at the attribute limit.
     pub prompt: Option<Rc<str>>,
-    /// When the work that is sent now began: the prompt, or the end of what was excluded.
-    pub from: Option<i64>,
+    /// When the work began that goes on: the prompt (of several, the last), or the end of what was excluded.
+    from: Option<i64>,
     /// The last line on the main thread.
-    pub last: Option<i64>,
+    last: Option<i64>,
+    /// Milliseconds of the work before that.
+    worked: i64,
     /// An event of it was sent now.
     pub sent: bool,
     /// An event of it was excluded.
     pub excluded: bool,
+}
+
+impl Turn {
+    /// A prompt, the first or a follow-up: what passed since the line before it is no work.
+    pub fn prompted(&mut self, at: i64) {
+        self.worked += self.since_prompt();
+        (self.from, self.last) = (Some(at), None);
+    }
+
+    /// A line that follows from the prompt.
+    pub fn worked_until(&mut self, at: i64) {
+        self.last = self.last.max(Some(at));
+    }
+
+    /// What was done until then is not to be counted.
+    pub fn leave_out_until(&mut self, at: i64) {
+        self.excluded = true;
+        self.from = self.from.max(Some(at));
+    }
+
+    /// Milliseconds from each prompt to the last line that follows from it. `None` before any prompt.
+    pub fn work(&self) -> Option<i64> {
+        self.from.map(|_| self.worked + self.since_prompt())
+    }
+
+    fn since_prompt(&self) -> i64 {
+        let (Some(from), Some(last)) = (self.from, self.last) else { return 0 };
+        last.saturating_sub(from).max(0)
+    }
 }
 
 /// Where a line stands.
