@@ -273,15 +273,25 @@ impl Writer {
         self.expected.note("acompact");
         let id = format!("acompact-{}", self.chance.hex(16));
         self.expected.agents_without_call.push(id.clone());
-        let mark = format!("\"isSidechain\":true,\"agentId\":{}", text(&id));
+        let mark = format!("\"agentId\":{},", text(&id));
         let copied = main
             .lines
             .iter()
             .filter(|line| line.copies == Copies::Anywhere);
         let lines = copied
-            .map(|line| Line {
-                text: line.text.replacen("\"isSidechain\":false", &mark, 1),
-                copies: Copies::Never,
+            .map(|line| {
+                let mut copy =
+                    line.text
+                        .replacen("\"isSidechain\":false", "\"isSidechain\":true", 1);
+                let place = [r#""type":"user""#, r#""message":"#]
+                    .iter()
+                    .filter_map(|start| copy.find(start))
+                    .min();
+                copy.insert_str(place.unwrap(), &mark);
+                Line {
+                    text: copy,
+                    copies: Copies::Never,
+                }
             })
             .collect();
         self.files.push(AgentFile {

@@ -140,7 +140,7 @@ impl Era {
     pub(crate) fn stop_reasons(self) -> StopReasons {
         match self {
             Self::Progress => StopReasons::Never,
-            Self::Between | Self::Requests => StopReasons::EveryLine,
+            Self::PromptIds | Self::Between | Self::Requests => StopReasons::EveryLine,
             _ => StopReasons::LastLine,
         }
     }
