@@ -5,7 +5,7 @@ use crate::entry::{Block, Content, Entry, Message};
 use crate::event::{Context, Envelope, Event, Kind};
 use crate::generation::Generation;
 use crate::identity::{EventId, FixedMap, IdMap, IdSet, key};
-use crate::index::Index;
+use crate::index::{Index, generation_id};
 use crate::prompt;
 use crate::session::{Counts, FileRole, TraceGrouping};
 use crate::span::{Span, ToolResult};
@@ -172,8 +172,8 @@ impl Converter {
             "assistant" => self.add_response(entry, None),
             "user" => self.add_user(entry, None),
             "system" => {
-                self.pass(entry);
-                if entry.subtype.as_deref() == Some("compact_boundary") {
+                let new = self.pass(entry);
+                if new && entry.subtype.as_deref() == Some("compact_boundary") {
                     self.notice(Noticed { compactions: 1, ..Noticed::default() });
                 }
             }
@@ -202,21 +202,30 @@ impl Converter {
         }
     }
 
-    /// A line that says nothing but may stand between two that do.
-    fn pass(&mut self, entry: &Entry<'_>) {
-        if self.file == 0 {
-            let place = self.place(entry, None);
-            self.turns.put(entry.uuid.as_deref(), place);
+    /// A line that says nothing but may stand between two that do. Says whether it is no copy.
+    fn pass(&mut self, entry: &Entry<'_>) -> bool {
+        if self.file > 0 {
+            return true;
         }
+        let place = self.place(entry, None);
+        self.turns.put(entry.uuid.as_deref(), place)
     }
 
     /// Before the client gave sub-agents files of their own that can be lost, it repeated their messages.
     fn add_progress(&mut self, entry: &Entry<'_>) {
         self.pass(entry);
         let Some(progress) = self.index.progress_of_lost_agent(entry) else { return };
-        let Some(inner) = progress.message.and_then(|raw| crate::lenient::reparse::<Entry<'_>>(raw.get())) else {
-            return;
-        };
+        let Some(raw) = progress.message.map(RawValue::get) else { return };
+        let Some(mut inner) = crate::lenient::reparse::<Entry<'_>>(raw) else { return };
+        // What is the same for both is only said once.
+        inner.cwd = inner.cwd.or_else(|| entry.cwd.clone());
+        inner.git_branch = inner.git_branch.or_else(|| entry.git_branch.clone());
+        inner.version = inner.version.or_else(|| entry.version.clone());
+        inner.entrypoint = inner.entrypoint.or_else(|| entry.entrypoint.clone());
+        inner.elided = entry.elided;
+        if let Some(at) = inner.timestamp.as_deref().and_then(time::parse) {
+            self.now = at;
+        }
         let Some(agent) = progress.agent_id.as_deref() else { return };
         let call = entry.parent_tool_use_id.as_deref().map(EventId::span);
         let turn = self.place(entry, None).turn;
@@ -332,7 +341,7 @@ impl Converter {
 
     fn add_response(&mut self, entry: &Entry<'_>, thread: Option<u32>) {
         let Some(message) = &entry.message else { return self.bad() };
-        let id = message.id.as_deref().filter(|id| !id.is_empty());
+        let id = generation_id(entry, message);
         if id.is_none() && message.model.is_none() && message.usage.is_none() {
             return self.bad();
         }
@@ -344,14 +353,12 @@ impl Converter {
         let synthetic = message.model.as_deref() == Some("<synthetic>");
         let (id, is_last, real) = match id {
             Some(id) => {
-                let id = EventId::generation(id);
                 // Only a transcript that grew since the first reading has messages that the index does not know.
                 let Some(known) = self.index.messages.get_mut(&id).filter(|m| m.file == self.file) else { return };
                 known.lines = known.lines.saturating_sub(1);
                 (id, known.lines == 0, known.real)
             }
-            None if copy => return,
-            None => (self.id_without_message_id(entry), true, !synthetic || entry.is_api_error_message),
+            None => (self.id_by_place(), true, !synthetic || entry.is_api_error_message),
         };
         if real && !copy && (!synthetic || entry.is_api_error_message) {
             self.add_line(id, entry, message, place);
@@ -361,14 +368,10 @@ impl Converter {
         }
     }
 
-    fn id_without_message_id(&self, entry: &Entry<'_>) -> EventId {
-        match &entry.uuid {
-            Some(uuid) => EventId::generation_of_line(uuid),
-            None => EventId::other(
-                "generation-place",
-                &format!("{}:{}:{}", self.envelope.session_id, self.threads.name_of_file(self.file), self.line),
-            ),
-        }
+    /// The id of a generation whose line has no id at all: its place in the session.
+    fn id_by_place(&self) -> EventId {
+        let file = self.threads.name_of_file(self.file);
+        EventId::other("generation-place", &format!("{}:{file}:{}", self.envelope.session_id, self.line))
     }
 
     /// A line of a response.

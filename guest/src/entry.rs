@@ -244,17 +244,22 @@ impl<'a> Content<'a> {
     }
 }
 
-/// Reads the objects of a line and calls `on_entry` for each; returns whether the line was whole.
+/// Reads the objects of a line and calls `on_entry` for each; returns whether the line was as it should be.
 ///
 /// What the client has been seen to write, and what becomes of it: two objects without a line break between them are two
-/// entries; a surrogate without its other half, or bytes that are no UTF-8, cost a character and not the line; of a line
+/// entries of a bad line; a surrogate without its other half, or bytes that are no UTF-8, cost a character and not the line; of a line
 /// that was cut short and has a whole object glued to it, that object is used.
 pub fn read(line: Line<'_>, mut on_entry: impl FnMut(&Entry<'_>)) -> bool {
     if line.overlong || line.bytes.first() != Some(&b'{') {
         return false;
     }
+    let mut objects = 0;
+    let mut on_entry = |entry: &Entry<'_>| {
+        objects += 1;
+        on_entry(entry);
+    };
     let used = match read_objects(line.bytes, line.elided, &mut on_entry) {
-        Ok(()) => return true,
+        Ok(()) => return objects == 1,
         Err(used) => used,
     };
     let broken = &line.bytes[used..];
@@ -262,7 +267,7 @@ pub fn read(line: Line<'_>, mut on_entry: impl FnMut(&Entry<'_>)) -> bool {
     let broken = match &repaired {
         None => broken,
         Some(repaired) => match read_objects(repaired.as_bytes(), line.elided, &mut on_entry) {
-            Ok(()) => return true,
+            Ok(()) => return objects == 1,
             Err(used) => &repaired.as_bytes()[used..],
         },
     };
@@ -359,7 +364,7 @@ mod tests {
 
     #[test]
     fn two_objects_glued_together_are_two_entries() {
-        assert_eq!(one(r#"{"type":"user"}{"type":"assistant"}"#), (vec!["user".into(), "assistant".into()], true));
+        assert_eq!(one(r#"{"type":"user"}{"type":"assistant"}"#), (vec!["user".into(), "assistant".into()], false));
     }
 
     #[test]

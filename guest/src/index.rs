@@ -105,6 +105,16 @@ pub fn prompt_key(raw: &str, elided: bool) -> Option<u128> {
     Some(key(text::prefix(text.trim(), 4000)))
 }
 
+/// The id of the generation that a line belongs to: by its `message.id`, else by its own `uuid`.
+pub fn generation_id(entry: &Entry<'_>, message: &crate::entry::Message<'_>) -> Option<EventId> {
+    match message.id.as_deref().filter(|id| !id.is_empty()) {
+        Some(id) => Some(EventId::generation(id)),
+        // Without a model or tokens it is no response but a damaged line.
+        None if message.model.is_none() && message.usage.is_none() => None,
+        None => entry.uuid.as_deref().map(EventId::generation_of_line),
+    }
+}
+
 impl Index {
     /// An index for these files.
     pub fn new(files: &[FileRole]) -> Self {
@@ -166,8 +176,7 @@ impl Index {
 
     fn add_response(&mut self, file: u32, entry: &Entry<'_>) {
         let Some(message) = &entry.message else { return };
-        let Some(id) = message.id.as_deref().filter(|id| !id.is_empty()) else { return self.add_calls(file, entry) };
-        let id = EventId::generation(id);
+        let Some(id) = generation_id(entry, message) else { return self.add_calls(file, entry) };
         let synthetic = message.model.as_deref() == Some("<synthetic>");
         let real = !synthetic || entry.is_api_error_message;
         let known =

@@ -42,27 +42,16 @@ struct Recount {
 
 /// Milliseconds since some day, of RFC 3339 in UTC.
 fn milliseconds(timestamp: &Value) -> i64 {
-    let number = |range: std::ops::Range<usize>| -> i64 {
-        timestamp.as_str().unwrap()[range].parse().unwrap()
-    };
-    let (year, month) = if number(5..7) > 2 {
-        (number(0..4), number(5..7))
-    } else {
-        (number(0..4) - 1, number(5..7) + 12)
-    };
-    let days = 365 * year + year / 4 - year / 100
-        + year / 400
-        + (153 * (month - 3) + 2) / 5
-        + number(8..10);
+    let number = |range: std::ops::Range<usize>| -> i64 { timestamp.as_str().unwrap()[range].parse().unwrap() };
+    let (year, month) =
+        if number(5..7) > 2 { (number(0..4), number(5..7)) } else { (number(0..4) - 1, number(5..7) + 12) };
+    let days = 365 * year + year / 4 - year / 100 + year / 400 + (153 * (month - 3) + 2) / 5 + number(8..10);
     let seconds = (days * 24 + number(11..13)) * 3_600 + number(14..16) * 60 + number(17..19);
     seconds * 1_000 + number(20..23)
 }
 
 fn thread(entry: &Value) -> (String, bool) {
-    (
-        entry["agentId"].as_str().unwrap_or_default().to_owned(),
-        entry["isSidechain"] == true,
-    )
+    (entry["agentId"].as_str().unwrap_or_default().to_owned(), entry["isSidechain"] == true)
 }
 
 impl Recount {
@@ -78,14 +67,8 @@ impl Recount {
     fn file(&mut self, bytes: &[u8]) {
         // serde_json refuses half a surrogate pair, which is good enough for this recount.
         let readable = String::from_utf8_lossy(bytes).replace(r"\ud83d ", "");
-        for line in readable
-            .split('\n')
-            .map(|line| line.trim_end_matches('\r'))
-            .filter(|line| !line.is_empty())
-        {
-            let values: Vec<Result<Value, _>> = serde_json::Deserializer::from_str(line)
-                .into_iter()
-                .collect();
+        for line in readable.split('\n').map(|line| line.trim_end_matches('\r')).filter(|line| !line.is_empty()) {
+            let values: Vec<Result<Value, _>> = serde_json::Deserializer::from_str(line).into_iter().collect();
             if !matches!(values[..], [Ok(Value::Object(_))]) {
                 self.not_one_object += 1;
             }
@@ -103,13 +86,11 @@ impl Recount {
             }
             "user" => {
                 self.user(entry);
-                self.asked_at
-                    .insert(thread(entry), milliseconds(&entry["timestamp"]));
+                self.asked_at.insert(thread(entry), milliseconds(&entry["timestamp"]));
             }
             "api-request" => {
                 let id = entry["id"].as_str().unwrap().to_owned();
-                self.requested_at
-                    .insert(id, milliseconds(&entry["timestamp"]));
+                self.requested_at.insert(id, milliseconds(&entry["timestamp"]));
             }
             "progress" if entry["data"]["type"] == "agent_progress" => {
                 let repeated = &entry["data"]["message"];
@@ -119,8 +100,7 @@ impl Recount {
                 }
             }
             "system" if entry["subtype"] == "compact_boundary" => {
-                self.compactions
-                    .insert(entry["uuid"].as_str().unwrap().to_owned());
+                self.compactions.insert(entry["uuid"].as_str().unwrap().to_owned());
             }
             kind if kind.starts_with("zz-") => {
                 *self.unknown_types.entry(kind.to_owned()).or_default() += 1;
@@ -130,18 +110,13 @@ impl Recount {
     }
 
     fn time_of_response(&mut self, entry: &Value) {
-        let Some(key) = entry
-            .pointer("/message/id")
-            .or(entry.get("uuid"))
-            .and_then(Value::as_str)
-        else {
+        let Some(key) = entry.pointer("/message/id").or(entry.get("uuid")).and_then(Value::as_str) else {
             return;
         };
         let requested = entry["requestRef"].as_str().map(|id| self.requested_at[id]);
         let start = requested.or_else(|| self.asked_at.get(&thread(entry)).copied());
         self.started_at.entry(key.to_owned()).or_insert(start);
-        self.ended_at
-            .insert(key.to_owned(), milliseconds(&entry["timestamp"]));
+        self.ended_at.insert(key.to_owned(), milliseconds(&entry["timestamp"]));
     }
 
     fn assistant(&mut self, entry: &Value) {
@@ -149,11 +124,7 @@ impl Recount {
         let Some(model) = message["model"].as_str() else {
             return;
         };
-        let key = message["id"]
-            .as_str()
-            .or(entry["uuid"].as_str())
-            .unwrap()
-            .to_owned();
+        let key = message["id"].as_str().or(entry["uuid"].as_str()).unwrap().to_owned();
         if entry["isApiErrorMessage"] == true {
             self.failed.insert(key);
             return;
@@ -167,10 +138,8 @@ impl Recount {
         self.usages.insert(key, message["usage"].clone());
         for block in message["content"].as_array().unwrap() {
             if let Some(id) = block["id"].as_str() {
-                self.calls
-                    .insert(id.to_owned(), block["name"].as_str().unwrap().to_owned());
-                self.called_at
-                    .insert(id.to_owned(), milliseconds(&entry["timestamp"]));
+                self.calls.insert(id.to_owned(), block["name"].as_str().unwrap().to_owned());
+                self.called_at.insert(id.to_owned(), milliseconds(&entry["timestamp"]));
             }
             self.texts.extend(block["text"].as_str().map(str::to_owned));
         }
@@ -180,29 +149,19 @@ impl Recount {
         let content = &entry["message"]["content"];
         let blocks = content.as_array().into_iter().flatten();
         if entry["isSidechain"] == false {
-            self.main_user_texts
-                .extend(content.as_str().map(str::to_owned));
+            self.main_user_texts.extend(content.as_str().map(str::to_owned));
             let texts = blocks.clone().filter(|block| block["type"] == "text");
-            self.main_user_texts
-                .extend(texts.map(|block| block["text"].as_str().unwrap().to_owned()));
+            self.main_user_texts.extend(texts.map(|block| block["text"].as_str().unwrap().to_owned()));
         }
         for result in blocks.filter(|block| block["type"] == "tool_result") {
             let id = result["tool_use_id"].as_str().unwrap().to_owned();
-            self.resulted_at
-                .insert(id.clone(), milliseconds(&entry["timestamp"]));
+            self.resulted_at.insert(id.clone(), milliseconds(&entry["timestamp"]));
             self.results.insert(id, result["is_error"] == true);
         }
     }
 
     fn tokens(&self) -> Tokens {
-        let sum = |pointer: &str| {
-            Some(
-                self.usages
-                    .values()
-                    .filter_map(|usage| usage.pointer(pointer)?.as_u64())
-                    .sum(),
-            )
-        };
+        let sum = |pointer: &str| Some(self.usages.values().filter_map(|usage| usage.pointer(pointer)?.as_u64()).sum());
         Tokens {
             input: sum("/input_tokens"),
             output: sum("/output_tokens"),
@@ -216,20 +175,10 @@ impl Recount {
 
 fn compare(session: &GeneratedSession) {
     let (expected, found) = (&session.expected, Recount::of(session));
-    let answered = expected
-        .generations
-        .iter()
-        .filter(|(_, g)| g.failure.is_none());
-    assert_eq!(
-        answered.map(|(id, _)| id).collect::<Vec<_>>(),
-        found.usages.keys().collect::<Vec<_>>()
-    );
+    let answered = expected.generations.iter().filter(|(_, g)| g.failure.is_none());
+    assert_eq!(answered.map(|(id, _)| id).collect::<Vec<_>>(), found.usages.keys().collect::<Vec<_>>());
     assert_eq!(expected.failed_calls(), found.failed.len());
-    let interrupted = expected
-        .generations
-        .values()
-        .filter(|g| g.interrupted)
-        .count();
+    let interrupted = expected.generations.values().filter(|g| g.interrupted).count();
     assert_eq!(interrupted, found.interrupted.len());
     assert_eq!(expected.tokens(), found.tokens());
     compare_tools(expected, &found);
@@ -240,20 +189,11 @@ fn compare(session: &GeneratedSession) {
         }
     }
     for prompt in &expected.prompts {
-        let stands = |text: &str| {
-            found
-                .main_user_texts
-                .iter()
-                .any(|found| found.contains(text))
-        };
+        let stands = |text: &str| found.main_user_texts.iter().any(|found| found.contains(text));
         assert!(stands(&prompt.text), "{} is in no line", prompt.text);
         assert!(prompt.follow_ups.iter().all(|text| stands(text)));
     }
-    let prompts = found
-        .main_user_texts
-        .iter()
-        .filter(|text| text.starts_with("prompt "))
-        .count();
+    let prompts = found.main_user_texts.iter().filter(|text| text.starts_with("prompt ")).count();
     let typed = |p: &generator::Prompt| usize::from(!p.command) + p.follow_ups.len();
     assert_eq!(expected.prompts.iter().map(typed).sum::<usize>(), prompts);
     assert_eq!(expected.compactions, found.compactions.len() as u64);
@@ -267,11 +207,7 @@ fn compare(session: &GeneratedSession) {
 }
 
 fn compare_tools(expected: &Expected, found: &Recount) {
-    let calls: BTreeMap<String, String> = expected
-        .spans
-        .iter()
-        .map(|(id, s)| (id.clone(), s.name.clone()))
-        .collect();
+    let calls: BTreeMap<String, String> = expected.spans.iter().map(|(id, s)| (id.clone(), s.name.clone())).collect();
     assert_eq!(calls, found.calls);
     for (id, span) in &expected.spans {
         match span.outcome {
@@ -286,16 +222,9 @@ fn compare_tools(expected: &Expected, found: &Recount) {
     assert_eq!(in_generations, expected.spans.len());
     for (id, agent) in &expected.agents {
         let started = &expected.spans[&agent.call];
-        let own: Vec<_> = expected
-            .generations
-            .values()
-            .filter(|g| g.place.agent.as_ref() == Some(id))
-            .collect();
+        let own: Vec<_> = expected.generations.values().filter(|g| g.place.agent.as_ref() == Some(id)).collect();
         assert!(!own.is_empty(), "an agent without a response");
-        assert!(
-            own.iter()
-                .all(|g| g.place.call.as_ref() == Some(&agent.call))
-        );
+        assert!(own.iter().all(|g| g.place.call.as_ref() == Some(&agent.call)));
         assert!(own.iter().all(|g| g.place.trace == started.place.trace));
     }
 }
@@ -304,11 +233,7 @@ fn compare_times(session: &GeneratedSession, found: &Recount) {
     let between = |from: i64, to: i64| u64::try_from(to - from).unwrap_or(0);
     for (id, span) in &session.expected.spans {
         if let Outcome::Result { latency_ms, .. } = span.outcome {
-            assert_eq!(
-                latency_ms,
-                between(found.called_at[id], found.resulted_at[id]),
-                "{id}"
-            );
+            assert_eq!(latency_ms, between(found.called_at[id], found.resulted_at[id]), "{id}");
         }
     }
     for (key, generation) in &session.expected.generations {
@@ -334,16 +259,10 @@ proptest! {
 #[test]
 fn the_same_seed_gives_the_same_bytes() {
     for seed in 0..50 {
-        let (one, other) = (
-            generate(seed, Size::any(4, 4)),
-            generate(seed, Size::any(4, 4)),
-        );
+        let (one, other) = (generate(seed, Size::any(4, 4)), generate(seed, Size::any(4, 4)));
         assert_eq!(one.main, other.main);
         let files = |s: &GeneratedSession| -> Vec<_> {
-            s.agents
-                .iter()
-                .map(|a| (a.agent_id.clone(), a.metadata.clone(), a.bytes.clone()))
-                .collect()
+            s.agents.iter().map(|a| (a.agent_id.clone(), a.metadata.clone(), a.bytes.clone())).collect()
         };
         assert_eq!(files(&one), files(&other));
         assert_eq!(one.expected, other.expected);
@@ -352,9 +271,7 @@ fn the_same_seed_gives_the_same_bytes() {
 
 #[test]
 fn another_seed_gives_another_session() {
-    let sessions: BTreeSet<Vec<u8>> = (0..50)
-        .map(|seed| generate(seed, Size::any(2, 2)).main)
-        .collect();
+    let sessions: BTreeSet<Vec<u8>> = (0..50).map(|seed| generate(seed, Size::any(2, 2)).main).collect();
     assert_eq!(sessions.len(), 50);
 }
 
@@ -426,48 +343,21 @@ fn every_variation_turns_up() {
         "workflow",
     ];
     for variation in wanted {
-        assert!(
-            seen.get(variation).is_some_and(|&count| count >= 5),
-            "{variation}: {:?}",
-            seen.get(variation)
-        );
+        assert!(seen.get(variation).is_some_and(|&count| count >= 5), "{variation}: {:?}", seen.get(variation));
     }
-    assert_eq!(
-        seen.len(),
-        wanted.len(),
-        "{:?}",
-        seen.keys()
-            .filter(|k| !wanted.contains(k))
-            .collect::<Vec<_>>()
-    );
+    assert_eq!(seen.len(), wanted.len(), "{:?}", seen.keys().filter(|k| !wanted.contains(k)).collect::<Vec<_>>());
 }
 
 #[test]
 fn without_features_every_line_is_good_and_nothing_is_missing() {
     for seed in 0..100 {
-        let session = generate(
-            seed,
-            Size {
-                turns: 3,
-                responses: 3,
-                features: Features::NONE,
-            },
-        );
+        let session = generate(seed, Size { turns: 3, responses: 3, features: Features::NONE });
         let expected = &session.expected;
         assert_eq!(expected.prompts.len(), 3);
         assert_eq!(expected.bad_lines(), 0..=0);
         assert!(expected.spans.is_empty() && session.agents.is_empty());
-        assert!(
-            expected
-                .generations
-                .values()
-                .all(|g| g.tokens.input.is_some() && g.latency_ms.is_some())
-        );
-        for line in session
-            .main
-            .split(|byte| *byte == b'\n')
-            .filter(|line| !line.is_empty())
-        {
+        assert!(expected.generations.values().all(|g| g.tokens.input.is_some() && g.latency_ms.is_some()));
+        for line in session.main.split(|byte| *byte == b'\n').filter(|line| !line.is_empty()) {
             assert!(serde_json::from_slice::<Value>(line).is_ok());
         }
     }

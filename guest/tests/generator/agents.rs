@@ -14,11 +14,7 @@ impl Writer {
         let mut latest = thread.clock;
         for call in calls {
             started.push(match &call.kind {
-                Kind::Agent {
-                    prompt,
-                    agent_type,
-                    background,
-                } => {
+                Kind::Agent { prompt, agent_type, background } => {
                     let agent = self.run(thread, call, prompt, agent_type);
                     let id = agent.place.agent.clone().unwrap();
                     if *background {
@@ -37,12 +33,7 @@ impl Writer {
                 Kind::Plain | Kind::Server => Started::Nothing,
             });
         }
-        if started
-            .iter()
-            .filter(|s| matches!(s, Started::Agent(_)))
-            .count()
-            > 1
-        {
+        if started.iter().filter(|s| matches!(s, Started::Agent(_))).count() > 1 {
             self.expected.note("agents at once");
         }
         thread.clock = latest;
@@ -54,23 +45,9 @@ impl Writer {
     fn run(&mut self, parent: &Thread, call: &Call, prompt: &str, agent_type: &str) -> Thread {
         let first = self.chance.uuid();
         let inline = self.era.inline_agents();
-        let id = if inline {
-            first.clone()
-        } else {
-            self.era.agent_id(&mut self.chance)
-        };
-        self.expected.note(if parent.is_main() {
-            "agent"
-        } else {
-            "nested agent"
-        });
-        self.expected.agents.insert(
-            id.clone(),
-            Agent {
-                call: call.id.clone(),
-                only_progress: false,
-            },
-        );
+        let id = if inline { first.clone() } else { self.era.agent_id(&mut self.chance) };
+        self.expected.note(if parent.is_main() { "agent" } else { "nested agent" });
+        self.expected.agents.insert(id.clone(), Agent { call: call.id.clone(), only_progress: false });
         let mut agent = Thread {
             lines: Vec::new(),
             clock: call.made_at + self.chance.between(1, 50),
@@ -87,13 +64,7 @@ impl Writer {
             agent_id: (!inline).then_some(id),
             depth: parent.depth + 1,
         };
-        self.user(
-            &mut agent,
-            Some(first),
-            text(prompt),
-            Vec::new(),
-            Vec::new(),
-        );
+        self.user(&mut agent, Some(first), text(prompt), Vec::new(), Vec::new());
         for _ in 0..self.chance.between(1, 2) {
             self.respond(&mut agent, 2);
         }
@@ -109,11 +80,8 @@ impl Writer {
     fn file(&mut self, parent: &mut Thread, call: &Call, agent: Thread, agent_type: &str) {
         let id = agent.agent_id.clone().unwrap();
         if self.era.has_agent_progress() && parent.is_main() && self.chance.one_in(2) {
-            let entries: Option<Vec<_>> = agent
-                .lines
-                .iter()
-                .map(|line| serde_json::from_str(&line.text).ok())
-                .collect();
+            let entries: Option<Vec<_>> =
+                agent.lines.iter().map(|line| serde_json::from_str(&line.text).ok()).collect();
             if let Some(entries) = entries {
                 let only_progress = self.now_and_then(Features::ONLY_PROGRESS, 2);
                 self.progress(parent, call, &entries, &id, only_progress);
@@ -125,12 +93,7 @@ impl Writer {
             }
         }
         let metadata = self.metadata(parent, call, agent_type);
-        self.files.push(AgentFile {
-            id,
-            metadata,
-            workflow_run: None,
-            lines: agent.lines,
-        });
+        self.files.push(AgentFile { id, metadata, workflow_run: None, lines: agent.lines });
     }
 
     fn metadata(&mut self, parent: &Thread, call: &Call, agent_type: &str) -> Option<String> {
@@ -139,19 +102,11 @@ impl Writer {
         if self.era < Era::PromptIds || (parent.is_main() && self.now_and_then(Features::GAPS, 4)) {
             return None;
         }
-        let mut members: Members = vec![
-            ("agentType", text(agent_type)),
-            ("description", text("Look")),
-        ];
+        let mut members: Members = vec![("agentType", text(agent_type)), ("description", text("Look"))];
         if self.era >= Era::Between {
             members.push(("toolUseId", text(&call.id)));
             if self.era == Era::Requests {
-                members.extend(
-                    parent
-                        .agent_id
-                        .as_deref()
-                        .map(|id| ("parentAgentId", text(id))),
-                );
+                members.extend(parent.agent_id.as_deref().map(|id| ("parentAgentId", text(id))));
             }
             members.push(("spawnDepth", (parent.depth + 1).to_string()));
         }
@@ -160,14 +115,7 @@ impl Writer {
 
     /// What the parent's file repeats of an agent while it runs: its calls and their results. Where the agent's own file is
     /// missing it repeats every line, so that what is known of the agent stays whole.
-    fn progress(
-        &mut self,
-        parent: &mut Thread,
-        call: &Call,
-        entries: &[serde_json::Value],
-        id: &str,
-        all: bool,
-    ) {
+    fn progress(&mut self, parent: &mut Thread, call: &Call, entries: &[serde_json::Value], id: &str, all: bool) {
         self.expected.note("agent_progress");
         for entry in entries {
             let message = entry["message"].to_string();
@@ -178,15 +126,7 @@ impl Writer {
                 continue;
             }
             let mut repeated: Members = Vec::new();
-            for name in [
-                "type",
-                "timestamp",
-                "message",
-                "requestId",
-                "isApiErrorMessage",
-                "error",
-                "uuid",
-            ] {
+            for name in ["type", "timestamp", "message", "requestId", "isApiErrorMessage", "error", "uuid"] {
                 repeated.extend(entry.get(name).map(|value| (name, value.to_string())));
             }
             let data = object(&[
@@ -251,21 +191,10 @@ impl Writer {
         self.expected.note("Warmup");
         let mut agent = self.agent_without_call(main.clock);
         let first = self.chance.uuid();
-        self.user(
-            &mut agent,
-            Some(first),
-            text("Warmup"),
-            Vec::new(),
-            Vec::new(),
-        );
+        self.user(&mut agent, Some(first), text("Warmup"), Vec::new(), Vec::new());
         self.respond(&mut agent, 0);
         let id = agent.agent_id.unwrap();
-        self.files.push(AgentFile {
-            id,
-            metadata: None,
-            workflow_run: None,
-            lines: agent.lines,
-        });
+        self.files.push(AgentFile { id, metadata: None, workflow_run: None, lines: agent.lines });
     }
 
     /// A file that holds copies of the main thread's lines: same ids, same times.
@@ -274,32 +203,16 @@ impl Writer {
         let id = format!("acompact-{}", self.chance.hex(16));
         self.expected.agents_without_call.push(id.clone());
         let mark = format!("\"agentId\":{},", text(&id));
-        let copied = main
-            .lines
-            .iter()
-            .filter(|line| line.copies == Copies::Anywhere);
+        let copied = main.lines.iter().filter(|line| line.copies == Copies::Anywhere);
         let lines = copied
             .map(|line| {
-                let mut copy =
-                    line.text
-                        .replacen("\"isSidechain\":false", "\"isSidechain\":true", 1);
-                let place = [r#""type":"user""#, r#""message":"#]
-                    .iter()
-                    .filter_map(|start| copy.find(start))
-                    .min();
+                let mut copy = line.text.replacen("\"isSidechain\":false", "\"isSidechain\":true", 1);
+                let place = [r#""type":"user""#, r#""message":"#].iter().filter_map(|start| copy.find(start)).min();
                 copy.insert_str(place.unwrap(), &mark);
-                Line {
-                    text: copy,
-                    copies: Copies::Never,
-                }
+                Line { text: copy, copies: Copies::Never }
             })
             .collect();
-        self.files.push(AgentFile {
-            id,
-            metadata: None,
-            workflow_run: None,
-            lines,
-        });
+        self.files.push(AgentFile { id, metadata: None, workflow_run: None, lines });
     }
 
     fn agent_without_call(&mut self, clock: i64) -> Thread {
@@ -312,12 +225,7 @@ impl Writer {
             asked_at: None,
             model: None,
             prompt_id: None,
-            place: Place {
-                trace: Trace::Unspecified,
-                agent: Some(id.clone()),
-                call: None,
-                agent_type: None,
-            },
+            place: Place { trace: Trace::Unspecified, agent: Some(id.clone()), call: None, agent_type: None },
             agent_id: Some(id),
             depth: 1,
         }

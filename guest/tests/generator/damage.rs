@@ -76,7 +76,9 @@ impl Damage {
     fn bad_line(&mut self) -> Vec<u8> {
         match self.chance.below(11) {
             0 => b"this is no JSON".to_vec(),
-            1 => br#"[{"type":"assistant","message":{"id":"msg_in_a_list","usage":{"input_tokens":6000000}}}]"#.to_vec(),
+            1 => {
+                br#"[{"type":"assistant","message":{"id":"msg_in_a_list","usage":{"input_tokens":6000000}}}]"#.to_vec()
+            }
             2 => br#""only words""#.to_vec(),
             3 => b"42".to_vec(),
             4 => b"null".to_vec(),
@@ -90,10 +92,7 @@ impl Damage {
 
     /// A response whose line was not written to its end.
     fn cut_line(&mut self) -> Vec<u8> {
-        let usage = object(&[
-            ("input_tokens", "5000000".to_owned()),
-            ("output_tokens", "5000000".to_owned()),
-        ]);
+        let usage = object(&[("input_tokens", "5000000".to_owned()), ("output_tokens", "5000000".to_owned())]);
         let line = self.response(object(&[
             ("id", text("msg_cut_short")),
             ("role", text("assistant")),
@@ -112,15 +111,9 @@ impl Damage {
             2 => object(&[("0", text("H")), ("1", text("i"))]),
             _ => {
                 self.expected.note("no UTF-8 in a line");
-                let line = object(&[
-                    ("type", text("system")),
-                    ("subtype", text("informational")),
-                    ("content", text("?")),
-                ]);
-                return line
-                    .bytes()
-                    .map(|byte| if byte == b'?' { 0xff } else { byte })
-                    .collect();
+                let line =
+                    object(&[("type", text("system")), ("subtype", text("informational")), ("content", text("?"))]);
+                return line.bytes().map(|byte| if byte == b'?' { 0xff } else { byte }).collect();
             }
         };
         self.expected.note("odd message");

@@ -125,11 +125,7 @@ impl Era {
     }
 
     pub(crate) fn agent_tool(self) -> &'static str {
-        if self >= Self::PromptIds {
-            "Agent"
-        } else {
-            "Task"
-        }
+        if self >= Self::PromptIds { "Agent" } else { "Task" }
     }
 
     pub(crate) fn agent_id(self, chance: &mut Chance) -> String {
@@ -149,9 +145,7 @@ impl Era {
         chance.pick(match self {
             Self::Oldest | Self::Inline => &["claude-sonnet-4-20250514", "claude-opus-4-20250514"],
             Self::Flat => &["claude-sonnet-4-5-20250929", "claude-haiku-4-5-20251001"],
-            Self::Folder | Self::Progress | Self::PromptIds => {
-                &["claude-sonnet-4-6", "claude-opus-4-6"]
-            }
+            Self::Folder | Self::Progress | Self::PromptIds => &["claude-sonnet-4-6", "claude-opus-4-6"],
             Self::Between | Self::Requests => &["claude-opus-5-5", "claude-haiku-4-5-20251001"],
         })
     }

@@ -125,10 +125,7 @@ pub(crate) enum Outcome {
 }
 
 /// One turn.
-#[allow(
-    clippy::struct_field_names,
-    reason = "`promptId` is the client's name for it"
-)]
+#[allow(clippy::struct_field_names, reason = "`promptId` is the client's name for it")]
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub(crate) struct Prompt {
     /// `promptId`, from the clients that have it.
@@ -155,14 +152,8 @@ pub(crate) struct Agent {
 impl Expected {
     /// Sums over all generations. Each is 0 at least.
     pub(crate) fn tokens(&self) -> Tokens {
-        let sum = |pick: fn(&Tokens) -> Option<u64>| {
-            Some(
-                self.generations
-                    .values()
-                    .filter_map(|g| pick(&g.tokens))
-                    .sum(),
-            )
-        };
+        let sum =
+            |pick: fn(&Tokens) -> Option<u64>| Some(self.generations.values().filter_map(|g| pick(&g.tokens)).sum());
         Tokens {
             input: sum(|t| t.input),
             output: sum(|t| t.output),
@@ -174,10 +165,7 @@ impl Expected {
     }
 
     pub(crate) fn failed_calls(&self) -> usize {
-        self.generations
-            .values()
-            .filter(|g| g.failure.is_some())
-            .count()
+        self.generations.values().filter(|g| g.failure.is_some()).count()
     }
 
     pub(crate) fn tool_errors(&self) -> usize {
@@ -187,10 +175,7 @@ impl Expected {
 
     /// Calls without a result, those of the server's tools left out.
     pub(crate) fn calls_without_result(&self) -> usize {
-        self.spans
-            .values()
-            .filter(|s| s.outcome == Outcome::None)
-            .count()
+        self.spans.values().filter(|s| s.outcome == Outcome::None).count()
     }
 
     /// Sum over all spans with a result.

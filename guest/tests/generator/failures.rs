@@ -28,21 +28,9 @@ impl Writer {
         thread.clock += self.chance.between(1, 2_000);
         let (status, kind, words) = if self.era.has_api_requests() {
             self.chance.pick(&[
-                (
-                    Some(429),
-                    Some("rate_limit"),
-                    "API Error: Request rejected (429) \u{b7} slow down",
-                ),
-                (
-                    Some(529),
-                    Some("server_error"),
-                    "API Error: 529 Overloaded.",
-                ),
-                (
-                    Some(400),
-                    Some("invalid_request"),
-                    "API Error: 400 something is wrong",
-                ),
+                (Some(429), Some("rate_limit"), "API Error: Request rejected (429) \u{b7} slow down"),
+                (Some(529), Some("server_error"), "API Error: 529 Overloaded."),
+                (Some(400), Some("invalid_request"), "API Error: 400 something is wrong"),
             ])
         } else {
             self.chance.pick(&[
@@ -51,21 +39,13 @@ impl Writer {
                 (None, Some("authentication_failed"), "Invalid API key"),
             ])
         };
-        let failure = Failure {
-            status,
-            kind: kind.map(str::to_owned),
-            text: words.to_owned(),
-        };
+        let failure = Failure { status, kind: kind.map(str::to_owned), text: words.to_owned() };
         let mut after: Members = Vec::new();
         after.extend(kind.map(|kind| ("error", text(kind))));
         after.push(("isApiErrorMessage", "true".to_owned()));
         after.extend(status.map(|status| ("apiErrorStatus", status.to_string())));
         let id = self.synthetic(thread, words, after);
-        self.expected.note(if status.is_some() {
-            "failed call with a status"
-        } else {
-            "failed call without a status"
-        });
+        self.expected.note(if status.is_some() { "failed call with a status" } else { "failed call without a status" });
         let generation = Generation {
             model: thread.model.clone(),
             tokens: Tokens::default(),
@@ -102,20 +82,12 @@ impl Writer {
             ("stop_sequence", text("")),
             ("type", text("message")),
             ("usage", usage),
-            (
-                "content",
-                list(&[object(&[("type", text("text")), ("text", text(words))])]),
-            ),
+            ("content", list(&[object(&[("type", text("text")), ("text", text(words))])])),
         ]);
         let uuid = self.chance.uuid();
         let mut extended = vec![("message", message)];
         extended.extend(after);
-        let line = self.envelope(thread).line(
-            vec![("type", text("assistant"))],
-            Some(&uuid),
-            thread.clock,
-            extended,
-        );
+        let line = self.envelope(thread).line(vec![("type", text("assistant"))], Some(&uuid), thread.clock, extended);
         thread.push(line, Some(uuid), Copies::Anywhere);
         id
     }

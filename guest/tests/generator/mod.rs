@@ -11,11 +11,7 @@
 //!
 //! Where the contract leaves something open, the generator avoids it or says so in [`Expected`]; see there.
 #![allow(clippy::unwrap_used, reason = "only tests include this module")]
-#![allow(
-    dead_code,
-    unused_imports,
-    reason = "every test binary that includes this module uses its own part of it"
-)]
+#![allow(dead_code, unused_imports, reason = "every test binary that includes this module uses its own part of it")]
 
 mod agents;
 mod chance;
@@ -29,9 +25,7 @@ mod session;
 mod tools;
 mod turns;
 
-pub(crate) use expected::{
-    Agent, Expected, Failure, Generation, Outcome, Place, Prompt, Span, Tokens, Trace,
-};
+pub(crate) use expected::{Agent, Expected, Failure, Generation, Outcome, Place, Prompt, Span, Tokens, Trace};
 
 /// A session's transcripts and what is known of them.
 #[derive(Debug, Clone)]
@@ -73,11 +67,7 @@ pub(crate) struct Size {
 impl Size {
     /// A session in which anything can be.
     pub(crate) fn any(turns: u64, responses: u64) -> Self {
-        Self {
-            turns,
-            responses,
-            features: Features::ALL,
-        }
+        Self { turns, responses, features: Features::ALL }
     }
 }
 
@@ -135,15 +125,8 @@ impl Features {
 /// Sizes for property tests; they shrink to a session of one plain turn.
 pub(crate) fn sizes() -> impl proptest::strategy::Strategy<Value = Size> {
     use proptest::prelude::{Strategy, prop_oneof};
-    let features = prop_oneof![
-        (0..=u32::MAX).prop_map(Features::from_bits),
-        proptest::strategy::Just(Features::ALL)
-    ];
-    (1_u64..7, 1_u64..5, features).prop_map(|(turns, responses, features)| Size {
-        turns,
-        responses,
-        features,
-    })
+    let features = prop_oneof![(0..=u32::MAX).prop_map(Features::from_bits), proptest::strategy::Just(Features::ALL)];
+    (1_u64..7, 1_u64..5, features).prop_map(|(turns, responses, features)| Size { turns, responses, features })
 }
 
 /// Writes a session.

@@ -139,11 +139,7 @@ impl Writer {
             texts: Vec::new(),
             thinking: Vec::new(),
         };
-        let calls = if self.may(Features::TOOLS) && most_calls > 0 {
-            self.chance.below(most_calls + 1)
-        } else {
-            0
-        };
+        let calls = if self.may(Features::TOOLS) && most_calls > 0 { self.chance.below(most_calls + 1) } else { 0 };
         let blocks = self.blocks(thread, calls);
         if blocks.len() == 1 && self.now_and_then(Features::GAPS, 6) {
             self.expected.note("response without message.id");
@@ -162,14 +158,9 @@ impl Writer {
             StopReasons::Never => None,
             StopReasons::LastLine if self.chance.one_in(6) => None,
             _ if calls > 0 => Some("tool_use"),
-            _ => Some(self.chance.pick(&[
-                "end_turn",
-                "end_turn",
-                "end_turn",
-                "max_tokens",
-                "refusal",
-                "stop_sequence",
-            ])),
+            _ => {
+                Some(self.chance.pick(&["end_turn", "end_turn", "end_turn", "max_tokens", "refusal", "stop_sequence"]))
+            }
         };
         response
     }
@@ -178,37 +169,22 @@ impl Writer {
         let mut blocks = Vec::new();
         match self.chance.below(6) {
             0 => blocks.push(Block {
-                json: object(&[
-                    ("type", text("redacted_thinking")),
-                    ("data", text("ZmFrZQ==")),
-                ]),
+                json: object(&[("type", text("redacted_thinking")), ("data", text("ZmFrZQ=="))]),
                 holds: Holds::Nothing,
             }),
             1 | 2 => {
-                let thought = if self.chance.one_in(4) {
-                    String::new()
-                } else {
-                    format!("thought {}", self.serial())
-                };
+                let thought = if self.chance.one_in(4) { String::new() } else { format!("thought {}", self.serial()) };
                 let json = object(&[
                     ("type", text("thinking")),
                     ("thinking", text(&thought)),
                     ("signature", text("c2lnbmF0dXJl")),
                 ]);
-                let holds = if thought.is_empty() {
-                    Holds::Nothing
-                } else {
-                    Holds::Thinking(thought)
-                };
+                let holds = if thought.is_empty() { Holds::Nothing } else { Holds::Thinking(thought) };
                 blocks.push(Block { json, holds });
             }
             _ => {}
         }
-        let texts = if self.chance.one_in(8) {
-            self.chance.below(9)
-        } else {
-            self.chance.below(3)
-        };
+        let texts = if self.chance.one_in(8) { self.chance.below(9) } else { self.chance.below(3) };
         for _ in 0..texts.max(u64::from(calls == 0 && blocks.is_empty())) {
             blocks.push(self.text_block());
         }
@@ -217,29 +193,20 @@ impl Writer {
         }
         for _ in 0..calls {
             let (call, json) = self.call(thread);
-            blocks.push(Block {
-                json,
-                holds: Holds::Call(call),
-            });
+            blocks.push(Block { json, holds: Holds::Call(call) });
         }
         blocks
     }
 
     fn text_block(&mut self) -> Block {
-        let words = format!(
-            "answer {}: \u{e9}t\u{e9} \u{1f980} \"quoted\" a < b",
-            self.serial()
-        );
+        let words = format!("answer {}: \u{e9}t\u{e9} \u{1f980} \"quoted\" a < b", self.serial());
         let mut json = text(&words);
         let mut holds = Holds::Text(words);
         if self.now_and_then(Features::DOUBTFUL, 15) {
             json = json.replacen("answer", r"answer \ud83d", 1);
             holds = Holds::BrokenText;
         }
-        Block {
-            json: object(&[("type", text("text")), ("text", json)]),
-            holds,
-        }
+        Block { json: object(&[("type", text("text")), ("text", json)]), holds }
     }
 
     /// Writes the next line of a response; returns the calls on it.
@@ -248,11 +215,7 @@ impl Writer {
         thread.clock += self.chance.between(1, 4_000);
         let blocks: Vec<Block> = std::mem::take(&mut response.lines[response.written]);
         response.written += 1;
-        let uuid = if response.id.is_none() {
-            Some(self.chance.uuid())
-        } else {
-            self.any_uuid()
-        };
+        let uuid = if response.id.is_none() { Some(self.chance.uuid()) } else { self.any_uuid() };
         let stop_reason = match self.era.stop_reasons() {
             StopReasons::LastLine if !last => None,
             _ => response.stop_reason,
@@ -263,31 +226,16 @@ impl Writer {
             ("type", text("message")),
             ("role", text("assistant")),
             ("model", text(response.model)),
-            (
-                "content",
-                list(&blocks.iter().map(|b| b.json.clone()).collect::<Vec<_>>()),
-            ),
+            ("content", list(&blocks.iter().map(|b| b.json.clone()).collect::<Vec<_>>())),
             ("stop_reason", optional(stop_reason)),
             ("stop_sequence", optional(None)),
         ]);
         if !response.usage.absent {
-            let share = if last || !response.usage.grows {
-                100
-            } else {
-                1 + 8 * response.written as u64
-            };
+            let share = if last || !response.usage.grows { 100 } else { 1 + 8 * response.written as u64 };
             message.push(("usage", response.usage.json(share.min(100))));
         }
-        let mut body = vec![
-            ("message", object(&message)),
-            ("requestId", text(&response.request_id)),
-        ];
-        body.extend(
-            response
-                .request_ref
-                .as_deref()
-                .map(|id| ("requestRef", text(id))),
-        );
+        let mut body = vec![("message", object(&message)), ("requestId", text(&response.request_id))];
+        body.extend(response.request_ref.as_deref().map(|id| ("requestRef", text(id))));
         body.extend(
             thread
                 .place
@@ -297,15 +245,9 @@ impl Writer {
                 .map(|kind| ("attributionAgent", text(kind))),
         );
         body.push(("type", text("assistant")));
-        let after = if response.interrupted {
-            vec![("isAbortedMidStream", "true".to_owned())]
-        } else {
-            Vec::new()
-        };
+        let after = if response.interrupted { vec![("isAbortedMidStream", "true".to_owned())] } else { Vec::new() };
         let mut envelope = self.envelope(thread);
-        if self.now_and_then(Features::GAPS, 20)
-            && !(self.era.inline_agents() && self.may(Features::AGENTS))
-        {
+        if self.now_and_then(Features::GAPS, 20) && !(self.era.inline_agents() && self.may(Features::AGENTS)) {
             self.expected.note("dangling parent");
             envelope.parent = Some(self.chance.uuid());
         }
@@ -328,10 +270,7 @@ impl Writer {
             self.expected.note("lone surrogate");
             self.expected.doubtful_lines += 1;
         }
-        let key = response
-            .key
-            .get_or_insert_with(|| response.id.clone().or_else(|| uuid.clone()).unwrap())
-            .clone();
+        let key = response.key.get_or_insert_with(|| response.id.clone().or_else(|| uuid.clone()).unwrap()).clone();
         thread.push(line, uuid.clone(), Copies::Anywhere);
         if last || response.interrupted {
             self.expect_generation(thread, response, &key);
@@ -357,9 +296,7 @@ impl Writer {
             stop_reason: response.stop_reason.map(str::to_owned),
             failure: None,
             interrupted: response.interrupted,
-            latency_ms: response
-                .started_at
-                .map(|start| duration(start, thread.clock)),
+            latency_ms: response.started_at.map(|start| duration(start, thread.clock)),
             place: thread.place.clone(),
             tools: std::mem::take(&mut response.tools),
             texts: std::mem::take(&mut response.texts),
@@ -367,20 +304,11 @@ impl Writer {
             project: self.project.to_owned(),
             branch: self.known_branch(),
         };
-        assert!(
-            self.expected
-                .generations
-                .insert(key.to_owned(), generation)
-                .is_none(),
-            "two responses with one id"
-        );
+        assert!(self.expected.generations.insert(key.to_owned(), generation).is_none(), "two responses with one id");
     }
 
     pub(crate) fn api_request(&mut self, thread: &mut Thread, id: &str) {
-        let mut members: Members = vec![
-            ("type", text("api-request")),
-            ("sessionId", text(&self.session)),
-        ];
+        let mut members: Members = vec![("type", text("api-request")), ("sessionId", text(&self.session))];
         members.extend(thread.agent_id.as_deref().map(|id| ("agentId", text(id))));
         members.extend([
             ("id", text(id)),
@@ -392,17 +320,12 @@ impl Writer {
     }
 
     fn usage(&mut self) -> Usage {
-        let split = self
-            .chance
-            .one_in(2)
-            .then(|| (self.chance.below(9_000), self.chance.below(9_000)));
+        let split = self.chance.one_in(2).then(|| (self.chance.below(9_000), self.chance.below(9_000)));
         let tokens = Tokens {
             input: Some(self.chance.below(5_000)),
             output: Some(self.chance.below(9_000)),
             cache_read: Some(self.chance.below(90_000)),
-            cache_creation: Some(
-                split.map_or_else(|| self.chance.below(9_000), |(short, long)| short + long),
-            ),
+            cache_creation: Some(split.map_or_else(|| self.chance.below(9_000), |(short, long)| short + long)),
             cache_creation_5m: split.map(|(short, _)| short),
             cache_creation_1h: split.map(|(_, long)| long),
         };
@@ -414,9 +337,7 @@ impl Writer {
                 "cache_read_input_tokens",
                 "cache_creation_input_tokens",
             ]);
-            let instead = self
-                .chance
-                .pick(&[None, Some("null"), Some("\"12\""), Some("{}")]);
+            let instead = self.chance.pick(&[None, Some("null"), Some("\"12\""), Some("{}")]);
             broken.push((count, instead));
             self.expected.note("missing count");
         }
@@ -425,12 +346,7 @@ impl Writer {
         if grows {
             self.expected.note("growing usage");
         }
-        Usage {
-            tokens,
-            broken,
-            grows,
-            absent,
-        }
+        Usage { tokens, broken, grows, absent }
     }
 }
 
@@ -444,11 +360,7 @@ impl Usage {
     fn json(&self, per_cent: u64) -> Json {
         let t = &self.tokens;
         let mut members: Members = Vec::new();
-        let mut count = |name: &'static str, value: u64| match self
-            .broken
-            .iter()
-            .find(|(broken, _)| *broken == name)
-        {
+        let mut count = |name: &'static str, value: u64| match self.broken.iter().find(|(broken, _)| *broken == name) {
             Some((_, Some(instead))) => members.push((name, (*instead).to_owned())),
             Some((_, None)) => {}
             None => members.push((name, value.to_string())),

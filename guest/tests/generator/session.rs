@@ -62,11 +62,7 @@ impl Thread {
 
     /// Adds a line; the next one hangs on it.
     pub(crate) fn push(&mut self, text: String, uuid: Option<String>, copies: Copies) {
-        let copies = if uuid.is_some() {
-            copies
-        } else {
-            Copies::Never
-        };
+        let copies = if uuid.is_some() { copies } else { Copies::Never };
         self.lines.push(Line { text, copies });
         if uuid.is_some() {
             self.leaf = uuid;
@@ -140,12 +136,7 @@ impl Writer {
             asked_at: None,
             model: None,
             prompt_id: None,
-            place: Place {
-                trace: Trace::Session,
-                agent: None,
-                call: None,
-                agent_type: None,
-            },
+            place: Place { trace: Trace::Session, agent: None, call: None, agent_type: None },
             agent_id: None,
             depth: 0,
         };
@@ -161,30 +152,15 @@ impl Writer {
         for _ in 0..self.size.turns {
             self.turn(&mut main);
         }
-        if self.now_and_then(Features::AGENTS_WITHOUT_CALL, 4)
-            && !self.era.inline_agents()
-            && !self.without_uuids
-        {
+        if self.now_and_then(Features::AGENTS_WITHOUT_CALL, 4) && !self.era.inline_agents() && !self.without_uuids {
             self.copy_agent(&main);
         }
         self.finish(main)
     }
 
     fn finish(self, main: Thread) -> GeneratedSession {
-        let Self {
-            chance,
-            size,
-            session,
-            mut files,
-            expected,
-            ..
-        } = self;
-        let mut damage = Damage {
-            chance,
-            features: size.features,
-            expected,
-            session: session.clone(),
-        };
+        let Self { chance, size, session, mut files, expected, .. } = self;
+        let mut damage = Damage { chance, features: size.features, expected, session: session.clone() };
         let main = damage.bytes(main.lines);
         files.sort_by(|a, b| a.id.cmp(&b.id));
         let agents = files
@@ -196,12 +172,7 @@ impl Writer {
                 bytes: damage.bytes(file.lines),
             })
             .collect();
-        GeneratedSession {
-            id: session,
-            main,
-            agents,
-            expected: damage.expected,
-        }
+        GeneratedSession { id: session, main, agents, expected: damage.expected }
     }
 
     /// What the next line of the thread says of where it was written.
@@ -266,18 +237,13 @@ impl Writer {
     /// A line of another type that stands in the chain of parents.
     pub(crate) fn aside(&mut self, thread: &mut Thread, body: Members) {
         let uuid = self.chance.uuid();
-        let line = self
-            .envelope(thread)
-            .line(body, Some(&uuid), thread.clock, Vec::new());
+        let line = self.envelope(thread).line(body, Some(&uuid), thread.clock, Vec::new());
         thread.push(line, Some(uuid), Copies::OnResume);
     }
 
     /// A line without an envelope.
     pub(crate) fn bare(thread: &mut Thread, members: &[(&'static str, Json)]) {
-        thread.lines.push(Line {
-            text: object(members),
-            copies: Copies::Never,
-        });
+        thread.lines.push(Line { text: object(members), copies: Copies::Never });
     }
 
     /// A few of the lines that hold no part of the conversation.
@@ -299,10 +265,7 @@ impl Writer {
                     &[
                         ("type", text("file-history-snapshot")),
                         id.clone(),
-                        (
-                            "snapshot",
-                            object(&[id, ("trackedFileBackups", object(&[]))]),
-                        ),
+                        ("snapshot", object(&[id, ("trackedFileBackups", object(&[]))])),
                         ("isSnapshotUpdate", "false".to_owned()),
                     ],
                 ),
@@ -317,29 +280,15 @@ impl Writer {
                 ),
                 3 => Self::bare(
                     thread,
-                    &[
-                        ("type", text("permission-mode")),
-                        ("permissionMode", text("default")),
-                        session,
-                    ],
+                    &[("type", text("permission-mode")), ("permissionMode", text("default")), session],
                 ),
                 4 => Self::bare(
                     thread,
-                    &[
-                        ("type", text("last-prompt")),
-                        ("lastPrompt", text("not a prompt of its own")),
-                        session,
-                    ],
+                    &[("type", text("last-prompt")), ("lastPrompt", text("not a prompt of its own")), session],
                 ),
                 5 if self.era.has_attachments() => {
-                    let attachment = object(&[
-                        ("type", text("skill_listing")),
-                        ("content", text("(client's text)")),
-                    ]);
-                    self.aside(
-                        thread,
-                        vec![("attachment", attachment), ("type", text("attachment"))],
-                    );
+                    let attachment = object(&[("type", text("skill_listing")), ("content", text("(client's text)"))]);
+                    self.aside(thread, vec![("attachment", attachment), ("type", text("attachment"))]);
                 }
                 _ => self.aside(
                     thread,
@@ -353,32 +302,12 @@ impl Writer {
             }
         }
         if self.now_and_then(Features::UNKNOWN, 4) {
-            let kind = self
-                .chance
-                .pick(&["zz-from-the-future", "zz-telemetry", "zz-\u{fc}"]);
-            *self
-                .expected
-                .unknown_types
-                .entry(kind.to_owned())
-                .or_default() += 1;
+            let kind = self.chance.pick(&["zz-from-the-future", "zz-telemetry", "zz-\u{fc}"]);
+            *self.expected.unknown_types.entry(kind.to_owned()).or_default() += 1;
             self.expected.note("unknown line");
-            let usage = object(&[
-                ("input_tokens", "9000000".to_owned()),
-                ("output_tokens", "9000000".to_owned()),
-            ]);
-            let message = object(&[
-                ("id", text("msg_of_another_kind")),
-                ("usage", usage),
-                ("content", list(&[])),
-            ]);
-            Self::bare(
-                thread,
-                &[
-                    ("type", text(kind)),
-                    ("message", message),
-                    ("uuid", text(&self.chance.uuid())),
-                ],
-            );
+            let usage = object(&[("input_tokens", "9000000".to_owned()), ("output_tokens", "9000000".to_owned())]);
+            let message = object(&[("id", text("msg_of_another_kind")), ("usage", usage), ("content", list(&[]))]);
+            Self::bare(thread, &[("type", text(kind)), ("message", message), ("uuid", text(&self.chance.uuid()))]);
         }
     }
 }

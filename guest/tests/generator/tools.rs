@@ -38,23 +38,11 @@ pub(crate) enum Started {
 
 impl Call {
     pub(crate) fn outcome_without_result(&self) -> Outcome {
-        if matches!(self.kind, Kind::Server) {
-            Outcome::Server
-        } else {
-            Outcome::None
-        }
+        if matches!(self.kind, Kind::Server) { Outcome::Server } else { Outcome::None }
     }
 }
 
-const TOOLS: [&str; 7] = [
-    "Bash",
-    "Read",
-    "Glob",
-    "Grep",
-    "Edit",
-    "WebFetch",
-    "mcp__fake__echo",
-];
+const TOOLS: [&str; 7] = ["Bash", "Read", "Glob", "Grep", "Edit", "WebFetch", "mcp__fake__echo"];
 
 impl Writer {
     /// A call, and its block.
@@ -66,73 +54,29 @@ impl Writer {
         let (name, kind, input) = match self.chance.below(8) {
             0 | 1 if agents => {
                 let prompt = format!("agent task {}: look for the sum", self.serial());
-                let agent_type = self
-                    .chance
-                    .pick(&["general-purpose", "Explore", "reviewer"]);
-                let background = deep
-                    && thread.is_main()
-                    && self.era.has_background_agents()
-                    && self.chance.one_in(3);
-                let mut input = vec![
-                    ("description", text("Look")),
-                    ("prompt", text(&prompt)),
-                    ("subagent_type", text(agent_type)),
-                ];
+                let agent_type = self.chance.pick(&["general-purpose", "Explore", "reviewer"]);
+                let background = deep && thread.is_main() && self.era.has_background_agents() && self.chance.one_in(3);
+                let mut input =
+                    vec![("description", text("Look")), ("prompt", text(&prompt)), ("subagent_type", text(agent_type))];
                 input.extend(background.then(|| ("run_in_background", "true".to_owned())));
-                (
-                    self.era.agent_tool(),
-                    Kind::Agent {
-                        prompt,
-                        agent_type,
-                        background,
-                    },
-                    object(&input),
-                )
+                (self.era.agent_tool(), Kind::Agent { prompt, agent_type, background }, object(&input))
             }
-            2 if deep && thread.is_main() && self.era.has_workflows() => (
-                "Workflow",
-                Kind::Workflow,
-                object(&[("script", text("export const meta = {}"))]),
-            ),
+            2 if deep && thread.is_main() && self.era.has_workflows() => {
+                ("Workflow", Kind::Workflow, object(&[("script", text("export const meta = {}"))]))
+            }
             3 => {
                 id = format!("srvtoolu_01{}", self.chance.hex(22));
                 self.expected.note("server tool");
-                (
-                    "web_search",
-                    Kind::Server,
-                    object(&[("query", text("sums"))]),
-                )
+                ("web_search", Kind::Server, object(&[("query", text("sums"))]))
             }
             _ => {
                 let name = self.chance.pick(&TOOLS);
-                (
-                    name,
-                    Kind::Plain,
-                    object(&[("command", text(&format!("command {}", self.serial())))]),
-                )
+                (name, Kind::Plain, object(&[("command", text(&format!("command {}", self.serial())))]))
             }
         };
-        let block = if matches!(kind, Kind::Server) {
-            "server_tool_use"
-        } else {
-            "tool_use"
-        };
-        let json = object(&[
-            ("type", text(block)),
-            ("id", text(&id)),
-            ("name", text(name)),
-            ("input", input),
-        ]);
-        (
-            Call {
-                id,
-                name: name.to_owned(),
-                kind,
-                line: None,
-                made_at: 0,
-            },
-            json,
-        )
+        let block = if matches!(kind, Kind::Server) { "server_tool_use" } else { "tool_use" };
+        let json = object(&[("type", text(block)), ("id", text(&id)), ("name", text(name)), ("input", input)]);
+        (Call { id, name: name.to_owned(), kind, line: None, made_at: 0 }, json)
     }
 
     /// Runs what the calls start and writes their results, in any order. `may_jump`: the clock may go backwards.
@@ -184,27 +128,17 @@ impl Writer {
         let mut after: Members = Vec::new();
         // Agents' own lines usually lack it.
         if thread.is_main() || self.era.inline_agents() {
-            after.extend(
-                self.tool_use_result(call, started, error)
-                    .map(|json| ("toolUseResult", json)),
-            );
+            after.extend(self.tool_use_result(call, started, error).map(|json| ("toolUseResult", json)));
         }
         if self.era.names_source_of_results() {
-            after.extend(
-                call.line
-                    .as_deref()
-                    .map(|uuid| ("sourceToolAssistantUUID", text(uuid))),
-            );
+            after.extend(call.line.as_deref().map(|uuid| ("sourceToolAssistantUUID", text(uuid))));
         }
         if self.era.results_hang_on_their_calls() && call.line.is_some() {
             thread.leaf.clone_from(&call.line);
         }
         let uuid = self.any_uuid();
         self.user(thread, uuid, list(&[object(&members)]), Vec::new(), after);
-        let outcome = Outcome::Result {
-            error,
-            latency_ms: duration(call.made_at, thread.clock),
-        };
+        let outcome = Outcome::Result { error, latency_ms: duration(call.made_at, thread.clock) };
         let span: &mut Span = self.expected.spans.get_mut(&call.id).unwrap();
         span.outcome = outcome;
     }
@@ -219,10 +153,7 @@ impl Writer {
                     ("media_type", text("image/png")),
                 ]);
                 let image = object(&[("type", text("image")), ("source", source)]);
-                list(&[
-                    object(&[("type", text("text")), ("text", text(words))]),
-                    image,
-                ])
+                list(&[object(&[("type", text("text")), ("text", text(words))]), image])
             }
             _ => text(words),
         }
@@ -233,38 +164,18 @@ impl Writer {
             return Some(text("Error: Exit code 1"));
         }
         match (&call.kind, started) {
-            (
-                Kind::Agent {
-                    prompt,
-                    agent_type,
-                    background,
-                },
-                Started::Agent(id),
-            ) => {
+            (Kind::Agent { prompt, agent_type, background }, Started::Agent(id)) => {
                 let mut members: Members = Vec::new();
-                let status = if *background {
-                    "async_launched"
-                } else {
-                    "completed"
-                };
+                let status = if *background { "async_launched" } else { "completed" };
                 if !self.era.inline_agents() {
-                    members.extend([
-                        ("status", text(status)),
-                        ("prompt", text(prompt)),
-                        ("agentId", text(id)),
-                    ]);
+                    members.extend([("status", text(status)), ("prompt", text(prompt)), ("agentId", text(id))]);
                     members.push(("agentType", text(agent_type)));
                 }
-                members.push((
-                    "content",
-                    list(&[object(&[("type", text("text")), ("text", text("done"))])]),
-                ));
+                members.push(("content", list(&[object(&[("type", text("text")), ("text", text("done"))])])));
                 if !background {
                     // The last message's tokens, not a sum: nobody may count them.
-                    let usage = object(&[
-                        ("input_tokens", "7000000".to_owned()),
-                        ("output_tokens", "7000000".to_owned()),
-                    ]);
+                    let usage =
+                        object(&[("input_tokens", "7000000".to_owned()), ("output_tokens", "7000000".to_owned())]);
                     members.extend([("totalTokens", "14000000".to_owned()), ("usage", usage)]);
                 }
                 Some(object(&members))
@@ -276,24 +187,16 @@ impl Writer {
                 ("runId", text(run)),
                 (
                     "transcriptDir",
-                    text(&format!(
-                        "/home/dev/.claude/projects/x/{}/subagents/workflows/{run}",
-                        self.session
-                    )),
+                    text(&format!("/home/dev/.claude/projects/x/{}/subagents/workflows/{run}", self.session)),
                 ),
             ])),
             _ => match self.chance.below(4) {
                 0 => None,
-                1 => Some(list(&[object(&[
-                    ("type", text("text")),
-                    ("text", text("from a server")),
-                ])])),
+                1 => Some(list(&[object(&[("type", text("text")), ("text", text("from a server"))])])),
                 2 => Some(text("words")),
-                _ => Some(object(&[
-                    ("stdout", text("out")),
-                    ("stderr", text("")),
-                    ("interrupted", "false".to_owned()),
-                ])),
+                _ => {
+                    Some(object(&[("stdout", text("out")), ("stderr", text("")), ("interrupted", "false".to_owned())]))
+                }
             },
         }
     }
