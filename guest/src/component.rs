@@ -5,13 +5,7 @@ mod conversion;
 mod delivery;
 mod http;
 
-#[expect(
-    missing_docs,
-    unsafe_code,
-    clippy::pedantic,
-    clippy::same_length_and_capacity,
-    reason = "generated code; `wit/` has the documentation"
-)]
+#[expect(clippy::same_length_and_capacity, reason = "generated code")]
 pub mod bindings {
     wit_bindgen::generate!({
         path: "../wit",

@@ -177,10 +177,10 @@ impl Converter {
             "assistant" => self.add_response(entry, None),
             "user" => self.add_user(entry, None),
             "system" => {
-                if entry.subtype.as_deref() == Some("compact_boundary") && !self.is_copy(entry) {
+                let new = self.pass(entry);
+                if new && entry.subtype.as_deref() == Some("compact_boundary") {
                     self.notice(Noticed { compactions: 1, ..Noticed::default() });
                 }
-                self.pass(entry);
             }
             "api-request" => {
                 if let (Some(id), Some(at)) = (&entry.id, entry.timestamp.as_deref().and_then(time::parse)) {
@@ -207,21 +207,30 @@ impl Converter {
         }
     }
 
-    /// A line that says nothing but may stand between two that do.
-    fn pass(&mut self, entry: &Entry<'_>) {
-        if self.file == 0 {
-            let place = self.place(entry, None);
-            self.turns.put(entry.uuid.as_deref(), place);
+    /// A line that says nothing but may stand between two that do. Says whether it is no copy.
+    fn pass(&mut self, entry: &Entry<'_>) -> bool {
+        if self.file > 0 {
+            return true;
         }
+        let place = self.place(entry, None);
+        self.turns.put(entry.uuid.as_deref(), place)
     }
 
     /// Before the client gave sub-agents files of their own that can be lost, it repeated their messages.
     fn add_progress(&mut self, entry: &Entry<'_>) {
         self.pass(entry);
         let Some(progress) = self.index.progress_of_lost_agent(entry) else { return };
-        let Some(inner) = progress.message.and_then(|raw| crate::lenient::reparse::<Entry<'_>>(raw.get())) else {
-            return;
-        };
+        let Some(raw) = progress.message.map(serde_json::value::RawValue::get) else { return };
+        let Some(mut inner) = crate::lenient::reparse::<Entry<'_>>(raw) else { return };
+        // What is the same for both is only said once.
+        inner.cwd = inner.cwd.or_else(|| entry.cwd.clone());
+        inner.git_branch = inner.git_branch.or_else(|| entry.git_branch.clone());
+        inner.version = inner.version.or_else(|| entry.version.clone());
+        inner.entrypoint = inner.entrypoint.or_else(|| entry.entrypoint.clone());
+        inner.elided = entry.elided;
+        if let Some(at) = inner.timestamp.as_deref().and_then(time::parse) {
+            self.now = at;
+        }
         let Some(agent) = progress.agent_id.as_deref() else { return };
         let call = entry.parent_tool_use_id.as_deref().map(EventId::span);
         let turn = self.place(entry, None).turn;

@@ -137,7 +137,7 @@ pub enum DeliveryError<E> {
     #[error("does not answer as PostHog does: {0}")]
     NotPostHog(String),
     /// The file with this index.
-    #[error("file {0} cannot be read")]
+    #[error("file {0} of the session cannot be read")]
     UnreadableFile(u32, E),
 }
 
@@ -208,7 +208,7 @@ pub enum StartError<E> {
     #[error(transparent)]
     InvalidOption(#[from] InvalidOption),
     /// The file with this index.
-    #[error("file {0} cannot be read")]
+    #[error("file {0} of the session cannot be read")]
     UnreadableFile(u32, E),
 }
 
@@ -267,7 +267,7 @@ impl<S: Source, T: Transport> Delivery<S, T> {
     }
 
     /// Sends the next batch, or what is left of it; `None` when all is sent.
-    pub fn next(&mut self) -> Result<Option<BatchReport>, DeliveryError<S::Error>> {
+    pub fn next_batch(&mut self) -> Result<Option<BatchReport>, DeliveryError<S::Error>> {
         loop {
             let batch = match self.pending.pop_front() {
                 Some(batch) => batch,

@@ -2,6 +2,7 @@
 
 use crate::identity::{FixedMap, key};
 use std::collections::VecDeque;
+use std::collections::hash_map::Entry;
 use std::rc::Rc;
 
 /// Index of the turn before any prompt. It belongs to the session's trace.
@@ -100,10 +101,15 @@ impl Turns {
         self.places.get(&key(uuid)).copied()
     }
 
-    /// Notes where a line stands.
-    pub fn put(&mut self, uuid: Option<&str>, place: Place) {
-        if let Some(uuid) = uuid {
-            self.places.entry(key(uuid)).or_insert(place);
+    /// Notes where a line stands. Says whether it is the first with this `uuid`.
+    pub fn put(&mut self, uuid: Option<&str>, place: Place) -> bool {
+        match uuid.map(|uuid| self.places.entry(key(uuid))) {
+            Some(Entry::Vacant(vacant)) => {
+                vacant.insert(place);
+                true
+            }
+            Some(Entry::Occupied(_)) => false,
+            None => true,
         }
     }
 

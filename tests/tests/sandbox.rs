@@ -303,7 +303,7 @@ fn a_server_that_is_slow_does_not_outlive_the_time_cap() {
     let run = Attempt {
         argument: &format!("POST http://127.0.0.1:{port}/batch/"),
         policy: HttpPolicy::Allow(AllowedDestination::batches(
-            Origin::parse(&format!("{}://{}:{}", "http", "127.0.0.1", port), true).unwrap(),
+            Origin::parse(&format!("http://127.0.0.1:{port}"), true).unwrap(),
         )),
         limits: Limits { time, ..Limits::default() },
         ..Attempt::default()

@@ -34,6 +34,21 @@ impl Source for Handles {
     }
 }
 
+/// How patient the command is. An embedder says so itself.
+pub(crate) const PATIENCE: Patience = Patience {
+    connect_timeout: 10_000,
+    first_byte_timeout: 30_000,
+    request_timeout: 60_000,
+    max_retries: 3,
+    first_delay: 500,
+};
+
+impl From<Patience> for Retries {
+    fn from(patience: Patience) -> Self {
+        Self { most: patience.max_retries, first_delay: Duration::from_millis(patience.first_delay.into()) }
+    }
+}
+
 /// A session on its way.
 pub(crate) struct Delivering(RefCell<Delivery<Handles, WasiTransport>>);
 
@@ -50,14 +65,8 @@ impl GuestDelivering for Delivering {
         // Which hosts are allowed is the caller's to say, and the host's to enforce.
         let origin = Origin::parse(&destination.origin, true)
             .map_err(|error| StartError::InvalidDestination(error.to_string()))?;
-        let transport = WasiTransport {
-            origin,
-            connect_timeout: Duration::from_millis(patience.connect_timeout.into()),
-            first_byte_timeout: Duration::from_millis(patience.first_byte_timeout.into()),
-            request_timeout: Duration::from_millis(patience.request_timeout.into()),
-        };
-        let retries =
-            Retries { most: patience.max_retries, first_delay: Duration::from_millis(patience.first_delay.into()) };
+        let transport = WasiTransport::new(origin, patience);
+        let retries = Retries::from(patience);
         let source = Handles(handles);
         let delivery = Delivery::start(&id, &roles, options.into(), source, transport, destination.api_key, retries)?;
         Ok(wit::Delivering::new(Self(RefCell::new(delivery))))
@@ -72,7 +81,7 @@ impl GuestDelivering for Delivering {
     }
 
     fn next(&self) -> Result<Option<BatchReport>, DeliveryError> {
-        Ok(self.0.borrow_mut().next()?.map(Into::into))
+        Ok(self.0.borrow_mut().next_batch()?.map(Into::into))
     }
 
     fn report(&self) -> ConversionReport {

@@ -1,5 +1,6 @@
 //! Requests through `wasi:http`, each with time-outs of its own.
 
+use super::bindings::exports::posthog::llm_analytics::delivery::Patience;
 use crate::deliver::{Answer, Transport, TransportError};
 use crate::origin::{Origin, Scheme};
 use std::time::Duration;
@@ -16,10 +17,10 @@ const LARGEST_ANSWER: usize = 64 * 1024;
 /// The way to the one destination.
 #[derive(Debug)]
 pub(crate) struct WasiTransport {
-    pub(crate) origin: Origin,
-    pub(crate) connect_timeout: Duration,
-    pub(crate) first_byte_timeout: Duration,
-    pub(crate) request_timeout: Duration,
+    origin: Origin,
+    connect_timeout: Duration,
+    first_byte_timeout: Duration,
+    request_timeout: Duration,
 }
 
 /// The end of a request's time.
@@ -61,6 +62,16 @@ fn unexpected<E>(_: E) -> TransportError {
 }
 
 impl WasiTransport {
+    pub(crate) fn new(origin: Origin, patience: Patience) -> Self {
+        let milliseconds = |time: u32| Duration::from_millis(time.into());
+        Self {
+            origin,
+            connect_timeout: milliseconds(patience.connect_timeout),
+            first_byte_timeout: milliseconds(patience.first_byte_timeout),
+            request_timeout: milliseconds(patience.request_timeout),
+        }
+    }
+
     fn request(&self, path: &str, length: usize) -> Result<OutgoingRequest, TransportError> {
         let headers = Fields::new();
         for (name, value) in [

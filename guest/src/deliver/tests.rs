@@ -77,7 +77,7 @@ where
     let files = [FileRole::Main];
     let mut delivery = Delivery::start("s", &files, options, source, server, "phc_key".into(), retries).unwrap();
     let mut reports = Vec::new();
-    while let Some(report) = delivery.next().transpose() {
+    while let Some(report) = delivery.next_batch().transpose() {
         let failed_twice = report.is_err() && matches!(reports.last(), Some(Err(_)));
         reports.push(report);
         if failed_twice {
@@ -253,12 +253,12 @@ fn excluded_events_are_not_sent_and_the_trace_covers_the_others() {
     let known: Vec<_> = delivery.session().identities().to_vec();
     assert_eq!(known.len(), 5);
     delivery.session().exclude(known[..3].to_vec());
-    let report = delivery.next().unwrap().unwrap();
+    let report = delivery.next_batch().unwrap().unwrap();
     assert_eq!(report.accepted.len(), 3);
     assert!(known[..3].iter().all(|id| !report.accepted.iter().any(|(a, _)| a == id)));
     let body = decode(&delivery.transport.requests[0].1);
     assert_eq!(body["batch"][2]["properties"]["claude_code_generations"], 2);
-    assert!(delivery.next().unwrap().is_none());
+    assert!(delivery.next_batch().unwrap().is_none());
 }
 
 #[test]
@@ -283,7 +283,7 @@ fn a_file_that_shrank_between_the_readings_gives_what_is_left() {
     let mut delivery =
         Delivery::start("s", &[FileRole::Main], ConversionOptions::default(), source, server, "k".into(), retries)
             .unwrap();
-    let report = delivery.next().unwrap().unwrap();
+    let report = delivery.next_batch().unwrap().unwrap();
     assert!((2..9).contains(&report.accepted.len()));
     assert_eq!(delivery.session().counts().bad_lines, 1);
 }

@@ -180,7 +180,7 @@ mod tests {
     use super::*;
 
     fn origin(scheme: Scheme, host: &str, port: u16) -> Origin {
-        Origin::parse(&format!("{}://{}:{}", scheme, host, port), true).unwrap()
+        Origin::parse(&format!("{scheme}://{host}:{port}"), true).unwrap()
     }
 
     fn connect(origin: &Origin, proxies: ProxySettings) -> Result<(), Error> {
@@ -204,10 +204,9 @@ mod tests {
 
     #[test]
     fn a_name_without_an_address_is_a_dns_error() {
-        // Longer than a label may be: no resolver has to be asked.
-        let origin = origin(Scheme::Http, &"x".repeat(70), 80);
-        let result = connect(&origin, ProxySettings::default());
-        assert!(matches!(result, Err(Error::DnsError { .. })), "{result:?}");
+        // Longer than a label may be, which no origin is: no resolver has to be asked.
+        let result = super::super::block_on(tcp(&"x".repeat(70), 80, Duration::from_secs(5))).unwrap();
+        assert!(matches!(result.map(drop), Err(Error::DnsError { .. })));
     }
 
     #[test]
@@ -241,7 +240,7 @@ mod tests {
             }
         });
         let settings = ProxySettings::from_variables(|name| {
-            (name == "http_proxy").then(|| format!("http://me:secret@127.0.0.1:{port}"))
+            (name == "HTTPS_PROXY").then(|| format!("http://me:secret@127.0.0.1:{port}"))
         });
         (settings, heads)
     }
@@ -250,10 +249,12 @@ mod tests {
     fn a_tunnel_through_a_proxy_carries_bytes_both_ways() {
         use tokio::io::{AsyncReadExt, AsyncWriteExt};
         let (settings, heads) = proxy("HTTP/1.1 200 Connection established\r\n\r\n");
-        let destination = origin(Scheme::Http, "posthog.invalid", 80);
+        let destination = origin(Scheme::Https, "posthog.invalid", 443);
         let echoed = super::super::block_on(async {
+            let proxy = settings.choose(&destination).unwrap().unwrap();
+            // Without the TLS that `connect` would speak through it.
             let mut connection =
-                Connector::new(settings).connect(&destination, Duration::from_secs(5)).await.ok().unwrap();
+                Connector::default().tunnel(&proxy, &destination, Duration::from_secs(5)).await.ok().unwrap();
             connection.write_all(b"hello").await.unwrap();
             let mut echoed = [0; 5];
             connection.read_exact(&mut echoed).await.unwrap();
@@ -262,7 +263,7 @@ mod tests {
         .unwrap();
         assert_eq!(&echoed, b"hello");
         let head = heads.recv().unwrap().to_lowercase();
-        assert!(head.starts_with("connect posthog.invalid:80 http/1.1\r\n"), "{head}");
+        assert!(head.starts_with("connect posthog.invalid:443 http/1.1\r\n"), "{head}");
         assert!(head.contains("proxy-authorization: basic bwu6c2vjcmv0\r\n"), "{head}");
     }
 
@@ -276,7 +277,7 @@ mod tests {
             ("HTTP/1.1 403 Forbidden\r\ncontent-length: 0\r\n\r\n", "it refused the tunnel (403 Forbidden)"),
         ] {
             let (settings, _heads) = proxy(answer);
-            let result = connect(&origin(Scheme::Http, "posthog.invalid", 80), settings);
+            let result = connect(&origin(Scheme::Https, "posthog.invalid", 443), settings);
             let text = result.unwrap_err().to_string();
             assert!(text.ends_with(reason), "{text}");
             assert!(!text.contains("secret"), "{text}");

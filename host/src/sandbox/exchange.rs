@@ -198,7 +198,7 @@ mod tests {
 
     fn post(port: u16, patience: Patience) -> Result<Response<Bytes>, Error> {
         let allowed = AllowedRequest {
-            origin: Origin::parse(&format!("{}://{}:{}", "http", "127.0.0.1", port), true).unwrap(),
+            origin: Origin::parse(&format!("http://127.0.0.1:{port}"), true).unwrap(),
             path: "/batch/",
         };
         let body = Full::new(Bytes::from_static(b"{}")).map_err(|never| match never {}).boxed_unsync();

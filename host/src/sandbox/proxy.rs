@@ -5,10 +5,9 @@ use http::{HeaderValue, Uri};
 use hyper_util::client::proxy::matcher::Matcher;
 use std::fmt;
 
-/// The usual variables, as curl reads them: lower case first, and `http_proxy` in lower case only, because a web server
-/// hands the header `Proxy` to its programs as `HTTP_PROXY`. An empty one counts as not set.
+/// The usual variables, as curl reads them: lower case first. An empty one counts as not set. Those for plain HTTP are
+/// not read, because an [`Origin`] with `http` is on this machine, which is never reached through a proxy.
 const HTTPS_VARIABLES: &[&str] = &["https_proxy", "HTTPS_PROXY"];
-const HTTP_VARIABLES: &[&str] = &["http_proxy"];
 const ALL_VARIABLES: &[&str] = &["all_proxy", "ALL_PROXY"];
 const NO_PROXY_VARIABLES: &[&str] = &["no_proxy", "NO_PROXY"];
 
@@ -17,7 +16,6 @@ const NO_PROXY_VARIABLES: &[&str] = &["no_proxy", "NO_PROXY"];
 #[derive(Clone, Default)]
 pub struct ProxySettings {
     https: Option<Variable>,
-    http: Option<Variable>,
     all: Option<Variable>,
     /// Comma-separated, in the form that [`Matcher`] reads.
     exceptions: String,
@@ -33,7 +31,7 @@ struct Variable {
 /// Shows only which variables are set: their values may hold passwords.
 impl fmt::Debug for ProxySettings {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        let variables = [&self.https, &self.http, &self.all];
+        let variables = [&self.https, &self.all];
         f.debug_list().entries(variables.iter().filter_map(|v| v.as_ref()).map(|v| v.name)).finish()
     }
 }
@@ -84,7 +82,7 @@ pub enum ProxyError {
 }
 
 impl ProxySettings {
-    /// Reads `https_proxy`, `HTTPS_PROXY`, `http_proxy`, `all_proxy`, `ALL_PROXY`, `no_proxy` and `NO_PROXY`.
+    /// Reads `https_proxy`, `HTTPS_PROXY`, `all_proxy`, `ALL_PROXY`, `no_proxy` and `NO_PROXY`.
     pub fn from_variables(variable: impl Fn(&str) -> Option<String>) -> Self {
         let first = |names: &[&'static str]| {
             names.iter().find_map(|name| {
@@ -101,16 +99,12 @@ impl ProxySettings {
                 .collect::<Vec<_>>()
                 .join(",")
         });
-        Self { https: first(HTTPS_VARIABLES), http: first(HTTP_VARIABLES), all: first(ALL_VARIABLES), exceptions }
+        Self { https: first(HTTPS_VARIABLES), all: first(ALL_VARIABLES), exceptions }
     }
 
     /// The proxy for this destination; none where it is connected to directly, as this machine always is.
     pub fn choose(&self, origin: &Origin) -> Result<Option<Proxy>, ProxyError> {
-        let of_scheme = match origin.scheme() {
-            Scheme::Https => self.https.as_ref(),
-            Scheme::Http => self.http.as_ref(),
-        };
-        let Some(Variable { name, value }) = of_scheme.or(self.all.as_ref()) else {
+        let Some(Variable { name, value }) = self.https.as_ref().or(self.all.as_ref()) else {
             return Ok(None);
         };
         if origin.is_loopback() || self.excepts(origin) {
@@ -161,7 +155,7 @@ mod tests {
     }
 
     fn origin(scheme: Scheme, host: &str) -> Origin {
-        Origin::parse(&format!("{}://{}:{}", scheme, host, scheme.default_port()), true).unwrap()
+        Origin::parse(&format!("{scheme}://{host}"), true).unwrap()
     }
 
     fn chosen(variables: &[(&str, &str)], host: &str) -> Option<String> {
@@ -186,17 +180,9 @@ mod tests {
 
     #[test]
     fn the_proxy_for_http_is_not_the_one_for_https() {
-        let variables = [("http_proxy", "http://proxy.corp:3128")];
-        assert_eq!(chosen(&variables, "us.i.posthog.com"), None);
-        let plain = origin(Scheme::Http, "us.i.posthog.com");
-        assert!(settings(&variables).choose(&plain).unwrap().is_some());
-    }
-
-    #[test]
-    fn http_proxy_in_upper_case_is_not_read() {
-        let plain = origin(Scheme::Http, "us.i.posthog.com");
-        let settings = settings(&[("HTTP_PROXY", "http://proxy.corp:3128")]);
-        assert_eq!(settings.choose(&plain), Ok(None));
+        for name in ["http_proxy", "HTTP_PROXY"] {
+            assert_eq!(chosen(&[(name, "http://proxy.corp:3128")], "us.i.posthog.com"), None, "{name}");
+        }
     }
 
     #[test]

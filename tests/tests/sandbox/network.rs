@@ -51,7 +51,7 @@ impl Server {
 
     fn policy(&self) -> HttpPolicy {
         HttpPolicy::Allow(AllowedDestination::batches(
-            Origin::parse(&format!("{}://{}:{}", "http", "127.0.0.1", self.port), true).unwrap(),
+            Origin::parse(&format!("http://127.0.0.1:{}", self.port), true).unwrap(),
         ))
     }
 }
@@ -107,7 +107,7 @@ fn another_host_is_refused() {
 fn a_sub_domain_is_refused() {
     let server = Server::fine();
     let policy = HttpPolicy::Allow(AllowedDestination::batches(
-        Origin::parse(&format!("{}://{}:{}", "http", "localhost", server.port), true).unwrap(),
+        Origin::parse(&format!("http://localhost:{}", server.port), true).unwrap(),
     ));
     let run = Attempt {
         argument: &format!("POST http://sub.localhost:{}/batch/", server.port),
