@@ -168,12 +168,11 @@ pub struct Work {
 pub fn work(turns: &Turns, traces: usize) -> Vec<Work> {
     let mut work = vec![Work::default(); traces];
     let mut milliseconds = vec![None; traces];
-    let last_excluded = turns.prompted().zip(0..).filter(|(turn, _)| turn.excluded).map(|(_, i)| i).last();
-    let mut covered = last_excluded.is_some();
-    for (turn, i) in turns.prompted().zip(0..) {
+    let mut covered = turns.prompted().any(|turn| turn.excluded);
+    for turn in turns.prompted() {
         let trace = turn.trace as usize;
         if turn.sent {
-            covered &= Some(i) < last_excluded;
+            covered = false;
             if let Some(worked) = turn.work() {
                 *milliseconds[trace].get_or_insert(0) += worked;
             }

@@ -98,6 +98,12 @@ fn calls_with_the_same_prompt_start_one_sub_agent_each() {
 }
 
 #[test]
+fn no_sub_agent_starts_itself() {
+    let lines = [user(2, "again"), reply(3, "n", json!([task("u", "again")])), result(4, "u", "x")];
+    assert_eq!(parents(session([user(0, "go"), reply(1, "m", json!([]))]).agent("a", None, lines))[1], SESSION);
+}
+
+#[test]
 fn else_it_is_the_only_call_of_its_prompt_without_one() {
     let of = |line: Line| line.with(json!({"promptId": "p"}));
     let lines =

@@ -53,6 +53,28 @@ fn a_sub_agent_that_copies_the_main_thread_adds_only_what_is_its_own() {
 }
 
 #[test]
+fn the_input_of_a_sub_agent_s_own_response_is_not_what_was_copied_under_new_ids() {
+    let copies = turn().into_iter().map(|line| {
+        let uuid = format!("copy of {}", line.0["uuid"]);
+        line.with(json!({"uuid": uuid, "isSidechain": true}))
+    });
+    let own = [user(10, "Summarise this"), reply(11, "own", json!([text("A summary")]))];
+    let converted = session(turn()).agent("acompact-1", None, copies.chain(own)).run();
+    let asked = converted.generations()[2]["$ai_input"].clone();
+    assert_eq!(asked, json!([{"role": "user", "content": "Summarise this"}]));
+}
+
+#[test]
+fn a_call_that_stands_in_two_responses_is_one_span_below_the_first() {
+    let converted =
+        session([reply(1, "m1", json!([call("t")])), reply(2, "m2", json!([call("t")])), result(3, "t", "x")]).run();
+    assert_eq!(converted.spans().len(), 1);
+    assert_eq!(converted.spans()[0]["$ai_parent_id"], generation_id("m1"));
+    let unanswered = session([reply(1, "m1", json!([call("t")])), reply(2, "m2", json!([call("t")]))]).run();
+    assert_eq!(unanswered.spans().len(), 1);
+}
+
+#[test]
 fn identical_blocks_of_one_response_are_one() {
     let line = |time| reply(time, "m", json!([text("a"), call("t")])).with(json!({"uuid": format!("x{time}")}));
     let converted = session([line(1), line(2)]).run();

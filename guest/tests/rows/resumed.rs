@@ -106,13 +106,15 @@ fn a_delivery_in_the_middle_of_a_turn_adds_up_too() {
     let lines = || {
         vec![
             user(0, "one"),
+            other("new-type"),
             reply(1000, "m1", json!([call("t")])),
             result(4000, "t", "x"),
+            other("new-type"),
             reply(6000, "m2", json!([call("u")])),
             result(7000, "u", "x"),
         ]
     };
-    let before = session(lines().into_iter().take(3)).run();
+    let before = session(lines().into_iter().take(4)).run();
     let rest = session(lines()).exclude(before.sent()).run();
     let whole = session(lines()).run();
     let added: Vec<_> = sums(&before).iter().zip(sums(&rest)).map(|(a, b)| a + b).collect();
