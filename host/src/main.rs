@@ -56,8 +56,7 @@ fn warn(warnings: &[String]) {
 fn convert(arguments: &Convert) -> anyhow::Result<ExitCode> {
     let program = Program::load()?;
     let session = program.session(&arguments.session)?;
-    let options = program.conversion_options(&session);
-    let (sandbox, cache_warning) = program::sandbox(Limits::from(&arguments.limits))?;
+    let ((sandbox, cache_warning), options) = program.prepare(&session, Limits::from(&arguments.limits))?;
     warn(cache_warning.as_slice());
     let mut out = BufWriter::new(io::stdout().lock());
     let converted = sandbox::block_on(conversion::convert(&sandbox, &session, &options, &mut out))?;
@@ -82,7 +81,6 @@ fn send(arguments: &Send) -> anyhow::Result<ExitCode> {
         .into());
     };
     let session = program.session(&arguments.session)?;
-    let options = program.conversion_options(&session);
     let mut warnings = Vec::new();
     if !api_key.looks_like_project_key() {
         warnings.push(format!(
@@ -90,7 +88,7 @@ fn send(arguments: &Send) -> anyhow::Result<ExitCode> {
              keeps nothing"
         ));
     }
-    let (sandbox, cache_warning) = program::sandbox(Limits::from(&arguments.limits))?;
+    let ((sandbox, cache_warning), options) = program.prepare(&session, Limits::from(&arguments.limits))?;
     warnings.extend(cache_warning);
     let destination = Destination { origin: program.options.origin.clone(), api_key };
     let patience = patience(arguments.timeout, arguments.retries);

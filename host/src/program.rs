@@ -77,6 +77,16 @@ impl Program {
         Ok(Session { files, directory })
     }
 
+    /// The sandbox, and how the session is converted. git is asked while the sandbox is made ready.
+    pub fn prepare(&self, session: &Session, limits: Limits) -> Result<(Ready, wit::ConversionOptions), SandboxError> {
+        std::thread::scope(|scope| {
+            let options = scope.spawn(|| self.conversion_options(session));
+            let ready = sandbox(limits);
+            let options = options.join().unwrap_or_else(|panic| std::panic::resume_unwind(panic));
+            Ok((ready?, options))
+        })
+    }
+
     /// How a session is converted, with what git says of the folder that it worked in.
     pub fn conversion_options(&self, session: &Session) -> wit::ConversionOptions {
         let directory = session.directory.as_deref();
@@ -159,8 +169,11 @@ pub fn grant(
         .collect()
 }
 
-/// The sandbox, with its compiled code from the cache; and why the cache was not used, if so.
-pub fn sandbox(limits: Limits) -> Result<(Sandbox, Option<String>), SandboxError> {
+/// The sandbox; and why its compiled code is not cached, if so.
+pub type Ready = (Sandbox, Option<String>);
+
+/// The sandbox, with its compiled code from the cache.
+pub fn sandbox(limits: Limits) -> Result<Ready, SandboxError> {
     let cache = engine::cache_directory(|name| std::env::var_os(name));
     let engine = Engine::new(cache.as_deref())?;
     let proxies = ProxySettings::from_variables(|name| std::env::var(name).ok());

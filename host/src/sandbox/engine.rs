@@ -29,6 +29,10 @@ impl Engine {
         let mut config = Config::new();
         config.wasm_component_model(true);
         config.epoch_interruption(true);
+        // What only a debugger or an unwinder reads makes the compiled code larger, and each start slower.
+        config.generate_address_map(false);
+        config.native_unwind_info(false);
+        config.wasm_backtrace_max_frames(None);
         config.cache(cache.clone());
         let compiler = wasmtime::Engine::new(&config).map_err(SandboxError::setup)?;
         Ok(Self { compiler, cache, cache_warning })
