@@ -3,7 +3,7 @@
 #![expect(clippy::unwrap_used, reason = "a test that cannot go on has failed")]
 
 use flate2::read::GzDecoder;
-use posthog_llma::local_posthog::{Config, LocalPostHog, Received};
+use posthog_llma::local_posthog::{Answer, Config, LocalPostHog, Received};
 use posthog_llma_tests::fixtures;
 use posthog_llma_tests::program::{Home, KEY, SESSION_ID};
 use posthog_llma_tests::transcript::Transcript;
@@ -12,8 +12,14 @@ use std::path::PathBuf;
 
 #[path = "program/every_fixture.rs"]
 mod every_fixture;
+#[path = "program/faults.rs"]
+mod faults;
 #[path = "program/send.rs"]
 mod send;
+#[path = "program/sessions.rs"]
+mod sessions;
+#[path = "program/warnings.rs"]
+mod warnings;
 
 /// The session that has nearly everything: parallel tools, a failing one, a sub-agent, a failed call.
 const DEMO: &str = "demo";
