@@ -14,10 +14,14 @@ use std::path::PathBuf;
 mod every_fixture;
 #[path = "program/faults.rs"]
 mod faults;
+#[path = "program/secrets.rs"]
+mod secrets;
 #[path = "program/send.rs"]
 mod send;
 #[path = "program/sessions.rs"]
 mod sessions;
+#[path = "program/settings.rs"]
+mod settings;
 #[path = "program/warnings.rs"]
 mod warnings;
 
