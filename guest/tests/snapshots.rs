@@ -97,8 +97,7 @@ fn short_names(converted: &Converted) -> BTreeMap<String, String> {
 }
 
 fn common_properties(converted: &Converted) -> BTreeMap<String, Value> {
-    let all: Vec<&Map<String, Value>> =
-        converted.events.iter().map(|e| e["properties"].as_object().unwrap()).collect();
+    let all: Vec<&Map<String, Value>> = converted.events.iter().map(|e| e["properties"].as_object().unwrap()).collect();
     let Some(first) = all.first() else { return BTreeMap::new() };
     let common = first.iter().filter(|(name, value)| {
         !CONSTANT.contains(&name.as_str()) && all.iter().all(|properties| properties.get(*name) == Some(value))
