@@ -120,6 +120,9 @@ pub fn conversion_options(options: &Options) -> wit::ConversionOptions {
     }
 }
 
+/// A file of a session, open, and what it is.
+pub type OpenFile = (SessionFile, wit::FileRole);
+
 /// A session's files.
 #[derive(Debug)]
 pub struct Session {
@@ -144,7 +147,7 @@ impl Session {
     }
 
     /// Its files, open. A sub-agent's that cannot be opened is left out, and said; the main one must be there.
-    pub fn open(&self) -> io::Result<(Vec<(SessionFile, wit::FileRole)>, Vec<String>)> {
+    pub fn open(&self) -> io::Result<(Vec<OpenFile>, Vec<String>)> {
         let mut open = Vec::new();
         let mut warnings: Vec<String> = self.files.unreadable.iter().map(ToString::to_string).collect();
         for (path, role) in self.transcripts() {
@@ -159,10 +162,7 @@ impl Session {
 }
 
 /// Hands open files to the component.
-pub fn grant(
-    store: &mut Store<State>,
-    files: Vec<(SessionFile, wit::FileRole)>,
-) -> wasmtime::Result<Vec<wit_delivery::SessionFile>> {
+pub fn grant(store: &mut Store<State>, files: Vec<OpenFile>) -> wasmtime::Result<Vec<wit_delivery::SessionFile>> {
     files
         .into_iter()
         .map(|(file, role)| Ok(wit_delivery::SessionFile { role, contents: store.data_mut().grant(file)? }))
