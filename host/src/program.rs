@@ -178,7 +178,7 @@ pub fn sandbox(limits: Limits) -> Result<Ready, SandboxError> {
     let engine = Engine::new(cache.as_deref())?;
     let proxies = ProxySettings::from_variables(|name| std::env::var(name).ok());
     let sandbox = Sandbox::new(&engine, COMPONENT, limits, proxies)?;
-    Ok((sandbox, engine.cache_warning().map(str::to_owned)))
+    Ok((sandbox, engine.cache_warning()))
 }
 
 impl From<&LimitArguments> for Limits {
