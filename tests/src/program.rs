@@ -6,7 +6,7 @@
 #![expect(clippy::return_self_not_must_use, reason = "assertions can be chained, and need not be")]
 
 use std::ffi::OsStr;
-use std::fs;
+use std::fs::{self, File};
 use std::io::{BufRead, BufReader, Read};
 use std::path::{Path, PathBuf};
 use std::process::{Child, Command, Stdio};
@@ -176,18 +176,29 @@ impl Program {
     /// Runs it to its end.
     #[track_caller]
     pub fn run(self) -> Outcome {
-        let mut running = self.start();
-        let stdout = running.stdout();
-        running.end(stdout)
+        self.start().wait()
+    }
+
+    /// Runs it to its end with its output in a file.
+    #[track_caller]
+    pub fn run_into(mut self, file: File) -> Outcome {
+        self.command.stdout(file);
+        let running = self.spawn();
+        running.end(None)
     }
 
     /// Starts it.
     pub fn start(mut self) -> Running {
+        self.command.stdout(Stdio::piped());
+        self.spawn()
+    }
+
+    fn spawn(mut self) -> Running {
         if !self.has_cache {
             self.command.env("XDG_CACHE_HOME", &*CACHE);
         }
         let start = Instant::now();
-        let child = self.command.stdin(Stdio::null()).stdout(Stdio::piped()).stderr(Stdio::piped()).spawn().unwrap();
+        let child = self.command.stdin(Stdio::null()).stderr(Stdio::piped()).spawn().unwrap();
         let mut running = Running { child, start, stderr: None };
         running.stderr = running.child.stderr.take().map(read);
         running
@@ -215,6 +226,13 @@ impl Running {
         self.child.stdout.take().map(read)
     }
 
+    /// Waits for its end.
+    #[track_caller]
+    pub fn wait(mut self) -> Outcome {
+        let stdout = self.stdout();
+        self.end(stdout)
+    }
+
     /// Takes the first line of its output and closes the pipe, as `head -1` does.
     #[track_caller]
     pub fn end_after_first_line(mut self) -> Outcome {
@@ -232,8 +250,7 @@ impl Running {
         let sent = Command::new("kill").args(["-INT", &self.child.id().to_string()]).status().unwrap();
         assert!(sent.success());
         self.start = Instant::now();
-        let stdout = self.stdout();
-        self.end(stdout)
+        self.wait()
     }
 
     #[track_caller]
@@ -246,7 +263,7 @@ impl Running {
             thread::sleep(Duration::from_millis(2));
         };
         let time = self.start.elapsed();
-        let text = |reading: Option<JoinHandle<String>>| reading.unwrap().join().unwrap();
+        let text = |reading: Option<JoinHandle<String>>| reading.map_or_else(String::new, |text| text.join().unwrap());
         let outcome = Outcome { code: status.code(), stdout: text(stdout), stderr: text(self.stderr.take()), time };
         outcome.shows_no_key();
         outcome

@@ -10,10 +10,20 @@ use posthog_llma_tests::transcript::Transcript;
 use std::io::Read;
 use std::path::PathBuf;
 
+#[path = "program/cache.rs"]
+mod cache;
+#[path = "program/convert.rs"]
+mod convert;
+#[path = "program/demo.rs"]
+mod demo;
 #[path = "program/every_fixture.rs"]
 mod every_fixture;
 #[path = "program/faults.rs"]
 mod faults;
+#[path = "program/network.rs"]
+mod network;
+#[path = "program/privacy.rs"]
+mod privacy;
 #[path = "program/secrets.rs"]
 mod secrets;
 #[path = "program/send.rs"]

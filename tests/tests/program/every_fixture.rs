@@ -12,6 +12,7 @@ use posthog_llma::sandbox::{COMPONENT, Limits, Sandbox, block_on};
 use posthog_llma::sessions::SessionFiles;
 use posthog_llma_guest::options::{ApiKey, Options};
 use posthog_llma_guest::origin::Origin;
+use serde_json::Value;
 use std::path::Path;
 use std::sync::LazyLock;
 
@@ -27,11 +28,12 @@ fn converted(session: &Session, options: &ConversionOptions) -> String {
     String::from_utf8(events).unwrap()
 }
 
-/// Each fixture is converted twice to the same bytes, sent as just these bytes, and accepted by the strict rules.
-fn every_fixture_is_accepted(options: &ConversionOptions) {
+/// Each fixture is converted twice to the same bytes, sent as just these bytes, and accepted by the strict rules. Gives the
+/// events of all.
+fn every_fixture_is_accepted(options: &ConversionOptions) -> Vec<Value> {
     let transcripts = fixtures::transcripts("").unwrap();
     assert!(transcripts.len() > 100);
-    let mut events = 0;
+    let mut events = Vec::new();
     for path in transcripts {
         let session = Session { files: SessionFiles::of_transcript(&path).unwrap(), directory: None };
         let expected = converted(&session, options);
@@ -47,9 +49,10 @@ fn every_fixture_is_accepted(options: &ConversionOptions) {
             assert!(batch.rejected.is_empty(), "{}: {:?}", path.display(), batch.rejected);
         }
         assert_eq!(sent(&posthog), expected, "{}", path.display());
-        events += expected.lines().count();
+        events.extend(posthog.events());
     }
-    assert!(events > 500, "{events}");
+    assert!(events.len() > 500, "{}", events.len());
+    events
 }
 
 fn options() -> ConversionOptions {
@@ -68,5 +71,10 @@ fn every_fixture_arrives_as_it_is_converted_with_a_trace_for_each_prompt() {
 
 #[test]
 fn every_fixture_arrives_as_it_is_converted_in_privacy_mode() {
-    every_fixture_is_accepted(&ConversionOptions { privacy_mode: true, ..options() });
+    let events = every_fixture_is_accepted(&ConversionOptions { privacy_mode: true, ..options() });
+    let texts =
+        ["$ai_input", "$ai_output_choices", "$ai_input_state", "$ai_output_state", "$ai_user_prompt", "$ai_trace_name"];
+    for (event, text) in events.iter().flat_map(|event| texts.map(|text| (event, text))) {
+        assert_eq!(event["properties"].get(text), None, "{event}");
+    }
 }

@@ -1,6 +1,7 @@
 //! Servers that do not answer as they should: a clear error, the right exit code, and nothing sent where it should not be.
 
 use super::*;
+use posthog_llma_tests::program::Program;
 use serde_json::{Value, json};
 use std::net::TcpListener;
 use std::sync::Arc;
@@ -30,10 +31,12 @@ fn session(home: &Home) -> PathBuf {
 fn fails(posthog: &LocalPostHog, arguments: &[&str], kind: &str, says: &[&str]) {
     let home = Home::new();
     let session = session(&home);
-    let send = || arguments.iter().fold(home.send(posthog, &session).arg("--retries=0"), |send, a| send.arg(a));
+    let send = || arguments.iter().fold(home.send(posthog, &session).arg("--retries=0"), Program::arg);
+    // Both at once, because some servers take their time.
+    let scripts = send().arg("--json").start();
     let outcome = send().run().exits_with(1).says(&["posthog-llma: error: "]).says(says);
     outcome.prints(&["NOT delivered whole", "events    0"]);
-    let report = send().arg("--json").run().exits_with(1).json();
+    let report = scripts.wait().exits_with(1).json();
     assert_eq!(report["error"]["kind"], kind, "{report}");
     assert_eq!(report["complete"], false);
     for part in says {
@@ -76,7 +79,7 @@ fn a_server_that_trickles_is_given_up_in_time() {
     let trickle = Answer::Trickle { every: Duration::from_secs(1) };
     fails(&always(trickle), &["--timeout=2"], "timed-out", &["the server takes too long"]);
     let time = start.elapsed();
-    assert!(time > Duration::from_secs(4) && time < Duration::from_secs(12), "{time:?}");
+    assert!(time > Duration::from_secs(2) && time < Duration::from_secs(10), "{time:?}");
 }
 
 #[test]
@@ -84,7 +87,7 @@ fn a_silent_server_is_given_up_in_time() {
     let start = Instant::now();
     fails(&always(Answer::Silence), &["--timeout=1"], "timed-out", &["the server takes too long"]);
     let time = start.elapsed();
-    assert!(time > Duration::from_secs(2) && time < Duration::from_secs(8), "{time:?}");
+    assert!(time > Duration::from_secs(1) && time < Duration::from_secs(8), "{time:?}");
 }
 
 #[test]
@@ -107,22 +110,21 @@ fn a_name_without_an_address_is_an_error() {
 }
 
 #[test]
-fn a_server_that_recovers_gets_identical_bytes_at_every_attempt() {
+fn a_connection_that_breaks_is_tried_again_with_identical_bytes() {
     let home = Home::new();
-    let posthog = scripted(vec![
-        status(503, "later"),
-        Answer::CloseBeforeAnswer,
-        status(500, ""),
-        Answer::CloseHalfWay,
-        Answer::Normal,
-    ]);
-    let outcome = home.send(&posthog, session(&home)).arg("--retries=4").run().exits_with(0).says_nothing();
-    outcome.prints(&["requests  5 "]);
+    let posthog = scripted(vec![Answer::CloseBeforeAnswer, Answer::CloseHalfWay]);
+    let outcome = home.send(&posthog, session(&home)).run().exits_with(0).says_nothing();
+    outcome.prints(&["requests  3 "]);
+    identical(&posthog, 3);
+}
+
+/// Every attempt was the same request.
+#[track_caller]
+fn identical(posthog: &LocalPostHog, attempts: usize) {
     let requests = posthog.requests();
-    assert_eq!(requests.len(), 5);
+    assert_eq!(requests.len(), attempts);
     for request in &requests {
-        assert_eq!(request.body, requests[0].body);
-        assert_eq!(request.path, requests[0].path);
+        assert_eq!((&request.path, &request.body), (&requests[0].path, &requests[0].body));
     }
 }
 
@@ -131,13 +133,13 @@ fn three_times_503_is_survived_with_the_default_of_three_retries() {
     let home = Home::new();
     let posthog = scripted(vec![status(503, "later"); 3]);
     home.send(&posthog, session(&home)).run().exits_with(0).prints(&["requests  4 "]);
+    identical(&posthog, 4);
     let times: Vec<_> = posthog.requests().iter().map(|request| request.at).collect();
-    assert_eq!(times.len(), 4);
     let waits: Vec<_> = times.windows(2).map(|pair| pair[1] - pair[0]).collect();
     // Half a second, doubled each time, and up to half of it more.
     for (wait, least) in waits.iter().zip([500, 1000, 2000]) {
         assert!(*wait >= Duration::from_millis(least), "{waits:?}");
-        assert!(*wait < Duration::from_millis(least * 3 / 2 + 700), "{waits:?}");
+        assert!(*wait < Duration::from_millis(least * 3 / 2 + 1500), "{waits:?}");
     }
 }
 
@@ -159,7 +161,7 @@ fn retry_after_is_waited_for() {
     let requests = posthog.requests();
     let wait = requests[1].at - requests[0].at;
     assert!(wait >= Duration::from_secs(1) && wait < Duration::from_secs(3), "{wait:?}");
-    assert_eq!(requests[0].body, requests[1].body);
+    identical(&posthog, 2);
 }
 
 #[test]
