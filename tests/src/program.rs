@@ -40,6 +40,11 @@ static CACHE: LazyLock<PathBuf> = LazyLock::new(|| {
     cache
 });
 
+/// The program's file.
+pub fn binary() -> &'static Path {
+    &BINARY
+}
+
 /// Cargo knows whether the program is older than its sources; a test of this package does not make it build the program.
 fn build() -> PathBuf {
     let test = std::env::current_exe().unwrap();

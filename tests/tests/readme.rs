@@ -4,10 +4,11 @@
 #![expect(clippy::unwrap_used, reason = "a test that cannot go on has failed")]
 
 use posthog_llma::local_posthog::{Config, LocalPostHog};
+use posthog_llma_tests::program::{Home, binary};
 use std::collections::BTreeSet;
 use std::ffi::OsString;
 use std::fs;
-use std::path::{Path, PathBuf};
+use std::path::Path;
 use std::process::{Command, Output};
 
 const README: &str = include_str!("../../README.md");
@@ -68,45 +69,33 @@ fn target_directory() -> &'static Path {
     Path::new(env!("CARGO_TARGET_TMPDIR")).parent().unwrap()
 }
 
-/// The program, built in the way of the README's command. The demo's `cargo run` builds it; this is for the others.
-fn program() -> PathBuf {
-    let mut cargo = Command::new(env!("CARGO"));
-    without_cargo_variables(&mut cargo).current_dir(workspace()).env("CARGO_TARGET_DIR", target_directory());
-    let output = cargo.args(["build", "-p", "posthog-llma"]).output().unwrap();
-    succeeded(&output);
-    target_directory().join("debug/posthog-llma")
-}
-
-/// A user's machine: a home, Claude Code's folder with the demo's session, a project to stand in, a PostHog.
+/// A user's machine with the demo's session, and a PostHog.
 struct Machine {
-    folder: tempfile::TempDir,
+    home: Home,
     posthog: LocalPostHog,
 }
 
 impl Machine {
     fn new() -> Self {
-        let folder = tempfile::tempdir().unwrap();
-        fs::create_dir(folder.path().join("project")).unwrap();
-        copy(&workspace().join("tests/fixtures/demo"), &folder.path().join("claude"));
-        Self { folder, posthog: LocalPostHog::start(Config::default()).unwrap() }
+        let home = Home::new();
+        copy(&workspace().join("tests/fixtures/demo"), &home.path().join("claude"));
+        Self { home, posthog: LocalPostHog::start(Config::default()).unwrap() }
     }
 
-    /// A shell in the project. It has the program in its path, and of the caller's settings none.
+    /// A shell that finds the program, and of the caller's settings none.
     fn shell(&self, script: &str) -> Command {
-        let program = program();
-        let mut path = OsString::from(program.parent().unwrap());
+        let mut path = OsString::from(binary().parent().unwrap());
         path.push(":");
         path.push(std::env::var_os("PATH").unwrap_or_default());
         let mut shell = Command::new("sh");
-        shell.args(["-euc", script]).current_dir(self.folder.path().join("project"));
-        for (name, _) in std::env::vars_os().filter(|(name, _)| name.to_string_lossy().starts_with("POSTHOG_")) {
-            shell.env_remove(name);
-        }
         shell
+            .args(["-euc", script])
+            .current_dir(self.home.path().join("work"))
+            .env_clear()
             .env("PATH", path)
-            .env("HOME", self.folder.path())
+            .env("HOME", self.home.path())
             .env("XDG_CACHE_HOME", Path::new(env!("CARGO_TARGET_TMPDIR")).join("readme-cache"))
-            .env("CLAUDE_CONFIG_DIR", self.folder.path().join("claude"))
+            .env("CLAUDE_CONFIG_DIR", self.home.path().join("claude"))
             .env("POSTHOG_HOST", self.posthog.origin());
         shell
     }
@@ -204,16 +193,8 @@ fn send_delivers_the_session() {
 
 #[test]
 fn the_component_is_built_where_the_readme_says() {
-    // The host's build script has built the same one, with the same command but for the directory.
-    let mut built: Vec<_> = fs::read_dir(target_directory().join("debug/build"))
-        .unwrap()
-        .map(|entry| entry.unwrap().path().join("out/component"))
-        .filter(|path| path.join("wasm32-wasip2/component").is_dir())
-        .map(|path| (path.metadata().unwrap().modified().unwrap(), path))
-        .collect();
-    built.sort();
-    let other = target_directory().to_owned();
-    let directory = built.pop().map_or(other, |(_, path)| path);
+    // Where the host's build script has built the same one: it need not be built again.
+    let directory = target_directory().join("debug/component/posthog_llma_guest");
     run_in_workspace(block_with("cargo build -p posthog-llma-guest"), &directory);
     let said = README.split('`').find(|text| text.ends_with("posthog_llma_guest.wasm")).unwrap();
     let component = fs::read(directory.join(said.strip_prefix("target/").unwrap())).unwrap();
