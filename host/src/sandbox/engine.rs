@@ -2,9 +2,9 @@
 
 use super::SandboxError;
 use super::cache::{CodeCache, Compiled};
-use std::cell::RefCell;
 use std::ffi::OsString;
 use std::path::{Path, PathBuf};
+use std::sync::{Mutex, MutexGuard, PoisonError};
 use wasmtime::Config;
 use wasmtime::component::Component;
 
@@ -16,7 +16,7 @@ const DIRECTORY_NAME: &str = "posthog-llma";
 pub struct Engine {
     compiler: wasmtime::Engine,
     cache: Option<CodeCache>,
-    state: RefCell<CacheState>,
+    state: Mutex<CacheState>,
 }
 
 #[derive(Debug, Default)]
@@ -41,17 +41,22 @@ impl Engine {
         config.native_unwind_info(false);
         config.wasm_backtrace_max_frames(None);
         let compiler = wasmtime::Engine::new(&config).map_err(SandboxError::setup)?;
-        Ok(Self { compiler, cache, state: RefCell::new(CacheState { warning, hits: 0 }) })
+        Ok(Self { compiler, cache, state: Mutex::new(CacheState { warning, hits: 0 }) })
     }
 
     /// Why compiled code is not kept, if it was meant to be.
     pub fn cache_warning(&self) -> Option<String> {
-        self.state.borrow().warning.clone()
+        self.state().warning.clone()
     }
 
     /// Components whose compiled code was found on disk.
     pub fn cache_hits(&self) -> usize {
-        self.state.borrow().hits
+        self.state().hits
+    }
+
+    fn state(&self) -> MutexGuard<'_, CacheState> {
+        // Whoever panicked with it left it whole.
+        self.state.lock().unwrap_or_else(PoisonError::into_inner)
     }
 
     pub(super) fn wasmtime(&self) -> &wasmtime::Engine {
@@ -62,7 +67,7 @@ impl Engine {
     pub(super) fn component(&self, wasm: &[u8]) -> wasmtime::Result<Component> {
         let Some(cache) = &self.cache else { return Component::new(&self.compiler, wasm) };
         let Compiled { component, hit, warning } = cache.component(&self.compiler, wasm)?;
-        let mut state = self.state.borrow_mut();
+        let mut state = self.state();
         state.hits += usize::from(hit);
         state.warning = warning.or(state.warning.take());
         Ok(component)
