@@ -40,6 +40,10 @@ pub struct Event {
     pub kind: Kind,
     /// One JSON object, without a line break: `event`, `uuid`, `distinct_id`, `timestamp`, `properties`.
     pub json: Vec<u8>,
+    /// Tokens of a generation: input, output, cache read, cache creation; else zeros.
+    pub tokens: [u64; 4],
+    /// Its texts were shortened for a server that takes no larger events.
+    pub shortened: bool,
 }
 
 /// What all events of a session have in common.
@@ -102,7 +106,7 @@ impl Envelope {
         let json = Object { out: properties.end(), first: false }.end();
         let shortened = json.len() > LARGEST_EVENT;
         let json = if shortened { shorten::to_fit(json, LARGEST_EVENT) } else { json };
-        (Event { id, kind, json }, shortened)
+        (Event { id, kind, json, tokens: [0; 4], shortened: false }, shortened)
     }
 }
 

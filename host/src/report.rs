@@ -48,6 +48,7 @@ impl Report {
     pub fn of(session: &str, origin: &Origin, delivered: &Delivered, mut warnings: Vec<String>, now: i64) -> Self {
         let mut report = Self { session: session.to_owned(), origin: origin.to_string(), ..Self::default() };
         let sums = &mut report.delivered;
+        let mut shortened = 0;
         for batch in &delivered.batches {
             sums.generations += u64::from(batch.generations);
             sums.spans += u64::from(batch.spans);
@@ -55,6 +56,10 @@ impl Report {
             sums.requests += u64::from(batch.requests);
             sums.raw_bytes += batch.raw_bytes;
             sums.sent_bytes += batch.sent_bytes;
+            let tokens =
+                [batch.input_tokens, batch.output_tokens, batch.cache_read_tokens, batch.cache_creation_tokens];
+            report.tokens = std::array::from_fn(|i| report.tokens[i].saturating_add(tokens[i]));
+            shortened += u64::from(batch.shortened_events);
             for limited in &batch.quota_limited {
                 if !report.quota_limited.contains(limited) {
                     report.quota_limited.push(limited.clone());
@@ -69,8 +74,6 @@ impl Report {
             }));
         }
         if let Some(counts) = &delivered.report {
-            report.tokens =
-                [counts.input_tokens, counts.output_tokens, counts.cache_read_tokens, counts.cache_creation_tokens];
             report.lines = [counts.lines, counts.bad_lines, counts.unknown_lines];
             warnings.extend(line_warnings(counts));
             if let Some(earliest) = counts.earliest.as_deref().and_then(posthog_llma_guest::time::parse) {
@@ -82,6 +85,9 @@ impl Report {
                     ));
                 }
             }
+        }
+        if shortened > 0 {
+            warnings.push(format!("{shortened} events were shortened, because the server takes no larger ones"));
         }
         if !report.quota_limited.is_empty() {
             let limited = report.quota_limited.join(", ");

@@ -196,7 +196,7 @@ impl Converter {
         let trace_id = trace.id(&self.envelope);
         let parent = thread.call.map_or_else(|| trace_id.clone(), |call| call.to_string());
         let agent = thread.agent_type.clone();
-        let (event, shortened) = self.envelope.event(
+        let (mut event, shortened) = self.envelope.event(
             Kind::Generation,
             generation.id,
             generation.ended,
@@ -211,17 +211,21 @@ impl Converter {
             trace.fail(generation.ended, generation.error(self.rules));
         } else {
             let usage = &generation.usage;
+            let tokens = [
+                usage.input_tokens,
+                usage.output_tokens,
+                usage.cache_read_input_tokens,
+                usage.cache_creation_input_tokens,
+            ];
+            event.tokens = tokens.map(Option::unwrap_or_default);
             let totals = &mut trace.totals;
-            for (sum, total, count) in [
-                (&mut totals.input_tokens, &mut self.counts.input_tokens, usage.input_tokens),
-                (&mut totals.output_tokens, &mut self.counts.output_tokens, usage.output_tokens),
-                (&mut totals.cache_read_tokens, &mut self.counts.cache_read_tokens, usage.cache_read_input_tokens),
-                (
-                    &mut totals.cache_creation_tokens,
-                    &mut self.counts.cache_creation_tokens,
-                    usage.cache_creation_input_tokens,
-                ),
-            ] {
+            let counts = &mut self.counts;
+            for (count, (sum, total)) in tokens.into_iter().zip([
+                (&mut totals.input_tokens, &mut counts.input_tokens),
+                (&mut totals.output_tokens, &mut counts.output_tokens),
+                (&mut totals.cache_read_tokens, &mut counts.cache_read_tokens),
+                (&mut totals.cache_creation_tokens, &mut counts.cache_creation_tokens),
+            ]) {
                 trace::add(sum, count);
                 *total = total.saturating_add(count.unwrap_or(0));
             }
