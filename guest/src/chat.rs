@@ -254,8 +254,13 @@ fn block_text(block: &Block<'_>, rules: TextRules, elided: bool) -> String {
 fn placeholder(kind: &str, source: &Source<'_>, elided: bool) -> String {
     let media_type = text::prefix(source.media_type.as_deref().unwrap_or("unknown type"), 50);
     match source.data {
-        // Four characters of Base64 are three bytes.
-        Some(data) => format!("[{kind}: {media_type}, {} bytes]", text::raw_length(data.get(), elided) / 4 * 3),
+        Some(data) => format!("[{kind}: {media_type}, {} bytes]", bytes_of_base64(data.get(), elided)),
         None => format!("[{kind}: {media_type}]"),
     }
+}
+
+/// Four characters of Base64 are three bytes, but for the last ones.
+fn bytes_of_base64(raw: &str, elided: bool) -> usize {
+    let padding = raw.trim_end_matches('"').bytes().rev().take_while(|b| *b == b'=').count();
+    (text::raw_length(raw, elided).saturating_sub(padding)) * 3 / 4
 }

@@ -210,7 +210,7 @@ impl Converter {
     /// A line that says nothing but may stand between two that do. Says whether it is no copy.
     fn pass(&mut self, entry: &Entry<'_>) -> bool {
         if self.file > 0 {
-            return true;
+            return !self.is_copy(entry);
         }
         let place = self.place(entry, None);
         self.turns.put(entry.uuid.as_deref(), place)
@@ -291,7 +291,7 @@ impl Converter {
     fn add_user(&mut self, entry: &Entry<'_>, thread: Option<u32>) {
         let Some(content) = entry.message.as_ref().filter(|m| m.content.is_some()) else { return self.bad() };
         let content = Content::of(content.content);
-        if self.file == 0 && self.is_copy(entry) {
+        if self.is_copy(entry) {
             return;
         }
         let on_main = self.file == 0 && thread.is_none() && !entry.is_sidechain;

@@ -100,9 +100,16 @@ pub fn is_sendable(id: &str) -> bool {
     !id.is_empty() && id.len() <= 200 && id.bytes().all(|b| b.is_ascii_alphanumeric() || b"-_~.@()!':|".contains(&b))
 }
 
+/// Characters of a session id that leave room for `claude-code:` in a `distinct_id`, of which PostHog keeps 200.
+const LONGEST_SESSION_ID: usize = 150;
+
 /// The id under which a session is sent: its own, or one derived from it where PostHog would not take it.
 pub fn session_id(id: &str) -> String {
-    if is_sendable(id) { id.to_owned() } else { EventId::other("session", id).to_string() }
+    if is_sendable(id) && id.len() <= LONGEST_SESSION_ID {
+        id.to_owned()
+    } else {
+        EventId::other("session", id).to_string()
+    }
 }
 
 #[cfg(test)]

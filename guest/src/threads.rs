@@ -262,3 +262,58 @@ impl Threads {
         self.threads.len() as u32 - 1
     }
 }
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use std::time::{Duration, Instant};
+
+    const MANY: u32 = 20_000;
+
+    /// The threads of a session with so many calls, whose prompts are these.
+    fn threads(prompt: fn(u32) -> u128) -> Threads {
+        let starter = |i| Starter {
+            span: EventId(u128::from(i)),
+            file: 0,
+            prompt: Some(prompt(i)),
+            agent_type: Some("Explore".to_owned()),
+        };
+        let mut index = Index::new(&[FileRole::Main]);
+        index.starters = (0..MANY).map(starter).collect();
+        Threads::new(&[FileRole::Main], &mut index)
+    }
+
+    /// Well within this even without optimisation; searching all calls for each sub-agent takes half a minute.
+    fn within_five_seconds(work: impl FnOnce()) {
+        let start = Instant::now();
+        work();
+        assert!(start.elapsed() < Duration::from_secs(5), "{:?}", start.elapsed());
+    }
+
+    #[test]
+    fn twenty_thousand_sub_agents_find_their_calls_at_once() {
+        for prompt in [u128::from, |_| 7] {
+            let mut threads = threads(prompt);
+            within_five_seconds(|| {
+                for i in 0..MANY {
+                    let thread = threads.inline(Some(prompt(i)), 1);
+                    assert_eq!(threads.get(thread).call, Some(EventId(u128::from(i))));
+                    assert_eq!(threads.get(thread).agent_type.as_deref(), Some("Explore"));
+                }
+                assert_eq!(threads.inline(Some(prompt(0)), 1), MANY + 1);
+                assert_eq!(threads.get(MANY + 1).call, None);
+            });
+        }
+    }
+
+    #[test]
+    fn twenty_thousand_sub_agents_without_a_call_are_told_so_at_once() {
+        let mut threads = threads(u128::from);
+        within_five_seconds(|| {
+            for _ in 0..MANY {
+                let thread = threads.inline(Some(u128::MAX), 1);
+                assert_eq!(threads.get(thread).call, None);
+            }
+        });
+    }
+}

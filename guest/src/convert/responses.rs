@@ -166,7 +166,7 @@ impl Converter {
         let raw = block.content.map_or("", RawValue::get);
         let failed_search = raw.starts_with('{') && raw.contains("_tool_result_error");
         // A tool can also read these words somewhere.
-        let stopped = block.is_error && raw.trim_end_matches(['"', '}', ']']).ends_with(INTERRUPTED);
+        let stopped = block.is_error && last_text(block).trim_end_matches(['"', ']']).ends_with(INTERRUPTED);
         let result = ToolResult {
             at: Some(self.now),
             is_error: block.is_error || failed_search,
@@ -267,6 +267,14 @@ impl Converter {
         self.counts.shortened_events += u64::from(shortened);
         self.counts.earliest = Some(self.counts.earliest.map_or(timestamp, |e| e.min(timestamp)));
         self.events.push_back(event);
+    }
+}
+
+/// The last text of a tool's result, raw.
+fn last_text<'a>(result: &Block<'a>) -> &'a str {
+    match Content::of(result.content) {
+        Content::Text(raw) => raw,
+        Content::Blocks(blocks) => blocks.iter().rev().find_map(|b| b.text).map_or("", RawValue::get),
     }
 }
 

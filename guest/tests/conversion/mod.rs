@@ -35,8 +35,26 @@ impl Default for Run {
     }
 }
 
+/// Converts the session `id` with these files, and looks at nothing but the counts: what a test of time measures.
+pub fn count(id: &str, files: &[(FileRole, Vec<u8>)], run: Run) -> Counts {
+    events(id, files, run).0.counts()
+}
+
 /// Converts the session `id` with these files.
 pub fn convert(id: &str, files: &[(FileRole, Vec<u8>)], run: Run) -> Converted {
+    let (session, identities, bytes) = events(id, files, run);
+    let events = bytes.split(|b| *b == b'\n').filter(|line| !line.is_empty());
+    Converted {
+        events: events.map(|line| serde_json::from_slice(line).unwrap()).collect(),
+        counts: session.counts(),
+        identities,
+        ignored_properties: session.ignored_properties().to_vec(),
+        bytes,
+    }
+}
+
+/// The finished conversion, the ids that were announced, and the events.
+fn events(id: &str, files: &[(FileRole, Vec<u8>)], run: Run) -> (Session, Vec<EventId>, Vec<u8>) {
     let roles: Vec<_> = files.iter().map(|(role, _)| role.clone()).collect();
     let mut session = Session::open(id, &roles, run.options).unwrap();
     for (file, (_, bytes)) in (0..).zip(files) {
@@ -61,14 +79,7 @@ pub fn convert(id: &str, files: &[(FileRole, Vec<u8>)], run: Run) -> Converted {
         }
         bytes.extend(more);
     }
-    let events = bytes.split(|b| *b == b'\n').filter(|line| !line.is_empty());
-    Converted {
-        events: events.map(|line| serde_json::from_slice(line).unwrap()).collect(),
-        counts: session.counts(),
-        identities,
-        ignored_properties: session.ignored_properties().to_vec(),
-        bytes,
-    }
+    (session, identities, bytes)
 }
 
 impl Converted {

@@ -1,0 +1,144 @@
+//! Sessions of which a part was delivered before: only the rest is sent, and the sums over `$ai_trace` stay right.
+
+use crate::conversion::Converted;
+use crate::lines::*;
+use serde_json::json;
+
+fn first_run() -> Vec<Line> {
+    vec![
+        other("new-type"),
+        user(0, "one"),
+        reply(1000, "m1", json!([task("t", "look"), call("u")])),
+        error(1500, "u", "no"),
+        result(2000, "t", "x"),
+        failed(2500, "e", "Overloaded"),
+        user(3000, "/exit"),
+        other("another-new-type"),
+    ]
+}
+
+fn second_run() -> Vec<Line> {
+    let day = 86_400_000;
+    vec![
+        user(day, "two"),
+        reply(day + 1000, "m2", json!([call("v")])),
+        result(day + 1500, "v", "x"),
+        other("system").with(json!({"subtype": "compact_boundary", "uuid": "b"})),
+        user(day + 2000, "/cost"),
+        reply(day + 3000, "m3", json!([])),
+    ]
+}
+
+fn case(lines: impl IntoIterator<Item = Line>) -> Case {
+    session(lines).agent("a", Some(json!({"toolUseId": "t"})), [user(1100, "look"), reply(1900, "n", json!([]))])
+}
+
+fn both_runs() -> Case {
+    case(first_run().into_iter().chain(second_run()))
+}
+
+const SUMS: [&str; 9] = [
+    "$ai_total_input_tokens",
+    "$ai_total_cache_read_input_tokens",
+    "claude_code_turns",
+    "claude_code_generations",
+    "claude_code_tool_calls",
+    "claude_code_tool_errors",
+    "claude_code_subagents",
+    "claude_code_compactions",
+    "claude_code_unknown_lines",
+];
+
+fn sums(converted: &Converted) -> [u64; 9] {
+    SUMS.map(|name| converted.sum("$ai_trace", name))
+}
+
+#[test]
+fn only_what_was_not_delivered_is_sent() {
+    let before = case(first_run()).run();
+    let rest = both_runs().exclude(before.sent()).run();
+    assert_eq!(rest.sent().len(), 3);
+    assert!(rest.sent().iter().all(|id| !before.sent().contains(id)));
+    assert_eq!(rest.counts.excluded_events, 5);
+    assert_eq!(rest.identities.len(), 8);
+}
+
+#[test]
+fn the_trace_covers_just_that_so_that_sums_stay_right() {
+    for by_prompt in [false, true] {
+        let grouped = |case: Case| if by_prompt { case.by_prompt() } else { case };
+        let whole = grouped(both_runs()).run();
+        let before = grouped(case(first_run())).run();
+        let rest = grouped(both_runs()).exclude(before.sent()).run();
+        let added: Vec<_> = sums(&before).iter().zip(sums(&rest)).map(|(a, b)| a + b).collect();
+        assert_eq!(added, sums(&whole), "{SUMS:?}");
+    }
+}
+
+#[test]
+fn the_work_of_the_two_runs_adds_up() {
+    let latency = |c: &Converted| c.traces()[0]["$ai_latency"].as_f64().unwrap();
+    let before = case(first_run()).run();
+    let rest = both_runs().exclude(before.sent()).run();
+    assert_eq!((latency(&before), latency(&rest), latency(&both_runs().run())), (2.5, 2.5, 5.0));
+}
+
+#[test]
+fn the_trace_s_ids_differ_and_its_error_is_not_told_again() {
+    let before = case(first_run()).run();
+    let rest = both_runs().exclude(before.sent()).run();
+    let uuid = |c: &Converted| c.named("$ai_trace").next().unwrap()["uuid"].clone();
+    assert_ne!(uuid(&before), uuid(&rest));
+    assert_eq!((&before.traces()[0]["$ai_is_error"], &rest.traces()[0]["$ai_is_error"]), (&json!(true), &json!(false)));
+    assert_eq!(before.traces()[0]["$ai_trace_id"], rest.traces()[0]["$ai_trace_id"]);
+    assert_eq!(rest.traces()[0]["$ai_trace_name"], "one");
+}
+
+#[test]
+fn where_all_was_delivered_nothing_is_sent() {
+    let converted = both_runs().exclude(both_runs().run().sent()).run();
+    assert_eq!(converted.events, Vec::<serde_json::Value>::new());
+    assert_eq!((converted.counts.traces, converted.counts.excluded_events), (0, 8));
+}
+
+#[test]
+fn a_delivery_in_the_middle_of_a_turn_adds_up_too() {
+    let lines = || {
+        vec![
+            user(0, "one"),
+            reply(1000, "m1", json!([call("t")])),
+            result(4000, "t", "x"),
+            reply(6000, "m2", json!([call("u")])),
+            result(7000, "u", "x"),
+        ]
+    };
+    let before = session(lines().into_iter().take(3)).run();
+    let rest = session(lines()).exclude(before.sent()).run();
+    let whole = session(lines()).run();
+    let added: Vec<_> = sums(&before).iter().zip(sums(&rest)).map(|(a, b)| a + b).collect();
+    assert_eq!(added, sums(&whole));
+    let latency = |c: &Converted| c.traces()[0]["$ai_latency"].as_f64().unwrap();
+    assert_eq!((latency(&before), latency(&rest), latency(&whole)), (4.0, 3.0, 7.0));
+}
+
+#[test]
+fn a_sub_agent_that_goes_on_is_counted_where_it_began() {
+    let agent =
+        || vec![user(1100, "look"), reply(1900, "n1", json!([])), user(2000, "on"), reply(2100, "n2", json!([]))];
+    let case = |lines: Vec<Line>| {
+        session([user(0, "one"), reply(1000, "m", json!([task("t", "look")]))]).agent("a", None, lines)
+    };
+    let before = case(agent().into_iter().take(2).collect()).run();
+    let rest = case(agent()).exclude(before.sent()).run();
+    assert_eq!((sums(&before)[6], sums(&rest)[6]), (1, 0));
+}
+
+#[test]
+fn a_fork_that_gives_the_copied_prompt_a_new_id_is_right_too() {
+    let turn = |id: &str| vec![user(0, "one").with(json!({"promptId": id})), reply(1000, "m1", json!([]))];
+    let before = session(turn("old")).run();
+    let rest = [user(50_000, "two").with(json!({"promptId": "new"})), reply(51_000, "m2", json!([]))];
+    let fork = session(turn("new").into_iter().chain(rest)).exclude(before.sent()).run();
+    assert_eq!(fork.sent().len(), 1);
+    assert_eq!(fork.traces()[0]["$ai_latency"], 1.0);
+}
