@@ -2,6 +2,7 @@
 
 use posthog_llma_guest::time;
 use serde_json::{Value, json};
+use std::sync::atomic::{AtomicU32, Ordering};
 use std::time::{SystemTime, UNIX_EPOCH};
 
 /// A transcript in the making. Its lines are those of 2.1.330, as far as they are used.
@@ -12,7 +13,12 @@ pub struct Transcript {
     /// Milliseconds since 1970.
     clock: i64,
     turns: usize,
+    /// Tells its lines from those of others: real ones never share a `uuid` by chance.
+    serial: u32,
 }
+
+/// Transcripts made so far.
+static MADE: AtomicU32 = AtomicU32::new(0);
 
 /// Milliseconds since 1970.
 pub fn now() -> i64 {
@@ -34,13 +40,18 @@ impl Transcript {
 
     /// One that began an hour and so many days ago.
     pub fn of_days_ago(days: i64) -> Self {
-        Self { lines: Vec::new(), clock: now() - 3_600_000 - days * 86_400_000, turns: 0 }
+        Self {
+            lines: Vec::new(),
+            clock: now() - 3_600_000 - days * 86_400_000,
+            turns: 0,
+            serial: MADE.fetch_add(1, Ordering::Relaxed),
+        }
     }
 
     /// Another line. Its `uuid` and its `timestamp`, a millisecond after the last one's, are added.
     pub fn line(mut self, mut line: Value) -> Self {
         self.clock += 1;
-        line["uuid"] = json!(format!("00000000-0000-4000-8000-{:012}", self.lines.len()));
+        line["uuid"] = json!(format!("{:08x}-0000-4000-8000-{:012}", self.serial, self.lines.len()));
         line["timestamp"] = json!(time::format(self.clock));
         self.lines.push(line);
         self

@@ -54,7 +54,7 @@ fn failed(error: &ErrorCode) -> TransportError {
         ErrorCode::ConnectionReadTimeout | ErrorCode::HttpResponseTimeout => {
             return TransportError::TimedOut("no answer in time".to_owned());
         }
-        ErrorCode::DnsError(_) | ErrorCode::DnsTimeout => "its name has no address",
+        ErrorCode::DnsError(_) | ErrorCode::DnsTimeout => "the host name has no address",
         ErrorCode::ConnectionRefused => "the connection was refused",
         ErrorCode::ConnectionTerminated => "the connection was closed",
         ErrorCode::HttpResponseIncomplete => "the answer broke off",

@@ -97,8 +97,7 @@ fn a_refused_connection_is_an_error() {
     let closed = format!("http://{}", listener.local_addr().unwrap());
     drop(listener);
     let send = home.send(&posthog(), session(&home)).env("POSTHOG_HOST", closed).arg("--retries=0");
-    let outcome = send.run().exits_with(1).says(&["the server cannot be reached"]);
-    assert!(outcome.stderr.to_lowercase().replace(' ', "").contains("connectionrefused"), "{}", outcome.stderr);
+    send.run().exits_with(1).says(&["the server cannot be reached", "the connection was refused"]);
 }
 
 #[test]
