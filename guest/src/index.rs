@@ -190,6 +190,12 @@ impl Index {
         }
     }
 
+    /// In the second reading: is this line of a response, in the main file, no copy of an earlier one? Forgets that it was
+    /// there, so it must be asked once for each line.
+    pub fn is_first(&mut self, uuid: Option<&str>) -> bool {
+        uuid.is_none_or(|uuid| self.seen.remove(&key(uuid)))
+    }
+
     fn add_calls(&mut self, file: u32, entry: &Entry<'_>) {
         let Content::Blocks(blocks) = Content::of(entry.message.as_ref().and_then(|m| m.content)) else { return };
         for block in &blocks {

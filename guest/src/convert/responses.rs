@@ -20,7 +20,7 @@ const INTERRUPTED: &str = "[Request interrupted by user for tool use";
 impl Converter {
     pub(super) fn add_response(&mut self, entry: &Entry<'_>, thread: Option<u32>) {
         let Some((id, message)) = entry.response() else { return self.bad() };
-        let copy = self.file == 0 && self.is_copy(entry);
+        let copy = self.file == 0 && !self.index.is_first(entry.uuid.as_deref());
         let place = self.place(entry, thread);
         if self.file == 0 {
             self.turns.put(entry.uuid.as_deref(), place);
