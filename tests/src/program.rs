@@ -45,6 +45,11 @@ pub fn binary() -> &'static Path {
     &BINARY
 }
 
+/// A cache directory that holds the compiled code.
+pub fn cache() -> &'static Path {
+    &CACHE
+}
+
 /// Cargo knows whether the program is older than its sources; a test of this package does not make it build the program.
 fn build() -> PathBuf {
     let test = std::env::current_exe().unwrap();
