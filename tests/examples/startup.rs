@@ -4,6 +4,7 @@
 //! and of their median runs. Only ratios mean something: machines are noisy.
 
 use std::error::Error;
+use std::fmt::Write as _;
 use std::path::Path;
 use std::process::{Command, Stdio};
 use std::time::{Duration, Instant};
@@ -61,14 +62,14 @@ fn session() -> String {
          \"message\":{\"role\":\"user\",\"content\":\"prompt\"}}\n",
     );
     for i in 0..140 {
-        lines += &format!(
+        let _ = writeln!(
+            lines,
             r#"{{"parentUuid":"u","type":"assistant","uuid":"a{i}","timestamp":"2026-01-01T00:00:01Z","message":{{"id":"msg_{i}","model":"claude-x","stop_reason":"tool_use","content":[{{"type":"tool_use","id":"toolu_{i}","name":"Bash","input":{{"command":"{i}"}}}}],"usage":{{"input_tokens":1,"output_tokens":2}}}}}}"#
         );
-        lines.push('\n');
-        lines += &format!(
+        let _ = writeln!(
+            lines,
             r#"{{"parentUuid":"a{i}","type":"user","promptId":"p","uuid":"r{i}","timestamp":"2026-01-01T00:00:02Z","message":{{"role":"user","content":[{{"type":"tool_result","tool_use_id":"toolu_{i}","content":"{output}"}}]}},"toolUseResult":{{"stdout":"{output}","interrupted":false}}}}"#
         );
-        lines.push('\n');
     }
     lines
 }
