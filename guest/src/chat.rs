@@ -5,6 +5,7 @@ use crate::text::{self, TextRules};
 use serde::Serialize;
 use serde::ser::{SerializeSeq, Serializer};
 use serde_json::value::RawValue;
+use std::rc::Rc;
 
 /// Bytes of texts that one event's input or output holds: an event has 8 MiB at most.
 const LARGEST_CONTENT: usize = crate::event::LARGEST_EVENT;
@@ -24,8 +25,18 @@ pub struct Input {
 #[derive(Debug, Serialize)]
 #[serde(tag = "role", rename_all = "lowercase")]
 enum InputMessage {
-    User { content: String },
-    Tool { tool_call_id: String, content: String },
+    User {
+        content: String,
+    },
+    Tool {
+        tool_call_id: String,
+        #[serde(serialize_with = "shared")]
+        content: Rc<String>,
+    },
+}
+
+fn shared<S: Serializer>(text: &Rc<String>, serializer: S) -> Result<S::Ok, S::Error> {
+    serializer.serialize_str(text)
 }
 
 impl Input {
@@ -34,18 +45,17 @@ impl Input {
         self.messages.is_empty()
     }
 
-    /// Adds a user line's content.
-    pub fn push(&mut self, content: &Content<'_>, rules: TextRules, elided: bool) {
+    /// Adds a user line's content. `results` are the texts of its tools' results, which their spans share.
+    pub fn push(&mut self, content: &Content<'_>, results: &[Rc<String>], rules: TextRules, elided: bool) {
+        let mut results = results.iter();
         match content {
             Content::Text(raw) => self.push_user(|| rules.of_json(raw, elided)),
             Content::Blocks(blocks) => {
                 for block in blocks {
                     if block.kind.as_deref() == Some("tool_result") {
-                        let tool_call_id = block.tool_use_id.as_deref().unwrap_or_default();
-                        self.admit(|| {
-                            let content = result_text(block.content, rules, elided);
-                            InputMessage::Tool { tool_call_id: tool_call_id.to_owned(), content }
-                        });
+                        let tool_call_id = block.tool_use_id.as_deref().unwrap_or_default().to_owned();
+                        let content = results.next().map(Rc::clone).unwrap_or_default();
+                        self.admit(|| InputMessage::Tool { tool_call_id, content });
                     } else {
                         self.push_user(|| block_text(block, rules, elided));
                     }
@@ -65,8 +75,11 @@ impl Input {
         }
         self.full = self.bytes >= LARGEST_CONTENT;
         let message = if self.full { InputMessage::User { content: FULL.to_owned() } } else { message() };
-        let (InputMessage::User { content } | InputMessage::Tool { content, .. }) = &message;
-        self.bytes += content.len() + 64;
+        self.bytes += 64
+            + match &message {
+                InputMessage::User { content } => content.len(),
+                InputMessage::Tool { content, .. } => content.len(),
+            };
         self.messages.push(message);
     }
 }
@@ -90,7 +103,7 @@ pub struct Output {
 struct Call {
     id: String,
     name: String,
-    arguments: String,
+    arguments: Rc<String>,
 }
 
 impl Output {
@@ -112,15 +125,6 @@ impl Output {
                 self.bytes += 64;
                 self.thinking.push("[redacted thinking]".to_owned());
             }
-            "tool_use" | "server_tool_use" => {
-                let arguments = block.input.map(|raw| rules.of_json(raw.get(), elided)).unwrap_or_default();
-                self.bytes += arguments.len() + 64;
-                self.calls.push(Call {
-                    id: block.id.as_deref().unwrap_or_default().to_owned(),
-                    name: tool_name(block),
-                    arguments,
-                });
-            }
             kind if kind.ends_with("_tool_result") => {}
             _ => {
                 let text = block_text(block, rules, elided);
@@ -128,6 +132,16 @@ impl Output {
                 self.texts.push(text);
             }
         }
+    }
+
+    /// Adds a tool call, whose span shares its arguments.
+    pub fn push_call(&mut self, block: &Block<'_>, arguments: Rc<String>) {
+        if self.bytes >= LARGEST_CONTENT {
+            return;
+        }
+        self.bytes += arguments.len() + 64;
+        let id = block.id.as_deref().unwrap_or_default().to_owned();
+        self.calls.push(Call { id, name: tool_name(block), arguments });
     }
 
     /// The text alone: what an API error says.
@@ -139,23 +153,23 @@ impl Output {
 impl Serialize for Output {
     fn serialize<S: Serializer>(&self, serializer: S) -> Result<S::Ok, S::Error> {
         #[derive(Serialize)]
-        struct Message<C: Serialize> {
+        struct Message<'a, C: Serialize> {
             role: &'static str,
             content: C,
             #[serde(skip_serializing_if = "Vec::is_empty")]
-            tool_calls: Vec<ToolCall>,
+            tool_calls: Vec<ToolCall<'a>>,
         }
         #[derive(Serialize)]
-        struct ToolCall {
-            id: String,
+        struct ToolCall<'a> {
+            id: &'a str,
             #[serde(rename = "type")]
             kind: &'static str,
-            function: Function,
+            function: Function<'a>,
         }
         #[derive(Serialize)]
-        struct Function {
-            name: String,
-            arguments: String,
+        struct Function<'a> {
+            name: &'a str,
+            arguments: &'a str,
         }
         #[derive(Serialize)]
         #[serde(tag = "type", rename_all = "lowercase")]
@@ -167,9 +181,9 @@ impl Serialize for Output {
             .calls
             .iter()
             .map(|c| ToolCall {
-                id: c.id.clone(),
+                id: &c.id,
                 kind: "function",
-                function: Function { name: c.name.clone(), arguments: c.arguments.clone() },
+                function: Function { name: &c.name, arguments: &c.arguments },
             })
             .collect();
         let mut messages = serializer.serialize_seq(None)?;

@@ -303,7 +303,7 @@ impl Converter {
         if self.file == 0 {
             self.turns.put(entry.uuid.as_deref(), place);
         }
-        self.add_results(entry, &content);
+        let results = self.add_results(entry, &content);
         if place.thread == MAIN && self.follows(entry, place.turn) {
             self.turns.get_mut(place.turn).worked_until(self.now);
         }
@@ -311,7 +311,7 @@ impl Converter {
         thread.asked = Some(self.now);
         // The client's own texts are not sent.
         if !self.rules.privacy && !entry.is_meta {
-            thread.input.push(&content, self.rules, entry.elided);
+            thread.input.push(&content, &results, self.rules, entry.elided);
         }
     }
 

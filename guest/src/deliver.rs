@@ -102,6 +102,10 @@ pub struct Rejected {
 pub struct BatchReport {
     /// Events that a 200 was answered to.
     pub accepted: Vec<(EventId, Kind)>,
+    /// Tokens of those: input, output, cache read, cache creation.
+    pub tokens: [u64; 4],
+    /// How many of those were shortened because the server takes no larger ones.
+    pub shortened: u32,
     /// Events that were refused for good.
     pub rejected: Vec<Rejected>,
     /// Requests since the last report.
@@ -311,7 +315,7 @@ impl<S: Source, T: Transport> Delivery<S, T> {
 
     fn fit(&self, mut event: Event) -> Event {
         if self.path == FALLBACK_PATH {
-            event.json = shorten::to_fit(event.json, LARGEST_FALLBACK_EVENT);
+            shorten(&mut event, LARGEST_FALLBACK_EVENT);
         }
         event
     }
@@ -363,6 +367,11 @@ impl<S: Source, T: Transport> Delivery<S, T> {
             Verdict::Accepted(quota_limited) => {
                 return Ok(Some(BatchReport {
                     accepted: batch.events.iter().map(|e| (e.id, e.kind)).collect(),
+                    tokens: batch
+                        .events
+                        .iter()
+                        .fold([0; 4], |sums: [u64; 4], e| std::array::from_fn(|i| sums[i].saturating_add(e.tokens[i]))),
+                    shortened: batch.events.iter().filter(|e| e.shortened).count() as u32,
                     raw_bytes: body.raw as u64,
                     sent_bytes: body.bytes.len() as u64,
                     path: self.path,
@@ -385,7 +394,7 @@ impl<S: Source, T: Transport> Delivery<S, T> {
             Verdict::TooLarge if !batch.shortened => {
                 let shortened = batch.events.into_iter().map(|mut event| {
                     let largest = (event.json.len() / 2).min(LARGEST_FALLBACK_EVENT);
-                    event.json = shorten::to_fit(event.json, largest);
+                    shorten(&mut event, largest);
                     event
                 });
                 let mut shortened: Batch = shortened.collect();
@@ -432,6 +441,12 @@ impl<S: Source, T: Transport> Delivery<S, T> {
             delay = (delay * 2).min(LONGEST_DELAY);
         }
     }
+}
+
+/// Makes an event fit for a server that takes no larger ones.
+fn shorten(event: &mut Event, largest: usize) {
+    event.shortened |= event.json.len() > largest;
+    event.json = shorten::to_fit(std::mem::take(&mut event.json), largest);
 }
 
 /// The beginning of what a server said, on one line.

@@ -25,7 +25,7 @@ pub struct Span {
     /// The tool's name.
     pub name: String,
     /// The input, as it is sent.
-    pub input: String,
+    pub input: Rc<String>,
     /// When the call was written.
     pub called: i64,
 }
@@ -36,7 +36,7 @@ pub struct ToolResult {
     /// When it was written, if that is known.
     pub at: Option<i64>,
     /// The output, as it is sent.
-    pub output: String,
+    pub output: Rc<String>,
     /// The call failed.
     pub is_error: bool,
     /// The user stopped the tool.
@@ -69,8 +69,8 @@ impl Span {
             }
         }
         if !rules.privacy {
-            p.field("$ai_input_state", &self.input);
-            p.some("$ai_output_state", result.map(|r| &r.output));
+            p.field("$ai_input_state", self.input.as_str());
+            p.some("$ai_output_state", result.map(|r| r.output.as_str()));
         }
     }
 }

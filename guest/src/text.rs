@@ -51,7 +51,7 @@ impl TextRules {
             Some(inner) => decode(inner, wanted, elided),
             None => (Cow::Borrowed(raw), raw.chars().count()),
         };
-        self.finish(&text, total, limit)
+        self.finish(text, total, limit)
     }
 
     /// A text that is no raw JSON.
@@ -64,18 +64,19 @@ impl TextRules {
         if self.privacy {
             return String::new();
         }
-        self.finish(text, text.chars().count(), limit)
+        self.finish(Cow::Borrowed(text), text.chars().count(), limit)
     }
 
     /// `text` is the beginning of a text of `total` characters.
-    fn finish(self, text: &str, total: usize, limit: usize) -> String {
-        let clean = if self.redact_secrets { redact(text) } else { Cow::Borrowed(text) };
-        // What redaction took away is not "missing".
-        let total = match clean {
-            Cow::Borrowed(_) => total,
-            Cow::Owned(ref clean) => (total + clean.chars().count()).saturating_sub(text.chars().count()),
-        };
-        cut(&clean, total, limit)
+    fn finish(self, mut text: Cow<'_, str>, mut total: usize, limit: usize) -> String {
+        if self.redact_secrets
+            && let Cow::Owned(clean) = redact(&text)
+        {
+            // What redaction took away is not "missing".
+            total = (total + clean.chars().count()).saturating_sub(text.chars().count());
+            text = Cow::Owned(clean);
+        }
+        if total <= limit { text.into_owned() } else { cut(&text, total, limit) }
     }
 }
 

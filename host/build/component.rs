@@ -40,8 +40,10 @@ impl ComponentPackage<'_> {
         for path in &self.sources {
             println!("cargo:rerun-if-changed={}", path.display());
         }
-        // A target directory of its own: cargo holds a lock on the outer one while this script runs.
-        let directory = PathBuf::from(env::var_os("OUT_DIR").ok_or("OUT_DIR is not set")?).join("component");
+        // A target directory of its own: cargo holds a lock on the outer one while this script runs. It lies above
+        // `<profile>/build/<package>-<hash>/out`, so that clippy, whose hash is another one, does not build it all again.
+        let out = PathBuf::from(env::var_os("OUT_DIR").ok_or("OUT_DIR is not set")?);
+        let directory = out.ancestors().nth(3).unwrap_or(&out).join("component").join(self.library);
         let cargo = env::var_os("CARGO").unwrap_or_else(|| "cargo".into());
         let mut command = Command::new(cargo);
         command

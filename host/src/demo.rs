@@ -94,7 +94,11 @@ pub async fn run(sandbox: &Sandbox, now: i64) -> Result<Demo, DemoError> {
     Ok(Demo {
         report: Report::of(&session.files.id, &destination.origin, &delivered, Vec::new(), now),
         events: posthog.events(),
-        files: SAMPLE.iter().map(|(name, _)| (*name).to_owned()).filter(|name| name.ends_with(".jsonl")).collect(),
+        files: SAMPLE
+            .iter()
+            .filter(|(name, _)| Path::new(name).extension().is_some_and(|extension| extension == "jsonl"))
+            .map(|(name, _)| (*name).to_owned())
+            .collect(),
         requests: delivered.requests,
         elsewhere,
     })

@@ -9,8 +9,10 @@ use posthog_llma::program::{self, Program, ProgramError};
 use posthog_llma::report::{self, Report};
 use posthog_llma::sandbox::bindings::exports::posthog::llm_analytics::delivery::Patience;
 use posthog_llma::sandbox::{self, Limits};
+use posthog_llma_guest::options::ApiKey;
 use std::io::{self, BufWriter, IsTerminal as _, Write as _};
 use std::process::ExitCode;
+use std::sync::OnceLock;
 use std::time::{Duration, SystemTime, UNIX_EPOCH};
 
 /// Something was not delivered, or could not be read.
@@ -42,9 +44,25 @@ fn is_settings(error: &anyhow::Error) -> bool {
 #[error("{0}")]
 struct Unusable(&'static str);
 
+/// The project key, as soon as it is known: nothing that is printed for people may hold it, not even when a server
+/// repeats it.
+static API_KEY: OnceLock<ApiKey> = OnceLock::new();
+
+fn load() -> Result<Program, ProgramError> {
+    let program = Program::load()?;
+    if let Some(key) = &program.options.api_key {
+        let _ = API_KEY.set(key.clone());
+    }
+    Ok(program)
+}
+
+fn without_key(text: &str) -> String {
+    API_KEY.get().map_or_else(|| text.to_owned(), |key| report::without_key(text, key))
+}
+
 /// Says something beside the result. That nobody listens is no error.
 fn complain(what: &str, message: &str) {
-    let _ = writeln!(io::stderr(), "posthog-llma: {what}: {message}");
+    let _ = writeln!(io::stderr(), "posthog-llma: {what}: {}", without_key(message));
 }
 
 fn warn(warnings: &[String]) {
@@ -54,10 +72,9 @@ fn warn(warnings: &[String]) {
 }
 
 fn convert(arguments: &Convert) -> anyhow::Result<ExitCode> {
-    let program = Program::load()?;
+    let program = load()?;
     let session = program.session(&arguments.session)?;
-    let options = program.conversion_options(&session);
-    let (sandbox, cache_warning) = program::sandbox(Limits::from(&arguments.limits))?;
+    let ((sandbox, cache_warning), options) = program.prepare(&session, Limits::from(&arguments.limits))?;
     warn(cache_warning.as_slice());
     let mut out = BufWriter::new(io::stdout().lock());
     let converted = sandbox::block_on(conversion::convert(&sandbox, &session, &options, &mut out))?;
@@ -74,7 +91,7 @@ fn convert(arguments: &Convert) -> anyhow::Result<ExitCode> {
 }
 
 fn send(arguments: &Send) -> anyhow::Result<ExitCode> {
-    let program = Program::load()?;
+    let program = load()?;
     let Some(api_key) = program.options.api_key.clone() else {
         return Err(Unusable(
             "POSTHOG_API_KEY is not set: it is the project key (phc_…), in the project's settings in PostHog",
@@ -82,7 +99,6 @@ fn send(arguments: &Send) -> anyhow::Result<ExitCode> {
         .into());
     };
     let session = program.session(&arguments.session)?;
-    let options = program.conversion_options(&session);
     let mut warnings = Vec::new();
     if !api_key.looks_like_project_key() {
         warnings.push(format!(
@@ -90,7 +106,7 @@ fn send(arguments: &Send) -> anyhow::Result<ExitCode> {
              keeps nothing"
         ));
     }
-    let (sandbox, cache_warning) = program::sandbox(Limits::from(&arguments.limits))?;
+    let ((sandbox, cache_warning), options) = program.prepare(&session, Limits::from(&arguments.limits))?;
     warnings.extend(cache_warning);
     let destination = Destination { origin: program.options.origin.clone(), api_key };
     let patience = patience(arguments.timeout, arguments.retries);
@@ -135,7 +151,7 @@ fn demo(arguments: &Demo) -> anyhow::Result<ExitCode> {
 }
 
 fn print(text: &str) -> io::Result<()> {
-    match io::stdout().write_all(text.as_bytes()) {
+    match io::stdout().write_all(without_key(text).as_bytes()) {
         Err(error) if error.kind() == io::ErrorKind::BrokenPipe => Ok(()),
         written => written,
     }

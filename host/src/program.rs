@@ -77,6 +77,16 @@ impl Program {
         Ok(Session { files, directory })
     }
 
+    /// The sandbox, and how the session is converted. git is asked while the sandbox is made ready.
+    pub fn prepare(&self, session: &Session, limits: Limits) -> Result<(Ready, wit::ConversionOptions), SandboxError> {
+        std::thread::scope(|scope| {
+            let options = scope.spawn(|| self.conversion_options(session));
+            let ready = sandbox(limits);
+            let options = options.join().unwrap_or_else(|panic| std::panic::resume_unwind(panic));
+            Ok((ready?, options))
+        })
+    }
+
     /// How a session is converted, with what git says of the folder that it worked in.
     pub fn conversion_options(&self, session: &Session) -> wit::ConversionOptions {
         let directory = session.directory.as_deref();
@@ -110,6 +120,9 @@ pub fn conversion_options(options: &Options) -> wit::ConversionOptions {
     }
 }
 
+/// A file of a session, open, and what it is.
+pub type OpenFile = (SessionFile, wit::FileRole);
+
 /// A session's files.
 #[derive(Debug)]
 pub struct Session {
@@ -134,7 +147,7 @@ impl Session {
     }
 
     /// Its files, open. A sub-agent's that cannot be opened is left out, and said; the main one must be there.
-    pub fn open(&self) -> io::Result<(Vec<(SessionFile, wit::FileRole)>, Vec<String>)> {
+    pub fn open(&self) -> io::Result<(Vec<OpenFile>, Vec<String>)> {
         let mut open = Vec::new();
         let mut warnings: Vec<String> = self.files.unreadable.iter().map(ToString::to_string).collect();
         for (path, role) in self.transcripts() {
@@ -149,23 +162,23 @@ impl Session {
 }
 
 /// Hands open files to the component.
-pub fn grant(
-    store: &mut Store<State>,
-    files: Vec<(SessionFile, wit::FileRole)>,
-) -> wasmtime::Result<Vec<wit_delivery::SessionFile>> {
+pub fn grant(store: &mut Store<State>, files: Vec<OpenFile>) -> wasmtime::Result<Vec<wit_delivery::SessionFile>> {
     files
         .into_iter()
         .map(|(file, role)| Ok(wit_delivery::SessionFile { role, contents: store.data_mut().grant(file)? }))
         .collect()
 }
 
-/// The sandbox, with its compiled code from the cache; and why the cache was not used, if so.
-pub fn sandbox(limits: Limits) -> Result<(Sandbox, Option<String>), SandboxError> {
+/// The sandbox; and why its compiled code is not cached, if so.
+pub type Ready = (Sandbox, Option<String>);
+
+/// The sandbox, with its compiled code from the cache.
+pub fn sandbox(limits: Limits) -> Result<Ready, SandboxError> {
     let cache = engine::cache_directory(|name| std::env::var_os(name));
     let engine = Engine::new(cache.as_deref())?;
     let proxies = ProxySettings::from_variables(|name| std::env::var(name).ok());
     let sandbox = Sandbox::new(&engine, COMPONENT, limits, proxies)?;
-    Ok((sandbox, engine.cache_warning().map(str::to_owned)))
+    Ok((sandbox, engine.cache_warning()))
 }
 
 impl From<&LimitArguments> for Limits {

@@ -3,6 +3,7 @@
 use crate::delivery::{Delivered, SendError};
 use crate::sandbox::bindings::exports::posthog::llm_analytics::delivery::DeliveryError;
 use posthog_llma_guest::identity::EventId;
+use posthog_llma_guest::options::ApiKey;
 use posthog_llma_guest::origin::Origin;
 use serde_json::{Value, json};
 use std::fmt::Write as _;
@@ -47,6 +48,7 @@ impl Report {
     pub fn of(session: &str, origin: &Origin, delivered: &Delivered, mut warnings: Vec<String>, now: i64) -> Self {
         let mut report = Self { session: session.to_owned(), origin: origin.to_string(), ..Self::default() };
         let sums = &mut report.delivered;
+        let mut shortened = 0;
         for batch in &delivered.batches {
             sums.generations += u64::from(batch.generations);
             sums.spans += u64::from(batch.spans);
@@ -54,6 +56,10 @@ impl Report {
             sums.requests += u64::from(batch.requests);
             sums.raw_bytes += batch.raw_bytes;
             sums.sent_bytes += batch.sent_bytes;
+            let tokens =
+                [batch.input_tokens, batch.output_tokens, batch.cache_read_tokens, batch.cache_creation_tokens];
+            report.tokens = std::array::from_fn(|i| report.tokens[i].saturating_add(tokens[i]));
+            shortened += u64::from(batch.shortened_events);
             for limited in &batch.quota_limited {
                 if !report.quota_limited.contains(limited) {
                     report.quota_limited.push(limited.clone());
@@ -68,8 +74,6 @@ impl Report {
             }));
         }
         if let Some(counts) = &delivered.report {
-            report.tokens =
-                [counts.input_tokens, counts.output_tokens, counts.cache_read_tokens, counts.cache_creation_tokens];
             report.lines = [counts.lines, counts.bad_lines, counts.unknown_lines];
             warnings.extend(line_warnings(counts));
             if let Some(earliest) = counts.earliest.as_deref().and_then(posthog_llma_guest::time::parse) {
@@ -81,6 +85,9 @@ impl Report {
                     ));
                 }
             }
+        }
+        if shortened > 0 {
+            warnings.push(format!("{shortened} events were shortened, because the server takes no larger ones"));
         }
         if !report.quota_limited.is_empty() {
             let limited = report.quota_limited.join(", ");
@@ -191,6 +198,25 @@ pub fn line_warnings(
     warnings
 }
 
+/// Characters of a key that are enough to take a text for it.
+const KEY_BEGINNING: usize = 12;
+
+/// The text with the key as it may be shown. A server's words are cut somewhere, so the beginning of the key counts too.
+pub fn without_key(text: &str, key: &ApiKey) -> String {
+    let secret = key.expose();
+    let beginning = &secret[..secret.len().min(KEY_BEGINNING)];
+    let mut out = String::new();
+    let mut rest = text;
+    while let Some(at) = rest.find(beginning) {
+        let found = &rest[at..];
+        let length = found.bytes().zip(secret.bytes()).take_while(|(a, b)| a == b).count();
+        out.push_str(&rest[..at]);
+        out.push_str(&key.to_string());
+        rest = &found[length..];
+    }
+    out + rest
+}
+
 /// `1.2 MiB`
 pub fn bytes(count: u64) -> String {
     match count {
@@ -213,5 +239,23 @@ fn kind(error: &SendError) -> &'static str {
             DeliveryError::NotPosthog(_) => "not-posthog",
             DeliveryError::UnreadableFile(_) => "unreadable-file",
         },
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn the_key_is_shown_shortened_wherever_it_stands_and_wherever_it_is_cut() {
+        let key = ApiKey::parse("phc_0123456789abcdefghij").unwrap();
+        let shown = |text: &str| without_key(text, &key);
+        assert_eq!(shown("no key"), "no key");
+        assert_eq!(shown("<phc_0123456789abcdefghij> é"), "<phc_…ghij> é");
+        assert_eq!(shown("phc_0123456789abcdefghijphc_0123456789abcdefghij"), "phc_…ghijphc_…ghij");
+        assert_eq!(shown("cut: phc_0123456789abc"), "cut: phc_…ghij");
+        assert_eq!(shown("phc_0123456789é"), "phc_…ghijé");
+        assert_eq!(shown("another: phc_9876543210"), "another: phc_9876543210");
+        assert_eq!(without_key("a x b", &ApiKey::parse("x").unwrap()), "a … b");
     }
 }

@@ -20,6 +20,7 @@
 //! ```
 
 pub mod bindings;
+mod cache;
 mod connect;
 pub mod engine;
 mod error;
@@ -43,7 +44,7 @@ use policy::{HttpPolicy, RequestLog};
 use proxy::ProxySettings;
 use std::sync::Arc;
 use std::time::{Duration, Instant};
-use wasmtime::component::{Component, Linker};
+use wasmtime::component::Linker;
 use wasmtime::{Store, UpdateDeadline};
 
 /// The component that is part of this program.
@@ -74,7 +75,7 @@ impl Sandbox {
         limits: Limits,
         proxies: ProxySettings,
     ) -> Result<Self, SandboxError> {
-        let component = Component::new(engine.wasmtime(), component).map_err(SandboxError::setup)?;
+        let component = engine.component(component).map_err(SandboxError::setup)?;
         let linker = linker(engine.wasmtime()).map_err(SandboxError::setup)?;
         let component = linker.instantiate_pre(&component).and_then(ExporterPre::new).map_err(SandboxError::setup)?;
         Ok(Self { component, limits, connector: Arc::new(Connector::new(proxies)) })

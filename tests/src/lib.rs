@@ -1,9 +1,13 @@
 //! End-to-end tests: the real program, the real component, a strict local `PostHog`.
 //!
-//! This library is what stands between the two: a certificate authority with a TLS terminator, and a proxy. Everything
-//! listens on loopback and connects to loopback alone.
+//! This library is what they need: the program in a clean environment, transcripts, and what stands between a program and
+//! a server: a certificate authority with a TLS terminator, and a proxy. Everything listens on loopback and connects to
+//! loopback alone.
 
+pub mod fixtures;
+pub mod program;
 pub mod proxy;
 pub mod tls;
+pub mod transcript;
 
 mod loopback;

@@ -9,7 +9,7 @@ use posthog_llma::sandbox::bindings::exports::posthog::llm_analytics::delivery::
 use posthog_llma::sandbox::bindings::posthog::llm_analytics::types::{ConversionOptions, FileRole, TraceGrouping};
 use posthog_llma::sandbox::engine::Engine;
 use posthog_llma::sandbox::files::SessionFile;
-use posthog_llma::sandbox::policy::{AllowedDestination, HttpPolicy, Origin, Scheme};
+use posthog_llma::sandbox::policy::{AllowedDestination, HttpPolicy, Origin};
 use posthog_llma::sandbox::proxy::ProxySettings;
 use posthog_llma::sandbox::{Limits, Run, Sandbox, SandboxError, block_on};
 use std::net::TcpListener;

@@ -118,6 +118,11 @@ impl From<deliver::BatchReport> for BatchReport {
             generations: count(Kind::Generation),
             spans: count(Kind::Span),
             traces: count(Kind::Trace),
+            input_tokens: report.tokens[0],
+            output_tokens: report.tokens[1],
+            cache_read_tokens: report.tokens[2],
+            cache_creation_tokens: report.tokens[3],
+            shortened_events: report.shortened,
             accepted: report.accepted.iter().map(|(id, _)| (*id).into()).collect(),
             rejected: report
                 .rejected

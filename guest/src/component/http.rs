@@ -44,17 +44,28 @@ fn nanoseconds(time: Duration) -> u64 {
     u64::try_from(time.as_nanos()).unwrap_or(u64::MAX)
 }
 
+/// In words what `wasi:http` has codes for.
 fn failed(error: &ErrorCode) -> TransportError {
-    match error {
+    let words = match error {
         ErrorCode::HttpRequestDenied | ErrorCode::HttpRequestUriInvalid | ErrorCode::HttpRequestMethodInvalid => {
-            TransportError::Denied("the sandbox refused the request".to_owned())
+            return TransportError::Denied("the sandbox refused the request".to_owned());
         }
-        ErrorCode::ConnectionTimeout => TransportError::TimedOut("no connection in time".to_owned()),
+        ErrorCode::ConnectionTimeout => return TransportError::TimedOut("no connection in time".to_owned()),
         ErrorCode::ConnectionReadTimeout | ErrorCode::HttpResponseTimeout => {
-            TransportError::TimedOut("no answer in time".to_owned())
+            return TransportError::TimedOut("no answer in time".to_owned());
         }
-        other => TransportError::Unreachable(other.to_string()),
-    }
+        ErrorCode::DnsError(_) | ErrorCode::DnsTimeout => "the host name has no address",
+        ErrorCode::ConnectionRefused => "the connection was refused",
+        ErrorCode::ConnectionTerminated => "the connection was closed",
+        ErrorCode::HttpResponseIncomplete => "the answer broke off",
+        ErrorCode::TlsCertificateError => "its certificate is not trusted (SSL_CERT_FILE names other authorities)",
+        ErrorCode::TlsProtocolError | ErrorCode::TlsAlertReceived(_) => "no TLS connection could be made",
+        ErrorCode::HttpProtocolError => "it does not speak HTTP",
+        ErrorCode::HttpResponseBodySize(_) => "its answer is too large",
+        ErrorCode::InternalError(Some(reason)) => reason,
+        other => return TransportError::Unreachable(other.to_string()),
+    };
+    TransportError::Unreachable(words.to_owned())
 }
 
 fn unexpected<E>(_: E) -> TransportError {

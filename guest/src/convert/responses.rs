@@ -97,22 +97,27 @@ impl Converter {
         if !generation.is_new(block) {
             return false;
         }
-        if !self.rules.privacy {
-            generation.output.push(block, self.rules, entry.elided);
-        }
         let kind = block.kind.as_deref().unwrap_or_default();
         if kind == "tool_use" || kind == "server_tool_use" {
+            let input = block.input.map(|raw| self.rules.of_json(raw.get(), entry.elided)).unwrap_or_default();
+            let input = Rc::new(input);
             generation.tools.push(chat::tool_name(block));
+            if !self.rules.privacy {
+                generation.output.push_call(block, Rc::clone(&input));
+            }
             if let Some(id) = block.id.as_deref() {
-                self.call(EventId::span(id), generation, block, entry);
+                self.call(EventId::span(id), generation, block, input, entry);
             }
         } else if kind.ends_with("_tool_result") {
-            self.add_result(block, false, entry.elided);
+            let output = Rc::new(chat::result_text(block.content, self.rules, entry.elided));
+            self.add_result(block, output, false);
+        } else if !self.rules.privacy {
+            generation.output.push(block, self.rules, entry.elided);
         }
         true
     }
 
-    fn call(&mut self, id: EventId, generation: &Generation, block: &Block<'_>, entry: &Entry<'_>) {
+    fn call(&mut self, id: EventId, generation: &Generation, block: &Block<'_>, input: Rc<String>, entry: &Entry<'_>) {
         if !self.opened.insert(id) {
             return;
         }
@@ -126,7 +131,7 @@ impl Converter {
             thread: generation.thread,
             context: self.context(entry),
             name: chat::tool_name(block),
-            input: block.input.map(|raw| self.rules.of_json(raw.get(), entry.elided)).unwrap_or_default(),
+            input,
             called: self.now,
         };
         if let Some(result) = self.early.remove(&id) {
@@ -138,16 +143,20 @@ impl Converter {
         }
     }
 
-    /// The results of tools in a user line.
-    pub(super) fn add_results(&mut self, entry: &Entry<'_>, content: &Content<'_>) {
-        let Content::Blocks(blocks) = content else { return };
+    /// The results of tools in a user line; returns their texts, in order.
+    pub(super) fn add_results(&mut self, entry: &Entry<'_>, content: &Content<'_>) -> Vec<Rc<String>> {
+        let Content::Blocks(blocks) = content else { return Vec::new() };
         let interrupted = was_interrupted(entry);
-        for block in blocks.iter().filter(|b| b.kind.as_deref() == Some("tool_result")) {
-            self.add_result(block, interrupted, entry.elided);
-        }
+        let results = blocks.iter().filter(|b| b.kind.as_deref() == Some("tool_result"));
+        let add = |block: &Block<'_>| {
+            let output = Rc::new(chat::result_text(block.content, self.rules, entry.elided));
+            self.add_result(block, Rc::clone(&output), interrupted);
+            output
+        };
+        results.map(add).collect()
     }
 
-    fn add_result(&mut self, block: &Block<'_>, interrupted: bool, elided: bool) {
+    fn add_result(&mut self, block: &Block<'_>, output: Rc<String>, interrupted: bool) {
         let Some(id) = block.tool_use_id.as_deref().map(EventId::span) else { return };
         let open = self.spans.remove(&id);
         let called_later = !self.opened.contains(&id) && self.index.tools.get(&id).is_some_and(|t| t.called);
@@ -162,7 +171,7 @@ impl Converter {
             at: Some(self.now),
             is_error: block.is_error || failed_search,
             interrupted: interrupted || stopped,
-            output: chat::result_text(block.content, self.rules, elided),
+            output,
         };
         match open {
             Some(span) => self.end_span(&span, Some(&result)),
@@ -187,7 +196,7 @@ impl Converter {
         let trace_id = trace.id(&self.envelope);
         let parent = thread.call.map_or_else(|| trace_id.clone(), |call| call.to_string());
         let agent = thread.agent_type.clone();
-        let (event, shortened) = self.envelope.event(
+        let (mut event, shortened) = self.envelope.event(
             Kind::Generation,
             generation.id,
             generation.ended,
@@ -202,17 +211,21 @@ impl Converter {
             trace.fail(generation.ended, generation.error(self.rules));
         } else {
             let usage = &generation.usage;
+            let tokens = [
+                usage.input_tokens,
+                usage.output_tokens,
+                usage.cache_read_input_tokens,
+                usage.cache_creation_input_tokens,
+            ];
+            event.tokens = tokens.map(Option::unwrap_or_default);
             let totals = &mut trace.totals;
-            for (sum, total, count) in [
-                (&mut totals.input_tokens, &mut self.counts.input_tokens, usage.input_tokens),
-                (&mut totals.output_tokens, &mut self.counts.output_tokens, usage.output_tokens),
-                (&mut totals.cache_read_tokens, &mut self.counts.cache_read_tokens, usage.cache_read_input_tokens),
-                (
-                    &mut totals.cache_creation_tokens,
-                    &mut self.counts.cache_creation_tokens,
-                    usage.cache_creation_input_tokens,
-                ),
-            ] {
+            let counts = &mut self.counts;
+            for (count, (sum, total)) in tokens.into_iter().zip([
+                (&mut totals.input_tokens, &mut counts.input_tokens),
+                (&mut totals.output_tokens, &mut counts.output_tokens),
+                (&mut totals.cache_read_tokens, &mut counts.cache_read_tokens),
+                (&mut totals.cache_creation_tokens, &mut counts.cache_creation_tokens),
+            ]) {
                 trace::add(sum, count);
                 *total = total.saturating_add(count.unwrap_or(0));
             }

@@ -211,6 +211,7 @@ fn a_single_event_that_is_too_large_is_shortened_before_it_is_given_up() {
         Ok(if body.to_string().len() > 300_000 { status(413) } else { ok() })
     });
     assert_eq!(accepted(&reports).len(), 2);
+    assert_eq!(reports.iter().flatten().map(|r| r.shortened).sum::<u32>(), 1);
 }
 
 #[test]
@@ -240,6 +241,17 @@ fn what_was_accepted_before_a_failure_is_reported_before_it() {
     });
     assert_eq!(accepted(&reports).len(), 50);
     assert!(matches!(reports[1], Err(DeliveryError::Refused(403, _))));
+}
+
+#[test]
+fn only_the_tokens_of_accepted_events_are_reported() {
+    let tokens = r#"{"type":"assistant","timestamp":"2026-01-01T00:00:00Z","message":{"id":"ID","model":"m","usage":{"input_tokens":1,"output_tokens":20,"cache_read_input_tokens":300}}}"#;
+    let lines = ["msg_1", "msg_2", "msg_3"].map(|id| tokens.replace("ID", id)).join("\n");
+    let bad = EventId::generation("msg_2").to_string();
+    let (reports, _) =
+        deliver(Memory(lines.into_bytes()), |_, _, body| Ok(if ids(body).contains(&bad) { status(400) } else { ok() }));
+    let sums = reports.iter().flatten().fold([0; 4], |sums, r| std::array::from_fn(|i| sums[i] + r.tokens[i]));
+    assert_eq!(sums, [2, 40, 600, 0]);
 }
 
 #[test]

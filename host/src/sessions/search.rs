@@ -51,7 +51,8 @@ pub enum FindError {
     },
     /// No session has this id, or an id that starts so.
     #[error(
-        "no session {query:?} among the {sessions} in {}{}; `ls -t {}` lists them, the latest first",
+        "no session {query:?} among the {sessions} in {}{}; `ls -t {}` lists them, the latest first, and CLAUDE_CONFIG_DIR names \
+         another place than ~/.claude",
         projects.display(), UnreadableFolders(*unreadable), projects.join("*").join("*.jsonl").display()
     )]
     NotFound {

@@ -3,9 +3,7 @@
 use crate::requests::Request;
 use crate::wasi::clocks::monotonic_clock;
 use crate::wasi::filesystem::preopens;
-use crate::wasi::filesystem::types::{
-    Descriptor, DescriptorFlags, NewTimestamp, OpenFlags, PathFlags,
-};
+use crate::wasi::filesystem::types::{Descriptor, DescriptorFlags, NewTimestamp, OpenFlags, PathFlags};
 use std::fmt::Debug;
 use std::io::{Read, Write};
 use std::net::{TcpListener, TcpStream, ToSocketAddrs, UdpSocket};
@@ -20,11 +18,9 @@ pub fn attempt(name: &str, files: &[Descriptor], argument: &str) -> String {
 
         "tcp-connect" => outcome(TcpStream::connect(argument).map(drop)),
         "tcp-listen" => outcome(TcpListener::bind(argument).map(drop)),
-        "udp-send" => outcome(
-            UdpSocket::bind("0.0.0.0:0")
-                .and_then(|socket| socket.send_to(b"hello", argument))
-                .map(drop),
-        ),
+        "udp-send" => {
+            outcome(UdpSocket::bind("0.0.0.0:0").and_then(|socket| socket.send_to(b"hello", argument)).map(drop))
+        }
         "name-lookup" => outcome(argument.to_socket_addrs().map(|a| a.count())),
 
         "read" => with_file(files, |file| file.read(100, 0).map(text)),
@@ -32,31 +28,15 @@ pub fn attempt(name: &str, files: &[Descriptor], argument: &str) -> String {
         "write-stream" => with_file(files, |file| file.write_via_stream(0).map(drop)),
         "append-stream" => with_file(files, |file| file.append_via_stream().map(drop)),
         "truncate" => with_file(files, |file| file.set_size(0)),
-        "set-times" => with_file(files, |file| {
-            file.set_times(NewTimestamp::Now, NewTimestamp::Now)
-        }),
+        "set-times" => with_file(files, |file| file.set_times(NewTimestamp::Now, NewTimestamp::Now)),
         "flags" => with_file(files, Descriptor::get_flags),
         "open-at" => with_file(files, |file| {
-            file.open_at(
-                PathFlags::SYMLINK_FOLLOW,
-                argument,
-                OpenFlags::empty(),
-                DescriptorFlags::READ,
-            )
-            .map(drop)
+            file.open_at(PathFlags::SYMLINK_FOLLOW, argument, OpenFlags::empty(), DescriptorFlags::READ).map(drop)
         }),
         "create-at" => with_file(files, |file| {
-            file.open_at(
-                PathFlags::empty(),
-                argument,
-                OpenFlags::CREATE,
-                DescriptorFlags::WRITE,
-            )
-            .map(drop)
+            file.open_at(PathFlags::empty(), argument, OpenFlags::CREATE, DescriptorFlags::WRITE).map(drop)
         }),
-        "stat-at" => with_file(files, |file| {
-            file.stat_at(PathFlags::SYMLINK_FOLLOW, argument).map(drop)
-        }),
+        "stat-at" => with_file(files, |file| file.stat_at(PathFlags::SYMLINK_FOLLOW, argument).map(drop)),
         "readlink-at" => with_file(files, |file| file.readlink_at(argument)),
         "unlink-at" => with_file(files, |file| file.unlink_file_at(argument)),
         "rename-at" => with_file(files, |file| file.rename_at(argument, file, "stolen")),
@@ -79,9 +59,7 @@ pub fn attempt(name: &str, files: &[Descriptor], argument: &str) -> String {
         "many-handles" => many_handles(),
         "random" => {
             let length = argument.parse().unwrap_or(u64::MAX);
-            crate::wasi::random::random::get_random_bytes(length)
-                .len()
-                .to_string()
+            crate::wasi::random::random::get_random_bytes(length).len().to_string()
         }
         "spin" => spin(),
         "spin-in-calls" => loop {
@@ -115,10 +93,7 @@ fn text((bytes, _end): (Vec<u8>, bool)) -> String {
     String::from_utf8_lossy(&bytes).into_owned()
 }
 
-fn with_file<T: Debug, E: Debug>(
-    files: &[Descriptor],
-    act: impl FnOnce(&Descriptor) -> Result<T, E>,
-) -> String {
+fn with_file<T: Debug, E: Debug>(files: &[Descriptor], act: impl FnOnce(&Descriptor) -> Result<T, E>) -> String {
     match files.first() {
         Some(file) => outcome(act(file)),
         None => "no file".to_owned(),

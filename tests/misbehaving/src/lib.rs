@@ -13,13 +13,11 @@ wit_bindgen::generate!({
 use exports::posthog::llm_analytics::conversion::SequenceError;
 use exports::posthog::llm_analytics::conversion::{Guest as Conversion, GuestSession, Session};
 use exports::posthog::llm_analytics::delivery::{
-    BatchReport, Delivering, DeliveryError, Destination, Guest as Delivery, GuestDelivering,
-    Patience, SessionFile, StartError,
+    BatchReport, Delivering, DeliveryError, Destination, Guest as Delivery, GuestDelivering, Patience, SessionFile,
+    StartError,
 };
 use exports::wasi::cli::run::Guest as Run;
-use posthog::llm_analytics::types::{
-    ConversionOptions, ConversionReport, EventId, FileRole, InvalidOption,
-};
+use posthog::llm_analytics::types::{ConversionOptions, ConversionReport, EventId, FileRole, InvalidOption};
 
 struct Component;
 
@@ -75,15 +73,8 @@ impl GuestDelivering for Never {
 }
 
 impl GuestSession for Never {
-    fn open(
-        id: String,
-        _files: Vec<FileRole>,
-        _options: ConversionOptions,
-    ) -> Result<Session, InvalidOption> {
-        Err(InvalidOption {
-            reason: attempts::attempt(&id, &[], ""),
-            name: id,
-        })
+    fn open(id: String, _files: Vec<FileRole>, _options: ConversionOptions) -> Result<Session, InvalidOption> {
+        Err(InvalidOption { reason: attempts::attempt(&id, &[], ""), name: id })
     }
 
     fn scan(&self, _file: u32, _bytes: Vec<u8>) -> Result<(), SequenceError> {

@@ -1,9 +1,7 @@
 //! HTTP requests, written against `wasi:http` directly so that nothing corrects them.
 
 use crate::wasi::http::outgoing_handler;
-use crate::wasi::http::types::{
-    ErrorCode, Fields, IncomingResponse, Method, OutgoingBody, OutgoingRequest, Scheme,
-};
+use crate::wasi::http::types::{ErrorCode, Fields, IncomingResponse, Method, OutgoingBody, OutgoingRequest, Scheme};
 use crate::wasi::io::streams::StreamError;
 
 /// A request in its parts.

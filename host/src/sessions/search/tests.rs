@@ -98,7 +98,8 @@ fn a_session_that_is_not_found_is_an_error_that_says_where_and_how_to_list() {
     assert_eq!(
         message,
         format!(
-            "no session \"xyz\" among the 1 in {projects}; `ls -t {projects}/*/*.jsonl` lists them, the latest first"
+            "no session \"xyz\" among the 1 in {projects}; `ls -t {projects}/*/*.jsonl` lists them, the latest first, and \
+             CLAUDE_CONFIG_DIR names another place than ~/.claude"
         )
     );
 }

@@ -1,0 +1,30 @@
+//! The transcripts in `fixtures`, which the real client wrote.
+
+use std::ffi::OsStr;
+use std::fs;
+use std::io;
+use std::path::{Path, PathBuf};
+
+/// The main transcripts below this folder of `fixtures` (`2.1.330/sub`, or `""` for all), in the order of their paths.
+pub fn transcripts(folder: &str) -> io::Result<Vec<PathBuf>> {
+    let mut found = Vec::new();
+    search(&Path::new(env!("CARGO_MANIFEST_DIR")).join("fixtures").join(folder), &mut found)?;
+    found.sort();
+    Ok(found)
+}
+
+fn search(folder: &Path, found: &mut Vec<PathBuf>) -> io::Result<()> {
+    for entry in fs::read_dir(folder)? {
+        let path = entry?.path();
+        let name = path.file_name().and_then(OsStr::to_str).unwrap_or_default();
+        if path.is_dir() {
+            // What lies there belongs to a main transcript.
+            if name != "subagents" {
+                search(&path, found)?;
+            }
+        } else if path.extension() == Some(OsStr::new("jsonl")) && !name.starts_with("agent-") {
+            found.push(path);
+        }
+    }
+    Ok(())
+}

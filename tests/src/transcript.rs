@@ -1,0 +1,81 @@
+//! Transcripts of sessions that never were, for what the fixtures do not hold: a given number of events, a given age.
+
+use posthog_llma_guest::time;
+use serde_json::{Value, json};
+use std::sync::atomic::{AtomicU32, Ordering};
+use std::time::{SystemTime, UNIX_EPOCH};
+
+/// A transcript in the making. Its lines are those of 2.1.330, as far as they are used.
+#[derive(Debug)]
+#[must_use = "it is only a text so far"]
+pub struct Transcript {
+    lines: Vec<Value>,
+    /// Milliseconds since 1970.
+    clock: i64,
+    turns: usize,
+    /// Tells its lines from those of others: real ones never share a `uuid` by chance.
+    serial: u32,
+}
+
+/// Transcripts made so far.
+static MADE: AtomicU32 = AtomicU32::new(0);
+
+/// Milliseconds since 1970.
+pub fn now() -> i64 {
+    let now = SystemTime::now().duration_since(UNIX_EPOCH).unwrap_or_default();
+    i64::try_from(now.as_millis()).unwrap_or(i64::MAX)
+}
+
+impl Default for Transcript {
+    fn default() -> Self {
+        Self::new()
+    }
+}
+
+impl Transcript {
+    /// One that began an hour ago.
+    pub fn new() -> Self {
+        Self::of_days_ago(0)
+    }
+
+    /// One that began an hour and so many days ago.
+    pub fn of_days_ago(days: i64) -> Self {
+        Self {
+            lines: Vec::new(),
+            clock: now() - 3_600_000 - days * 86_400_000,
+            turns: 0,
+            serial: MADE.fetch_add(1, Ordering::Relaxed),
+        }
+    }
+
+    /// Another line. Its `uuid` and its `timestamp`, a millisecond after the last one's, are added.
+    pub fn line(mut self, mut line: Value) -> Self {
+        self.clock += 1;
+        line["uuid"] = json!(format!("{:08x}-0000-4000-8000-{:012}", self.serial, self.lines.len()));
+        line["timestamp"] = json!(time::format(self.clock));
+        self.lines.push(line);
+        self
+    }
+
+    /// A prompt and its answer: one generation.
+    pub fn turn(mut self, prompt: &str, answer: &str) -> Self {
+        self.turns += 1;
+        let id = self.turns;
+        self.line(json!({"type": "user", "promptId": format!("prompt-{id}"), "cwd": "/home/dev/shop", "version": "2.1.330",
+            "message": {"role": "user", "content": prompt}}))
+            .line(json!({"type": "assistant", "cwd": "/home/dev/shop", "version": "2.1.330", "message": {
+                "id": format!("msg_{id}"), "role": "assistant", "model": "claude-opus-5-5", "stop_reason": "end_turn",
+                "content": [{"type": "text", "text": answer}],
+                "usage": {"input_tokens": 3, "output_tokens": 7, "cache_read_input_tokens": 11, "cache_creation_input_tokens": 13}}}))
+    }
+
+    /// So many turns: `prompt 1` with `answer 1`, `prompt 2` with `answer 2`, …
+    pub fn turns(self, count: usize) -> Self {
+        (1..=count).fold(self, |transcript, n| transcript.turn(&format!("prompt {n}"), &format!("answer {n}")))
+    }
+
+    /// The text of the file.
+    pub fn text(&self) -> String {
+        self.lines.iter().flat_map(|line| [line.to_string(), "\n".to_owned()]).collect()
+    }
+}

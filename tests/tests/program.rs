@@ -1,0 +1,67 @@
+//! The real program against a strict local `PostHog`, as a user runs it.
+
+#![expect(clippy::unwrap_used, reason = "a test that cannot go on has failed")]
+
+use flate2::read::GzDecoder;
+use posthog_llma::local_posthog::{Answer, Config, LocalPostHog, Received};
+use posthog_llma_tests::fixtures;
+use posthog_llma_tests::program::{Home, KEY, SESSION_ID};
+use posthog_llma_tests::transcript::Transcript;
+use std::io::Read;
+use std::path::PathBuf;
+
+#[path = "program/cache.rs"]
+mod cache;
+#[path = "program/convert.rs"]
+mod convert;
+#[path = "program/demo.rs"]
+mod demo;
+#[path = "program/every_fixture.rs"]
+mod every_fixture;
+#[path = "program/faults.rs"]
+mod faults;
+#[path = "program/network.rs"]
+mod network;
+#[path = "program/privacy.rs"]
+mod privacy;
+#[path = "program/secrets.rs"]
+mod secrets;
+#[path = "program/send.rs"]
+mod send;
+#[path = "program/sessions.rs"]
+mod sessions;
+#[path = "program/settings.rs"]
+mod settings;
+#[path = "program/warnings.rs"]
+mod warnings;
+
+/// The session that has nearly everything: parallel tools, a failing one, a sub-agent, a failed call.
+const DEMO: &str = "demo";
+
+/// One transcript of a fixture.
+fn fixture(folder: &str) -> PathBuf {
+    fixtures::transcripts(folder).unwrap().remove(0)
+}
+
+/// A server that applies the rules and nothing else.
+fn posthog() -> LocalPostHog {
+    LocalPostHog::start(Config::default()).unwrap()
+}
+
+/// The text of a request's body.
+fn decompressed(request: &Received) -> String {
+    let mut text = String::new();
+    GzDecoder::new(&request.body[..]).read_to_string(&mut text).unwrap();
+    text
+}
+
+/// The events of all accepted requests, a line each, in the very bytes that were sent.
+fn sent(posthog: &LocalPostHog) -> String {
+    let requests = posthog.requests();
+    let batches = requests.iter().filter(|request| request.status == Some(200)).map(|request| {
+        let body = decompressed(request);
+        let batch = body.strip_prefix(&format!("{{\"api_key\":\"{KEY}\",\"batch\":[")).unwrap();
+        batch.strip_suffix("]}").unwrap().replace("},{\"event\":", "}\n{\"event\":") + "\n"
+    });
+    batches.collect()
+}

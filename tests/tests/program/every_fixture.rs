@@ -1,0 +1,80 @@
+//! Every transcript that the real client wrote, in each way to convert it. In this process, because a process for each
+//! would take minutes.
+
+use super::*;
+use posthog_llma::conversion;
+use posthog_llma::delivery::{self, Destination};
+use posthog_llma::program::{self, Session};
+use posthog_llma::sandbox::bindings::posthog::llm_analytics::types::{ConversionOptions, TraceGrouping};
+use posthog_llma::sandbox::engine::Engine;
+use posthog_llma::sandbox::proxy::ProxySettings;
+use posthog_llma::sandbox::{COMPONENT, Limits, Sandbox, block_on};
+use posthog_llma::sessions::SessionFiles;
+use posthog_llma_guest::options::{ApiKey, Options};
+use posthog_llma_guest::origin::Origin;
+use serde_json::Value;
+use std::path::Path;
+use std::sync::LazyLock;
+
+static SANDBOX: LazyLock<Sandbox> = LazyLock::new(|| {
+    let cache = Path::new(env!("CARGO_TARGET_TMPDIR")).join("program-cache");
+    let engine = Engine::new(Some(&cache)).unwrap();
+    Sandbox::new(&engine, COMPONENT, Limits::default(), ProxySettings::default()).unwrap()
+});
+
+fn converted(session: &Session, options: &ConversionOptions) -> String {
+    let mut events = Vec::new();
+    block_on(conversion::convert(&SANDBOX, session, options, &mut events)).unwrap().unwrap();
+    String::from_utf8(events).unwrap()
+}
+
+/// Each fixture is converted twice to the same bytes, sent as just these bytes, and accepted by the strict rules. Gives the
+/// events of all.
+fn every_fixture_is_accepted(options: &ConversionOptions) -> Vec<Value> {
+    let transcripts = fixtures::transcripts("").unwrap();
+    assert!(transcripts.len() > 100);
+    let mut events = Vec::new();
+    for path in transcripts {
+        let session = Session { files: SessionFiles::of_transcript(&path).unwrap(), directory: None };
+        let expected = converted(&session, options);
+        assert_eq!(converted(&session, options), expected, "{}", path.display());
+
+        let posthog = posthog();
+        let origin = Origin::parse(&posthog.origin(), false).unwrap();
+        let destination = Destination { origin, api_key: ApiKey::parse(KEY).unwrap() };
+        let deliver = delivery::deliver(&SANDBOX, &session, options, &destination, delivery::PATIENCE, |_| {});
+        let delivered = block_on(deliver).unwrap();
+        assert!(delivered.error.is_none(), "{}: {:?}", path.display(), delivered.error);
+        for batch in &delivered.batches {
+            assert!(batch.rejected.is_empty(), "{}: {:?}", path.display(), batch.rejected);
+        }
+        assert_eq!(sent(&posthog), expected, "{}", path.display());
+        events.extend(posthog.events());
+    }
+    assert!(events.len() > 500, "{}", events.len());
+    events
+}
+
+fn options() -> ConversionOptions {
+    program::conversion_options(&Options::default())
+}
+
+#[test]
+fn every_fixture_arrives_as_it_is_converted() {
+    every_fixture_is_accepted(&options());
+}
+
+#[test]
+fn every_fixture_arrives_as_it_is_converted_with_a_trace_for_each_prompt() {
+    every_fixture_is_accepted(&ConversionOptions { trace_grouping: TraceGrouping::Message, ..options() });
+}
+
+#[test]
+fn every_fixture_arrives_as_it_is_converted_in_privacy_mode() {
+    let events = every_fixture_is_accepted(&ConversionOptions { privacy_mode: true, ..options() });
+    let texts =
+        ["$ai_input", "$ai_output_choices", "$ai_input_state", "$ai_output_state", "$ai_user_prompt", "$ai_trace_name"];
+    for (event, text) in events.iter().flat_map(|event| texts.map(|text| (event, text))) {
+        assert_eq!(event["properties"].get(text), None, "{event}");
+    }
+}
