@@ -7,13 +7,7 @@ use component::{ComponentPackage, package_directory, workspace_directory};
 use std::process::ExitCode;
 
 fn main() -> ExitCode {
-    match build() {
-        Ok(()) => ExitCode::SUCCESS,
-        Err(message) => {
-            eprintln!("{message}");
-            ExitCode::FAILURE
-        }
-    }
+    component::exit_code(build())
 }
 
 fn build() -> Result<(), String> {

@@ -290,10 +290,10 @@ impl Converter {
 
     fn add_user(&mut self, entry: &Entry<'_>, thread: Option<u32>) {
         let Some(content) = entry.message.as_ref().filter(|m| m.content.is_some()) else { return self.bad() };
-        let content = Content::of(content.content);
         if self.is_copy(entry) {
             return;
         }
+        let content = Content::of(content.content);
         let on_main = self.file == 0 && thread.is_none() && !entry.is_sidechain;
         let place = if on_main && prompt::is_prompt(entry, &content) {
             Place { turn: self.begin_turn(entry, &content), thread: MAIN }

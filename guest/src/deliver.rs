@@ -6,6 +6,7 @@
 use crate::batch::{Batch, Body};
 use crate::event::{Event, Kind};
 use crate::identity::EventId;
+use crate::reading::{Reading, Source};
 use crate::session::{ConversionOptions, FileRole, InvalidOption, Session};
 use crate::shorten;
 use std::collections::VecDeque;
@@ -20,25 +21,12 @@ pub const FALLBACK_PATH: &str = "/batch/";
 /// Bytes of an event that servers without [`AI_PATH`] take.
 const LARGEST_FALLBACK_EVENT: usize = 900 * 1024;
 
-/// Bytes that are read at once: WASI hosts give no more.
-const PIECE: usize = 64 * 1024;
-
 /// The longest wait between two attempts.
 const LONGEST_DELAY: Duration = Duration::from_secs(30);
 const SHORTEST_DELAY: Duration = Duration::from_millis(100);
 
 /// Characters of a server's words that are kept.
 const WORDS: usize = 500;
-
-/// The files of a session.
-pub trait Source {
-    /// Why a file cannot be read.
-    type Error;
-    /// Bytes of the file now.
-    fn size(&mut self, file: u32) -> Result<u64, Self::Error>;
-    /// At most `most` bytes from `offset` on; none at the end.
-    fn read(&mut self, file: u32, offset: u64, most: usize) -> Result<Vec<u8>, Self::Error>;
-}
 
 /// The way to the server, and time.
 pub trait Transport {
@@ -187,14 +175,10 @@ fn quota_limited(said: &serde_json::Map<String, serde_json::Value>) -> Vec<Strin
 #[derive(Debug)]
 pub struct Delivery<S, T> {
     session: Session,
-    source: S,
+    reading: Reading<S>,
     transport: T,
     api_key: String,
     retries: Retries,
-    /// Bytes of each file at the start: what is written meanwhile belongs to the next delivery.
-    sizes: Vec<u64>,
-    file: usize,
-    offset: u64,
     ended: bool,
     /// An event that did not fit into the last batch.
     held: Option<Event>,
@@ -202,7 +186,6 @@ pub struct Delivery<S, T> {
     pending: VecDeque<Batch>,
     path: &'static str,
     requests: u32,
-    bytes_read: u64,
 }
 
 /// Why nothing could be started.
@@ -222,46 +205,25 @@ impl<S: Source, T: Transport> Delivery<S, T> {
         id: &str,
         files: &[FileRole],
         options: ConversionOptions,
-        mut source: S,
+        source: S,
         transport: T,
         api_key: String,
         retries: Retries,
     ) -> Result<Self, StartError<S::Error>> {
         let mut session = Session::open(id, files, options)?;
-        let mut sizes = Vec::with_capacity(files.len());
-        let mut bytes_read = 0;
-        for file in 0..files.len() as u32 {
-            let unreadable = |error| StartError::UnreadableFile(file, error);
-            let size = source.size(file).map_err(unreadable)?;
-            let mut offset = 0;
-            while offset < size {
-                let most = PIECE.min((size - offset) as usize);
-                let piece = source.read(file, offset, most).map_err(unreadable)?;
-                if piece.is_empty() {
-                    break;
-                }
-                offset += piece.len() as u64;
-                // The files are scanned in order.
-                let _ = session.scan(file, &piece);
-            }
-            bytes_read += offset;
-            sizes.push(offset);
-        }
+        let reading = Reading::first(&mut session, source, files.len())
+            .map_err(|(file, error)| StartError::UnreadableFile(file, error))?;
         Ok(Self {
             session,
-            source,
+            reading,
             transport,
             api_key,
             retries,
-            sizes,
-            file: 0,
-            offset: 0,
             ended: false,
             held: None,
             pending: VecDeque::new(),
             path: AI_PATH,
             requests: 0,
-            bytes_read,
         })
     }
 
@@ -282,7 +244,7 @@ impl<S: Source, T: Transport> Delivery<S, T> {
             };
             if let Some(mut report) = self.send(batch)? {
                 report.requests = std::mem::take(&mut self.requests);
-                report.bytes_read = self.bytes_read;
+                report.bytes_read = self.reading.bytes();
                 return Ok(Some(report));
             }
         }
@@ -303,12 +265,15 @@ impl<S: Source, T: Transport> Delivery<S, T> {
             if self.ended {
                 return Ok(Some(batch).filter(|batch| !batch.events.is_empty()));
             }
-            if let Err(error) = self.read_on() {
-                // The events are not lost: the next call sends them.
-                if !batch.events.is_empty() {
-                    self.pending.push_front(batch);
+            match self.reading.second(&mut self.session) {
+                Ok(more) => self.ended = !more,
+                Err((file, error)) => {
+                    // The events are not lost: the next call sends them.
+                    if !batch.events.is_empty() {
+                        self.pending.push_front(batch);
+                    }
+                    return Err(DeliveryError::UnreadableFile(file, error));
                 }
-                return Err(error);
             }
         }
     }
@@ -318,35 +283,6 @@ impl<S: Source, T: Transport> Delivery<S, T> {
             shorten(&mut event, LARGEST_FALLBACK_EVENT);
         }
         event
-    }
-
-    /// Converts the next piece of the files.
-    fn read_on(&mut self) -> Result<(), DeliveryError<S::Error>> {
-        let Some(&size) = self.sizes.get(self.file) else {
-            self.ended = true;
-            // It is finished once.
-            let _ = self.session.finish();
-            return Ok(());
-        };
-        let file = self.file as u32;
-        let most = PIECE.min(size.saturating_sub(self.offset) as usize);
-        let piece = if most == 0 {
-            Vec::new()
-        } else {
-            let read = self.source.read(file, self.offset, most);
-            read.map_err(|error| DeliveryError::UnreadableFile(file, error))?
-        };
-        if piece.is_empty() {
-            // The end, or a file that shrank meanwhile: what was there is what counts.
-            self.file += 1;
-            self.offset = 0;
-            return Ok(());
-        }
-        self.offset += piece.len() as u64;
-        self.bytes_read += piece.len() as u64;
-        // The files are converted in order.
-        let _ = self.session.convert(file, &piece);
-        Ok(())
     }
 
     /// Sends a batch. `None`: it was divided, or goes another way; what it became is pending.

@@ -22,6 +22,7 @@ mod lines;
 pub mod options;
 pub mod origin;
 mod prompt;
+pub mod reading;
 pub mod session;
 pub mod shorten;
 mod span;

@@ -18,6 +18,7 @@ use crate::event::{Envelope, Event};
 use crate::identity::{self, EventId, IdSet};
 use crate::index::Index;
 use crate::lines::{Line, Lines};
+use crate::options::Options;
 pub use crate::options::TraceGrouping;
 use crate::text::{LARGEST_LIMIT, TextRules};
 use std::collections::BTreeMap;
@@ -48,6 +49,25 @@ impl Default for ConversionOptions {
             redact_secrets: true,
             max_attribute_length: 12_000,
             custom_properties: None,
+        }
+    }
+}
+
+impl From<&Options> for ConversionOptions {
+    /// What the variables say; nothing of git.
+    fn from(options: &Options) -> Self {
+        Self {
+            distinct_id: options.distinct_id.clone(),
+            git_repo: None,
+            purpose: options.purpose.clone(),
+            trace_grouping: options.trace_grouping,
+            privacy_mode: options.privacy_mode,
+            redact_secrets: options.redact_secrets,
+            max_attribute_length: options.max_attribute_length,
+            custom_properties: options
+                .custom_properties
+                .as_ref()
+                .map(|properties| serde_json::Value::Object(properties.clone()).to_string()),
         }
     }
 }

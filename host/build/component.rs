@@ -2,7 +2,7 @@
 
 use std::env;
 use std::path::{Path, PathBuf};
-use std::process::Command;
+use std::process::{Command, ExitCode};
 
 /// Target of every component of this workspace.
 const TARGET: &str = "wasm32-wasip2";
@@ -19,6 +19,17 @@ const OUTER_VARIABLES: [&str; 9] = [
     "CARGO_BUILD_RUSTC_WORKSPACE_WRAPPER",
     "CLIPPY_ARGS",
 ];
+
+/// What a build script ends with: cargo shows what it wrote only when it fails.
+pub(crate) fn exit_code(built: Result<(), String>) -> ExitCode {
+    match built {
+        Ok(()) => ExitCode::SUCCESS,
+        Err(message) => {
+            eprintln!("{message}");
+            ExitCode::FAILURE
+        }
+    }
+}
 
 /// A package that becomes a component.
 pub(crate) struct ComponentPackage<'a> {

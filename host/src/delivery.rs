@@ -73,7 +73,7 @@ fn delivery_error(error: &DeliveryError) -> String {
 }
 
 /// What became of a delivery.
-#[derive(Debug)]
+#[derive(Debug, Default)]
 pub struct Delivered {
     /// The component's counts, if it came so far.
     pub report: Option<ConversionReport>,
@@ -114,13 +114,7 @@ pub async fn deliver_within(
     let (files, warnings) = match session.open() {
         Ok(opened) => opened,
         Err(error) => {
-            return Delivered {
-                report: None,
-                batches: Vec::new(),
-                error: Some(SendError::Read(error)),
-                requests: RequestLog::default(),
-                warnings: Vec::new(),
-            };
+            return Delivered { error: Some(SendError::Read(error)), ..Delivered::default() };
         }
     };
     let wit_destination =

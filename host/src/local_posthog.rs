@@ -7,6 +7,7 @@
 //! Two rules of the real server are not applied: a timestamp more than 23 hours in the future is not clamped, because
 //! [`rules`] knows no clock, and an unknown but well-formed key is not told from a known one.
 
+pub mod loopback;
 pub mod rules;
 pub mod server;
 

@@ -11,6 +11,7 @@ use crate::sandbox::{COMPONENT, Limits, Sandbox, SandboxError, State};
 use crate::sessions::{self, SessionFiles};
 use crate::settings::{Environment, Settings, SettingsError};
 use posthog_llma_guest::options::{Options, TraceGrouping};
+use posthog_llma_guest::session::ConversionOptions;
 use serde::Deserialize;
 use std::ffi::OsStr;
 use std::fs::File;
@@ -105,10 +106,11 @@ impl Program {
 
 /// The settings, as the component takes them; nothing of git.
 pub fn conversion_options(options: &Options) -> wit::ConversionOptions {
+    let options = ConversionOptions::from(options);
     wit::ConversionOptions {
-        distinct_id: options.distinct_id.clone(),
-        git_repo: None,
-        purpose: options.purpose.clone(),
+        distinct_id: options.distinct_id,
+        git_repo: options.git_repo,
+        purpose: options.purpose,
         trace_grouping: match options.trace_grouping {
             TraceGrouping::Session => wit::TraceGrouping::Session,
             TraceGrouping::Message => wit::TraceGrouping::Message,
@@ -116,7 +118,7 @@ pub fn conversion_options(options: &Options) -> wit::ConversionOptions {
         privacy_mode: options.privacy_mode,
         redact_secrets: options.redact_secrets,
         max_attribute_length: options.max_attribute_length,
-        custom_properties: options.custom_properties.as_ref().map(|p| serde_json::Value::Object(p.clone()).to_string()),
+        custom_properties: options.custom_properties,
     }
 }
 

@@ -10,4 +10,9 @@ pub mod proxy;
 pub mod tls;
 pub mod transcript;
 
-mod loopback;
+use std::sync::{Mutex, MutexGuard, PoisonError};
+
+/// A panic while the lock was held leaves nothing half-done that matters here.
+fn lock<T>(mutex: &Mutex<T>) -> MutexGuard<'_, T> {
+    mutex.lock().unwrap_or_else(PoisonError::into_inner)
+}

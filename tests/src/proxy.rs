@@ -9,7 +9,8 @@ use http::{StatusCode, Uri};
 use tokio::io::{AsyncReadExt, AsyncWriteExt};
 use tokio::net::TcpStream;
 
-use crate::loopback::{Loopback, lock};
+use crate::lock;
+use posthog_llma::local_posthog::loopback::Loopback;
 
 /// Bytes of a request's head.
 const HEAD_LIMIT: usize = 16 * 1024;

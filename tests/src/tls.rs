@@ -12,7 +12,8 @@ use tempfile::TempDir;
 use tokio::net::TcpStream;
 use tokio_rustls::TlsAcceptor;
 
-use crate::loopback::{Loopback, lock};
+use crate::lock;
+use posthog_llma::local_posthog::loopback::Loopback;
 
 const HANDSHAKE_TIMEOUT: Duration = Duration::from_secs(10);
 

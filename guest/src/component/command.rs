@@ -6,8 +6,9 @@ use super::Component;
 use super::bindings::exports::wasi::cli::run::Guest;
 use super::delivery::PATIENCE;
 use super::http::WasiTransport;
-use crate::deliver::{Delivery, Retries, Source};
+use crate::deliver::{Delivery, Retries};
 use crate::options::Options;
+use crate::reading::{Reading, Source};
 use crate::session::{AgentFile, ConversionOptions, FileRole, Session};
 use serde::Deserialize;
 use std::fs::{self, File};
@@ -20,9 +21,6 @@ usage: convert TRANSCRIPT   print the session's events, one JSON object a line
 
 TRANSCRIPT is a path within a directory that the host gives (wasmtime run --dir DIR …). Settings are the POSTHOG_…
 variables that the host passes (--env NAME).";
-
-/// Bytes that are read at once.
-const PIECE: usize = 64 * 1024;
 
 /// Bytes of a transcript that are read to learn which session it belongs to.
 const HEAD: u64 = 64 * 1024;
@@ -51,53 +49,20 @@ fn options() -> Result<Options, String> {
     Options::parse(lookup).map_err(|error| error.to_string())
 }
 
-fn conversion_options(options: &Options) -> ConversionOptions {
-    ConversionOptions {
-        distinct_id: options.distinct_id.clone(),
-        git_repo: None,
-        purpose: options.purpose.clone(),
-        trace_grouping: options.trace_grouping,
-        privacy_mode: options.privacy_mode,
-        redact_secrets: options.redact_secrets,
-        max_attribute_length: options.max_attribute_length,
-        custom_properties: options.custom_properties.as_ref().map(|p| serde_json::Value::Object(p.clone()).to_string()),
-    }
-}
-
 fn convert(path: &Path) -> Result<(), String> {
-    let options = conversion_options(&options()?);
-    let (id, roles, mut files) = open(path)?;
+    let options = ConversionOptions::from(&options()?);
+    let (id, roles, files) = open(path)?;
     let mut session = Session::open(&id, &roles, options).map_err(|error| error.to_string())?;
     let mut out = io::stdout().lock();
-    let unreadable = |error: io::Error| format!("{} or a sub-agent's transcript: {error}", path.display());
-    let mut sizes = Vec::new();
-    for file in 0..roles.len() as u32 {
-        let mut offset = 0;
-        loop {
-            let piece = files.read(file, offset, PIECE).map_err(unreadable)?;
-            if piece.is_empty() {
-                break;
-            }
-            offset += piece.len() as u64;
-            session.scan(file, &piece).map_err(|error| error.to_string())?;
-        }
-        sizes.push(offset);
-    }
-    for (file, size) in (0..).zip(sizes) {
-        let mut offset = 0;
-        while offset < size {
-            let most = PIECE.min((size - offset) as usize);
-            let piece = files.read(file, offset, most).map_err(unreadable)?;
-            if piece.is_empty() {
-                break;
-            }
-            offset += piece.len() as u64;
-            session.convert(file, &piece).map_err(|error| error.to_string())?;
-            out.write_all(&session.take_events(usize::MAX)).map_err(|error| error.to_string())?;
+    let unreadable = |(_, error): (u32, io::Error)| format!("{} or a sub-agent's transcript: {error}", path.display());
+    let mut reading = Reading::first(&mut session, files, roles.len()).map_err(unreadable)?;
+    loop {
+        let more = reading.second(&mut session).map_err(unreadable)?;
+        out.write_all(&session.take_events(usize::MAX)).map_err(|error| error.to_string())?;
+        if !more {
+            return Ok(());
         }
     }
-    session.finish().map_err(|error| error.to_string())?;
-    out.write_all(&session.take_events(usize::MAX)).map_err(|error| error.to_string())
 }
 
 fn send(path: &Path) -> Result<(), String> {
@@ -107,7 +72,7 @@ fn send(path: &Path) -> Result<(), String> {
     let transport = WasiTransport::new(options.origin.clone(), PATIENCE);
     let retries = Retries::from(PATIENCE);
     let key = api_key.expose().to_owned();
-    let mut delivery = Delivery::start(&id, &roles, conversion_options(&options), files, transport, key, retries)
+    let mut delivery = Delivery::start(&id, &roles, ConversionOptions::from(&options), files, transport, key, retries)
         .map_err(|error| error.to_string())?;
     let (mut accepted, mut rejected) = (0, 0);
     let outcome = loop {

@@ -8,9 +8,10 @@ use super::bindings::exports::posthog::llm_analytics::delivery::{
 use super::bindings::posthog::llm_analytics::types::{ConversionOptions, ConversionReport, EventId};
 use super::conversion;
 use super::http::WasiTransport;
-use crate::deliver::{self, Delivery, Retries, Source};
+use crate::deliver::{self, Delivery, Retries};
 use crate::event::Kind;
 use crate::origin::Origin;
+use crate::reading::Source;
 use std::cell::RefCell;
 use std::time::Duration;
 use wasi::filesystem::types::{Descriptor, ErrorCode};

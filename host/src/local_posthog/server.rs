@@ -3,9 +3,8 @@
 use std::collections::VecDeque;
 use std::convert::Infallible;
 use std::io;
-use std::net::{Ipv4Addr, SocketAddr};
+use std::net::SocketAddr;
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
-use std::thread::JoinHandle;
 use std::time::{Duration, Instant};
 
 use bytes::Bytes;
@@ -18,22 +17,18 @@ use hyper::service::service_fn;
 use hyper_util::rt::{TokioIo, TokioTimer};
 use serde_json::{Value, json};
 use tokio::io::AsyncWriteExt;
-use tokio::net::{TcpListener, TcpStream};
-use tokio::sync::{Semaphore, oneshot};
+use tokio::net::TcpStream;
+use tokio::sync::oneshot;
 
+use super::loopback::Loopback;
 use super::rules::{self, AI_PATH, Accepted, Refusal};
 
 /// Bytes of a body that are read at all. Above the rules' own limit, so that what is over it is seen and recorded.
 const READ_LIMIT: usize = 64 * 1024 * 1024;
 /// Bytes of all recorded requests and of the events in them; from there on every request is answered with 503.
 const KEEP_LIMIT: usize = 1024 * 1024 * 1024;
-/// Connections at a time; more wait in the listener's queue.
-const CONNECTION_LIMIT: usize = 64;
 /// From one request's head to the next one's, and from a head to the end of its body.
 const READ_TIMEOUT: Duration = Duration::from_mins(1);
-/// The longest that one connection lives, silent and trickling ones too.
-const CONNECTION_TIMEOUT: Duration = Duration::from_mins(10);
-
 /// Refuses an event that the rules would take: the status (400, 413 …) and the text to answer with.
 pub type RejectEvent = Arc<dyn Fn(&Value) -> Option<(u16, String)> + Send + Sync>;
 
@@ -111,46 +106,32 @@ pub struct AcceptedBytes {
 
 /// A running server; it ends when this is dropped.
 pub struct LocalPostHog {
-    address: SocketAddr,
+    loopback: Loopback,
     state: Arc<State>,
-    shutdown: Option<oneshot::Sender<()>>,
-    thread: Option<JoinHandle<()>>,
 }
 
 impl LocalPostHog {
     /// Listens on a free port of 127.0.0.1, on a thread and a runtime of its own: callers may be async or not.
     pub fn start(config: Config) -> io::Result<Self> {
-        let listener = std::net::TcpListener::bind((Ipv4Addr::LOCALHOST, 0))?;
-        listener.set_nonblocking(true)?;
-        let address = listener.local_addr()?;
-        let runtime = tokio::runtime::Builder::new_current_thread().enable_all().build()?;
         let state = Arc::new(State {
             record: Mutex::new(Record { script: config.script.iter().cloned().collect(), ..Record::default() }),
             config,
         });
-        let (shutdown, stop) = oneshot::channel();
-        let thread = std::thread::Builder::new().name("local-posthog".to_owned()).spawn({
+        let loopback = Loopback::start("local-posthog", {
             let state = Arc::clone(&state);
-            move || {
-                runtime.block_on(async {
-                    tokio::select! {
-                        _ = stop => {}
-                        () = serve(listener, state) => {}
-                    }
-                });
-            }
+            move |stream| connection(stream, Arc::clone(&state))
         })?;
-        Ok(Self { address, state, shutdown: Some(shutdown), thread: Some(thread) })
+        Ok(Self { loopback, state })
     }
 
     /// `http://127.0.0.1:<port>`.
     pub fn origin(&self) -> String {
-        format!("http://{}", self.address)
+        format!("http://{}", self.address())
     }
 
     /// Where it listens, for what stands between it and a client: a proxy, a TLS terminator.
     pub fn address(&self) -> SocketAddr {
-        self.address
+        self.loopback.address()
     }
 
     /// Every request so far, in the order in which their bodies were complete.
@@ -172,16 +153,6 @@ impl LocalPostHog {
     /// Bytes of the accepted batches.
     pub fn accepted_bytes(&self) -> AcceptedBytes {
         self.state.record().accepted
-    }
-}
-
-impl Drop for LocalPostHog {
-    fn drop(&mut self) {
-        drop(self.shutdown.take());
-        if let Some(thread) = self.thread.take() {
-            // A panic there has been printed; there is nobody here to tell.
-            let _ = thread.join();
-        }
     }
 }
 
@@ -214,29 +185,6 @@ enum Manner {
     Raw { bytes: Vec<u8>, every: Option<Duration> },
     /// Not at all.
     Silence,
-}
-
-async fn serve(listener: std::net::TcpListener, state: Arc<State>) {
-    let Ok(listener) = TcpListener::from_std(listener) else {
-        return;
-    };
-    let places = Arc::new(Semaphore::new(CONNECTION_LIMIT));
-    loop {
-        let Ok(place) = Arc::clone(&places).acquire_owned().await else {
-            return;
-        };
-        match listener.accept().await {
-            Ok((stream, _)) => {
-                let state = Arc::clone(&state);
-                tokio::spawn(async move {
-                    let _ = tokio::time::timeout(CONNECTION_TIMEOUT, connection(stream, state)).await;
-                    drop(place);
-                });
-            }
-            // Out of file descriptors, or the client is gone again: neither is a reason to spin or to stop.
-            Err(_) => tokio::time::sleep(Duration::from_millis(10)).await,
-        }
-    }
 }
 
 /// Serves one connection until it ends or until an answer has to leave past hyper.

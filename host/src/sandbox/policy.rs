@@ -1,12 +1,13 @@
 //! Which HTTP requests the component may make. Nothing here does I/O.
 
 use http::{Method, Uri};
+use posthog_llma_guest::deliver::{AI_PATH, FALLBACK_PATH};
 pub use posthog_llma_guest::origin::{Origin, Scheme};
 use std::collections::VecDeque;
 use std::fmt;
 
 /// Paths that events are posted to, preferred one first.
-pub const BATCH_PATHS: [&str; 2] = ["/i/v0/ai/batch/", "/batch/"];
+pub const BATCH_PATHS: [&str; 2] = [AI_PATH, FALLBACK_PATH];
 
 /// Requests that a [`RequestLog`] keeps; the ones after are only counted.
 const MAX_RECORDS: usize = 100;

@@ -1,8 +1,8 @@
-//! A server on loopback with a thread of its own, so that a test may wait for a child process meanwhile.
+//! A server on loopback with a thread and a runtime of its own: callers may be async or not, and wait for a child process.
 
 use std::io;
 use std::net::{Ipv4Addr, SocketAddr};
-use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
+use std::sync::Arc;
 use std::thread::JoinHandle;
 use std::time::Duration;
 
@@ -11,11 +11,12 @@ use tokio::sync::{Semaphore, oneshot};
 
 /// Connections at a time; more wait in the listener's queue.
 const CONNECTION_LIMIT: usize = 64;
-/// The longest that one connection lives.
+/// The longest that one connection lives, silent and trickling ones too.
 const CONNECTION_TIMEOUT: Duration = Duration::from_mins(10);
 
 /// A running server; it ends, with its connections, when this is dropped.
-pub(crate) struct Loopback {
+#[derive(Debug)]
+pub struct Loopback {
     address: SocketAddr,
     shutdown: Option<oneshot::Sender<()>>,
     thread: Option<JoinHandle<()>>,
@@ -23,7 +24,7 @@ pub(crate) struct Loopback {
 
 impl Loopback {
     /// Listens on a free port of 127.0.0.1 and gives each connection to `serve`.
-    pub(crate) fn start<Serve, Served>(name: &str, serve: Serve) -> io::Result<Self>
+    pub fn start<Serve, Served>(name: &str, serve: Serve) -> io::Result<Self>
     where
         Serve: Fn(TcpStream) -> Served + Send + 'static,
         Served: Future<Output = ()> + Send + 'static,
@@ -44,7 +45,8 @@ impl Loopback {
         Ok(Self { address, shutdown: Some(shutdown), thread: Some(thread) })
     }
 
-    pub(crate) fn address(&self) -> SocketAddr {
+    /// Where it listens.
+    pub fn address(&self) -> SocketAddr {
         self.address
     }
 }
@@ -84,9 +86,4 @@ where
             Err(_) => tokio::time::sleep(Duration::from_millis(10)).await,
         }
     }
-}
-
-/// A panic while the lock was held leaves nothing half-done that matters here.
-pub(crate) fn lock<T>(mutex: &Mutex<T>) -> MutexGuard<'_, T> {
-    mutex.lock().unwrap_or_else(PoisonError::into_inner)
 }
