@@ -1,7 +1,8 @@
 //! The command line.
 
-use clap::{Args, Parser, Subcommand};
+use clap::{Args, Parser, Subcommand, ValueHint};
 use std::ffi::OsString;
+use std::path::PathBuf;
 use std::time::Duration;
 
 /// Exit codes, as `--help` gives them.
@@ -53,6 +54,15 @@ Examples:
   POSTHOG_API_KEY=phc_… posthog-llma send 0b2a846a
   posthog-llma send --json path/to/session.jsonl | jq .rejected")]
     Send(Send),
+    /// Show a session: what follows from each prompt, with tokens, seconds and errors. Sends nothing
+    #[command(after_help = "\
+Examples:
+  posthog-llma view 0b2a846a                        a tree in the terminal
+  posthog-llma view 0b2a846a --html session.html    a page with a waterfall, filters and all that would be sent
+  POSTHOG_LLMA_PRIVACY_MODE=true posthog-llma view 0b2a846a --html private.html    what privacy mode leaves
+
+Colours: in a terminal, unless NO_COLOR is set.")]
+    View(View),
     /// Send a sample session to a PostHog inside this program, and show the trace. Needs no account and no network
     #[command(after_help = "\
 Examples:
@@ -87,6 +97,20 @@ pub struct Send {
     /// How often a request is sent again after a failure that may pass
     #[arg(long, value_name = "N", default_value = "3", value_parser = clap::value_parser!(u32).range(0..=20))]
     pub retries: u32,
+    #[command(flatten)]
+    #[expect(missing_docs, reason = "clap would show it as the command's own")]
+    pub limits: LimitArguments,
+}
+
+/// `view`
+#[derive(Debug, Args)]
+pub struct View {
+    /// A transcript's path, a session's id, or the beginning of one
+    #[arg(value_name = "TRANSCRIPT | SESSION-ID")]
+    pub session: OsString,
+    /// Write a self-contained page to this file instead; it replaces what is there
+    #[arg(long, value_name = "FILE", value_hint = ValueHint::FilePath)]
+    pub html: Option<PathBuf>,
     #[command(flatten)]
     #[expect(missing_docs, reason = "clap would show it as the command's own")]
     pub limits: LimitArguments,

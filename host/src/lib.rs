@@ -1,5 +1,6 @@
 //! The native host of the component: what to read, where it may go, what was delivered.
 
+pub mod atomic;
 pub mod cli;
 pub mod conversion;
 pub mod delivery;
@@ -12,3 +13,4 @@ pub mod sandbox;
 pub mod sessions;
 pub mod settings;
 pub mod tree;
+pub mod view;

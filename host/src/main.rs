@@ -1,7 +1,7 @@
 //! `posthog-llma`, the program.
 
 use clap::Parser as _;
-use posthog_llma::cli::{Cli, Command, Convert, Demo, Send};
+use posthog_llma::cli::{Cli, Command, Convert, Demo, Send, View};
 use posthog_llma::conversion::{self, ConversionError};
 use posthog_llma::delivery::{self, Destination, PATIENCE};
 use posthog_llma::demo;
@@ -9,6 +9,7 @@ use posthog_llma::program::{self, Program, ProgramError};
 use posthog_llma::report::{self, Report};
 use posthog_llma::sandbox::bindings::exports::posthog::llm_analytics::delivery::Patience;
 use posthog_llma::sandbox::{self, Limits};
+use posthog_llma::view;
 use posthog_llma_guest::options::ApiKey;
 use std::io::{self, BufWriter, IsTerminal as _, Write as _};
 use std::process::ExitCode;
@@ -24,6 +25,7 @@ fn main() -> ExitCode {
     let outcome = match Cli::parse().command {
         Command::Convert(arguments) => convert(&arguments),
         Command::Send(arguments) => send(&arguments),
+        Command::View(arguments) => view(&arguments),
         Command::Demo(arguments) => demo(&arguments),
     };
     match outcome {
@@ -142,6 +144,27 @@ fn patience(timeout: Duration, retries: u32) -> Patience {
     }
 }
 
+fn view(arguments: &View) -> anyhow::Result<ExitCode> {
+    let program = load()?;
+    let session = program.session(&arguments.session)?;
+    let ((sandbox, cache_warning), options) = program.prepare(&session, Limits::from(&arguments.limits))?;
+    warn(cache_warning.as_slice());
+    let converted = if let Some(path) = &arguments.html {
+        let page = sandbox::block_on(view::page(&sandbox, &session, &options, path))??;
+        let size = report::bytes(page.bytes);
+        print(&format!("{}: {} events, {size}. Open it in a browser.\n", path.display(), page.events))?;
+        page.converted
+    } else {
+        let (tree, converted) = sandbox::block_on(view::tree(&sandbox, &session, &options))??;
+        // Without the colours where nobody would see them.
+        print_to(&mut anstream::stdout(), &tree)?;
+        converted
+    };
+    warn(&converted.warnings);
+    warn(&report::line_warnings(&converted.report));
+    Ok(ExitCode::SUCCESS)
+}
+
 fn demo(arguments: &Demo) -> anyhow::Result<ExitCode> {
     let (sandbox, cache_warning) = program::sandbox(Limits::default())?;
     warn(cache_warning.as_slice());
@@ -151,7 +174,11 @@ fn demo(arguments: &Demo) -> anyhow::Result<ExitCode> {
 }
 
 fn print(text: &str) -> io::Result<()> {
-    match io::stdout().write_all(without_key(text).as_bytes()) {
+    print_to(&mut io::stdout(), text)
+}
+
+fn print_to(out: &mut impl io::Write, text: &str) -> io::Result<()> {
+    match out.write_all(without_key(text).as_bytes()) {
         Err(error) if error.kind() == io::ErrorKind::BrokenPipe => Ok(()),
         written => written,
     }

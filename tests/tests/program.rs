@@ -32,6 +32,8 @@ mod send;
 mod sessions;
 #[path = "program/settings.rs"]
 mod settings;
+#[path = "program/view.rs"]
+mod view;
 #[path = "program/warnings.rs"]
 mod warnings;
 

@@ -130,7 +130,13 @@ fn run_in_workspace(command: &str, target_directory: &Path) -> String {
 
 #[test]
 fn every_block_is_run_or_has_a_reason_not_to() {
-    let run = ["-- demo", "posthog-llma convert", "posthog-llma send", "cargo build -p posthog-llma-guest"];
+    let run = [
+        "-- demo",
+        "posthog-llma convert",
+        "posthog-llma view",
+        "posthog-llma send",
+        "cargo build -p posthog-llma-guest",
+    ];
     let run: BTreeSet<_> = run.iter().map(|text| block_with(text)).collect();
     for block in blocks("sh") {
         assert!(run.contains(block) || NOT_RUN.iter().any(|(known, _)| *known == block), "nothing runs {block:?}");
@@ -178,6 +184,16 @@ fn convert_prints_events_and_sends_nothing() {
     assert!(texts(with_texts) > 0);
     assert_eq!(texts(private), 0);
     assert!(machine.posthog.requests().is_empty());
+}
+
+#[test]
+fn view_prints_a_tree_and_writes_a_page() {
+    let machine = Machine::new();
+    let printed = succeeded(&machine.shell(block_with("posthog-llma view")).output().unwrap());
+    assert!(printed.contains("└─ ❯ Try again."), "{printed}");
+    assert!(printed.contains("session.html: 18 events"), "{printed}");
+    let page = fs::read_to_string(machine.home.path().join("work/session.html")).unwrap();
+    assert!(page.contains("drawTrace("));
 }
 
 #[test]
