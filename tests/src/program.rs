@@ -157,7 +157,7 @@ impl Program {
         self
     }
 
-    /// Other arguments.
+    /// More arguments.
     pub fn args<S: AsRef<OsStr>>(mut self, arguments: impl IntoIterator<Item = S>) -> Self {
         self.command.args(arguments);
         self
