@@ -30,6 +30,7 @@ use serde_json::{Map, Value};
 
 use crate::git;
 
+pub mod edit;
 #[cfg(test)]
 mod tests;
 
@@ -79,6 +80,15 @@ impl Environment {
     fn get(&self, name: &str) -> Option<&OsStr> {
         self.variables.get(name).map(OsString::as_os_str)
     }
+}
+
+/// A settings file that is the user's own.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, clap::ValueEnum)]
+pub enum Scope {
+    /// ~/.claude/settings.json: all projects
+    User,
+    /// .claude/settings.local.json of the current project: this one
+    ProjectLocal,
 }
 
 /// Where a variable's value was found.
@@ -157,6 +167,28 @@ impl Settings {
             let value = value.to_str().ok_or(SettingsError::NotUtf8 { name })?;
             settings.add(name, value.to_owned(), &Source::PluginOption);
         }
+        Ok(settings)
+    }
+
+    /// The user's settings file, or the user's own for the project that `cwd` is in; where that project has none yet, for
+    /// `cwd`. None without a home directory.
+    pub fn file(environment: &Environment, scope: Scope, cwd: &Path) -> Option<PathBuf> {
+        match scope {
+            Scope::User => environment.config_dir().map(|directory| directory.join("settings.json")),
+            Scope::ProjectLocal => Some(
+                project_settings(cwd, environment.home.as_deref())
+                    .unwrap_or_else(|| cwd.join(CLAUDE_FOLDER).join("settings.local.json")),
+            ),
+        }
+    }
+
+    /// What the `env` block of one file says. The project's own must not be checked in.
+    pub fn of_file(path: &Path, scope: Scope) -> Result<Self, SettingsError> {
+        if scope == Scope::ProjectLocal && git::is_tracked(path) {
+            return Err(SettingsError::CheckedIn { path: path.to_owned() });
+        }
+        let mut settings = Self::default();
+        settings.add_file(path.to_owned(), read(path)?.env);
         Ok(settings)
     }
 
@@ -268,7 +300,8 @@ fn known_variables(block: &Map<String, Value>) -> Result<Vec<(&'static str, Stri
     Ok(variables)
 }
 
-fn read_file(path: &Path) -> Result<Option<Vec<u8>>, SettingsError> {
+/// A file's bytes, if it is there.
+pub(crate) fn read_file(path: &Path) -> Result<Option<Vec<u8>>, SettingsError> {
     let failed = |error| SettingsError::Unreadable { path: path.to_owned(), error };
     match path.metadata() {
         Ok(metadata) if metadata.is_file() => {}

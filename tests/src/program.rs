@@ -7,7 +7,7 @@
 
 use std::ffi::OsStr;
 use std::fs::{self, File};
-use std::io::{BufRead, BufReader, Read};
+use std::io::{BufRead, BufReader, Read, Write as _};
 use std::path::{Path, PathBuf};
 use std::process::{Child, Command, Stdio};
 use std::sync::LazyLock;
@@ -128,7 +128,7 @@ impl Home {
         command.args(arguments).current_dir(self.path().join("work")).env_clear().env("HOME", self.path());
         // For `git`, which must not tell of the machine that the tests run on.
         command.env("PATH", std::env::var_os("PATH").unwrap_or_default()).env("GIT_CONFIG_NOSYSTEM", "1");
-        Program { command, has_cache: false }
+        Program { command, has_cache: false, input: None }
     }
 
     /// `convert`.
@@ -148,6 +148,7 @@ impl Home {
 pub struct Program {
     command: Command,
     has_cache: bool,
+    input: Option<Vec<u8>>,
 }
 
 impl Program {
@@ -167,6 +168,12 @@ impl Program {
     pub fn env(mut self, name: &str, value: impl AsRef<OsStr>) -> Self {
         self.has_cache |= name == "XDG_CACHE_HOME";
         self.command.env(name, value);
+        self
+    }
+
+    /// What it reads from its standard input, which then ends. Without this there is none.
+    pub fn input(mut self, input: impl Into<Vec<u8>>) -> Self {
+        self.input = Some(input.into());
         self
     }
 
@@ -214,7 +221,12 @@ impl Program {
             self.command.env("XDG_CACHE_HOME", &*CACHE);
         }
         let start = Instant::now();
-        let child = self.command.stdin(Stdio::null()).stderr(Stdio::piped()).spawn().unwrap();
+        let stdin = if self.input.is_some() { Stdio::piped() } else { Stdio::null() };
+        let mut child = self.command.stdin(stdin).stderr(Stdio::piped()).spawn().unwrap();
+        if let (Some(input), Some(mut stdin)) = (self.input, child.stdin.take()) {
+            // It need not read all of it.
+            thread::spawn(move || stdin.write_all(&input));
+        }
         let mut running = Running { child, start, stderr: None };
         running.stderr = running.child.stderr.take().map(read);
         running

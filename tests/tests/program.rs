@@ -34,6 +34,10 @@ mod send;
 mod sessions;
 #[path = "program/settings.rs"]
 mod settings;
+#[path = "program/setup.rs"]
+mod setup;
+#[path = "program/shell.rs"]
+mod shell;
 #[path = "program/view.rs"]
 mod view;
 #[path = "program/warnings.rs"]
