@@ -5,6 +5,7 @@
 //! loopback alone.
 
 pub mod browser;
+pub mod claude_code;
 pub mod fixtures;
 pub mod program;
 pub mod proxy;

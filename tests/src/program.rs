@@ -40,6 +40,16 @@ static CACHE: LazyLock<PathBuf> = LazyLock::new(|| {
     cache
 });
 
+/// Waits until something holds, for at most half a minute.
+#[track_caller]
+pub fn until(what: &str, holds: impl Fn() -> bool) {
+    let start = Instant::now();
+    while !holds() {
+        assert!(start.elapsed() < Duration::from_secs(30), "{what}: not within half a minute");
+        thread::sleep(Duration::from_millis(10));
+    }
+}
+
 /// The program's file.
 pub fn binary() -> &'static Path {
     &BINARY

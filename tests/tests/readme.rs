@@ -14,7 +14,12 @@ use std::process::{Command, Output};
 const README: &str = include_str!("../../README.md");
 
 /// Blocks that are not run here, and why.
-const NOT_RUN: [(&str, &str); 4] = [
+const NOT_RUN: [(&str, &str); 6] = [
+    (
+        "claude plugin marketplace add ./\nclaude plugin install posthog",
+        "needs Claude Code; `claude_code.rs` runs it in the real one",
+    ),
+    ("posthog-llma setup", "asks on a terminal; `program/setup.rs` runs it with flags"),
     ("rustup target add wasm32-wasip2 && cargo test --workspace", "would run this test; CI runs it, see below"),
     ("cargo install --locked --git https://github.com/posthog/posthog-llma posthog-llma", "takes it from the network"),
     ("cargo install --locked --path host", "a release build takes many minutes"),
