@@ -2,7 +2,7 @@
 
 use clap::Parser as _;
 use posthog_llma::cli::{Cli, Command, Convert, Demo, Send};
-use posthog_llma::commands::{Unusable, doctor, flush, status};
+use posthog_llma::commands::{Unusable, doctor, flush, setup, shell, status, view};
 use posthog_llma::conversion::{self, ConversionError};
 use posthog_llma::courier::{SessionRecord, Told};
 use posthog_llma::delivery::{self, Destination};
@@ -27,6 +27,10 @@ fn main() -> ExitCode {
     let outcome = match Cli::parse().command {
         Command::Convert(arguments) => convert(&arguments),
         Command::Send(arguments) => send(&arguments),
+        Command::Completions(arguments) => shell::completions(&arguments),
+        Command::Man(arguments) => shell::man(&arguments),
+        Command::Setup(arguments) => setup::run(&arguments),
+        Command::View(arguments) => view::run(&arguments),
         Command::Demo(arguments) => demo(&arguments),
         Command::Hook => {
             hook::run();
