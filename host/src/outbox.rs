@@ -65,6 +65,9 @@ pub enum OutboxError {
         /// Its version.
         found: i64,
     },
+    /// The user has asked to stop. What was sent is written down.
+    #[error("stopped")]
+    Stopped,
     /// It is no record, or a part of it is missing.
     #[error("{} is damaged: {damage}", path.display())]
     Damaged {

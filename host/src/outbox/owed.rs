@@ -130,13 +130,18 @@ impl Outbox {
     /// A command sends the session itself: it is known, owed only if it was, and as its project's settings say if a hook told
     /// them.
     pub fn see(&mut self, destination: DestinationId, sighting: &Sighting<'_>) -> Result<SessionId, OutboxError> {
-        self.write(|db| {
+        if let Some(known) = self.session(destination, sighting.transcript)? {
+            return Ok(known);
+        }
+        self.write(|db| see(db, destination, sighting).map(SessionId))
+    }
+
+    /// The number of a session by its main transcript, if it is known.
+    pub fn session(&self, destination: DestinationId, transcript: &Path) -> Result<Option<SessionId>, OutboxError> {
+        self.read(|db| {
             let select = "SELECT id FROM session WHERE destination = ?1 AND transcript = ?2";
-            let known = db.query_row(select, params![destination.0, bytes_of(sighting.transcript)], |row| row.get(0));
-            Ok(SessionId(match known.optional()? {
-                Some(id) => id,
-                None => see(db, destination, sighting)?,
-            }))
+            db.query_row(select, params![destination.0, bytes_of(transcript)], |row| row.get(0).map(SessionId))
+                .optional()
         })
     }
 
