@@ -337,7 +337,7 @@ fn read_objects<'a>(
 /// Is there an escaped half of a character? Two of them are fine, one is what serde refuses, but only in a text that it
 /// decodes: in one that stays raw it would come to light later.
 fn has_surrogates(bytes: &[u8]) -> bool {
-    memchr::memmem::find(bytes, b"\\ud").is_some() || memchr::memmem::find(bytes, b"\\uD").is_some()
+    memchr::memmem::find_iter(bytes, b"\\u").any(|at| matches!(bytes.get(at + 2), Some(b'd' | b'D')))
 }
 
 /// The same text in UTF-8 and without halves of surrogates, if that changes anything.

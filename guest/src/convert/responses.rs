@@ -289,8 +289,9 @@ fn was_interrupted(entry: &Entry<'_>) -> bool {
     }
     // Most are large, and few need to be looked into.
     let says_so = |raw: &&str| {
-        let find = |text: &str| memchr::memmem::find(raw.as_bytes(), text.as_bytes()).is_some();
-        raw.starts_with('{') && (find("\"interrupted\":true") || find("\"interrupted\": true"))
+        const KEY: &str = "\"interrupted\":";
+        let is_true = |at: usize| raw[at + KEY.len()..].trim_ascii_start().starts_with("true");
+        raw.starts_with('{') && memchr::memmem::find_iter(raw.as_bytes(), KEY).any(is_true)
     };
     entry
         .tool_use_result
