@@ -10,13 +10,16 @@ use crate::sandbox::proxy::ProxySettings;
 use crate::sandbox::{COMPONENT, Limits, Sandbox, SandboxError, State};
 use crate::sessions::{self, SessionFiles};
 use crate::settings::{Environment, Settings, SettingsError};
+use memchr::memmem;
 use posthog_llma_guest::options::{Options, TraceGrouping};
 use posthog_llma_guest::session::ConversionOptions;
 use serde::Deserialize;
 use std::ffi::OsStr;
 use std::fs::File;
 use std::io::{self, BufRead, BufReader, Read as _};
+use std::panic::resume_unwind;
 use std::path::{Path, PathBuf};
+use std::thread::{self, ScopedJoinHandle};
 use wasmtime::Store;
 
 /// Bytes of a transcript that are read to learn where its session worked.
@@ -80,10 +83,10 @@ impl Program {
 
     /// The sandbox, and how the session is converted. git is asked while the sandbox is made ready.
     pub fn prepare(&self, session: &Session, limits: Limits) -> Result<(Ready, wit::ConversionOptions), SandboxError> {
-        std::thread::scope(|scope| {
+        thread::scope(|scope| {
             let options = scope.spawn(|| self.conversion_options(session));
             let ready = sandbox(limits);
-            let options = options.join().unwrap_or_else(|panic| std::panic::resume_unwind(panic));
+            let options = options.join().unwrap_or_else(|panic| resume_unwind(panic));
             Ok((ready?, options))
         })
     }
@@ -92,13 +95,17 @@ impl Program {
     pub fn conversion_options(&self, session: &Session) -> wit::ConversionOptions {
         let directory = session.directory.as_deref();
         let options = &self.options;
+        let email = || git::user_email(directory.unwrap_or(&self.directory));
+        let (distinct_id, git_repo) = thread::scope(|scope| {
+            // Both take some milliseconds, most of which is the start of git.
+            let repository = directory.map(|directory| scope.spawn(|| git::repository(directory)));
+            let distinct_id = options.distinct_id.clone().or_else(email);
+            let join = |asked: ScopedJoinHandle<'_, _>| asked.join().unwrap_or_else(|panic| resume_unwind(panic));
+            (distinct_id, repository.and_then(join))
+        });
         wit::ConversionOptions {
-            distinct_id: options
-                .distinct_id
-                .clone()
-                .or_else(|| git::user_email(directory.unwrap_or(&self.directory)))
-                .filter(|id| id.chars().count() <= 200),
-            git_repo: directory.and_then(git::repository),
+            distinct_id: distinct_id.filter(|id| id.chars().count() <= 200),
+            git_repo,
             ..conversion_options(options)
         }
     }
@@ -196,5 +203,7 @@ fn working_directory(transcript: &Path) -> Option<PathBuf> {
         cwd: PathBuf,
     }
     let lines = BufReader::new(File::open(transcript).ok()?.take(MAX_HEAD)).split(b'\n');
-    lines.map_while(Result::ok).find_map(|line| Some(serde_json::from_slice::<Line>(&line).ok()?.cwd))
+    // A line without one is not worth reading: git waits for this, and everything for git.
+    let mut lines = lines.map_while(Result::ok).filter(|line| memmem::find(line, b"\"cwd\"").is_some());
+    lines.find_map(|line| Some(serde_json::from_slice::<Line>(&line).ok()?.cwd))
 }
