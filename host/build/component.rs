@@ -1,6 +1,7 @@
 //! Builds a component with a cargo of its own. Used by the build scripts of the host and of the tests.
 
 use std::env;
+use std::hash::{DefaultHasher, Hash, Hasher};
 use std::path::{Path, PathBuf};
 use std::process::{Command, ExitCode};
 
@@ -46,7 +47,8 @@ pub(crate) struct ComponentPackage<'a> {
 }
 
 impl ComponentPackage<'_> {
-    /// Builds the component and makes its path known to the crate as `env!(variable)`.
+    /// Builds the component and makes its path known to the crate as `env!(variable)`, and a hash of it as `variable` with
+    /// `_HASH` behind it.
     pub(crate) fn build(&self, variable: &str) -> Result<(), String> {
         for path in &self.sources {
             println!("cargo:rerun-if-changed={}", path.display());
@@ -89,7 +91,11 @@ impl ComponentPackage<'_> {
         if !component.is_file() {
             return Err(format!("cargo built no {}", component.display()));
         }
+        let wasm = std::fs::read(&component).map_err(|error| format!("{}: {error}", component.display()))?;
+        let mut hasher = DefaultHasher::new();
+        wasm.hash(&mut hasher);
         println!("cargo:rustc-env={variable}={}", component.display());
+        println!("cargo:rustc-env={variable}_HASH={:016x}", hasher.finish());
         Ok(())
     }
 }

@@ -14,8 +14,8 @@ use std::io::{self, Read as _, Seek as _, Write};
 use wasmtime::Store;
 use wasmtime::component::ResourceAny;
 
-/// Bytes that are handed to the component at once. More is not faster.
-const PIECE: usize = 256 * 1024;
+/// Bytes that are handed to the component at once. More is slower: memory that was used before need not be mapped.
+const PIECE: usize = 64 * 1024;
 
 /// Bytes of events that are taken at once.
 const EVENTS: u32 = 1024 * 1024;

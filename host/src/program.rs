@@ -11,6 +11,7 @@ use crate::sandbox::proxy::ProxySettings;
 use crate::sandbox::{COMPONENT, Limits, Sandbox, SandboxError, State};
 use crate::sessions::{self, SessionFiles};
 use crate::settings::{Environment, Settings, SettingsError};
+use memchr::memmem;
 use posthog_llma_guest::identity::EventId;
 use posthog_llma_guest::options::{Options, TraceGrouping};
 use posthog_llma_guest::session::ConversionOptions;
@@ -20,8 +21,10 @@ use std::ffi::OsStr;
 use std::fmt::Write as _;
 use std::fs::File;
 use std::io::{self, BufRead, BufReader, Read as _};
+use std::panic::resume_unwind;
 use std::path::{Path, PathBuf};
 use std::sync::{Mutex, PoisonError};
+use std::thread::{self, ScopedJoinHandle};
 use std::time::UNIX_EPOCH;
 use wasmtime::Store;
 
@@ -103,11 +106,11 @@ impl Program {
 
     /// The sandbox, and how the session is converted. git is asked while the sandbox is made ready.
     pub fn prepare(&self, session: &Session, limits: Limits) -> Result<(Ready, wit::ConversionOptions), SandboxError> {
-        std::thread::scope(|scope| {
+        thread::scope(|scope| {
             let own = ConversionOptions::from(&self.options);
             let options = scope.spawn(|| self.conversion_options(session, own));
             let ready = sandbox(limits);
-            let options = options.join().unwrap_or_else(|panic| std::panic::resume_unwind(panic));
+            let options = options.join().unwrap_or_else(|panic| resume_unwind(panic));
             Ok((ready?, options))
         })
     }
@@ -131,8 +134,13 @@ impl Program {
         if let Some(answers) = known().get(&question) {
             return answers.clone();
         }
-        let email = if wants_email { git::user_email(directory) } else { None };
-        let answers = (email, session.and_then(git::repository));
+        let answers = thread::scope(|scope| {
+            // Both take some milliseconds, most of which is the start of git.
+            let repository = session.map(|session| scope.spawn(|| git::repository(session)));
+            let email = if wants_email { git::user_email(directory) } else { None };
+            let join = |asked: ScopedJoinHandle<'_, _>| asked.join().unwrap_or_else(|panic| resume_unwind(panic));
+            (email, repository.and_then(join))
+        });
         known().insert(question, answers.clone());
         answers
     }
@@ -247,5 +255,7 @@ fn working_directory(transcript: &Path) -> Option<PathBuf> {
         cwd: PathBuf,
     }
     let lines = BufReader::new(File::open(transcript).ok()?.take(MAX_HEAD)).split(b'\n');
-    lines.map_while(Result::ok).find_map(|line| Some(serde_json::from_slice::<Line>(&line).ok()?.cwd))
+    // A line without one is not worth reading: git waits for this, and everything for git.
+    let mut lines = lines.map_while(Result::ok).filter(|line| memmem::find(line, b"\"cwd\"").is_some());
+    lines.find_map(|line| Some(serde_json::from_slice::<Line>(&line).ok()?.cwd))
 }
