@@ -1,6 +1,7 @@
 //! The command line.
 
 use crate::client::Process;
+use crate::detach::Stdin;
 use crate::hook::Input;
 use crate::settings::Scope;
 use clap::{ArgAction, Args, Parser, Subcommand, ValueEnum, ValueHint};
@@ -271,6 +272,12 @@ pub struct Flush {
     /// Also when the server has asked to wait
     #[arg(long)]
     pub now: bool,
+    /// Time of one request, from its start to the end of the answer
+    #[arg(long, value_name = "SECONDS", default_value = "60", value_parser = seconds)]
+    pub timeout: Duration,
+    /// How often a request is sent again after a failure that may pass
+    #[arg(long, value_name = "N", default_value = "3", value_parser = clap::value_parser!(u32).range(0..=20))]
+    pub retries: u32,
     /// Print the report as one JSON object
     #[arg(long)]
     pub json: bool,
@@ -295,32 +302,42 @@ pub struct Doctor {
 /// `detach`
 #[derive(Debug, Args)]
 pub struct Detach {
+    /// The other one reads this one's standard input
+    #[arg(long)]
+    pub stdin: bool,
     /// The other one's arguments
     #[arg(last = true)]
     pub command: Vec<OsString>,
 }
 
+impl Detach {
+    /// Where the other one's input comes from.
+    pub fn stdin(&self) -> Stdin {
+        if self.stdin { Stdin::Inherit } else { Stdin::Null }
+    }
+}
+
 /// `worker`
 #[derive(Debug, Args)]
 pub struct Worker {
-    /// The hook's event
-    #[arg(long)]
-    pub event: String,
+    /// The hook's event. Without the three, they are read from standard input
+    #[arg(long, requires = "transcript")]
+    pub event: Option<String>,
     /// The session's id
-    #[arg(long)]
-    pub session: String,
+    #[arg(long, requires = "transcript")]
+    pub session: Option<String>,
     /// Its main transcript
-    #[arg(long)]
-    pub transcript: PathBuf,
+    #[arg(long, requires_all = ["event", "session"])]
+    pub transcript: Option<PathBuf>,
     /// The client's process: its number and its start
     #[arg(long, value_parser = process)]
     pub client: Option<Process>,
 }
 
 impl Worker {
-    /// The hook's input.
-    pub fn input(&self) -> Input {
-        Input { event: self.event.clone(), session_id: self.session.clone(), transcript: self.transcript.clone() }
+    /// The hook's input, if the hook had read it.
+    pub fn input(self) -> Option<Input> {
+        Some(Input { event: self.event?, session_id: self.session?, transcript: self.transcript? })
     }
 }
 

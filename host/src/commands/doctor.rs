@@ -2,7 +2,7 @@
 
 use crate::cli;
 use crate::git;
-use crate::outbox::{self, Outbox, OutboxError, PATIENCE};
+use crate::outbox::{self, Outbox, OutboxError};
 use crate::sandbox::block_on;
 use crate::sandbox::probe::{Probed, probe};
 use crate::sandbox::proxy::ProxySettings;
@@ -218,7 +218,7 @@ impl Checks {
     }
 
     fn state_directory(&mut self) {
-        let opened = outbox::directory().and_then(|directory| Outbox::open(&directory, PATIENCE));
+        let opened = outbox::directory().and_then(|directory| Outbox::open_and_check(&directory));
         // A note that it takes proves that it can be written.
         let written = opened.and_then(|(mut outbox, warning)| {
             outbox.note("doctor", "was here")?;
