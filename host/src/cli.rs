@@ -117,7 +117,8 @@ Examples:
     #[command(after_help = "\
 Examples:
   posthog-llma man | man -l -
-  posthog-llma man send > ~/.local/share/man/man1/posthog-llma-send.1")]
+  posthog-llma man send | man -l -
+  posthog-llma man --out ~/.local/share/man/man1     all pages, a file each")]
     Man(Man),
     /// What Claude Code calls when a session begins and ends: writes down what is owed, and ends at once
     #[command(after_help = "\
@@ -199,6 +200,9 @@ pub struct Completions {
 pub struct Man {
     /// One of the commands
     pub command: Option<String>,
+    /// Write all pages into this folder instead, a file each
+    #[arg(long, value_name = "FOLDER", conflicts_with = "command", value_hint = ValueHint::DirPath)]
+    pub out: Option<PathBuf>,
 }
 
 /// `setup`

@@ -5,6 +5,7 @@ use anstyle::{AnsiColor, Style};
 use serde_json::Value;
 use std::collections::HashMap;
 use std::fmt::Write as _;
+use unicode_width::{UnicodeWidthChar as _, UnicodeWidthStr as _};
 
 /// Characters of a line's text.
 const TEXT: usize = 60;
@@ -26,6 +27,33 @@ pub fn draw(events: &[Value]) -> String {
         tree.add(event);
     }
     anstream::adapter::strip_str(&tree.draw()).to_string()
+}
+
+/// Cuts the lines of a drawn tree where a terminal of this many columns would break them.
+pub fn fit(tree: &str, columns: usize) -> String {
+    let mut out = String::with_capacity(tree.len());
+    for line in tree.lines() {
+        if anstream::adapter::strip_str(line).to_string().width() <= columns {
+            out.push_str(line);
+        } else {
+            let (mut left, mut in_escape) = (columns.saturating_sub(1), false);
+            for c in line.chars() {
+                in_escape |= c == '\u{1b}';
+                if !in_escape {
+                    let width = c.width().unwrap_or(0);
+                    if width > left {
+                        break;
+                    }
+                    left -= width;
+                }
+                in_escape &= c != 'm';
+                out.push(c);
+            }
+            let _ = write!(out, "…{}", anstyle::Reset);
+        }
+        out.push('\n');
+    }
+    out
 }
 
 /// A session's tree in the making. Of the events it holds what a line shows.
@@ -209,7 +237,7 @@ impl Drawing<'_> {
         let seconds = end.saturating_sub(first.start).max(0) as f64 / 1000.0;
         let errors = if errors == 0 { String::new() } else { format!("  {ERROR}✗ {errors}{ERROR:#}") };
         format!(
-            "{STRONG}❯ {}{STRONG:#}  {FAINT}{seconds:.1} s  {input} in + {cached} cached, {output} out{FAINT:#}{errors}",
+            "{STRONG}❯ {}{STRONG:#}  {FAINT}{seconds:.1} s{FAINT:#}{errors}  {FAINT}{input} in + {cached} cached, {output} out{FAINT:#}",
             clean(prompt, TEXT)
         )
     }
@@ -234,8 +262,9 @@ fn line(event: &Value) -> String {
     if event["event"] == "$ai_span" {
         let name = clean(p["$ai_span_name"].as_str().unwrap_or("?"), 40);
         let input = clean(p["$ai_input_state"].as_str().unwrap_or(""), TEXT);
-        return format!("{TOOL}{name}{TOOL:#}  {FAINT}{}{FAINT:#}{}{}", seconds(p), text(&input), error(p));
+        return format!("{TOOL}{name}{TOOL:#}  {FAINT}{}{FAINT:#}{}{}", seconds(p), error(p), text(&input));
     }
+    // Errors come before texts, which a narrow terminal cuts.
     let agent = p["$ai_agent_name"].as_str();
     let agent = agent.map_or_else(String::new, |agent| format!(" {AGENT}[{}]{AGENT:#}", clean(agent, 30)));
     let model = clean(p["$ai_model"].as_str().unwrap_or("?"), 40);
@@ -249,7 +278,7 @@ fn line(event: &Value) -> String {
     };
     // A failed call's answer is its error.
     let answer = if p["$ai_is_error"] == true { String::new() } else { clean(&answer(p), TEXT) };
-    format!("{MODEL}{model}{MODEL:#}{agent}  {FAINT}{}{tokens}{FAINT:#}{}{}", seconds(p), text(&answer), error(p))
+    format!("{MODEL}{model}{MODEL:#}{agent}  {FAINT}{}{tokens}{FAINT:#}{}{}", seconds(p), error(p), text(&answer))
 }
 
 fn text(text: &str) -> String {
@@ -368,13 +397,25 @@ mod tests {
         assert_eq!(
             lines,
             [
-                "├─ ❯ Go on.  3.0 s  4 in + 0 cached, 6 out  ✗ 1",
+                "├─ ❯ Go on.  3.0 s  ✗ 1  4 in + 0 cached, 6 out",
                 "│  ├─ a  1.0 s  2 in + 0 cached, 3 out",
                 "│  └─ b  1.0 s  2 in + 0 cached, 3 out  ✗ ",
                 "└─ ❯ Go on.  1.0 s  2 in + 0 cached, 3 out",
                 "   └─ c  1.0 s  2 in + 0 cached, 3 out",
             ]
         );
+    }
+
+    #[test]
+    fn lines_are_cut_at_the_terminals_width_whatever_they_hold() {
+        let line = format!("├─ {MODEL}opus{MODEL:#}  {FAINT}日本語{FAINT:#} 🦔 end");
+        let shown = |columns| anstream::adapter::strip_str(&fit(&line, columns)).to_string();
+        assert_eq!(fit(&line, 22), format!("{line}\n"));
+        assert_eq!(shown(21), "├─ opus  日本語 🦔 e…\n");
+        // Half a letter does not fit.
+        assert_eq!((shown(14), shown(15)), ("├─ opus  日本…\n".to_owned(), "├─ opus  日本…\n".to_owned()));
+        assert_eq!((shown(1), shown(0)), ("…\n".to_owned(), "…\n".to_owned()));
+        assert!(fit(&line, 5).ends_with("…\u{1b}[0m\n"), "the colour ends with the line");
     }
 
     #[test]

@@ -9,8 +9,6 @@ use posthog_llma_tests::claude_code::{ANSWER, ClaudeCode, Machine};
 use posthog_llma_tests::program::{KEY, until};
 use serde_json::{Value, json};
 use std::path::Path;
-use std::thread::sleep;
-use std::time::Duration;
 
 /// Before hooks had a time limit and unknown members were allowed, and the newest that was tried.
 const VERSIONS: [&str; 2] = ["2.0.76", "2.1.330"];
@@ -33,13 +31,13 @@ fn installation() -> &'static str {
 
 /// The events of so many sessions, each with all that its `$ai_trace` counts, once.
 #[track_caller]
-fn sessions(posthog: &LocalPostHog, count: usize) -> Vec<Vec<Value>> {
+fn sessions(machine: &Machine, posthog: &LocalPostHog, count: usize) -> Vec<Vec<Value>> {
     let mut sessions = Vec::new();
     until("all events of the sessions", || {
         posthog.events().iter().filter(|e| e["event"] == "$ai_trace").count() >= count
     });
     // Nothing more comes.
-    sleep(Duration::from_millis(500));
+    machine.home.until_quiet();
     for event in posthog.events() {
         match sessions.iter_mut().find(|session: &&mut Vec<Value>| id(&session[0]) == id(&event)) {
             Some(session) => session.push(event),
@@ -89,7 +87,7 @@ fn an_installed_plugin_sends_every_session_and_its_commands_answer() {
 
         let said = machine.shell("claude -p 'Say hello.' 2>&1", &machine.work());
         assert_eq!(said.trim(), ANSWER, "the hook says nothing");
-        let session = sessions(&posthog, 1).remove(0);
+        let session = sessions(&machine, &posthog, 1).remove(0);
         // 2.0.76 warms up sub-agents, too.
         let input = json!([{"role": "user", "content": "Say hello."}]);
         let main: Vec<_> = session.iter().filter(|event| event["properties"]["$ai_input"] == input).collect();
@@ -104,6 +102,6 @@ fn an_installed_plugin_sends_every_session_and_its_commands_answer() {
         assert!(asked.contains(&posthog.origin()), "{version}: the report is in what the model is asked");
         assert!(!asked.contains(KEY), "{version}");
         // That was a session, too.
-        sessions(&posthog, 2);
+        sessions(&machine, &posthog, 2);
     }
 }

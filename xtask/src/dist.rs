@@ -5,9 +5,11 @@ use crate::metadata::{self, cargo, workspace};
 use crate::sbom::Shipped;
 use anyhow::{Context as _, bail};
 use clap::Args;
+use std::ffi::OsStr;
 use std::fmt::Write as _;
 use std::fs;
 use std::path::{Path, PathBuf};
+use std::process::Command;
 
 /// The package and its program.
 const PROGRAM: &str = "posthog-llma";
@@ -61,16 +63,17 @@ pub fn run(arguments: &Arguments) -> anyhow::Result<()> {
     let executable = format!("plugin/bin/{PROGRAM}{}", std::env::consts::EXE_SUFFIX);
     copy(&program, &folder.join(&executable))?;
     copy(&component, &folder.join("posthog_llma_guest.wasm"))?;
+    document(&program, &folder)?;
     let shipped = Shipped::of(PROGRAM, &target)?;
-    write(&folder.join("sbom.cdx.json"), &format!("{:#}\n", shipped.bill()?))?;
-    write(&folder.join("THIRD-PARTY-LICENSES.txt"), &shipped.notices()?)?;
-    write(&folder.join("SHA256SUMS"), &checksums(&folder)?)?;
+    write(&folder.join("sbom.cdx.json"), format!("{:#}\n", shipped.bill()?))?;
+    write(&folder.join("THIRD-PARTY-LICENSES.txt"), shipped.notices()?)?;
+    write(&folder.join("SHA256SUMS"), checksums(&folder)?)?;
 
     let archive = out.join(format!("{name}.tar.gz"));
     let executables = [executable.as_str(), "plugin/scripts/run"];
     archive::pack(&folder, &executables, mtime()?, arguments.level, &archive)?;
     let sum = format!("{}  {name}.tar.gz\n", archive::sha256(&archive)?);
-    write(&out.join(format!("{name}.tar.gz.sha256")), &sum)?;
+    write(&out.join(format!("{name}.tar.gz.sha256")), sum)?;
     println!("{}\n{}", folder.display(), archive.display());
     Ok(())
 }
@@ -96,6 +99,28 @@ fn check(program: &Path, component: &Path) -> anyhow::Result<()> {
     Ok(())
 }
 
+/// What the program itself prints for shells and manuals, in the folders of `share/` where systems look for them.
+fn document(program: &Path, folder: &Path) -> anyhow::Result<()> {
+    let run = |arguments: &[&OsStr]| {
+        let output = Command::new(program).args(arguments).output().context("cannot run the program")?;
+        if !output.status.success() {
+            bail!("the program cannot describe itself: {}", String::from_utf8_lossy(&output.stderr).trim());
+        }
+        Ok(output.stdout)
+    };
+    let share = folder.join("share");
+    run(&["man".as_ref(), "--out".as_ref(), share.join("man/man1").as_ref()])?;
+    for (shell, path) in [
+        ("bash", "bash-completion/completions/posthog-llma"),
+        ("zsh", "zsh/site-functions/_posthog-llma"),
+        ("fish", "fish/vendor_completions.d/posthog-llma.fish"),
+    ] {
+        let completions = run(&["completions".as_ref(), shell.as_ref()])?;
+        write(&share.join(path), &completions)?;
+    }
+    Ok(())
+}
+
 /// Copies a file, or a folder with all that is in it.
 fn copy(from: &Path, to: &Path) -> anyhow::Result<()> {
     if from.is_dir() {
@@ -111,8 +136,11 @@ fn copy(from: &Path, to: &Path) -> anyhow::Result<()> {
     Ok(())
 }
 
-fn write(path: &Path, text: &str) -> anyhow::Result<()> {
-    fs::write(path, text).with_context(|| format!("cannot write {}", path.display()))
+fn write(path: &Path, contents: impl AsRef<[u8]>) -> anyhow::Result<()> {
+    if let Some(parent) = path.parent() {
+        fs::create_dir_all(parent).with_context(|| format!("cannot make {}", parent.display()))?;
+    }
+    fs::write(path, contents).with_context(|| format!("cannot write {}", path.display()))
 }
 
 /// As `sha256sum` prints and checks them.

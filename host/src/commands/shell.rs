@@ -4,7 +4,9 @@
 use super::Unusable;
 use crate::cli::{Cli, Completions, Man};
 use crate::terminal::print;
+use anyhow::anyhow;
 use clap::{Command, CommandFactory as _};
+use std::fs;
 use std::process::ExitCode;
 
 /// Prints a shell's completions.
@@ -19,9 +21,15 @@ pub fn completions(arguments: &Completions) -> anyhow::Result<ExitCode> {
     Ok(ExitCode::SUCCESS)
 }
 
-/// Prints a manual page, in roff.
+/// Prints a manual page, in roff, or writes all of them.
 pub fn man(arguments: &Man) -> anyhow::Result<ExitCode> {
     let mut command = Cli::command();
+    if let Some(folder) = &arguments.out {
+        let failed = |error| anyhow!("cannot write the pages to {}: {error}", folder.display());
+        fs::create_dir_all(folder).map_err(failed)?;
+        clap_mangen::generate_to(command, folder).map_err(failed)?;
+        return Ok(ExitCode::SUCCESS);
+    }
     command.build();
     if let Some(name) = &arguments.command {
         let found = command.get_subcommands().find(|c| c.get_name() == name && !c.is_hide_set()).cloned();

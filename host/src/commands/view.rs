@@ -3,7 +3,8 @@
 use crate::cli::View;
 use crate::sandbox::{self, Limits};
 use crate::terminal::{load, print, print_to, warn};
-use crate::{report, view};
+use crate::{report, tree, view};
+use std::io;
 use std::process::ExitCode;
 
 /// Runs the command.
@@ -19,6 +20,8 @@ pub fn run(arguments: &View) -> anyhow::Result<ExitCode> {
         page.converted
     } else {
         let (tree, converted) = sandbox::block_on(view::tree(&sandbox, &session, &options))??;
+        let columns = terminal_size::terminal_size_of(io::stdout()).map(|(terminal_size::Width(columns), _)| columns);
+        let tree = columns.map_or_else(|| tree.clone(), |columns| tree::fit(&tree, usize::from(columns)));
         // Without the colours where nobody would see them.
         print_to(&mut anstream::stdout(), &tree)?;
         converted

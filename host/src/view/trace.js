@@ -290,6 +290,7 @@ const drawTrace = (() => {
     const roots = toTree(events);
     const all = [];
     const walk = (node) => {
+      node.index = all.length;
       all.push(node);
       node.children.forEach(walk);
     };
@@ -322,7 +323,7 @@ const drawTrace = (() => {
       });
       const onlyErrors = el("button", {
         type: "button", class: "errors", "aria-pressed": "false", disabled: errors === 0,
-        text: errors === 1 ? "1 error" : `${number.format(errors)} errors`, onclick: () => filter({ errors: !state.errors }),
+        text: count(errors, "error"), onclick: () => filter({ errors: !state.errors }),
       });
       const button = (text, label, onclick) => el("button", { type: "button", text, title: label, "aria-label": label, onclick });
       const matches = el("span", { class: "matches", role: "status" });
@@ -363,7 +364,8 @@ const drawTrace = (() => {
       const of = (name) => roots.reduce((sum, root) => sum + (Number.isFinite(root.p[name]) ? root.p[name] : 0), 0);
       const one = (name) => sent.find((node) => typeof node.p[name] === "string")?.p[name];
       const work = roots.reduce((sum, root) => sum + (root.seconds ?? 0), 0) * 1000;
-      const stat = (value, name, exact) => el("div", { title: exact }, el("b", { text: value }), el("span", { text: name }));
+      const stat = (value, name, exact) => el("div", { class: name.startsWith("error") ? "bad" : null, title: exact }, el("b", { text: value }), el("span", { text: name }));
+      const counted = (n, name) => (n > 0 ? stat(number.format(n), n === 1 ? name : `${name}s`) : null);
       const about = [
         one("$ai_project_name"), one("$ai_git_branch"), one("$ai_git_repo"),
         one("claude_code_version") && `Claude Code ${one("claude_code_version")}`,
@@ -376,12 +378,10 @@ const drawTrace = (() => {
           el("h1", { text: named, title: named }), el("p", { text: about.join("  ·  ") }),
           isPrivate ? el("p", { class: "private", text: "Privacy mode: prompts, answers and tool texts are not sent" }) : null),
         el("div", { class: "stats" },
-          stat(duration(work), "work"), of("claude_code_turns") > 0 ? stat(number.format(of("claude_code_turns")), of("claude_code_turns") === 1 ? "turn" : "turns") : null,
-          stat(number.format(models), models === 1 ? "model call" : "model calls"),
-          stat(number.format(sent.filter((n) => n.kind === "tool").length), "tool calls"),
-          of("claude_code_subagents") > 0 ? stat(number.format(of("claude_code_subagents")), "sub-agents") : null,
-          ...COUNTS.map(([name], i) => stat(short.format(sums[i]), name, `${number.format(sums[i])} tokens`)),
-          errors > 0 ? el("div", { class: "bad" }, el("b", { text: number.format(errors) }), el("span", { text: errors === 1 ? "error" : "errors" })) : null));
+          stat(duration(work), "work"), counted(of("claude_code_turns"), "turn"), counted(models, "model call"),
+          counted(sent.filter((n) => n.kind === "tool").length, "tool call"), counted(of("claude_code_subagents"), "sub-agent"),
+          ...COUNTS.map(([name], i) => stat(short.format(sums[i]), i < 2 ? `tokens ${name}` : name, `${number.format(sums[i])} tokens`)),
+          counted(errors, "error")));
     }
 
     // -- Which rows
@@ -616,8 +616,8 @@ const drawTrace = (() => {
     function nextError() {
       const errors = all.filter((node) => node.error && node.kind !== "trace" && (!isFiltered() || node.hit));
       if (errors.length === 0) return;
-      const at = all.indexOf(state.selected);
-      const node = errors.find((error) => all.indexOf(error) > at) ?? errors[0];
+      const at = state.selected?.index ?? -1;
+      const node = errors.find((error) => error.index > at) ?? errors[0];
       for (let above = node.parent; above !== null; above = above.parent) above.open = true;
       refresh();
       move(node);
@@ -720,7 +720,11 @@ const drawTrace = (() => {
       if (p.$ai_output_state !== undefined) parts.push(...state_("Output", p.$ai_output_state));
       if (p.$ai_input !== undefined) parts.push(el("h3", { text: "New in the input" }), ...messages(p.$ai_input));
       if (p.$ai_output_choices !== undefined) parts.push(el("h3", { text: "Answer" }), ...messages(p.$ai_output_choices));
-      return parts.filter((part) => part !== null);
+      const texts = ["$ai_input", "$ai_output_choices", "$ai_input_state", "$ai_output_state"];
+      if ((node.kind === "model" || node.kind === "tool") && texts.every((name) => p[name] === undefined)) {
+        parts.push(el("p", { class: "note", text: "Of this event no text is sent." }));
+      }
+      return parts;
     }
 
     function facts(node) {

@@ -42,6 +42,19 @@ fn there_is_a_manual_page_of_the_program_and_of_each_command() {
 }
 
 #[test]
+fn all_manual_pages_can_be_written_at_once() {
+    let home = Home::new();
+    home.program(["man", "--out", "share/man1"]).run().exits_with(0).says_nothing();
+    let folder = home.path().join("work/share/man1");
+    for page in ["posthog-llma.1", "posthog-llma-setup.1"] {
+        assert!(folder.join(page).is_file(), "{page}");
+    }
+    assert!(!folder.join("posthog-llma-worker.1").exists(), "it is hidden");
+    home.write("work/file", "");
+    home.program(["man", "--out", "file"]).run().exits_with(1).says(&["cannot write the pages to file"]);
+}
+
+#[test]
 fn a_manual_page_of_an_unknown_or_hidden_command_is_an_error() {
     for command in ["frobnicate", "worker"] {
         Home::new().program(["man", command]).run().exits_with(2).says(&["there is no command", command]);

@@ -39,7 +39,7 @@ fn the_tree_has_turns_generations_tools_sub_agents_and_errors() {
     let outcome = view(&Home::new(), fixture(DEMO)).run().exits_with(0).says_nothing();
     let outcome = outcome.prints(&[
         "Why does the checkout test fail? Fix it.\n19.5 s  42 in + 117503 cached, 1996 out",
-        "├─ ❯ Why does the checkout test fail? Fix it.  15.2 s  30 in + 78354 cached, 1651 out  ✗ 2\n",
+        "├─ ❯ Why does the checkout test fail? Fix it.  15.2 s  ✗ 2  30 in + 78354 cached, 1651 out\n",
         "│  ├─ claude-opus-5-5  3.0 s  4 in + 14213 cached, 412 out  I'll look at",
         "│  │     ├─ claude-opus-5-5 [Explore]  1.2 s",
         "✗ API Error: 529 Overloaded",
