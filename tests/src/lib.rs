@@ -4,6 +4,7 @@
 //! a server: a certificate authority with a TLS terminator, and a proxy. Everything listens on loopback and connects to
 //! loopback alone.
 
+pub mod components;
 pub mod fixtures;
 pub mod program;
 pub mod proxy;

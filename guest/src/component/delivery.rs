@@ -5,9 +5,9 @@ use super::bindings::exports::posthog::llm_analytics::delivery::{
     self as wit, BatchReport, DeliveryError, Destination, Guest, GuestDelivering, Patience, RejectedEvent, SessionFile,
     StartError,
 };
-use super::bindings::posthog::llm_analytics::types::{ConversionOptions, ConversionReport, EventId};
 use super::conversion;
 use super::http::WasiTransport;
+use super::types::{ConversionOptions, ConversionReport, EventId};
 use crate::deliver::{self, Delivery, Retries};
 use crate::event::Kind;
 use crate::origin::Origin;

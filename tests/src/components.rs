@@ -1,0 +1,41 @@
+//! The components as files, built before the first test that asks for one, with the command that the README gives.
+
+#![expect(clippy::unwrap_used, reason = "a test that cannot go on has failed")]
+
+use std::path::{Path, PathBuf};
+use std::process::{Command, Stdio};
+use std::sync::LazyLock;
+
+static FOLDER: LazyLock<PathBuf> = LazyLock::new(build);
+
+/// The component of this world of `wit/worlds.wit`.
+pub fn component(world: &str) -> PathBuf {
+    FOLDER.join(world).with_extension("wasm")
+}
+
+/// They are built where the host's build script has built one of them, so that it need not be built again.
+fn build() -> PathBuf {
+    let test = std::env::current_exe().unwrap();
+    // `<target>/<profile>/deps/<test>`
+    let profile = test.ancestors().nth(2).unwrap();
+    let folder = profile.join("components");
+    let workspace = Path::new(env!("CARGO_MANIFEST_DIR")).parent().unwrap();
+    let mut cargo = Command::new(env!("CARGO"));
+    for (name, _) in std::env::vars_os() {
+        let name = name.to_string_lossy();
+        if name == "OUT_DIR" || name.starts_with("CARGO_PKG_") || name.starts_with("CARGO_MANIFEST_") {
+            cargo.env_remove(&*name);
+        }
+    }
+    let status = cargo
+        .args(["run", "--quiet", "--package", "xtask", "--", "components", "--target-dir"])
+        .arg(profile.join("component/posthog_llma_guest"))
+        .arg("--output")
+        .arg(&folder)
+        .current_dir(workspace)
+        .stdout(Stdio::null())
+        .status()
+        .unwrap();
+    assert!(status.success(), "the components cannot be built");
+    folder
+}
