@@ -2,8 +2,10 @@
 
 use anyhow::Result;
 use clap::{Parser, Subcommand};
+use std::fs;
 use std::path::PathBuf;
 use xtask::components::{COMPONENTS, default_target_directory};
+use xtask::{wit, workspace};
 
 /// What cargo does not do by itself in this workspace
 #[derive(Debug, Parser)]
@@ -31,6 +33,8 @@ Examples:
         #[arg(long, value_name = "DIR")]
         target_dir: Option<PathBuf>,
     },
+    /// Write docs/wit.md anew
+    Wit,
 }
 
 fn main() -> Result<()> {
@@ -43,6 +47,10 @@ fn main() -> Result<()> {
                     println!("{}", component.build(&target_directory, &output)?.display());
                 }
             }
+        }
+        Command::Wit => {
+            let (resolve, package) = wit::current()?;
+            fs::write(workspace().join(wit::PAGE), wit::markdown(&resolve, package))?;
         }
     }
     Ok(())
