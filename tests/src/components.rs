@@ -13,11 +13,15 @@ pub fn component(world: &str) -> PathBuf {
     FOLDER.join(world).with_extension("wasm")
 }
 
+/// `<target>/<profile>` of the test that runs.
+pub fn profile_directory() -> PathBuf {
+    // `<target>/<profile>/deps/<test>`
+    std::env::current_exe().unwrap().ancestors().nth(2).unwrap().to_owned()
+}
+
 /// They are built where the host's build script has built one of them, so that it need not be built again.
 fn build() -> PathBuf {
-    let test = std::env::current_exe().unwrap();
-    // `<target>/<profile>/deps/<test>`
-    let profile = test.ancestors().nth(2).unwrap();
+    let profile = profile_directory();
     let folder = profile.join("components");
     let workspace = Path::new(env!("CARGO_MANIFEST_DIR")).parent().unwrap();
     let mut cargo = Command::new(env!("CARGO"));

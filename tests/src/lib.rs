@@ -5,6 +5,7 @@
 //! loopback alone.
 
 pub mod components;
+pub mod examples;
 pub mod fixtures;
 pub mod program;
 pub mod proxy;

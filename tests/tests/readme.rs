@@ -222,11 +222,14 @@ fn every_setting_of_the_help_is_in_the_table() {
 #[test]
 fn every_link_leads_to_a_file() {
     let mut links = 0;
-    for page in ["README.md", "docs/architecture.md", "CHANGELOG.md"] {
-        let text = fs::read_to_string(workspace().join(page)).unwrap();
+    let examples = ["README.md", "rust/README.md", "node/README.md", "python/README.md", "browser/README.md"];
+    let examples = examples.map(|page| format!("examples/{page}"));
+    let pages = ["README.md", "docs/architecture.md", "docs/embedding.md", "CHANGELOG.md"].map(str::to_owned);
+    for page in pages.into_iter().chain(examples) {
+        let text = fs::read_to_string(workspace().join(&page)).unwrap();
         for target in text.split("](").skip(1).map(|rest| rest.split(')').next().unwrap()) {
             if !target.starts_with("https://") && !target.starts_with('#') {
-                assert!(workspace().join(page).with_file_name(target).exists(), "{page} links to {target}");
+                assert!(workspace().join(&page).with_file_name(target).exists(), "{page} links to {target}");
                 links += 1;
             }
         }

@@ -1,0 +1,41 @@
+//! The exporter in the stock `wasmtime`, with the flags that `docs/embedding.md` gives.
+
+use super::*;
+use posthog_llma::sessions::SessionFiles;
+use posthog_llma_tests::examples::wasmtime;
+
+/// `wasmtime run` with the session's directory and time and memory limits.
+fn run(wasmtime: &Path, directory: &Path, variables: &[(&str, &str)]) -> Command {
+    let mut command = Command::new(wasmtime);
+    command.args(["run", "-S", "http", "-W", "timeout=60s,max-memory-size=268435456", "--dir"]);
+    command.arg(format!("{}::/session", directory.display()));
+    for (name, value) in variables {
+        command.args(["--env", &format!("{name}={value}")]);
+    }
+    command.arg(component("exporter"));
+    command
+}
+
+#[test]
+fn the_stock_command_line_converts_and_sends() {
+    let Some(wasmtime) = wasmtime() else { return };
+    let transcript = transcript();
+    let files = SessionFiles::of_transcript(&transcript).unwrap();
+    let inside = format!("/session/{}.jsonl", files.id);
+    let directory = transcript.parent().unwrap();
+
+    let events = printed(run(wasmtime, directory, &[]).args(["convert", &inside]));
+    let posthog = LocalPostHog::start(Config::default()).unwrap();
+    let origin = posthog.origin();
+    let variables = [("POSTHOG_HOST", origin.as_str()), ("POSTHOG_API_KEY", KEY)];
+    let said = printed(run(wasmtime, directory, &variables).args(["send", &inside]));
+
+    assert_eq!(String::from_utf8(said).unwrap(), format!("{}: 10 events accepted by {origin}, 0 rejected\n", files.id));
+    let sent: Vec<_> = posthog.events().iter().map(|event| event["uuid"].clone()).collect();
+    let converted: Vec<_> = events.split_inclusive(|byte| *byte == b'\n').map(uuid).collect();
+    assert_eq!(sent, converted);
+}
+
+fn uuid(event: &[u8]) -> serde_json::Value {
+    serde_json::from_slice::<serde_json::Value>(event).unwrap()["uuid"].clone()
+}
