@@ -52,6 +52,15 @@ const KNOWN: [&str; 26] = [
 /// Different unknown types that are named in a report.
 const MOST_UNKNOWN_TYPES: usize = 32;
 
+/// Events that were delivered before.
+#[derive(Debug, Default)]
+pub struct Before {
+    /// Together with the `$ai_trace` that covers them.
+    pub covered: IdSet,
+    /// Without it: the delivery ended too early.
+    pub uncovered: IdSet,
+}
+
 /// Turns entries into events.
 #[derive(Debug)]
 pub struct Converter {
@@ -59,7 +68,7 @@ pub struct Converter {
     rules: TextRules,
     grouping: TraceGrouping,
     envelope: Envelope,
-    excluded: IdSet,
+    before: Before,
     turns: Turns,
     threads: Threads,
     traces: Vec<Trace>,
@@ -93,7 +102,7 @@ impl Converter {
         rules: TextRules,
         grouping: TraceGrouping,
         envelope: Envelope,
-        excluded: IdSet,
+        before: Before,
     ) -> Self {
         let threads = Threads::new(files, &mut index);
         let now = index.earliest.unwrap_or(0);
@@ -102,7 +111,7 @@ impl Converter {
             rules,
             grouping,
             envelope,
-            excluded,
+            before,
             turns: Turns::new(),
             threads,
             traces: vec![Trace::of_session()],
@@ -374,7 +383,6 @@ impl Converter {
         trace::hand_on_noticed(&mut self.traces);
         for (trace, work) in std::mem::take(&mut self.traces).iter().zip(work) {
             if let Some((event, shortened)) = trace.event(&self.envelope, work, self.rules.privacy) {
-                self.counts.traces += 1;
                 let earliest = self.counts.earliest;
                 self.emit(event, shortened, earliest.unwrap_or(0));
             }

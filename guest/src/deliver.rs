@@ -108,6 +108,8 @@ pub struct BatchReport {
     pub quota_limited: Vec<String>,
     /// Bytes of the files read so far, of both readings.
     pub bytes_read: u64,
+    /// Nothing is left to be sent.
+    pub last: bool,
 }
 
 /// Why a batch was not accepted. It is not lost: the next call tries it again.
@@ -245,6 +247,8 @@ impl<S: Source, T: Transport> Delivery<S, T> {
             if let Some(mut report) = self.send(batch)? {
                 report.requests = std::mem::take(&mut self.requests);
                 report.bytes_read = self.reading.bytes();
+                // A batch is only given out when the next event is held, or when there is none.
+                report.last = self.ended && self.held.is_none() && self.pending.is_empty();
                 return Ok(Some(report));
             }
         }

@@ -12,10 +12,10 @@
 //! assert_eq!(event.kind.name(), "$ai_generation");
 //! ```
 
-use crate::convert::Converter;
+use crate::convert::{Before, Converter};
 use crate::entry;
 use crate::event::{Envelope, Event};
-use crate::identity::{self, EventId, IdSet};
+use crate::identity::{self, EventId};
 use crate::index::Index;
 use crate::lines::{Line, Lines};
 use crate::options::Options;
@@ -155,7 +155,7 @@ pub struct Session {
 #[derive(Debug)]
 enum Stage {
     /// First reading.
-    Scanning { index: Box<Index>, envelope: Envelope, excluded: IdSet },
+    Scanning { index: Box<Index>, envelope: Envelope, before: Before },
     /// Second reading, or the end of it.
     Converting { converter: Box<Converter>, order: Vec<EventId>, finished: bool },
 }
@@ -191,7 +191,7 @@ impl Session {
             lines: Lines::new(rules.longest_string()),
             file: 0,
             bytes: 0,
-            stage: Stage::Scanning { index: Box::new(Index::new(files)), envelope, excluded: IdSet::default() },
+            stage: Stage::Scanning { index: Box::new(Index::new(files)), envelope, before: Before::default() },
         })
     }
 
@@ -216,8 +216,15 @@ impl Session {
 
     /// Leaves these events out.
     pub fn exclude(&mut self, events: impl IntoIterator<Item = EventId>) {
-        if let Stage::Scanning { excluded, .. } = &mut self.stage {
-            excluded.extend(events);
+        if let Stage::Scanning { before, .. } = &mut self.stage {
+            before.covered.extend(events);
+        }
+    }
+
+    /// Leaves these events out too, but lets `$ai_trace` cover them: it was not delivered with them.
+    pub fn withhold(&mut self, events: impl IntoIterator<Item = EventId>) {
+        if let Stage::Scanning { before, .. } = &mut self.stage {
+            before.uncovered.extend(events);
         }
     }
 
@@ -309,11 +316,10 @@ impl Session {
     /// Ends the first reading, if it has not ended yet.
     fn end_scan(&mut self) {
         self.end_last_scanned_line();
-        let Stage::Scanning { index, envelope, excluded } = &mut self.stage else { return };
-        let (mut index, envelope, excluded) =
-            (std::mem::take(index), std::mem::take(envelope), std::mem::take(excluded));
+        let Stage::Scanning { index, envelope, before } = &mut self.stage else { return };
+        let (mut index, envelope, before) = (std::mem::take(index), std::mem::take(envelope), std::mem::take(before));
         let order = std::mem::take(&mut index.order);
-        let converter = Converter::new(*index, &self.files, self.rules, self.grouping, envelope, excluded);
+        let converter = Converter::new(*index, &self.files, self.rules, self.grouping, envelope, before);
         self.stage = Stage::Converting { converter: Box::new(converter), order, finished: false };
         self.file = 0;
     }

@@ -1,7 +1,10 @@
 //! The command line.
 
+use crate::client::Process;
+use crate::hook::Input;
 use clap::{Args, Parser, Subcommand};
 use std::ffi::OsString;
+use std::path::PathBuf;
 use std::time::Duration;
 
 /// Exit codes, as `--help` gives them.
@@ -53,6 +56,40 @@ Examples:
   POSTHOG_API_KEY=phc_… posthog-llma send 0b2a846a
   posthog-llma send --json path/to/session.jsonl | jq .rejected")]
     Send(Send),
+    /// Deliver what is owed now, whatever went wrong before
+    #[command(after_help = "\
+Examples:
+  posthog-llma flush
+  posthog-llma flush --failed          also what was given up
+  posthog-llma flush --json | jq .owed")]
+    Flush(Flush),
+    /// Say whether sessions are sent by themselves, what was delivered, what is owed, and what went wrong
+    #[command(after_help = "\
+Exit code 0: healthy; 1: something needs you.
+
+Examples:
+  posthog-llma status
+  posthog-llma status --json | jq .coverage")]
+    Status(Status),
+    /// Check all that delivery needs, one thing after the other, and say what to do
+    #[command(after_help = "\
+Exit code 0: all is well; 1: something is not.
+
+Examples:
+  posthog-llma doctor
+  posthog-llma doctor --json | jq '.checks[] | select(.ok | not)'")]
+    Doctor(Doctor),
+    /// What Claude Code calls when a session begins and ends: writes down what is owed, and ends at once
+    #[command(after_help = "\
+Reads the hook's JSON from standard input, prints nothing, and always exits with 0. The plugin calls it. Example:
+  echo '{\"hook_event_name\":\"SessionEnd\",\"session_id\":\"…\",\"transcript_path\":\"/…/….jsonl\"}' | posthog-llma hook")]
+    Hook,
+    /// A copy of this program that starts another one and ends
+    #[command(hide = true)]
+    Detach(Detach),
+    /// What goes on after a hook
+    #[command(hide = true)]
+    Worker(Worker),
     /// Send a sample session to a PostHog inside this program, and show the trace. Needs no account and no network
     #[command(after_help = "\
 Examples:
@@ -81,6 +118,9 @@ pub struct Send {
     /// Print the report as one JSON object
     #[arg(long)]
     pub json: bool,
+    /// Send what was delivered before, too: PostHog's trace views then count it twice
+    #[arg(long)]
+    pub again: bool,
     /// Time of one request, from its start to the end of the answer
     #[arg(long, value_name = "SECONDS", default_value = "60", value_parser = seconds)]
     pub timeout: Duration,
@@ -90,6 +130,74 @@ pub struct Send {
     #[command(flatten)]
     #[expect(missing_docs, reason = "clap would show it as the command's own")]
     pub limits: LimitArguments,
+}
+
+/// `flush`
+#[derive(Debug, Args)]
+pub struct Flush {
+    /// Also deliver what was given up
+    #[arg(long)]
+    pub failed: bool,
+    /// Also when the server has asked to wait
+    #[arg(long)]
+    pub now: bool,
+    /// Print the report as one JSON object
+    #[arg(long)]
+    pub json: bool,
+}
+
+/// `status`
+#[derive(Debug, Args)]
+pub struct Status {
+    /// Print everything as one JSON object
+    #[arg(long)]
+    pub json: bool,
+}
+
+/// `doctor`
+#[derive(Debug, Args)]
+pub struct Doctor {
+    /// Print everything as one JSON object
+    #[arg(long)]
+    pub json: bool,
+}
+
+/// `detach`
+#[derive(Debug, Args)]
+pub struct Detach {
+    /// The other one's arguments
+    #[arg(last = true)]
+    pub command: Vec<OsString>,
+}
+
+/// `worker`
+#[derive(Debug, Args)]
+pub struct Worker {
+    /// The hook's event
+    #[arg(long)]
+    pub event: String,
+    /// The session's id
+    #[arg(long)]
+    pub session: String,
+    /// Its main transcript
+    #[arg(long)]
+    pub transcript: PathBuf,
+    /// The client's process: its number and its start
+    #[arg(long, value_parser = process)]
+    pub client: Option<Process>,
+}
+
+impl Worker {
+    /// The hook's input.
+    pub fn input(&self) -> Input {
+        Input { event: self.event.clone(), session_id: self.session.clone(), transcript: self.transcript.clone() }
+    }
+}
+
+fn process(text: &str) -> Result<Process, String> {
+    let (process, started) = text.split_once(':').ok_or("is no process")?;
+    let number = |error: std::num::ParseIntError| error.to_string();
+    Ok((process.parse().map_err(number)?, started.parse().map_err(number)?))
 }
 
 /// `demo`

@@ -1,16 +1,19 @@
 //! Delivers a session with the component's `delivery` interface: it is handed the session's files, and can reach the one
 //! destination.
 
+use crate::outbox::OutboxError;
 use crate::program::{self, Session};
 use crate::sandbox::bindings::exports::posthog::llm_analytics::delivery::{
-    self as wit, BatchReport, DeliveryError, Patience, StartError,
+    self as wit, BatchReport, DeliveryError, GuestDelivering, Patience, StartError,
 };
-use crate::sandbox::bindings::posthog::llm_analytics::types::{ConversionOptions, ConversionReport};
+use crate::sandbox::bindings::posthog::llm_analytics::types::{ConversionOptions, ConversionReport, EventId};
 use crate::sandbox::policy::{AllowedDestination, HttpPolicy, RequestLog};
-use crate::sandbox::{Run, Sandbox, SandboxError};
+use crate::sandbox::{Run, Sandbox, SandboxError, State};
 use posthog_llma_guest::options::ApiKey;
 use posthog_llma_guest::origin::Origin;
 use std::io;
+use wasmtime::Store;
+use wasmtime::component::ResourceAny;
 
 /// Where a session goes.
 #[derive(Debug, Clone)]
@@ -34,6 +37,9 @@ pub enum SendError {
     /// A batch was not accepted.
     #[error("{}", delivery_error(.0))]
     Delivery(DeliveryError),
+    /// What was delivered cannot be looked up, or written down.
+    #[error("nothing more is sent, because it could not be written down: {0}")]
+    Record(#[source] OutboxError),
     /// The sandbox failed.
     #[error(transparent)]
     Sandbox(#[from] SandboxError),
@@ -87,18 +93,45 @@ pub struct Delivered {
     pub warnings: Vec<String>,
 }
 
-/// Sends a session. `on_batch` is told of each batch as soon as it is decided. Requests to anything but the destination
-/// are refused.
+/// Ids that are asked for at once.
+const PAGE: u32 = 10_000;
+
+/// What was delivered before, and what is now.
+pub trait Record {
+    /// Which of these events were delivered before; called for all of a session's generations and spans.
+    fn known(&mut self, events: &[EventId]) -> Result<Vec<EventId>, OutboxError>;
+    /// Events of this session that were delivered without the trace that covers them.
+    fn uncovered(&mut self) -> Result<Vec<EventId>, OutboxError>;
+    /// What became of a batch. Nothing more is sent when this fails: it could not be written down.
+    fn batch(&mut self, batch: &BatchReport) -> Result<(), OutboxError>;
+}
+
+/// No record: everything is sent.
+pub struct Unrecorded;
+
+impl Record for Unrecorded {
+    fn known(&mut self, _: &[EventId]) -> Result<Vec<EventId>, OutboxError> {
+        Ok(Vec::new())
+    }
+    fn uncovered(&mut self) -> Result<Vec<EventId>, OutboxError> {
+        Ok(Vec::new())
+    }
+    fn batch(&mut self, _: &BatchReport) -> Result<(), OutboxError> {
+        Ok(())
+    }
+}
+
+/// Sends what is new in a session. Requests to anything but the destination are refused.
 pub async fn deliver(
     sandbox: &Sandbox,
     session: &Session,
     options: &ConversionOptions,
     destination: &Destination,
     patience: Patience,
-    on_batch: impl FnMut(&BatchReport),
+    record: &mut impl Record,
 ) -> Delivered {
     let policy = HttpPolicy::Allow(AllowedDestination::batches(destination.origin.clone()));
-    deliver_within(sandbox, policy, session, options, destination, patience, on_batch).await
+    deliver_within(sandbox, policy, session, options, destination, patience, record).await
 }
 
 /// As [`deliver`], under another policy than the destination's own: to show what it refuses.
@@ -109,7 +142,7 @@ pub async fn deliver_within(
     options: &ConversionOptions,
     destination: &Destination,
     patience: Patience,
-    mut on_batch: impl FnMut(&BatchReport),
+    record: &mut impl Record,
 ) -> Delivered {
     let (files, warnings) = match session.open() {
         Ok(opened) => opened,
@@ -131,11 +164,17 @@ pub async fn deliver_within(
                 Ok(handle) => handle,
                 Err(error) => return Ok((None, Some(SendError::Start(error)))),
             };
+            if let Some(error) = leave_out(&delivering, store, handle, record).await? {
+                return Ok((None, Some(SendError::Record(error))));
+            }
             let error = loop {
                 match delivering.call_next(&mut *store, handle).await? {
                     Ok(Some(batch)) => {
-                        on_batch(&batch);
+                        let recorded = record.batch(&batch);
                         batches.push(batch);
+                        if let Err(error) = recorded {
+                            break Some(SendError::Record(error));
+                        }
                     }
                     Ok(None) => break None,
                     Err(error) => break Some(SendError::Delivery(error)),
@@ -149,6 +188,34 @@ pub async fn deliver_within(
         Err(error) => (None, Some(SendError::Sandbox(error))),
     };
     Delivered { report, batches, error, requests, warnings }
+}
+
+/// Tells the component what was delivered before.
+async fn leave_out(
+    delivering: &GuestDelivering<'_>,
+    store: &mut Store<State>,
+    handle: ResourceAny,
+    record: &mut impl Record,
+) -> wasmtime::Result<Option<OutboxError>> {
+    let mut offset = 0;
+    loop {
+        let page = delivering.call_identities(&mut *store, handle, offset, PAGE).await?;
+        match record.known(&page) {
+            Ok(known) if known.is_empty() => {}
+            Ok(known) => delivering.call_exclude(&mut *store, handle, &known).await?,
+            Err(error) => return Ok(Some(error)),
+        }
+        let length = page.len() as u32;
+        offset += length;
+        if length < PAGE {
+            break;
+        }
+    }
+    match record.uncovered() {
+        Ok(uncovered) if uncovered.is_empty() => Ok(None),
+        Ok(uncovered) => delivering.call_withhold(&mut *store, handle, &uncovered).await.map(|()| None),
+        Err(error) => Ok(Some(error)),
+    }
 }
 
 /// How patient `send` is, unless told otherwise.

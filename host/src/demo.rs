@@ -1,18 +1,18 @@
 //! `demo`: the main job without an account. A sample session goes through the real sandbox and real HTTP to a PostHog that
 //! is part of this program and applies PostHog's rules.
 
-use crate::delivery::{self, Delivered, Destination};
+use crate::delivery::{self, Delivered, Destination, Unrecorded};
 use crate::local_posthog::{Config, LocalPostHog};
 use crate::program::{self, ProgramError, Session};
 use crate::report::Report;
 use crate::sandbox::Sandbox;
 use crate::sandbox::bindings::exports::posthog::llm_analytics::delivery::Patience;
-use crate::sandbox::bindings::posthog::llm_analytics::types::ConversionOptions;
 use crate::sandbox::policy::{AllowedDestination, HttpPolicy, RequestLog};
 use crate::sessions::SessionFiles;
 use crate::tree;
-use posthog_llma_guest::options::{ApiKey, Options};
+use posthog_llma_guest::options::ApiKey;
 use posthog_llma_guest::origin::Origin;
+use posthog_llma_guest::session as guest;
 use serde_json::{Value, json};
 use std::fmt::Write as _;
 use std::fs;
@@ -82,15 +82,18 @@ pub async fn run(sandbox: &Sandbox, now: i64) -> Result<Demo, DemoError> {
     let api_key = ApiKey::parse(KEY).map_err(|error| constant(&error))?;
     let origin = |text: &str| Origin::parse(text, true).map_err(|error| constant(&error));
     let destination = Destination { origin: origin(&posthog.origin())?, api_key };
-    let options =
-        ConversionOptions { distinct_id: Some("demo".to_owned()), ..program::conversion_options(&Options::default()) };
+    let options = program::conversion_options(guest::ConversionOptions {
+        distinct_id: Some("demo".to_owned()),
+        ..Default::default()
+    });
     let patience = Patience { max_retries: 0, ..delivery::PATIENCE };
 
-    let delivered = delivery::deliver(sandbox, &session, &options, &destination, patience, |_| {}).await;
+    let delivered = delivery::deliver(sandbox, &session, &options, &destination, patience, &mut Unrecorded).await;
     // The same component, the same policy, another destination.
     let policy = HttpPolicy::Allow(AllowedDestination::batches(destination.origin.clone()));
     let other = Destination { origin: origin(ELSEWHERE)?, ..destination.clone() };
-    let elsewhere = delivery::deliver_within(sandbox, policy, &session, &options, &other, patience, |_| {}).await;
+    let elsewhere =
+        delivery::deliver_within(sandbox, policy, &session, &options, &other, patience, &mut Unrecorded).await;
     Ok(Demo {
         report: Report::of(&session.files.id, &destination.origin, &delivered, Vec::new(), now),
         events: posthog.events(),

@@ -2,18 +2,22 @@
 
 use clap::Parser as _;
 use posthog_llma::cli::{Cli, Command, Convert, Demo, Send};
+use posthog_llma::commands::{Unusable, doctor, flush, status};
 use posthog_llma::conversion::{self, ConversionError};
+use posthog_llma::courier::{SessionRecord, Told};
 use posthog_llma::delivery::{self, Destination, PATIENCE};
 use posthog_llma::demo;
-use posthog_llma::program::{self, Program, ProgramError};
+use posthog_llma::detach;
+use posthog_llma::hook;
+use posthog_llma::outbox::now;
+use posthog_llma::program::{self, ProgramError};
 use posthog_llma::report::{self, Report};
-use posthog_llma::sandbox::bindings::exports::posthog::llm_analytics::delivery::Patience;
+use posthog_llma::sandbox::bindings::exports::posthog::llm_analytics::delivery::{BatchReport, Patience};
 use posthog_llma::sandbox::{self, Limits};
-use posthog_llma_guest::options::ApiKey;
+use posthog_llma::terminal::{complain, load, print, warn};
 use std::io::{self, BufWriter, IsTerminal as _, Write as _};
 use std::process::ExitCode;
-use std::sync::OnceLock;
-use std::time::{Duration, SystemTime, UNIX_EPOCH};
+use std::time::Duration;
 
 /// Something was not delivered, or could not be read.
 const FAILED: u8 = 1;
@@ -25,6 +29,17 @@ fn main() -> ExitCode {
         Command::Convert(arguments) => convert(&arguments),
         Command::Send(arguments) => send(&arguments),
         Command::Demo(arguments) => demo(&arguments),
+        Command::Hook => {
+            hook::run();
+            Ok(ExitCode::SUCCESS)
+        }
+        Command::Flush(arguments) => flush::run(&arguments),
+        Command::Status(arguments) => status::run(&arguments),
+        Command::Doctor(arguments) => doctor::run(&arguments),
+        Command::Detach(arguments) => {
+            detach::pass_on(&arguments.command).map(|()| ExitCode::SUCCESS).map_err(anyhow::Error::from)
+        }
+        Command::Worker(arguments) => hook::work(&arguments.input(), arguments.client).map(|()| ExitCode::SUCCESS),
     };
     match outcome {
         Ok(code) => code,
@@ -37,38 +52,6 @@ fn main() -> ExitCode {
 
 fn is_settings(error: &anyhow::Error) -> bool {
     error.is::<Unusable>() || matches!(error.downcast_ref(), Some(ProgramError::Settings(_)))
-}
-
-/// What is missing in the settings.
-#[derive(Debug, thiserror::Error)]
-#[error("{0}")]
-struct Unusable(&'static str);
-
-/// The project key, as soon as it is known: nothing that is printed for people may hold it, not even when a server
-/// repeats it.
-static API_KEY: OnceLock<ApiKey> = OnceLock::new();
-
-fn load() -> Result<Program, ProgramError> {
-    let program = Program::load()?;
-    if let Some(key) = &program.options.api_key {
-        let _ = API_KEY.set(key.clone());
-    }
-    Ok(program)
-}
-
-fn without_key(text: &str) -> String {
-    API_KEY.get().map_or_else(|| text.to_owned(), |key| report::without_key(text, key))
-}
-
-/// Says something beside the result. That nobody listens is no error.
-fn complain(what: &str, message: &str) {
-    let _ = writeln!(io::stderr(), "posthog-llma: {what}: {}", without_key(message));
-}
-
-fn warn(warnings: &[String]) {
-    for warning in warnings {
-        complain("warning", warning);
-    }
 }
 
 fn convert(arguments: &Convert) -> anyhow::Result<ExitCode> {
@@ -92,12 +75,7 @@ fn convert(arguments: &Convert) -> anyhow::Result<ExitCode> {
 
 fn send(arguments: &Send) -> anyhow::Result<ExitCode> {
     let program = load()?;
-    let Some(api_key) = program.options.api_key.clone() else {
-        return Err(Unusable(
-            "POSTHOG_API_KEY is not set: it is the project key (phc_…), in the project's settings in PostHog",
-        )
-        .into());
-    };
+    let Some(api_key) = program.options.api_key.clone() else { return Err(Unusable::NO_KEY.into()) };
     let session = program.session(&arguments.session)?;
     let mut warnings = Vec::new();
     if !api_key.looks_like_project_key() {
@@ -112,12 +90,26 @@ fn send(arguments: &Send) -> anyhow::Result<ExitCode> {
     let patience = patience(arguments.timeout, arguments.retries);
     let size: u64 = session.transcripts().filter_map(|(path, _)| path.metadata().ok()).map(|m| m.len()).sum();
     let progress = Progress::new(size * 2);
+    let mut record = match SessionRecord::open(&destination, &session, &program.options, arguments.again) {
+        Ok((record, warning)) => {
+            warnings.extend(warning);
+            Some(record)
+        }
+        Err(error) => {
+            warnings.push(format!("what is sent is not written down, so a later delivery sends it again: {error}"));
+            None
+        }
+    };
+    let on_batch = |batch: &BatchReport| progress.show(batch.bytes_read);
+    let mut told = Told { record: record.as_mut(), on_batch };
     let delivered =
-        sandbox::block_on(delivery::deliver(&sandbox, &session, &options, &destination, patience, |batch| {
-            progress.show(batch.bytes_read);
-        }))?;
+        sandbox::block_on(delivery::deliver(&sandbox, &session, &options, &destination, patience, &mut told))?;
+    if let Some(record) = record.as_mut().filter(|_| delivered.error.is_none()) {
+        record.complete()?;
+    }
+    let refused = record.as_ref().map_or(Ok(0), SessionRecord::refused)?;
     progress.end();
-    let report = Report::of(&session.files.id, &destination.origin, &delivered, warnings, now());
+    let report = Report::of(&session.files.id, &destination.origin, &delivered, warnings, now()).with_refused(refused);
     if arguments.json {
         print(&format!("{:#}\n", report.json()))?;
     } else {
@@ -148,18 +140,6 @@ fn demo(arguments: &Demo) -> anyhow::Result<ExitCode> {
     let demo = sandbox::block_on(demo::run(&sandbox, now()))??;
     print(&if arguments.json { format!("{:#}\n", demo.json()) } else { demo.text() })?;
     Ok(if demo.is_good() { ExitCode::SUCCESS } else { ExitCode::from(FAILED) })
-}
-
-fn print(text: &str) -> io::Result<()> {
-    match io::stdout().write_all(without_key(text).as_bytes()) {
-        Err(error) if error.kind() == io::ErrorKind::BrokenPipe => Ok(()),
-        written => written,
-    }
-}
-
-fn now() -> i64 {
-    let now = SystemTime::now().duration_since(UNIX_EPOCH).unwrap_or_default();
-    i64::try_from(now.as_millis()).unwrap_or(i64::MAX)
 }
 
 /// How far a long delivery is, on a terminal.

@@ -1,22 +1,26 @@
 //! What every command needs: the settings, the session's files, the sandbox.
 
 use crate::cli::LimitArguments;
+use crate::directories;
 use crate::git;
 use crate::sandbox::bindings::exports::posthog::llm_analytics::delivery as wit_delivery;
 use crate::sandbox::bindings::posthog::llm_analytics::types as wit;
-use crate::sandbox::engine::{self, Engine};
+use crate::sandbox::engine::Engine;
 use crate::sandbox::files::SessionFile;
 use crate::sandbox::proxy::ProxySettings;
 use crate::sandbox::{COMPONENT, Limits, Sandbox, SandboxError, State};
 use crate::sessions::{self, SessionFiles};
 use crate::settings::{Environment, Settings, SettingsError};
+use posthog_llma_guest::identity::EventId;
 use posthog_llma_guest::options::{Options, TraceGrouping};
 use posthog_llma_guest::session::ConversionOptions;
 use serde::Deserialize;
 use std::ffi::OsStr;
+use std::fmt::Write as _;
 use std::fs::File;
 use std::io::{self, BufRead, BufReader, Read as _};
 use std::path::{Path, PathBuf};
+use std::time::UNIX_EPOCH;
 use wasmtime::Store;
 
 /// Bytes of a transcript that are read to learn where its session worked.
@@ -63,6 +67,20 @@ impl Program {
         Ok(Self { environment, directory, options })
     }
 
+    /// The settings of this process alone, as the client gives them to a hook.
+    pub fn of_environment() -> Result<Self, ProgramError> {
+        let environment = Environment::of_process();
+        let options = Settings::of_environment(&environment)?.options()?;
+        // Where a hook is started is not where its session worked.
+        let directory = environment.config_dir().unwrap_or_default();
+        Ok(Self { environment, directory, options })
+    }
+
+    /// Claude Code's folder, if there is a home directory.
+    pub fn config_dir(&self) -> Option<PathBuf> {
+        self.environment.config_dir()
+    }
+
     /// The files of a session: a path, an id, or the beginning of one.
     pub fn session(&self, query: &OsStr) -> Result<Session, ProgramError> {
         // A path needs no folder of Claude Code's.
@@ -73,15 +91,14 @@ impl Program {
         let path = sessions::find(&config.unwrap_or_default(), query)?;
         // The user may name a transcript by a link; below it nothing may lead elsewhere.
         let path = path.canonicalize().unwrap_or(path);
-        let files = SessionFiles::of_transcript(&path)?;
-        let directory = working_directory(&path).filter(|directory| directory.is_dir());
-        Ok(Session { files, directory })
+        Ok(Session::of_transcript(&path)?)
     }
 
     /// The sandbox, and how the session is converted. git is asked while the sandbox is made ready.
     pub fn prepare(&self, session: &Session, limits: Limits) -> Result<(Ready, wit::ConversionOptions), SandboxError> {
         std::thread::scope(|scope| {
-            let options = scope.spawn(|| self.conversion_options(session));
+            let own = ConversionOptions::from(&self.options);
+            let options = scope.spawn(|| self.conversion_options(session, own));
             let ready = sandbox(limits);
             let options = options.join().unwrap_or_else(|panic| std::panic::resume_unwind(panic));
             Ok((ready?, options))
@@ -89,24 +106,21 @@ impl Program {
     }
 
     /// How a session is converted, with what git says of the folder that it worked in.
-    pub fn conversion_options(&self, session: &Session) -> wit::ConversionOptions {
+    pub fn conversion_options(&self, session: &Session, own: ConversionOptions) -> wit::ConversionOptions {
         let directory = session.directory.as_deref();
-        let options = &self.options;
-        wit::ConversionOptions {
-            distinct_id: options
+        conversion_options(ConversionOptions {
+            distinct_id: own
                 .distinct_id
-                .clone()
                 .or_else(|| git::user_email(directory.unwrap_or(&self.directory)))
                 .filter(|id| id.chars().count() <= 200),
             git_repo: directory.and_then(git::repository),
-            ..conversion_options(options)
-        }
+            ..own
+        })
     }
 }
 
-/// The settings, as the component takes them; nothing of git.
-pub fn conversion_options(options: &Options) -> wit::ConversionOptions {
-    let options = ConversionOptions::from(options);
+/// The settings, as the component takes them.
+pub fn conversion_options(options: ConversionOptions) -> wit::ConversionOptions {
     wit::ConversionOptions {
         distinct_id: options.distinct_id,
         git_repo: options.git_repo,
@@ -135,6 +149,24 @@ pub struct Session {
 }
 
 impl Session {
+    /// The session whose main transcript this is.
+    pub fn of_transcript(path: &Path) -> Result<Self, sessions::TranscriptError> {
+        let files = SessionFiles::of_transcript(path)?;
+        let directory = working_directory(path).filter(|directory| directory.is_dir());
+        Ok(Self { files, directory })
+    }
+
+    /// A text that changes whenever one of its files does: sizes and times of modification.
+    pub fn state(&self) -> String {
+        let mut state = String::new();
+        for (path, _) in self.transcripts() {
+            let metadata = path.metadata().ok();
+            let modified = metadata.as_ref().and_then(|m| m.modified().ok()?.duration_since(UNIX_EPOCH).ok());
+            let _ = write!(state, "{:?} {modified:?};", metadata.map(|m| m.len()));
+        }
+        EventId::other("files", &state).to_string()
+    }
+
     /// Its transcripts in the component's order, each with its role.
     pub fn transcripts(&self) -> impl Iterator<Item = (&Path, wit::FileRole)> {
         let main = (self.files.main.as_path(), wit::FileRole::Main);
@@ -176,7 +208,7 @@ pub type Ready = (Sandbox, Option<String>);
 
 /// The sandbox, with its compiled code from the cache.
 pub fn sandbox(limits: Limits) -> Result<Ready, SandboxError> {
-    let cache = engine::cache_directory(|name| std::env::var_os(name));
+    let cache = directories::cache(|name| std::env::var_os(name));
     let engine = Engine::new(cache.as_deref())?;
     let proxies = ProxySettings::from_variables(|name| std::env::var(name).ok());
     let sandbox = Sandbox::new(&engine, COMPONENT, limits, proxies)?;

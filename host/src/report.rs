@@ -30,6 +30,8 @@ pub struct Report {
     error_kind: Option<&'static str>,
     tokens: [u64; 4],
     lines: [u64; 3],
+    /// Events that were delivered before.
+    before: u64,
     complete: bool,
 }
 
@@ -75,6 +77,7 @@ impl Report {
         }
         if let Some(counts) = &delivered.report {
             report.lines = [counts.lines, counts.bad_lines, counts.unknown_lines];
+            report.before = counts.excluded_events;
             warnings.extend(line_warnings(counts));
             if let Some(earliest) = counts.earliest.as_deref().and_then(posthog_llma_guest::time::parse) {
                 let days = now.saturating_sub(earliest) / 86_400_000;
@@ -103,6 +106,19 @@ impl Report {
         report
     }
 
+    /// So many events of the session were refused for good, now or in an earlier delivery: those are not sent again.
+    #[must_use]
+    pub fn with_refused(mut self, refused: u64) -> Self {
+        let earlier = refused.saturating_sub(self.rejected.len() as u64);
+        if earlier > 0 {
+            self.warnings.push(format!(
+                "{earlier} events were refused in an earlier delivery (`posthog-llma status` says why); --again sends them again"
+            ));
+            self.complete = false;
+        }
+        self
+    }
+
     /// Was every event accepted?
     pub fn is_complete(&self) -> bool {
         self.complete
@@ -122,6 +138,7 @@ impl Report {
             "output_tokens": self.tokens[1],
             "cache_read_tokens": self.tokens[2],
             "cache_creation_tokens": self.tokens[3],
+            "delivered_before": self.before,
             "requests": sums.requests,
             "raw_bytes": sums.raw_bytes,
             "sent_bytes": sums.sent_bytes,
@@ -159,6 +176,9 @@ impl Report {
             bytes(sums.raw_bytes),
             bytes(sums.sent_bytes)
         );
+        if self.before > 0 {
+            let _ = writeln!(out, "  before    {} events were delivered before and are not sent again", self.before);
+        }
         for rejected in self.rejected.iter().take(SHOWN_REJECTED) {
             let field = |name: &str| rejected[name].as_str().unwrap_or_default().to_owned();
             let (event, uuid, message) = (field("event"), field("uuid"), field("message"));
@@ -231,6 +251,7 @@ fn kind(error: &SendError) -> &'static str {
         SendError::Read(_) => "read",
         SendError::Start(_) => "start",
         SendError::Sandbox(_) => "sandbox",
+        SendError::Record(_) => "record",
         SendError::Delivery(error) => match error {
             DeliveryError::Unreachable(_) => "unreachable",
             DeliveryError::TimedOut(_) => "timed-out",

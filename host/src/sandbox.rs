@@ -28,6 +28,7 @@ mod exchange;
 pub mod files;
 mod limits;
 pub mod policy;
+pub mod probe;
 pub mod proxy;
 mod state;
 

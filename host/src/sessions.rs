@@ -11,7 +11,7 @@ use std::path::{Path, PathBuf};
 
 use serde::Deserialize;
 
-pub use search::{Candidate, FindError, find};
+pub use search::{Candidate, FindError, all, find};
 
 mod search;
 #[cfg(test)]

@@ -109,13 +109,7 @@ impl Settings {
     /// The project is the first directory from `cwd` upwards that has a `.claude` folder, below the home directory if
     /// `cwd` is.
     pub fn load(environment: &Environment, cwd: &Path) -> Result<Self, SettingsError> {
-        let mut settings = Self::default();
-        for name in VARIABLES.iter().copied() {
-            if let Some(value) = environment.get(name) {
-                let value = value.to_str().ok_or(SettingsError::NotUtf8 { name })?;
-                settings.add(name, value.to_owned(), &Source::Environment);
-            }
-        }
+        let mut settings = Self::of_environment(environment)?;
         if let Some(path) = project_settings(cwd, environment.home.as_deref()) {
             let variables = read_env_block(&path)?;
             // By its name this file is the user's own, but a repository can hold one all the same.
@@ -128,6 +122,18 @@ impl Settings {
             let path = directory.join("settings.json");
             let variables = read_env_block(&path)?;
             settings.add_file(path, variables);
+        }
+        Ok(settings)
+    }
+
+    /// Looks in the environment alone. That is enough for a hook: the client puts its settings files' `env` blocks there.
+    pub fn of_environment(environment: &Environment) -> Result<Self, SettingsError> {
+        let mut settings = Self::default();
+        for name in VARIABLES.iter().copied() {
+            if let Some(value) = environment.get(name) {
+                let value = value.to_str().ok_or(SettingsError::NotUtf8 { name })?;
+                settings.add(name, value.to_owned(), &Source::Environment);
+            }
         }
         Ok(settings)
     }

@@ -38,6 +38,10 @@ impl GuestSession for Converting {
         self.0.borrow_mut().exclude(events.into_iter().map(EventId::from));
     }
 
+    fn withhold(&self, events: Vec<types::EventId>) {
+        self.0.borrow_mut().withhold(events.into_iter().map(EventId::from));
+    }
+
     fn convert(&self, file: u32, bytes: Vec<u8>) -> Result<(), SequenceError> {
         Ok(self.0.borrow_mut().convert(file, &bytes)?)
     }

@@ -81,6 +81,10 @@ impl GuestDelivering for Delivering {
         self.0.borrow_mut().session().exclude(events.into_iter().map(Into::into));
     }
 
+    fn withhold(&self, events: Vec<EventId>) {
+        self.0.borrow_mut().session().withhold(events.into_iter().map(Into::into));
+    }
+
     fn next(&self) -> Result<Option<BatchReport>, DeliveryError> {
         Ok(self.0.borrow_mut().next_batch()?.map(Into::into))
     }
@@ -141,6 +145,7 @@ impl From<deliver::BatchReport> for BatchReport {
             path: report.path.to_owned(),
             quota_limited: report.quota_limited,
             bytes_read: report.bytes_read,
+            last: report.last,
         }
     }
 }

@@ -185,7 +185,7 @@ impl Converter {
         generation.interrupted |= self.index.messages.get(&generation.id).is_some_and(|m| m.interrupted);
         let thread = self.threads.get_mut(generation.thread);
         let is_first_of_agent = thread.is_agent && !std::mem::replace(&mut thread.counted, true);
-        if self.excluded.contains(&generation.id) {
+        if self.before.covered.contains(&generation.id) {
             return self.exclude(generation.turn, generation.ended);
         }
         self.covered = false;
@@ -219,24 +219,21 @@ impl Converter {
             ];
             event.tokens = tokens.map(Option::unwrap_or_default);
             let totals = &mut trace.totals;
-            let counts = &mut self.counts;
-            for (count, (sum, total)) in tokens.into_iter().zip([
-                (&mut totals.input_tokens, &mut counts.input_tokens),
-                (&mut totals.output_tokens, &mut counts.output_tokens),
-                (&mut totals.cache_read_tokens, &mut counts.cache_read_tokens),
-                (&mut totals.cache_creation_tokens, &mut counts.cache_creation_tokens),
+            for (count, sum) in tokens.into_iter().zip([
+                &mut totals.input_tokens,
+                &mut totals.output_tokens,
+                &mut totals.cache_read_tokens,
+                &mut totals.cache_creation_tokens,
             ]) {
                 trace::add(sum, count);
-                *total = total.saturating_add(count.unwrap_or(0));
             }
         }
-        self.counts.generations += 1;
         self.emit(event, shortened, generation.ended);
     }
 
     pub(super) fn end_span(&mut self, span: &Span, result: Option<&ToolResult>) {
         let timestamp = span.timestamp(result);
-        if self.excluded.contains(&span.id) {
+        if self.before.covered.contains(&span.id) {
             return self.exclude(span.turn, timestamp);
         }
         self.covered = false;
@@ -251,7 +248,6 @@ impl Converter {
         trace.cover(span.id, timestamp, &span.context);
         trace.totals.tool_calls += 1;
         trace.totals.tool_errors += u64::from(result.is_some_and(|r| r.is_error));
-        self.counts.spans += 1;
         self.emit(event, shortened, timestamp);
     }
 
@@ -263,9 +259,32 @@ impl Converter {
         self.covered = true;
     }
 
+    /// Gives an event out, unless it was delivered before without its trace.
     pub(super) fn emit(&mut self, event: Event, shortened: bool, timestamp: i64) {
-        self.counts.shortened_events += u64::from(shortened);
-        self.counts.earliest = Some(self.counts.earliest.map_or(timestamp, |e| e.min(timestamp)));
+        let counts = &mut self.counts;
+        if self.before.uncovered.contains(&event.id) {
+            counts.excluded_events += 1;
+            return;
+        }
+        let (count, tokens) = match event.kind {
+            Kind::Generation => (&mut counts.generations, event.tokens),
+            Kind::Span => (&mut counts.spans, [0; 4]),
+            Kind::Trace => (&mut counts.traces, [0; 4]),
+        };
+        *count += 1;
+        for (sum, tokens) in [
+            &mut counts.input_tokens,
+            &mut counts.output_tokens,
+            &mut counts.cache_read_tokens,
+            &mut counts.cache_creation_tokens,
+        ]
+        .into_iter()
+        .zip(tokens)
+        {
+            *sum = sum.saturating_add(tokens);
+        }
+        counts.shortened_events += u64::from(shortened);
+        counts.earliest = Some(counts.earliest.map_or(timestamp, |e| e.min(timestamp)));
         self.events.push_back(event);
     }
 }

@@ -299,3 +299,20 @@ fn a_file_that_shrank_between_the_readings_gives_what_is_left() {
     assert!((2..9).contains(&report.accepted.len()));
     assert_eq!(delivery.session().counts().bad_lines, 1);
 }
+
+#[test]
+fn the_last_batch_says_so_and_no_other_does() {
+    // With the trace: a batch that is not full, one that is, and two that are.
+    for responses in [1, 99, 199, 250] {
+        let (reports, _) = deliver(transcript(responses, 10), |_, _, _| Ok(ok()));
+        let last: Vec<_> = reports.iter().map(|r| r.as_ref().unwrap().last).collect();
+        assert_eq!(last.iter().filter(|last| **last).count(), 1, "{responses}");
+        assert_eq!(last.last(), Some(&true), "{responses}");
+    }
+    // Halves of a batch with a bad event, which is the trace.
+    let (reports, _) = deliver(transcript(2, 10), |_, _, body| {
+        Ok(if body.to_string().contains("$ai_trace\"") { status(400) } else { ok() })
+    });
+    let last: Vec<_> = reports.iter().map(|r| r.as_ref().unwrap().last).collect();
+    assert_eq!(last, [false, false, true]);
+}

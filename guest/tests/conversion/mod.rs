@@ -27,11 +27,13 @@ pub struct Run {
     pub piece: usize,
     /// Events that were delivered before.
     pub exclude: Vec<EventId>,
+    /// Events that were delivered before, without their trace.
+    pub withhold: Vec<EventId>,
 }
 
 impl Default for Run {
     fn default() -> Self {
-        Self { options: ConversionOptions::default(), piece: 65536, exclude: Vec::new() }
+        Self { options: ConversionOptions::default(), piece: 65536, exclude: Vec::new(), withhold: Vec::new() }
     }
 }
 
@@ -64,6 +66,7 @@ fn events(id: &str, files: &[(FileRole, Vec<u8>)], run: Run) -> (Session, Vec<Ev
     }
     let identities = session.identities().to_vec();
     session.exclude(run.exclude);
+    session.withhold(run.withhold);
     let mut bytes = Vec::new();
     for (file, (_, content)) in (0..).zip(files) {
         for piece in content.chunks(run.piece) {
@@ -115,6 +118,7 @@ impl Converted {
     }
 }
 
-fn id(uuid: &str) -> EventId {
+/// The id in the text of a `uuid`.
+pub fn id(uuid: &str) -> EventId {
     EventId(u128::from_str_radix(&uuid.replace('-', ""), 16).unwrap())
 }

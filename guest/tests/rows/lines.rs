@@ -155,6 +155,12 @@ impl Case {
         self
     }
 
+    /// What was delivered before, without its trace.
+    pub fn withhold(mut self, ids: impl IntoIterator<Item = EventId>) -> Self {
+        self.run.withhold.extend(ids);
+        self
+    }
+
     pub fn run(self) -> Converted {
         convert(SESSION, &self.files, self.run)
     }

@@ -144,3 +144,31 @@ fn a_fork_that_gives_the_copied_prompt_a_new_id_is_right_too() {
     assert_eq!(fork.sent().len(), 1);
     assert_eq!(fork.traces()[0]["$ai_latency"], 1.0);
 }
+
+#[test]
+fn what_was_accepted_before_the_delivery_ended_early_is_covered_by_the_trace_and_not_sent_again() {
+    for by_prompt in [false, true] {
+        let grouped = |case: Case| if by_prompt { case.by_prompt() } else { case };
+        let whole = grouped(both_runs()).run();
+        for accepted in 0..=whole.sent().len() {
+            let before = whole.sent()[..accepted].to_vec();
+            let rest = grouped(both_runs()).withhold(before.clone()).run();
+            assert_eq!(rest.sent(), whole.sent()[accepted..]);
+            // The very same traces: one that arrived though nobody was told would be known by its id.
+            let traces = |c: &Converted| c.named("$ai_trace").cloned().collect::<Vec<_>>();
+            assert_eq!(traces(&rest), traces(&whole));
+            assert_eq!(rest.counts.excluded_events, accepted as u64);
+            assert_eq!(rest.counts.generations + rest.counts.spans, rest.sent().len() as u64);
+        }
+    }
+}
+
+#[test]
+fn a_trace_that_was_accepted_is_withheld_too() {
+    let whole = both_runs().by_prompt().run();
+    let ids =
+        |c: &Converted| c.events.iter().map(|e| crate::conversion::id(e["uuid"].as_str().unwrap())).collect::<Vec<_>>();
+    let all = ids(&whole);
+    let rest = both_runs().by_prompt().withhold(all[..all.len() - 1].to_vec()).run();
+    assert_eq!(ids(&rest), all[all.len() - 1..]);
+}

@@ -3,6 +3,7 @@
 //! A file is mapped into memory and not copied: of wasmtime's own cache, each start would decompress and copy megabytes,
 //! which took about half of the time of a whole small conversion.
 
+use crate::directories;
 use std::fs;
 use std::hash::{DefaultHasher, Hash, Hasher};
 use std::io::{self, Write as _};
@@ -38,7 +39,8 @@ impl CodeCache {
         if !directory.is_absolute() {
             return Err(unusable("it is not absolute"));
         }
-        make_private(directory).map_err(|error| unusable(&error.to_string()))?;
+        // What lies in it is executed.
+        directories::make_private(directory).map_err(|error| unusable(&error.to_string()))?;
         Ok(Self { directory: directory.to_owned() })
     }
 
@@ -95,21 +97,6 @@ fn load(engine: &Engine, path: &Path) -> Option<Component> {
     // checks that version, settings and processor fit; a file that is damaged is refused as far as its headers tell.
     let component = unsafe { Component::deserialize_file(engine, path) };
     component.ok()
-}
-
-/// Code from this directory is executed: nobody else may write to it. Only its owner can change its mode, so success
-/// also says that it is ours.
-#[cfg(unix)]
-fn make_private(directory: &Path) -> io::Result<()> {
-    use std::os::unix::fs::{DirBuilderExt, PermissionsExt};
-    fs::DirBuilder::new().recursive(true).mode(0o700).create(directory)?;
-    fs::set_permissions(directory, fs::Permissions::from_mode(0o700))
-}
-
-/// A directory below the user's profile is private by inheritance.
-#[cfg(not(unix))]
-fn make_private(directory: &Path) -> io::Result<()> {
-    fs::create_dir_all(directory)
 }
 
 #[cfg(test)]

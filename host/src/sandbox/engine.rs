@@ -2,14 +2,10 @@
 
 use super::SandboxError;
 use super::cache::{CodeCache, Compiled};
-use std::ffi::OsString;
-use std::path::{Path, PathBuf};
+use std::path::Path;
 use std::sync::{Mutex, MutexGuard, PoisonError};
 use wasmtime::Config;
 use wasmtime::component::Component;
-
-/// Name of our directory among those of other programs.
-const DIRECTORY_NAME: &str = "posthog-llma";
 
 /// The compiler and its cache.
 #[derive(Debug)]
@@ -74,94 +70,9 @@ impl Engine {
     }
 }
 
-/// How a platform names its cache directory.
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
-enum Platform {
-    Unix,
-    MacOs,
-    Windows,
-}
-
-/// Where compiled code is kept: `$XDG_CACHE_HOME/posthog-llma`, `~/.cache/posthog-llma` (macOS:
-/// `~/Library/Caches/posthog-llma`), on Windows `%LOCALAPPDATA%\posthog-llma\cache`. None if the environment does not say.
-pub fn cache_directory(variable: impl Fn(&str) -> Option<OsString>) -> Option<PathBuf> {
-    let platform = if cfg!(windows) {
-        Platform::Windows
-    } else if cfg!(target_os = "macos") {
-        Platform::MacOs
-    } else {
-        Platform::Unix
-    };
-    cache_directory_on(platform, variable)
-}
-
-fn cache_directory_on(platform: Platform, variable: impl Fn(&str) -> Option<OsString>) -> Option<PathBuf> {
-    let set = |name: &str| variable(name).filter(|value| !value.is_empty());
-    if platform == Platform::Windows {
-        let local = PathBuf::from(set("LOCALAPPDATA")?);
-        return Some(local.join(DIRECTORY_NAME).join("cache"));
-    }
-    // "All paths set in these environment variables must be absolute. If an implementation encounters a relative path
-    // […] it should consider the path invalid and ignore it." XDG Base Directory Specification 0.8.
-    let absolute = |name: &str| set(name).map(PathBuf::from).filter(|path| path.is_absolute());
-    if let Some(caches) = absolute("XDG_CACHE_HOME") {
-        return Some(caches.join(DIRECTORY_NAME));
-    }
-    let home = absolute("HOME")?;
-    let caches = match platform {
-        Platform::MacOs => home.join("Library/Caches"),
-        _ => home.join(".cache"),
-    };
-    Some(caches.join(DIRECTORY_NAME))
-}
-
 #[cfg(test)]
 mod tests {
     use super::*;
-
-    fn directory(platform: Platform, variables: &[(&str, &str)]) -> Option<PathBuf> {
-        cache_directory_on(platform, |name| {
-            variables.iter().find(|(other, _)| *other == name).map(|(_, value)| OsString::from(value))
-        })
-    }
-
-    #[test]
-    #[cfg(unix)]
-    fn each_platform_has_its_own_place() {
-        let home = [("HOME", "/home/me")];
-        assert_eq!(directory(Platform::Unix, &home), Some("/home/me/.cache/posthog-llma".into()));
-        assert_eq!(directory(Platform::MacOs, &home), Some("/home/me/Library/Caches/posthog-llma".into()));
-        assert_eq!(
-            directory(Platform::Windows, &[("LOCALAPPDATA", "/local")]),
-            Some("/local/posthog-llma/cache".into())
-        );
-    }
-
-    #[test]
-    #[cfg(unix)]
-    fn xdg_cache_home_comes_first() {
-        let variables = [("HOME", "/home/me"), ("XDG_CACHE_HOME", "/caches")];
-        for platform in [Platform::Unix, Platform::MacOs] {
-            assert_eq!(directory(platform, &variables), Some("/caches/posthog-llma".into()));
-        }
-    }
-
-    #[test]
-    #[cfg(unix)]
-    fn a_relative_or_empty_xdg_cache_home_is_ignored() {
-        for value in ["caches", "", "./caches"] {
-            let variables = [("HOME", "/home/me"), ("XDG_CACHE_HOME", value)];
-            assert_eq!(directory(Platform::Unix, &variables), Some("/home/me/.cache/posthog-llma".into()));
-        }
-    }
-
-    #[test]
-    fn without_any_variable_there_is_no_place() {
-        for platform in [Platform::Unix, Platform::MacOs, Platform::Windows] {
-            assert_eq!(directory(platform, &[]), None);
-            assert_eq!(directory(platform, &[("HOME", "relative")]), None);
-        }
-    }
 
     #[test]
     fn an_unusable_cache_directory_is_a_warning_and_no_error() {

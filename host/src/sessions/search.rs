@@ -23,7 +23,8 @@ pub struct Candidate {
     pub id: String,
     /// Its main transcript.
     pub path: PathBuf,
-    modified: SystemTime,
+    /// When it was modified last.
+    pub modified: SystemTime,
 }
 
 /// A session that was not found.
@@ -159,6 +160,14 @@ pub fn find(config_dir: &Path, query: &OsStr) -> Result<PathBuf, FindError> {
             Err(FindError::Ambiguous { query: text.into_owned(), candidates })
         }
     }
+}
+
+/// All sessions in the projects' folders of `config_dir`: one of each id, the one that was modified last first. A folder that
+/// cannot be read is passed over.
+pub fn all(config_dir: &Path) -> io::Result<Vec<Candidate>> {
+    let folders = fs::read_dir(config_dir.join("projects"))?;
+    let transcripts = folders.filter_map(|folder| transcripts_in(&folder.ok()?.path()).ok()).flatten();
+    Ok(latest_of_each_id(transcripts.collect()))
 }
 
 /// The main transcripts in a project's folder, with their ids.

@@ -63,6 +63,10 @@ impl GuestDelivering for Never {
         match *self {}
     }
 
+    fn withhold(&self, _events: Vec<EventId>) {
+        match *self {}
+    }
+
     fn next(&self) -> Result<Option<BatchReport>, DeliveryError> {
         match *self {}
     }
@@ -86,6 +90,10 @@ impl GuestSession for Never {
     }
 
     fn exclude(&self, _events: Vec<EventId>) {
+        match *self {}
+    }
+
+    fn withhold(&self, _events: Vec<EventId>) {
         match *self {}
     }
 

@@ -3,15 +3,16 @@
 
 use super::*;
 use posthog_llma::conversion;
-use posthog_llma::delivery::{self, Destination};
+use posthog_llma::delivery::{self, Destination, Unrecorded};
 use posthog_llma::program::{self, Session};
 use posthog_llma::sandbox::bindings::posthog::llm_analytics::types::{ConversionOptions, TraceGrouping};
 use posthog_llma::sandbox::engine::Engine;
 use posthog_llma::sandbox::proxy::ProxySettings;
 use posthog_llma::sandbox::{COMPONENT, Limits, Sandbox, block_on};
 use posthog_llma::sessions::SessionFiles;
-use posthog_llma_guest::options::{ApiKey, Options};
+use posthog_llma_guest::options::ApiKey;
 use posthog_llma_guest::origin::Origin;
+use posthog_llma_guest::session;
 use serde_json::Value;
 use std::path::Path;
 use std::sync::LazyLock;
@@ -42,7 +43,8 @@ fn every_fixture_is_accepted(options: &ConversionOptions) -> Vec<Value> {
         let posthog = posthog();
         let origin = Origin::parse(&posthog.origin(), false).unwrap();
         let destination = Destination { origin, api_key: ApiKey::parse(KEY).unwrap() };
-        let deliver = delivery::deliver(&SANDBOX, &session, options, &destination, delivery::PATIENCE, |_| {});
+        let mut record = Unrecorded;
+        let deliver = delivery::deliver(&SANDBOX, &session, options, &destination, delivery::PATIENCE, &mut record);
         let delivered = block_on(deliver).unwrap();
         assert!(delivered.error.is_none(), "{}: {:?}", path.display(), delivered.error);
         for batch in &delivered.batches {
@@ -56,7 +58,7 @@ fn every_fixture_is_accepted(options: &ConversionOptions) -> Vec<Value> {
 }
 
 fn options() -> ConversionOptions {
-    program::conversion_options(&Options::default())
+    program::conversion_options(session::ConversionOptions::default())
 }
 
 #[test]

@@ -215,10 +215,17 @@ fn one_event_that_the_server_refuses_does_not_cost_the_others() {
         outcome.prints(&["NOT delivered whole", "events    40: 39 generations, 0 spans, 1 traces", &rejected]);
         assert_eq!(posthog.events(), good, "each once, and in order");
 
-        let report = home.send(&posthog, &session).arg("--json").run().exits_with(1).json();
+        let report = home.send(&posthog, &session).args(["--json", "--again"]).run().exits_with(1).json();
         let message = json!({"uuid": bad, "event": "$ai_generation", "status": code, "message": "I do not like it"});
         assert_eq!(report["rejected"], json!([message]));
         assert_eq!((&report["complete"], &report["error"]), (&json!(false), &Value::Null));
+
+        let requests = posthog.requests().len();
+        home.send(&posthog, &session)
+            .run()
+            .exits_with(1)
+            .says(&["1 events were refused in an earlier delivery", "--again"]);
+        assert_eq!(posthog.requests().len(), requests, "what was refused for good is not sent again");
     }
 }
 
@@ -248,7 +255,7 @@ fn what_the_quota_does_not_cover_is_a_warning_and_no_failure() {
     let posthog = LocalPostHog::start(config).unwrap();
     let outcome = home.send(&posthog, session(&home)).run().exits_with(0);
     outcome.says(&["posthog-llma: warning: quota_limited", "llm_events"]);
-    let report = home.send(&posthog, session(&home)).arg("--json").run().exits_with(0).json();
+    let report = home.send(&posthog, session(&home)).args(["--json", "--again"]).run().exits_with(0).json();
     assert_eq!(report["quota_limited"], json!(["llm_events"]));
 }
 

@@ -112,7 +112,8 @@ fn a_proxys_credentials_are_sent_to_the_proxy_alone_and_never_shown() {
     assert_eq!(proxy.requests()[0].authorization, required);
     assert!(!posthog.requests()[0].headers.contains_key("proxy-authorization"));
 
-    let wrong = send_by(&home, &posthog, &ca, &proxy.url_with_credentials("me", "hunter3")).run().exits_with(1);
+    let wrong =
+        send_by(&home, &posthog, &ca, &proxy.url_with_credentials("me", "hunter3")).arg("--again").run().exits_with(1);
     let wrong = wrong.says(&["the proxy", &proxy.address().to_string(), "it asks for credentials (407)"]);
     assert_eq!(posthog.requests().len(), 1);
     for text in [right.stdout, right.stderr, wrong.stdout, wrong.stderr] {

@@ -83,7 +83,7 @@ fn a_server_that_repeats_the_key_does_not_make_it_shown() {
         let body = format!("{{\"detail\": \"the key {KEY} is not known\"}} {} {KEY}", "x".repeat(500 - 92));
         let script = vec![Answer::Status { code, headers: Vec::new(), body }; 100];
         let posthog = LocalPostHog::start(Config { script, ..Config::default() }).unwrap();
-        let send = || home.send(&posthog, fixture(DEMO)).arg("--retries=0");
+        let send = || home.send(&posthog, fixture(DEMO)).args(["--retries=0", "--again"]);
         send().run().exits_with(1);
         send().arg("--json").run().exits_with(1);
     }

@@ -15,11 +15,20 @@ fn what_arrives_is_byte_for_byte_what_convert_prints() {
 }
 
 #[test]
-fn sending_twice_sends_identical_bodies() {
+fn what_was_sent_is_not_sent_again() {
     let (home, posthog, session) = (Home::new(), posthog(), fixture(DEMO));
-    for _ in 0..2 {
-        home.send(&posthog, &session).run().exits_with(0);
-    }
+    home.send(&posthog, &session).run().exits_with(0);
+    home.send(&posthog, &session).run().exits_with(0).prints(&["events    0", "17 events were delivered before"]);
+    let report = home.send(&posthog, &session).arg("--json").run().exits_with(0).json();
+    assert_eq!((&report["delivered_before"], &report["complete"]), (&json!(17), &json!(true)));
+    assert_eq!(posthog.requests().len(), 1);
+}
+
+#[test]
+fn what_is_sent_again_on_purpose_is_the_same_to_the_byte() {
+    let (home, posthog, session) = (Home::new(), posthog(), fixture(DEMO));
+    home.send(&posthog, &session).run().exits_with(0);
+    home.send(&posthog, &session).arg("--again").run().exits_with(0);
     let requests = posthog.requests();
     assert_eq!(requests.len(), 2);
     assert_eq!(requests[0].body, requests[1].body);
@@ -79,6 +88,7 @@ fn the_report_for_scripts_says_what_arrived_where() {
     let bytes = posthog.accepted_bytes();
     let expected = json!({
         "session": SESSION_ID, "destination": posthog.origin(), "complete": true,
+            "delivered_before": 0,
         "generations": 2, "spans": 0, "traces": 1,
         "input_tokens": 6, "output_tokens": 14, "cache_read_tokens": 22, "cache_creation_tokens": 26,
         "requests": 1, "raw_bytes": bytes.raw, "sent_bytes": bytes.sent, "paths": ["/i/v0/ai/batch/"],

@@ -1,0 +1,16 @@
+//! The commands that are more than a call of a module.
+
+pub mod doctor;
+pub mod flush;
+pub mod status;
+
+/// What is missing in the settings: the user has to set it.
+#[derive(Debug, thiserror::Error)]
+#[error("{0}")]
+pub struct Unusable(pub &'static str);
+
+impl Unusable {
+    /// There is no project key.
+    pub const NO_KEY: Self =
+        Self("POSTHOG_API_KEY is not set: it is the project key (phc_…), in the project's settings in PostHog");
+}

@@ -1,0 +1,291 @@
+//! `doctor`: checks all that delivery needs, one thing after the other, and says what to do.
+
+use crate::cli;
+use crate::git;
+use crate::outbox::{self, Outbox, OutboxError, PATIENCE};
+use crate::sandbox::block_on;
+use crate::sandbox::probe::{Probed, probe};
+use crate::sandbox::proxy::ProxySettings;
+use crate::sessions;
+use crate::settings::{Environment, Settings};
+use crate::terminal::{hide, print};
+use posthog_llma_guest::options::{self, ApiKey, InvalidVariable, Options};
+use posthog_llma_guest::origin::{Origin, Scheme};
+use serde_json::{Value, json};
+use std::fs::{self, File};
+use std::io::Read as _;
+use std::path::Path;
+use std::process::ExitCode;
+
+/// One thing that was checked.
+#[derive(Debug, serde::Serialize)]
+struct Check {
+    name: &'static str,
+    ok: bool,
+    /// What was found.
+    found: String,
+    /// What to do.
+    advice: Option<String>,
+}
+
+/// Runs it. Exit code 0: all is well.
+pub fn run(arguments: &cli::Doctor) -> anyhow::Result<ExitCode> {
+    let mut checks = Checks::default();
+    checks.all(&Environment::of_process(), &std::env::current_dir()?)?;
+    let ok = checks.0.iter().all(|check| check.ok);
+    if arguments.json {
+        print(&format!("{:#}\n", json!({"ok": ok, "checks": checks.0})))?;
+    } else {
+        let mut text = String::new();
+        for check in &checks.0 {
+            let mark = if check.ok { '✓' } else { '✗' };
+            text += &format!("{mark} {}: {}\n", check.name, check.found);
+            if let Some(advice) = check.advice.as_ref().filter(|_| !check.ok) {
+                text += &format!("    {advice}\n");
+            }
+        }
+        print(&text)?;
+    }
+    Ok(ExitCode::from(u8::from(!ok)))
+}
+
+#[derive(Default)]
+struct Checks(Vec<Check>);
+
+impl Checks {
+    fn good(&mut self, name: &'static str, found: impl Into<String>) {
+        self.0.push(Check { name, ok: true, found: found.into(), advice: None });
+    }
+
+    fn bad(&mut self, name: &'static str, found: impl Into<String>, advice: impl Into<String>) {
+        self.0.push(Check { name, ok: false, found: found.into(), advice: Some(advice.into()) });
+    }
+
+    fn all(&mut self, environment: &Environment, directory: &Path) -> anyhow::Result<()> {
+        let settings = match Settings::load(environment, directory) {
+            Ok(settings) => Some(settings),
+            Err(error) => {
+                self.bad("settings", error.to_string(), "Correct the file: nothing is sent until it can be read.");
+                None
+            }
+        };
+        if let Some(settings) = &settings {
+            self.of_settings(settings)?;
+        }
+        self.state_directory();
+        match git::user_email(directory) {
+            Some(email) => self.good("git e-mail", email),
+            None if settings.as_ref().is_some_and(|s| s.get(options::DISTINCT_ID).is_some()) => {
+                self.good("git e-mail", "none, but POSTHOG_LLMA_DISTINCT_ID is set");
+            }
+            None => self.bad(
+                "git e-mail",
+                "none: events belong to no person",
+                "Run `git config --global user.email you@example.com`, or set POSTHOG_LLMA_DISTINCT_ID.",
+            ),
+        }
+        match environment.config_dir() {
+            None => self.bad("Claude Code", "there is no home directory", "Set HOME or CLAUDE_CONFIG_DIR."),
+            Some(config) => {
+                self.plugin(&config);
+                self.transcripts(&config);
+            }
+        }
+        Ok(())
+    }
+
+    fn of_settings(&mut self, settings: &Settings) -> anyhow::Result<()> {
+        let options = settings.options();
+        let error_of = |variable: &str| match &options {
+            Err(crate::settings::SettingsError::Invalid { error: InvalidVariable { variable: bad, .. }, .. }) => {
+                *bad == variable
+            }
+            _ => false,
+        };
+        match &options {
+            Ok(options) if options.enabled => self.good("settings", "they can be read, and sending is on"),
+            Ok(_) => self.bad(
+                "settings",
+                format!("they can be read, but {} is not true", options::ENABLED),
+                "Set it to true, for instance with `posthog-llma setup`.",
+            ),
+            Err(error) if error_of(options::API_KEY) || error_of(options::HOST) => {
+                self.bad("settings", "one of them cannot be used", format!("See below: {error}"));
+            }
+            Err(error) => self.bad("settings", error.to_string(), "Correct the value where it is set."),
+        }
+        let key = settings.get(options::API_KEY).map(|(key, _)| ApiKey::parse(key));
+        let key = match key {
+            None => {
+                self.bad(
+                    "key",
+                    format!("{} is not set", options::API_KEY),
+                    "It is the project key (phc_…), in the project's settings in PostHog.",
+                );
+                None
+            }
+            Some(Err(error)) => {
+                self.bad(
+                    "key",
+                    error.to_string(),
+                    "Take the project key (phc_…) from the project's settings in PostHog.",
+                );
+                None
+            }
+            Some(Ok(key)) => {
+                hide(Some(&key));
+                if key.looks_like_project_key() {
+                    self.good("key", key.to_string());
+                } else {
+                    self.bad(
+                        "key",
+                        format!("{key} does not look like a project key"),
+                        "PostHog takes events with an unknown key and keeps nothing: check that it begins with phc_.",
+                    );
+                }
+                Some(key)
+            }
+        };
+        let origin = match &options {
+            Ok(Options { origin, .. }) => {
+                self.good("host", format!("{origin} is allowed"));
+                Some(origin.clone())
+            }
+            Err(error) if error_of(options::HOST) => {
+                self.bad("host", error.to_string(), "Scheme, host and port alone, such as https://eu.i.posthog.com.");
+                None
+            }
+            Err(_) => None,
+        };
+        if let (Some(key), Some(origin)) = (key, origin) {
+            self.network(&origin, &key)?;
+        }
+        Ok(())
+    }
+
+    fn network(&mut self, origin: &Origin, key: &ApiKey) -> anyhow::Result<()> {
+        let proxies = || ProxySettings::from_variables(|name| std::env::var(name).ok());
+        let proxy = match proxies().choose(origin) {
+            Ok(proxy) => proxy,
+            Err(error) => {
+                self.bad("proxy", error.to_string(), "Correct the variable, or unset it.");
+                return Ok(());
+            }
+        };
+        let probed = block_on(probe(proxies(), origin, key))?;
+        let host = origin.host();
+        match (&probed, &proxy) {
+            (Probed::UnknownHost, None) => {
+                self.bad("DNS", format!("{host} has no address"), "Check POSTHOG_HOST and the network.");
+                return Ok(());
+            }
+            (_, None) => self.good("DNS", format!("{host} has an address")),
+            (_, Some(proxy)) => self.good("DNS", format!("{host} is left to the proxy {proxy}")),
+        }
+        match &probed {
+            Probed::Unreachable(why) => {
+                let advice = "Check POSTHOG_HOST, the network, and HTTPS_PROXY if there is a proxy.";
+                self.bad("connection", why.clone(), advice);
+                return Ok(());
+            }
+            Probed::Tls(why) => {
+                let advice =
+                    "Behind a proxy with a certificate of its own, SSL_CERT_FILE names the file of its authority.";
+                self.bad("TLS", why.clone(), advice);
+                return Ok(());
+            }
+            _ if origin.scheme() == Scheme::Http => self.good("TLS", "not used: this machine"),
+            _ => self.good("TLS", "the certificate is trusted"),
+        }
+        match probed {
+            Probed::Answered(400, _) => self.good("request", "the server answers as PostHog does"),
+            Probed::Answered(404 | 405, _) => {
+                self.good("request", "the server has no path for AI events; /batch/ will be used");
+            }
+            Probed::Answered(401 | 403, words) => {
+                self.bad("request", format!("the server refuses the key: {words}"), "Check POSTHOG_API_KEY.");
+            }
+            Probed::Answered(status, words) => self.bad(
+                "request",
+                format!("the server answers {status}: {words}"),
+                "PostHog answers 400 to a batch without events: check POSTHOG_HOST.",
+            ),
+            Probed::UnknownHost | Probed::Tls(_) | Probed::Unreachable(_) => {
+                self.bad("request", "the proxy does not reach the host", "Check HTTPS_PROXY and POSTHOG_HOST.");
+            }
+        }
+        Ok(())
+    }
+
+    fn state_directory(&mut self) {
+        let opened = outbox::directory().and_then(|directory| Outbox::open(&directory, PATIENCE));
+        // A note that it takes proves that it can be written.
+        let written = opened.and_then(|(mut outbox, warning)| {
+            outbox.note("doctor", "was here")?;
+            Ok((outbox.path().display().to_string(), warning))
+        });
+        match written {
+            Ok((path, None)) => self.good("state directory", format!("{path} can be written")),
+            Ok((_, Some(warning))) => self.bad("state directory", warning, "Nothing: it is repaired."),
+            Err(error) => {
+                let advice = match error {
+                    OutboxError::Newer { .. } => "Update posthog-llma.",
+                    _ => "Nothing is sent that cannot be written down: make room, or let it be written.",
+                };
+                self.bad("state directory", error.to_string(), advice);
+            }
+        }
+    }
+
+    fn plugin(&mut self, config: &Path) {
+        let settings = read_json(&config.join("settings.json")).unwrap_or_default();
+        let installed = read_json(&config.join("plugins/installed_plugins.json")).unwrap_or_default();
+        let is_ours = |name: &&String| name.split('@').next() == Some("posthog");
+        let plugin = installed["plugins"].as_object().and_then(|plugins| plugins.keys().find(is_ours));
+        let own_hook = settings["hooks"].to_string().contains("posthog-llma");
+        let install =
+            "In a clone of this repository: `claude plugin marketplace add .`, then `claude plugin install posthog`.";
+        match plugin {
+            _ if own_hook => self.good("plugin", "its hooks stand in settings.json"),
+            None => self.bad("plugin", "it is not installed", install),
+            Some(name) if settings["enabledPlugins"][name] == false => {
+                self.bad("plugin", format!("{name} is disabled"), format!("Run `claude plugin enable {name}`."));
+            }
+            Some(name) => self.good("plugin", format!("{name} is installed")),
+        }
+        if settings["disableAllHooks"] == true {
+            self.bad(
+                "hooks",
+                "`disableAllHooks` is true in settings.json",
+                "Remove it: without hooks nothing is sent.",
+            );
+        } else {
+            self.good("hooks", "they are not disabled");
+        }
+    }
+
+    fn transcripts(&mut self, config: &Path) {
+        let projects = config.join("projects");
+        match sessions::all(config) {
+            Err(error) => self.bad(
+                "transcripts",
+                format!("{} cannot be read: {error}", projects.display()),
+                "Run a session first, or let CLAUDE_CONFIG_DIR name Claude Code's folder.",
+            ),
+            Ok(sessions) => {
+                let unreadable = sessions.iter().find_map(|session| {
+                    let read = File::open(&session.path).and_then(|mut file| file.read(&mut [0]));
+                    read.err().map(|error| format!("{} cannot be read: {error}", session.path.display()))
+                });
+                match unreadable {
+                    Some(unreadable) => self.bad("transcripts", unreadable, "Check who may read it."),
+                    None => self.good("transcripts", format!("{} sessions can be read", sessions.len())),
+                }
+            }
+        }
+    }
+}
+
+fn read_json(path: &Path) -> Option<Value> {
+    serde_json::from_slice(&fs::read(path).ok()?).ok()
+}

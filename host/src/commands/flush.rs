@@ -1,0 +1,96 @@
+//! `flush`: delivers what is owed now.
+
+use crate::cli::Flush;
+use crate::courier::{Courier, Outcome, Report, Turn};
+use crate::delivery::Destination;
+use crate::outbox::{self, Outbox, PATIENCE, now};
+use crate::program::Program;
+use crate::terminal::{complain, load, print, tell};
+use posthog_llma_guest::time;
+use serde_json::json;
+use std::process::ExitCode;
+
+/// Runs it. Exit code 0: nothing is owed any more.
+pub fn run(arguments: &Flush) -> anyhow::Result<ExitCode> {
+    let program = load()?;
+    let destination = destination(&program)?;
+    let origin = destination.origin.to_string();
+    let (mut outbox, warning) = Outbox::open(&outbox::directory()?, PATIENCE)?;
+    if let Some(warning) = warning {
+        complain("warning", &warning);
+    }
+    let id = outbox.destination(&destination.origin, &destination.api_key)?;
+    let _turn = Turn::take(&outbox, id)?;
+    if arguments.failed {
+        outbox.retry_failed(id)?;
+    }
+    let mut courier = Courier::new(&program, destination, id);
+    courier.catch_up(&mut outbox)?;
+    let (_, asked_until) = outbox.destination_due(id)?;
+    let waits = asked_until > now() && !arguments.now;
+    let mut reports = Vec::new();
+    if !waits {
+        courier.deliver_owed(&mut outbox, true, |report| {
+            if !arguments.json {
+                tell(&line(report));
+            }
+            reports.push(report.clone());
+        })?;
+    }
+    let summary = outbox.summary(Some(id))?;
+    let sessions = summary.destination.sessions;
+    if arguments.json {
+        let report = json!({
+            "destination": origin,
+            "sessions": reports,
+            "owed": sessions.owed,
+            "failed": sessions.failed,
+            "owed_elsewhere": summary.owed_elsewhere,
+            "asked_to_wait_until": waits.then(|| time::format(asked_until)),
+        });
+        print(&format!("{report:#}\n"))?;
+    } else {
+        let count = |matches: fn(&Outcome) -> bool| reports.iter().filter(|report| matches(&report.outcome)).count();
+        let delivered = count(|outcome| matches!(outcome, Outcome::Delivered { .. }));
+        let mut text = format!(
+            "{delivered} sessions delivered to {origin}, {} still owed, {} given up\n",
+            sessions.owed, sessions.failed
+        );
+        if waits {
+            let until = time::format(asked_until);
+            text += &format!("The server has asked to wait until {until} (--now tries at once)\n");
+        }
+        if sessions.failed > 0 {
+            text +=
+                "`posthog-llma status` says what was given up and why; `posthog-llma flush --failed` tries it again\n";
+        }
+        if summary.owed_elsewhere > 0 {
+            let elsewhere = summary.owed_elsewhere;
+            text += &format!("{elsewhere} sessions are owed to another host or key than the current settings have\n");
+        }
+        print(&text)?;
+    }
+    Ok(ExitCode::from(u8::from(sessions.owed + sessions.failed > 0)))
+}
+
+/// Where events go, by the settings.
+pub fn destination(program: &Program) -> anyhow::Result<Destination> {
+    let Some(api_key) = program.options.api_key.clone() else { return Err(super::Unusable::NO_KEY.into()) };
+    Ok(Destination { origin: program.options.origin.clone(), api_key })
+}
+
+/// What became of a session, as a line.
+fn line(report: &Report) -> String {
+    let id = &report.session_id;
+    match &report.outcome {
+        Outcome::Delivered { events: 0, rejected: 0 } => format!("{id}  nothing new"),
+        Outcome::Delivered { events, rejected: 0 } => format!("{id}  {events} events delivered"),
+        Outcome::Delivered { events, rejected } => {
+            format!("{id}  {events} events delivered, {rejected} refused for good")
+        }
+        Outcome::Failed { error } => format!("{id}  failed: {error}"),
+        Outcome::ServerFailed { error, events: 0 } => format!("{id}  not delivered: {error}"),
+        Outcome::ServerFailed { error, events } => format!("{id}  {events} events delivered, then: {error}"),
+        Outcome::Gone => format!("{id}  given up: its transcript is gone"),
+    }
+}

@@ -1,0 +1,280 @@
+//! `status`: whether sessions are sent by themselves, what was delivered, what is owed, and what went wrong.
+
+use crate::cli;
+use crate::outbox::{self, DAMAGED, HOOK, HOOK_FAILURE, Millis, Note, Outbox, Summary, now};
+use crate::sessions;
+use crate::settings::{Environment, Settings};
+use crate::terminal::{hide, print};
+use posthog_llma_guest::options::{self, ApiKey, Options};
+use posthog_llma_guest::time;
+use serde_json::{Value, json};
+use std::collections::HashSet;
+use std::fmt::Write as _;
+use std::path::PathBuf;
+use std::process::ExitCode;
+
+/// All that is told.
+#[derive(Debug, Default)]
+struct Status {
+    /// Name, value as it may be shown, source.
+    settings: Vec<(&'static str, String, String)>,
+    /// Why the settings cannot be used.
+    settings_error: Option<String>,
+    options: Option<Options>,
+    /// Why the record cannot be read.
+    record_error: Option<String>,
+    record: Option<PathBuf>,
+    hook: Option<Note>,
+    hook_failure: Option<Note>,
+    damaged: Option<Note>,
+    summary: Summary,
+    on_disk: u64,
+    never_seen: u64,
+}
+
+/// Runs it. Exit code 0: healthy; 1: something needs the user.
+pub fn run(arguments: &cli::Status) -> anyhow::Result<ExitCode> {
+    let status = gather(&Environment::of_process())?;
+    let problems = status.problems();
+    if arguments.json {
+        print(&format!("{:#}\n", status.json(&problems)))?;
+    } else {
+        print(&status.text(&problems))?;
+    }
+    Ok(ExitCode::from(u8::from(!problems.is_empty())))
+}
+
+fn gather(environment: &Environment) -> anyhow::Result<Status> {
+    let mut status = Status::default();
+    match Settings::load(environment, &std::env::current_dir()?) {
+        Err(error) => status.settings_error = Some(error.to_string()),
+        Ok(settings) => {
+            for name in options::VARIABLES {
+                if let Some((value, source)) = settings.get(name) {
+                    status.settings.push((name, shown(name, value), source.to_string()));
+                }
+            }
+            match settings.options() {
+                Err(error) => status.settings_error = Some(error.to_string()),
+                Ok(options) => {
+                    hide(options.api_key.as_ref());
+                    status.options = Some(options);
+                }
+            }
+        }
+    }
+    let opened = outbox::directory().and_then(|directory| {
+        status.record = Some(directory.join(outbox::FILE_NAME));
+        Outbox::open_to_read(&directory)
+    });
+    let read = opened.and_then(|outbox| {
+        let Some(outbox) = outbox else { return Ok(()) };
+        let options = status.options.as_ref();
+        let key = options.and_then(|options| Some((&options.origin, options.api_key.as_ref()?)));
+        let destination = match key {
+            Some((origin, key)) => outbox.known_destination(origin, key)?,
+            None => None,
+        };
+        status.summary = outbox.summary(destination)?;
+        status.hook = outbox.noted(HOOK)?;
+        status.hook_failure = outbox.noted(HOOK_FAILURE)?;
+        status.damaged = outbox.noted(DAMAGED)?;
+        Ok(())
+    });
+    status.record_error = read.err().map(|error| error.to_string());
+    if let Some(config) = environment.config_dir() {
+        let known: HashSet<PathBuf> = status.summary.known.iter().map(|path| resolved(path.clone())).collect();
+        for session in sessions::all(&config).unwrap_or_default() {
+            status.on_disk += 1;
+            status.never_seen += u64::from(!known.contains(&resolved(session.path)));
+        }
+    }
+    Ok(status)
+}
+
+/// Two paths of one file are one.
+fn resolved(path: PathBuf) -> PathBuf {
+    path.canonicalize().unwrap_or(path)
+}
+
+/// A setting's value, as it may be shown.
+fn shown(name: &str, value: &str) -> String {
+    if name != options::API_KEY {
+        return value.to_owned();
+    }
+    ApiKey::parse(value).map_or_else(|_| "(not a project key)".to_owned(), |key| key.to_string())
+}
+
+impl Status {
+    /// Why nothing is sent by itself.
+    fn off(&self) -> Option<String> {
+        let Some(options) = &self.options else { return self.settings_error.clone() };
+        if !options.enabled {
+            let what =
+                if self.settings.iter().any(|(name, ..)| *name == options::ENABLED) { "false" } else { "not set" };
+            return Some(format!("{} is {what}", options::ENABLED));
+        }
+        options.api_key.is_none().then(|| format!("{} is not set", options::API_KEY))
+    }
+
+    /// What needs the user.
+    fn problems(&self) -> Vec<String> {
+        let mut problems = Vec::new();
+        if let Some(off) = self.off() {
+            problems.push(format!("nothing is sent by itself: {off} (`posthog-llma setup` writes the settings)"));
+        }
+        problems.extend(self.record_error.clone());
+        if let Some(failure) = &self.hook_failure {
+            problems.push(format!("the last hook could do nothing: {}", failure.text));
+        }
+        let destination = &self.summary.destination;
+        if let Some(error) = destination.last_error.as_ref().filter(|_| destination.refused) {
+            problems.push(error.clone());
+        }
+        if destination.sessions.failed > 0 {
+            problems.push(format!(
+                "{} sessions were given up (`posthog-llma flush --failed` tries them again)",
+                destination.sessions.failed
+            ));
+        }
+        problems
+    }
+
+    fn json(&self, problems: &[String]) -> Value {
+        let settings: serde_json::Map<String, Value> = self
+            .settings
+            .iter()
+            .map(|(name, value, source)| ((*name).to_owned(), json!({"value": value, "source": source})))
+            .collect();
+        let summary = &self.summary;
+        let destination = &summary.destination;
+        json!({
+            "healthy": problems.is_empty(),
+            "problems": problems,
+            "on": self.off().is_none(),
+            "off_because": self.off(),
+            "settings": settings,
+            "destination": self.options.as_ref().map(|options| options.origin.to_string()),
+            "record": self.record,
+            "record_error": self.record_error,
+            "record_was_damaged": self.damaged,
+            "last_hook": self.hook.as_ref().map(|note| json!({"event": note.text, "at": time::format(note.at)})),
+            "hook_failure": self.hook_failure.as_ref().map(|note| json!({"error": note.text, "at": time::format(note.at)})),
+            "last_delivery": destination.delivered_at.map(time::format),
+            "last_error": destination.last_error,
+            "next_try": (destination.due_at > now()).then(|| time::format(destination.due_at)),
+            "coverage": {
+                "on_disk": self.on_disk,
+                "delivered": destination.sessions.delivered,
+                "owed": destination.sessions.owed,
+                "failed": destination.sessions.failed,
+                "running": destination.sessions.running,
+                "never_seen": self.never_seen,
+                "owed_elsewhere": summary.owed_elsewhere,
+            },
+            "failed": summary.failed.iter().map(|failed| json!({
+                "session_id": failed.session_id,
+                "transcript": failed.transcript,
+                "error": failed.error,
+                "next_try": failed.due_at.map(|due| time::format(due.max(destination.due_at))),
+            })).collect::<Vec<_>>(),
+            "quarantined_events": destination.quarantined,
+            "quarantined": summary.quarantined.iter().map(|event| json!({
+                "session_id": event.session_id,
+                "event": event.event,
+                "status": event.status,
+                "message": event.message,
+                "at": time::format(event.at),
+            })).collect::<Vec<_>>(),
+            "unknown_line_types": summary.unknown_types.iter().cloned().collect::<std::collections::BTreeMap<_, _>>(),
+        })
+    }
+
+    fn text(&self, problems: &[String]) -> String {
+        let mut out = String::new();
+        let _ = match self.off() {
+            None => writeln!(out, "On: sessions are sent by themselves when they end"),
+            Some(why) => writeln!(out, "Off: {why}"),
+        };
+        out.push_str("\nSettings\n");
+        for (name, value, source) in &self.settings {
+            let _ = writeln!(out, "  {name:<34} {value}  ({source})");
+        }
+        if self.settings.is_empty() {
+            out.push_str("  none of the variables is set\n");
+        }
+        let summary = &self.summary;
+        let destination = &summary.destination;
+        let ago = |at: Option<Millis>| at.map_or_else(|| "never".to_owned(), |at| format!("{} ago", span(now() - at)));
+        out.push_str("\nDelivery\n");
+        let origin = self.options.as_ref().map_or_else(|| "unknown".to_owned(), |options| options.origin.to_string());
+        let _ = writeln!(out, "  destination    {origin}");
+        let hook = self.hook.as_ref().map(|note| format!(" ({})", note.text)).unwrap_or_default();
+        let _ = writeln!(out, "  last hook      {}{hook}", ago(self.hook.as_ref().map(|note| note.at)));
+        let _ = writeln!(out, "  last delivery  {}", ago(destination.delivered_at));
+        if let Some(error) = &destination.last_error {
+            let wait = destination.due_at - now();
+            let next =
+                if wait > 0 { format!("in {} at the earliest", span(wait)) } else { "with the next hook".to_owned() };
+            let _ = writeln!(out, "  last error     {error}\n  next try       {next}, or `posthog-llma flush`");
+        }
+        let sessions = destination.sessions;
+        out.push_str("\nSessions\n");
+        for (name, count) in [
+            ("on disk", self.on_disk),
+            ("delivered", sessions.delivered),
+            ("owed", sessions.owed),
+            ("given up", sessions.failed),
+            ("running", sessions.running),
+            ("never seen", self.never_seen),
+        ] {
+            let _ = writeln!(out, "  {name:<13}  {count}");
+        }
+        if summary.owed_elsewhere > 0 {
+            let _ = writeln!(out, "  {:<13}  {} (to another host or key)", "owed", summary.owed_elsewhere);
+        }
+        if self.never_seen > 0 {
+            out.push_str("  `posthog-llma ingest --all` sends those that were never seen\n");
+        }
+        for failed in &summary.failed {
+            let next = match failed.due_at {
+                None => "given up".to_owned(),
+                Some(due) => format!("next try in {}", span((due.max(destination.due_at) - now()).max(0))),
+            };
+            let _ = writeln!(out, "  {}: {} ({next})", failed.session_id, failed.error);
+        }
+        if destination.quarantined > 0 {
+            let _ = writeln!(out, "\nEvents that the server refused for good: {}", destination.quarantined);
+            for event in &summary.quarantined {
+                let _ = writeln!(out, "  {} {}: {} {}", event.session_id, event.event, event.status, event.message);
+            }
+        }
+        if !summary.unknown_types.is_empty() {
+            let types: Vec<_> =
+                summary.unknown_types.iter().map(|(name, lines)| format!("{name:?} ({lines})")).collect();
+            let _ = writeln!(out, "\nTypes of lines that this version does not know: {}", types.join(", "));
+        }
+        if let Some(damaged) = &self.damaged {
+            let _ = writeln!(out, "\n{} ago {}", span(now() - damaged.at), damaged.text);
+        }
+        out.push('\n');
+        if problems.is_empty() {
+            out.push_str("Healthy\n");
+        }
+        for problem in problems {
+            let _ = writeln!(out, "✗ {problem}");
+        }
+        out
+    }
+}
+
+/// `12 s`, `5 min`, `3 h`, `2 d`
+fn span(milliseconds: Millis) -> String {
+    let seconds = milliseconds.max(0) / 1000;
+    match seconds {
+        0..120 => format!("{seconds} s"),
+        120..7200 => format!("{} min", seconds / 60),
+        7200..172_800 => format!("{} h", seconds / 3600),
+        _ => format!("{} d", seconds / 86_400),
+    }
+}

@@ -1,0 +1,64 @@
+//! A process that outlives the one that starts it.
+//!
+//! When a hook takes too long the client kills it with all its descendants, even those with a session of their own, as long
+//! as their parent still runs; one whose parent is gone survives (measured: `claude-code.md`). So this program starts itself
+//! twice: the first copy only starts the second and ends.
+
+use std::ffi::OsString;
+use std::io;
+use std::path::Path;
+use std::process::{Command, Stdio};
+
+/// Name of the command that starts the second copy.
+pub const DETACH: &str = "detach";
+
+/// Starts this program with these arguments, in this directory, by way of a copy that ends at once. Does not wait for it.
+pub fn start(arguments: &[OsString], directory: &Path) -> io::Result<()> {
+    let mut command = own_command()?;
+    command.arg(DETACH).arg("--").args(arguments).current_dir(directory);
+    spawn(&mut command)
+}
+
+/// What the first copy does: it starts the second and ends.
+pub fn pass_on(arguments: &[OsString]) -> io::Result<()> {
+    own_command()?.args(arguments).spawn().map(drop)
+}
+
+/// What the second copy does first: it leaves its caller's terminal. (The first one could not: it leads a process group.)
+#[cfg(unix)]
+pub fn leave() {
+    let _ = rustix::process::setsid();
+}
+
+/// It has no console already.
+#[cfg(not(unix))]
+pub fn leave() {}
+
+fn own_command() -> io::Result<Command> {
+    let mut command = Command::new(std::env::current_exe()?);
+    // A stream of the caller's that is kept open keeps the client waiting.
+    command.stdin(Stdio::null()).stdout(Stdio::null()).stderr(Stdio::null());
+    Ok(command)
+}
+
+#[cfg(unix)]
+fn spawn(command: &mut Command) -> io::Result<()> {
+    // Ctrl-C reaches the caller's whole process group.
+    std::os::unix::process::CommandExt::process_group(command, 0);
+    command.spawn().map(drop)
+}
+
+/// A process without a console, outside of the caller's group of Ctrl-C, and outside of its job, which may be ended as a
+/// whole. A job that does not let go of processes makes the start fail: then it stays in it.
+#[cfg(windows)]
+fn spawn(command: &mut Command) -> io::Result<()> {
+    use std::os::windows::process::CommandExt as _;
+    const DETACHED_PROCESS: u32 = 0x8;
+    const CREATE_NEW_PROCESS_GROUP: u32 = 0x200;
+    const CREATE_BREAKAWAY_FROM_JOB: u32 = 0x0100_0000;
+    let own = DETACHED_PROCESS | CREATE_NEW_PROCESS_GROUP;
+    match command.creation_flags(own | CREATE_BREAKAWAY_FROM_JOB).spawn() {
+        Err(error) if error.kind() == io::ErrorKind::PermissionDenied => command.creation_flags(own).spawn().map(drop),
+        spawned => spawned.map(drop),
+    }
+}

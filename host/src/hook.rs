@@ -1,0 +1,230 @@
+//! What Claude Code calls when a session begins and ends.
+//!
+//! The client gives a hook little time and kills it without a word (`claude-code.md`), so a hook only says what is owed: it
+//! starts a process of its own that outlives it ([`detach`](crate::detach)), writes the session down, and ends. It prints
+//! nothing, whatever happens: a word or a failure would be shown to the user who is just leaving.
+
+use crate::client::{self, Process};
+use crate::courier::{Courier, Turn};
+use crate::delivery::Destination;
+use crate::detach;
+use crate::outbox::{self, HOOK_FAILURE, Outbox, OutboxError, PATIENCE, Sighting};
+use crate::program::{Program, ProgramError};
+use crate::status_file::StatusFile;
+use crate::stored_options::StoredOptions;
+use posthog_llma_guest::options;
+use posthog_llma_guest::session::ConversionOptions;
+use serde::Deserialize;
+use std::ffi::OsString;
+use std::io;
+use std::path::{Path, PathBuf};
+use std::sync::mpsc;
+use std::thread;
+use std::time::{Duration, Instant};
+
+/// Name of the command that goes on after the hook.
+pub const WORKER: &str = "worker";
+
+/// How long the hook takes at most. What is not written down by then the worker writes down.
+const TIME_LIMIT: Duration = Duration::from_millis(40);
+
+/// How long the hook waits for its input, which the client writes at once.
+const INPUT_LIMIT: Duration = Duration::from_millis(25);
+
+/// How long the hook waits for others that write. The worker has more time.
+const HOOK_PATIENCE: Duration = Duration::from_millis(20);
+
+/// How long the worker stays for what is due soon.
+const WORKER_STAYS: Duration = Duration::from_secs(15);
+
+/// Wait before a session that ended is read: the client may still write its last line.
+const LAST_LINES: Duration = Duration::from_millis(300);
+
+/// The event that ends a session.
+pub const SESSION_END: &str = "SessionEnd";
+
+/// The hook's input, as far as it matters. Fields of other kinds than expected count as missing.
+#[derive(Debug, Default, Clone, PartialEq, Eq)]
+pub struct Input {
+    /// `SessionEnd`, `SessionStart`, …
+    pub event: String,
+    /// The session's id.
+    pub session_id: String,
+    /// Its main transcript, which need not exist.
+    pub transcript: PathBuf,
+}
+
+impl Input {
+    /// Reads one JSON object, and does not wait for more.
+    pub fn read(from: impl io::Read) -> Option<Self> {
+        #[derive(Deserialize)]
+        struct Object {
+            #[serde(default)]
+            hook_event_name: serde_json::Value,
+            #[serde(default)]
+            session_id: serde_json::Value,
+            #[serde(default)]
+            transcript_path: serde_json::Value,
+        }
+        // Real ones have a few hundred bytes; a prompt may be in it.
+        let from = io::BufReader::new(from.take(16 << 20));
+        let object = serde_json::Deserializer::from_reader(from).into_iter::<Object>().next()?.ok()?;
+        let text = |value: &serde_json::Value| value.as_str().unwrap_or_default().to_owned();
+        let transcript = PathBuf::from(text(&object.transcript_path));
+        let name = transcript.file_stem().map(|name| name.to_string_lossy().into_owned());
+        // Relative to what, nobody says.
+        if !transcript.is_absolute() {
+            return None;
+        }
+        let session_id = Some(text(&object.session_id)).filter(|id| !id.is_empty()).or(name)?;
+        Some(Self { event: text(&object.hook_event_name), session_id, transcript })
+    }
+}
+
+/// What the hook does. It ends in time, even if something blocks.
+pub fn run() {
+    let start = Instant::now();
+    // Not even a panic is the user's.
+    std::panic::set_hook(Box::new(|_| {}));
+    let (sender, receiver) = mpsc::channel();
+    thread::spawn(move || {
+        let input = input();
+        act(input);
+        let _ = sender.send(());
+    });
+    // It is over too when the thread panicked.
+    let _ = receiver.recv_timeout(TIME_LIMIT.saturating_sub(start.elapsed()));
+}
+
+/// The input; none if there is none in time.
+fn input() -> Option<Input> {
+    let (sender, receiver) = mpsc::channel();
+    thread::spawn(move || sender.send(Input::read(io::stdin())));
+    receiver.recv_timeout(INPUT_LIMIT).ok().flatten()
+}
+
+fn act(input: Option<Input>) {
+    if is_off() {
+        return;
+    }
+    let Ok(directory) = outbox::directory() else { return };
+    let Some(input) = input else {
+        let _ = fail(&directory, "", "the hook's input is no JSON object with a `transcript_path`, or came too late");
+        return;
+    };
+    let (program, destination) = match ready() {
+        Ok(ready) => ready,
+        Err(error) => {
+            let _ = fail(&directory, &input.session_id, &error);
+            return;
+        }
+    };
+    let client = client::calling();
+    // First, because it can do all the rest by itself.
+    let started = hand_over(&input, client);
+    let written = write_down(&directory, HOOK_PATIENCE, &program, &destination, &input, client);
+    if let (Err(error), Err(_)) = (started, written) {
+        let _ =
+            fail(&directory, &input.session_id, &format!("the hook can neither start a process nor write: {error}"));
+    }
+}
+
+/// Off is what most machines are, and costs nothing. A value that cannot be read is not off: it is a mistake to be told.
+fn is_off() -> bool {
+    match std::env::var(options::ENABLED) {
+        Err(std::env::VarError::NotPresent) => true,
+        Ok(value) => value.is_empty() || ["false", "0", "no", "off"].contains(&&*value.trim().to_ascii_lowercase()),
+        Err(std::env::VarError::NotUnicode(_)) => false,
+    }
+}
+
+/// The settings, if they are complete and say that sessions are to be sent.
+fn ready() -> Result<(Program, Destination), String> {
+    let program = Program::of_environment().map_err(|error: ProgramError| error.to_string())?;
+    if !program.options.enabled {
+        return Err(format!("{} is not true", options::ENABLED));
+    }
+    let Some(api_key) = program.options.api_key.clone() else {
+        return Err(format!("{} is true, but {} is not set", options::ENABLED, options::API_KEY));
+    };
+    let origin = program.options.origin.clone();
+    Ok((program, Destination { origin, api_key }))
+}
+
+fn hand_over(input: &Input, client: Option<Process>) -> io::Result<()> {
+    let mut arguments: Vec<OsString> = [WORKER.into(), "--event".into(), OsString::from(&input.event)].into();
+    arguments.extend(["--session".into(), OsString::from(&input.session_id)]);
+    arguments.extend(["--transcript".into(), input.transcript.clone().into()]);
+    if let Some((process, started)) = client {
+        arguments.extend(["--client".into(), OsString::from(format!("{process}:{started}"))]);
+    }
+    // The hook's own directory may be one that the user is about to remove.
+    detach::start(&arguments, input.transcript.ancestors().last().unwrap_or(Path::new("/")))
+}
+
+/// Writes down what the hook saw, and gives the record.
+fn write_down(
+    directory: &Path,
+    patience: Duration,
+    program: &Program,
+    destination: &Destination,
+    input: &Input,
+    client: Option<Process>,
+) -> Result<Outbox, OutboxError> {
+    let (mut outbox, _) = Outbox::open(directory, patience)?;
+    let id = outbox.destination(&destination.origin, &destination.api_key)?;
+    let options = StoredOptions::of(&ConversionOptions::from(&program.options)).to_text();
+    let sighting = Sighting {
+        transcript: &input.transcript,
+        session_id: &input.session_id,
+        options: &options,
+        hook: Some(&input.event),
+    };
+    if input.event != SESSION_END {
+        outbox.runs(id, &sighting, client)?;
+    } else if input.transcript.exists() {
+        outbox.owe(id, &sighting, outbox::now() + LAST_LINES.as_millis() as i64)?;
+    } else {
+        // A session without a prompt leaves no transcript: there is nothing to deliver.
+        let session = outbox.see(id, &sighting)?;
+        outbox.ended_quietly(session)?;
+    }
+    if outbox.noted(HOOK_FAILURE)?.is_some() {
+        outbox.unnote(HOOK_FAILURE)?;
+    }
+    Ok(outbox)
+}
+
+/// Writes down why the hook could do nothing, where that can be: `status` tells it.
+fn fail(directory: &Path, session_id: &str, error: &str) -> Result<(), OutboxError> {
+    if let Some(config) = crate::settings::Environment::of_process().config_dir() {
+        let _ = StatusFile::of_failed_hook(&config, session_id, error).save();
+    }
+    let (mut outbox, _) = Outbox::open(directory, HOOK_PATIENCE)?;
+    outbox.note(HOOK_FAILURE, error)
+}
+
+/// What goes on after the hook: writes down what the hook may have had no time for, and delivers what is due.
+pub fn work(input: &Input, client: Option<Process>) -> anyhow::Result<()> {
+    detach::leave();
+    let directory = outbox::directory()?;
+    let (program, destination) = ready().map_err(anyhow::Error::msg)?;
+    let mut outbox = write_down(&directory, PATIENCE, &program, &destination, input, client)?;
+    let id = outbox.destination(&destination.origin, &destination.api_key)?;
+    let mut courier = Courier::new(&program, destination, id);
+    courier.catch_up(&mut outbox)?;
+    let end = Instant::now() + WORKER_STAYS;
+    loop {
+        let (server_due, _) = outbox.destination_due(id)?;
+        let Some(due) = outbox.next_due(id)? else { return Ok(()) };
+        let wait = Duration::from_millis((due.max(server_due) - outbox::now()).max(0) as u64);
+        if Instant::now() + wait > end {
+            return Ok(());
+        }
+        thread::sleep(wait);
+        // Whoever has the turn looks again after it, so that nothing written down before is missed.
+        let Some(turn) = Turn::try_take(&outbox, id)? else { return Ok(()) };
+        courier.deliver_owed(&mut outbox, false, |_| {})?;
+        drop(turn);
+    }
+}

@@ -1,0 +1,203 @@
+//! What is owed and what was delivered, written down so that a crash at any point loses nothing and repeats little.
+//!
+//! PostHog's trace views do not de-duplicate, so this record decides what is sent: only what a server answered 200 to counts
+//! as delivered, and it is marked batch by batch. It is kept for each destination (an origin and a hash of the key) and
+//! holds references to transcripts and ids of events, no content and no key. Many processes use it at once.
+
+mod delivered;
+mod owed;
+mod repair;
+mod summary;
+
+pub use owed::{Backoff, DestinationId, Owed, SessionId, Sighting};
+pub use summary::{Counts, DAMAGED, DestinationSummary, FailedSession, HOOK, HOOK_FAILURE, Note, Quarantined, Summary};
+
+#[cfg(test)]
+mod tests;
+
+use crate::directories;
+use rusqlite::{Connection, ErrorCode, OpenFlags, TransactionBehavior};
+use std::fs;
+use std::io;
+use std::path::{Path, PathBuf};
+use std::time::{Duration, SystemTime, UNIX_EPOCH};
+
+/// Name of the file in the state directory.
+pub const FILE_NAME: &str = "outbox.sqlite";
+
+/// Version of the tables, SQLite's `user_version`.
+const VERSION: i64 = 1;
+
+/// How long a command waits for others that write. Each holds the file for milliseconds.
+pub const PATIENCE: Duration = Duration::from_secs(20);
+
+/// The record.
+#[derive(Debug)]
+pub struct Outbox {
+    db: Connection,
+    path: PathBuf,
+}
+
+/// Why the record cannot be used.
+#[derive(Debug, thiserror::Error)]
+#[non_exhaustive]
+pub enum OutboxError {
+    /// The environment does not say where it is.
+    #[error("there is no place for the record of what was delivered: set HOME or POSTHOG_LLMA_STATE_DIR")]
+    NoPlace,
+    /// The state directory cannot be made, or is not ours.
+    #[error("the state directory {} cannot be used: {error} (POSTHOG_LLMA_STATE_DIR names another one)", path.display())]
+    Directory {
+        /// The directory.
+        path: PathBuf,
+        /// Why.
+        error: io::Error,
+    },
+    /// A newer version of this program wrote it. This one must not guess what it means.
+    #[error(
+        "{} was written by a newer version of posthog-llma (its format is {found}, this version knows {VERSION}): update this \
+         program, or set POSTHOG_LLMA_STATE_DIR to another directory",
+        path.display()
+    )]
+    Newer {
+        /// The file.
+        path: PathBuf,
+        /// Its version.
+        found: i64,
+    },
+    /// It is no record, or a part of it is missing.
+    #[error("{} is damaged: {error}", path.display())]
+    Damaged {
+        /// The file.
+        path: PathBuf,
+        /// What SQLite says.
+        error: rusqlite::Error,
+    },
+    /// It cannot be read or written: no permission, no space, locked for too long.
+    #[error("{} cannot be used: {error}", path.display())]
+    Unusable {
+        /// The file.
+        path: PathBuf,
+        /// What SQLite says.
+        error: rusqlite::Error,
+    },
+}
+
+/// Milliseconds since 1970.
+pub type Millis = i64;
+
+/// What a clock shows, in milliseconds since 1970.
+pub fn now() -> Millis {
+    let now = SystemTime::now().duration_since(UNIX_EPOCH).unwrap_or_default();
+    i64::try_from(now.as_millis()).unwrap_or(i64::MAX)
+}
+
+/// Where the record is, by the environment of this process.
+pub fn directory() -> Result<PathBuf, OutboxError> {
+    directories::state(|name| std::env::var_os(name)).ok_or(OutboxError::NoPlace)
+}
+
+impl Outbox {
+    /// Opens the record in this directory, and makes both if they are not there. A damaged record is put aside, what is
+    /// good in it is taken over, and the second value says so.
+    pub fn open(directory: &Path, patience: Duration) -> Result<(Self, Option<String>), OutboxError> {
+        let failed = |error| OutboxError::Directory { path: directory.to_owned(), error };
+        if !directory.is_absolute() {
+            return Err(failed(io::Error::other("it is not absolute")));
+        }
+        directories::make_private(directory).map_err(failed)?;
+        let path = directory.join(FILE_NAME);
+        let flags = OpenFlags::SQLITE_OPEN_READ_WRITE | OpenFlags::SQLITE_OPEN_CREATE;
+        match Self::open_file(&path, flags, patience) {
+            Err(OutboxError::Damaged { error, .. }) => {
+                let (outbox, put_aside) = repair::replace(&path, patience, &error)?;
+                Ok((outbox, Some(put_aside)))
+            }
+            opened => Ok((opened?, None)),
+        }
+    }
+
+    /// Opens the record to look at it; none if there is none.
+    pub fn open_to_read(directory: &Path) -> Result<Option<Self>, OutboxError> {
+        let path = directory.join(FILE_NAME);
+        match fs::metadata(&path) {
+            Ok(_) => {}
+            Err(error) if error.kind() == io::ErrorKind::NotFound => return Ok(None),
+            Err(error) => return Err(OutboxError::Directory { path: directory.to_owned(), error }),
+        }
+        // Not read-only: the file of a process that was killed has a journal that must be taken in first.
+        let flags = OpenFlags::SQLITE_OPEN_READ_WRITE;
+        match Self::open_file(&path, flags, PATIENCE) {
+            Err(OutboxError::Unusable { .. }) => {
+                Self::open_file(&path, OpenFlags::SQLITE_OPEN_READ_ONLY, PATIENCE).map(Some)
+            }
+            opened => opened.map(Some),
+        }
+    }
+
+    fn open_file(path: &Path, flags: OpenFlags, patience: Duration) -> Result<Self, OutboxError> {
+        let failed = |error| classify(path, error);
+        let db = Connection::open_with_flags(path, flags | OpenFlags::SQLITE_OPEN_NO_MUTEX).map_err(failed)?;
+        db.busy_timeout(patience).map_err(failed)?;
+        let mut outbox = Self { db, path: path.to_owned() };
+        match outbox.version()? {
+            VERSION => {}
+            0 => outbox.create()?,
+            found => return Err(OutboxError::Newer { path: path.to_owned(), found }),
+        }
+        Ok(outbox)
+    }
+
+    fn version(&self) -> Result<i64, OutboxError> {
+        let version = self.db.query_row("PRAGMA user_version", [], |row| row.get(0));
+        version.map_err(|error| classify(&self.path, error))
+    }
+
+    /// Several processes may do this at once: the first one does.
+    fn create(&mut self) -> Result<(), OutboxError> {
+        // Readers do not wait for a writer, and a commit is one write to the end of a file. It stays that way for good.
+        let wal = self.db.query_row("PRAGMA journal_mode = WAL", [], |_| Ok(()));
+        wal.map_err(|error| classify(&self.path, error))?;
+        self.write(|db| {
+            let version: i64 = db.query_row("PRAGMA user_version", [], |row| row.get(0))?;
+            if version == 0 {
+                db.execute_batch(include_str!("outbox/schema.sql"))?;
+                db.pragma_update(None, "user_version", VERSION)?;
+            }
+            Ok(())
+        })
+    }
+
+    /// The file.
+    pub fn path(&self) -> &Path {
+        &self.path
+    }
+
+    /// One transaction: all of it or nothing, whatever happens.
+    fn write<T>(&mut self, work: impl FnOnce(&Connection) -> rusqlite::Result<T>) -> Result<T, OutboxError> {
+        let path = &self.path;
+        let db = &mut self.db;
+        // Immediate: a transaction that begins by reading cannot wait for its turn to write.
+        let run = || {
+            let transaction = db.transaction_with_behavior(TransactionBehavior::Immediate)?;
+            let value = work(&transaction)?;
+            transaction.commit()?;
+            Ok(value)
+        };
+        run().map_err(|error| classify(path, error))
+    }
+
+    fn read<T>(&self, work: impl FnOnce(&Connection) -> rusqlite::Result<T>) -> Result<T, OutboxError> {
+        work(&self.db).map_err(|error| classify(&self.path, error))
+    }
+}
+
+fn classify(path: &Path, error: rusqlite::Error) -> OutboxError {
+    let path = path.to_owned();
+    match error.sqlite_error_code() {
+        Some(ErrorCode::DatabaseCorrupt | ErrorCode::NotADatabase) => OutboxError::Damaged { path, error },
+        // A file without the tables that its version has.
+        Some(ErrorCode::Unknown) if error.to_string().contains("no such table") => OutboxError::Damaged { path, error },
+        _ => OutboxError::Unusable { path, error },
+    }
+}

@@ -1,0 +1,156 @@
+//! What a server took.
+
+use super::owed::{DestinationId, SessionId};
+use super::{Outbox, OutboxError, now};
+use crate::sandbox::bindings::exports::posthog::llm_analytics::delivery::BatchReport;
+use crate::sandbox::bindings::posthog::llm_analytics::types::{ConversionReport, EventId};
+use rusqlite::{Connection, OptionalExtension as _, params};
+
+impl Outbox {
+    /// Which of these events were delivered, or refused for good, by any session, together with the `$ai_trace` over them.
+    pub fn known(
+        &self,
+        destination: DestinationId,
+        session: SessionId,
+        events: &[EventId],
+    ) -> Result<Vec<EventId>, OutboxError> {
+        self.read(|db| {
+            let mut accepted = db.prepare(
+                "SELECT 1 FROM accepted WHERE destination = ?1 AND event = ?2 AND NOT (session = ?3 AND covered = 0)",
+            )?;
+            let mut known = Vec::new();
+            for event in events {
+                if accepted.exists(params![destination.0, blob(*event), session.0])? {
+                    known.push(*event);
+                }
+            }
+            Ok(known)
+        })
+    }
+
+    /// Events of this session that were delivered in a delivery that ended before the `$ai_trace` over them was accepted; with
+    /// `$ai_trace`s of it that were.
+    pub fn uncovered(&self, session: SessionId) -> Result<Vec<EventId>, OutboxError> {
+        self.read(|db| {
+            let mut select = db.prepare("SELECT event FROM accepted WHERE session = ?1 AND covered = 0")?;
+            let rows = select.query_map([session.0], |row| row.get(0).map(event))?;
+            rows.collect()
+        })
+    }
+
+    /// Writes down what became of a batch. The last one ends the delivery: `state` is what the files were at its start.
+    pub fn record(
+        &mut self,
+        destination: DestinationId,
+        session: SessionId,
+        batch: &BatchReport,
+        state: &str,
+    ) -> Result<(), OutboxError> {
+        let now = now();
+        self.write(|db| {
+            // An event that was refused for good is done with, like one that was taken.
+            let rejected = batch.rejected.iter().map(|rejected| rejected.id);
+            let mut insert = db.prepare(
+                "INSERT INTO accepted (destination, event, session, covered) VALUES (?1, ?2, ?3, 0) ON CONFLICT DO NOTHING",
+            )?;
+            for event in batch.accepted.iter().copied().chain(rejected) {
+                insert.execute(params![destination.0, blob(event), session.0])?;
+            }
+            let mut insert = db.prepare(
+                "INSERT INTO quarantined (destination, event, session, name, status, message, at)
+                 VALUES (?1, ?2, ?3, ?4, ?5, ?6, ?7) ON CONFLICT DO NOTHING",
+            )?;
+            for rejected in &batch.rejected {
+                let (id, name, message) = (blob(rejected.id), &rejected.name, &rejected.message);
+                insert.execute(params![destination.0, id, session.0, name, rejected.status, message, now])?;
+            }
+            if !batch.accepted.is_empty() {
+                db.execute(
+                    "UPDATE destination SET attempts = 0, last_error = NULL, refused = 0, failed_at = NULL, due_at = 0,
+                         asked_until = 0, delivered_at = ?2 WHERE id = ?1",
+                    params![destination.0, now],
+                )?;
+            }
+            if batch.last {
+                complete(db, session, state, now)?;
+            }
+            Ok(())
+        })
+    }
+
+    /// All of the session is delivered, as its files were at the start of the delivery.
+    pub fn complete(&mut self, session: SessionId, state: &str) -> Result<(), OutboxError> {
+        self.write(|db| complete(db, session, state, now()))
+    }
+
+    /// Forgets what was delivered of a session, so that all of it is sent again.
+    pub fn forget(
+        &mut self,
+        destination: DestinationId,
+        session: SessionId,
+        events: &[EventId],
+    ) -> Result<(), OutboxError> {
+        self.write(|db| {
+            let mut delete = db.prepare("DELETE FROM accepted WHERE destination = ?1 AND event = ?2")?;
+            for event in events {
+                delete.execute(params![destination.0, blob(*event)])?;
+            }
+            db.execute("DELETE FROM accepted WHERE session = ?1", [session.0])?;
+            db.execute("DELETE FROM quarantined WHERE session = ?1", [session.0]).map(drop)
+        })
+    }
+
+    /// How many events of the session were refused for good.
+    pub fn refused(&self, session: SessionId) -> Result<u64, OutboxError> {
+        self.read(|db| {
+            let select = "SELECT count(*) FROM quarantined WHERE session = ?1";
+            db.query_row(select, [session.0], |row| row.get::<_, i64>(0)).map(|count| count as u64)
+        })
+    }
+
+    /// Is all of the session delivered that was in its files when they were so?
+    pub fn is_delivered(&self, session: SessionId, state: &str) -> Result<bool, OutboxError> {
+        self.read(|db| {
+            let select = "SELECT delivered_state FROM session WHERE id = ?1 AND owed_at IS NULL";
+            let delivered: Option<Option<String>> = db.query_row(select, [session.0], |row| row.get(0)).optional()?;
+            Ok(delivered.flatten().as_deref() == Some(state))
+        })
+    }
+
+    /// Takes note of types of lines that this version does not know.
+    pub fn unknown_types(&mut self, report: &ConversionReport) -> Result<(), OutboxError> {
+        if report.unknown_types.is_empty() {
+            return Ok(());
+        }
+        let now = now();
+        self.write(|db| {
+            let mut insert = db.prepare(
+                "INSERT INTO unknown_type (name, lines, seen_at) VALUES (?1, ?2, ?3)
+                 ON CONFLICT DO UPDATE SET lines = max(lines, excluded.lines), seen_at = excluded.seen_at",
+            )?;
+            for (name, lines) in &report.unknown_types {
+                insert.execute(params![name, i64::try_from(*lines).unwrap_or(i64::MAX), now])?;
+            }
+            Ok(())
+        })
+    }
+}
+
+fn complete(db: &Connection, session: SessionId, state: &str, now: i64) -> rusqlite::Result<()> {
+    db.execute("UPDATE accepted SET covered = 1 WHERE session = ?1 AND covered = 0", [session.0])?;
+    db.execute(
+        "UPDATE session SET owed_at = NULL, attempts = 0, last_error = NULL, due_at = 0, failed_at = NULL, delivered_at = ?2,
+             delivered_state = ?3 WHERE id = ?1",
+        params![session.0, now, state],
+    )
+    .map(drop)
+}
+
+fn blob(event: EventId) -> [u8; 16] {
+    (u128::from(event.high) << 64 | u128::from(event.low)).to_be_bytes()
+}
+
+fn event(blob: [u8; 16]) -> EventId {
+    let id = u128::from_be_bytes(blob);
+    EventId { high: (id >> 64) as u64, low: id as u64 }
+}

@@ -1,0 +1,347 @@
+//! Which sessions are owed to a destination, and when to try them again.
+
+use super::summary::{HOOK, note};
+use super::{Millis, Outbox, OutboxError, now};
+use posthog_llma_guest::identity::EventId;
+use posthog_llma_guest::options::ApiKey;
+use posthog_llma_guest::origin::Origin;
+use rusqlite::{Connection, OptionalExtension as _, Row, params};
+use std::fmt;
+use std::hash::{BuildHasher as _, Hasher as _, RandomState};
+use std::path::{Path, PathBuf};
+use std::time::Duration;
+
+/// A destination's number in the record.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub struct DestinationId(pub(super) i64);
+
+impl fmt::Display for DestinationId {
+    fn fmt(&self, formatter: &mut fmt::Formatter<'_>) -> fmt::Result {
+        self.0.fmt(formatter)
+    }
+}
+
+/// A session's number in the record, of one destination.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Hash)]
+pub struct SessionId(pub(super) i64);
+
+/// A session that was seen: by a hook, or by a command.
+#[derive(Debug, Clone)]
+pub struct Sighting<'a> {
+    /// Its main transcript.
+    pub transcript: &'a Path,
+    /// Its id.
+    pub session_id: &'a str,
+    /// How it is to be converted, see [`StoredOptions`](crate::stored_options::StoredOptions).
+    pub options: &'a str,
+    /// The hook's event, if it was a hook that saw it.
+    pub hook: Option<&'a str>,
+}
+
+/// A session of which something is to be sent.
+#[derive(Debug, Clone)]
+pub struct Owed {
+    /// Its number.
+    pub id: SessionId,
+    /// Its main transcript.
+    pub transcript: PathBuf,
+    /// Its id.
+    pub session_id: String,
+    /// How it is to be converted.
+    pub options: String,
+    /// Since when.
+    pub owed_at: Millis,
+    /// Runs in which it failed by itself, not with its server.
+    pub attempts: u32,
+    /// What its files were when all of it was delivered.
+    pub delivered_state: Option<String>,
+}
+
+/// How long to wait between runs that fail, and when to give up.
+pub struct Backoff;
+
+impl Backoff {
+    /// Before the second run.
+    pub const FIRST: Duration = Duration::from_secs(5);
+    /// Between runs, at most.
+    pub const LONGEST: Duration = Duration::from_hours(6);
+    /// A session that could not be delivered for so long is given up: it shows as failed until the user does something.
+    pub const GIVE_UP: Duration = Duration::from_hours(7 * 24);
+
+    /// The wait after so many runs that failed: four times longer each time, with up to a tenth more, so that many machines
+    /// do not come back at once.
+    pub fn after(attempts: u32) -> Duration {
+        let factor = 4_u32.saturating_pow(attempts.saturating_sub(1).min(15));
+        let wait = Self::FIRST.saturating_mul(factor).min(Self::LONGEST);
+        let chance = RandomState::new().build_hasher().finish() % 1024;
+        wait + wait.mul_f64(chance as f64 / 10_240.0)
+    }
+}
+
+/// The wait after a number of failed runs, in milliseconds.
+fn backoff(attempts: u32) -> Millis {
+    Backoff::after(attempts).as_millis() as Millis
+}
+
+impl Outbox {
+    /// The destination's number.
+    pub fn destination(&mut self, origin: &Origin, key: &ApiKey) -> Result<DestinationId, OutboxError> {
+        let (origin, hash) = (origin.to_string(), key_hash(key));
+        if let Some(id) = self.read(|db| destination_id(db, &origin, &hash))? {
+            return Ok(DestinationId(id));
+        }
+        self.write(|db| {
+            let insert = "INSERT INTO destination (origin, key_hash) VALUES (?1, ?2) ON CONFLICT DO NOTHING";
+            db.execute(insert, [&origin, &hash])?;
+            Ok(DestinationId(destination_id(db, &origin, &hash)?.unwrap_or_default()))
+        })
+    }
+
+    /// The session runs, in this process of the client.
+    pub fn runs(
+        &mut self,
+        destination: DestinationId,
+        sighting: &Sighting<'_>,
+        client: Option<(u32, u64)>,
+    ) -> Result<SessionId, OutboxError> {
+        let (pid, started) = client.unzip();
+        self.write(|db| {
+            let id = see(db, destination, sighting)?;
+            let update = "UPDATE session SET running = 1, client_pid = ?2, client_started = ?3 WHERE id = ?1";
+            db.execute(update, params![id, pid, started.map(|s| s as i64)])?;
+            Ok(SessionId(id))
+        })
+    }
+
+    /// The session has ended: what is new in it is owed from now on, and due at `due_at`.
+    pub fn owe(
+        &mut self,
+        destination: DestinationId,
+        sighting: &Sighting<'_>,
+        due_at: Millis,
+    ) -> Result<SessionId, OutboxError> {
+        self.write(|db| {
+            let id = see(db, destination, sighting)?;
+            owe(db, SessionId(id), due_at)?;
+            Ok(SessionId(id))
+        })
+    }
+
+    /// A command sends the session itself: it is known, owed only if it was, and as its project's settings say if a hook told
+    /// them.
+    pub fn see(&mut self, destination: DestinationId, sighting: &Sighting<'_>) -> Result<SessionId, OutboxError> {
+        self.write(|db| {
+            let select = "SELECT id FROM session WHERE destination = ?1 AND transcript = ?2";
+            let known = db.query_row(select, params![destination.0, bytes_of(sighting.transcript)], |row| row.get(0));
+            Ok(SessionId(match known.optional()? {
+                Some(id) => id,
+                None => see(db, destination, sighting)?,
+            }))
+        })
+    }
+
+    /// Makes a known session owed: its client is gone, or its files have grown.
+    pub fn owe_again(&mut self, session: SessionId, due_at: Millis) -> Result<(), OutboxError> {
+        self.write(|db| owe(db, session, due_at))
+    }
+
+    /// Sessions that were seen running and of which nothing is owed yet, with the client's process.
+    #[expect(clippy::type_complexity, reason = "rows, used once")]
+    pub fn running(&self, destination: DestinationId) -> Result<Vec<(Owed, Option<(u32, u64)>)>, OutboxError> {
+        self.read(|db| {
+            let select = format!(
+                "SELECT {OWED}, client_pid, client_started FROM session WHERE destination = ?1 AND running = 1"
+            );
+            let mut select = db.prepare(&select)?;
+            let rows = select.query_map([destination.0], |row| {
+                let client = row.get::<_, Option<u32>>(7)?.zip(row.get::<_, Option<i64>>(8)?);
+                Ok((owed(row)?, client.map(|(pid, started)| (pid, started as u64))))
+            })?;
+            rows.collect()
+        })
+    }
+
+    /// It does not run any more, and there is nothing new in it.
+    pub fn ended_quietly(&mut self, session: SessionId) -> Result<(), OutboxError> {
+        self.write(|db| {
+            let update = "UPDATE session SET running = 0, client_pid = NULL, client_started = NULL WHERE id = ?1";
+            db.execute(update, [session.0]).map(drop)
+        })
+    }
+
+    /// The sessions that are owed to a destination, the oldest first. `all`: those too that are not due yet; those that were
+    /// given up never.
+    pub fn owed(&self, destination: DestinationId, all: bool) -> Result<Vec<Owed>, OutboxError> {
+        let due = if all { Millis::MAX } else { now() };
+        self.read(|db| {
+            let select = format!(
+                "SELECT {OWED} FROM session WHERE destination = ?1 AND owed_at IS NOT NULL AND failed_at IS NULL AND due_at <= ?2
+                 ORDER BY owed_at, id"
+            );
+            let mut select = db.prepare(&select)?;
+            let rows = select.query_map(params![destination.0, due], owed)?;
+            rows.collect()
+        })
+    }
+
+    /// When the next of the owed sessions is due.
+    pub fn next_due(&self, destination: DestinationId) -> Result<Option<Millis>, OutboxError> {
+        self.read(|db| {
+            let select =
+                "SELECT min(due_at) FROM session WHERE destination = ?1 AND owed_at IS NOT NULL AND failed_at IS NULL";
+            db.query_row(select, [destination.0], |row| row.get(0))
+        })
+    }
+
+    /// When the destination may be tried: by our own back-off, and by what the server asked for.
+    pub fn destination_due(&self, destination: DestinationId) -> Result<(Millis, Millis), OutboxError> {
+        self.read(|db| {
+            let select = "SELECT max(due_at, asked_until), asked_until FROM destination WHERE id = ?1";
+            db.query_row(select, [destination.0], |row| Ok((row.get(0)?, row.get(1)?)))
+        })
+    }
+
+    /// A run in which the server took nothing. `refused`: only the user can change that.
+    pub fn server_failed(
+        &mut self,
+        destination: DestinationId,
+        error: &str,
+        refused: bool,
+        retry_after: Option<Duration>,
+    ) -> Result<(), OutboxError> {
+        let now = now();
+        let asked = retry_after.map_or(0, |wait| now.saturating_add(wait.as_millis() as Millis));
+        self.write(|db| {
+            let select = "SELECT attempts FROM destination WHERE id = ?1";
+            let attempts: u32 = db.query_row(select, [destination.0], |row| row.get(0))?;
+            let attempts = attempts.saturating_add(1);
+            let due = now.saturating_add(backoff(attempts));
+            db.execute(
+                "UPDATE destination SET attempts = ?2, last_error = ?3, refused = ?4, failed_at = ?5, due_at = ?6,
+                     asked_until = ?7 WHERE id = ?1",
+                params![destination.0, attempts, error, refused, now, due, asked],
+            )?;
+            give_up(db, destination, now, error)
+        })
+    }
+
+    /// A session failed by itself: its files cannot be read, or the component failed with them.
+    pub fn session_failed(&mut self, session: SessionId, error: &str) -> Result<(), OutboxError> {
+        let now = now();
+        self.write(|db| {
+            let select = "SELECT attempts, owed_at FROM session WHERE id = ?1";
+            let (attempts, owed_at): (u32, Option<Millis>) =
+                db.query_row(select, [session.0], |row| Ok((row.get(0)?, row.get(1)?)))?;
+            let attempts = attempts.saturating_add(1);
+            let failed = owed_at.is_some_and(|owed| is_over(owed, now)).then_some(now);
+            let due = now.saturating_add(backoff(attempts));
+            let update = "UPDATE session SET attempts = ?2, last_error = ?3, due_at = ?4, failed_at = ?5 WHERE id = ?1";
+            db.execute(update, params![session.0, attempts, error, due, failed]).map(drop)
+        })
+    }
+
+    /// Another attempt will not help: the transcript is gone.
+    pub fn give_up(&mut self, session: SessionId, error: &str) -> Result<(), OutboxError> {
+        self.write(|db| {
+            let update = "UPDATE session SET last_error = ?2, failed_at = ?3, running = 0 WHERE id = ?1";
+            db.execute(update, params![session.0, error, now()]).map(drop)
+        })
+    }
+
+    /// The sessions that were given up are owed again, as if they had ended now.
+    pub fn retry_failed(&mut self, destination: DestinationId) -> Result<usize, OutboxError> {
+        self.write(|db| {
+            db.execute(
+                "UPDATE session SET failed_at = NULL, attempts = 0, due_at = 0, owed_at = ?2
+                 WHERE destination = ?1 AND failed_at IS NOT NULL",
+                params![destination.0, now()],
+            )
+        })
+    }
+}
+
+/// The columns of [`Owed`].
+const OWED: &str = "id, transcript, session_id, options, coalesce(owed_at, 0), attempts, delivered_state";
+
+fn owed(row: &Row<'_>) -> rusqlite::Result<Owed> {
+    Ok(Owed {
+        id: SessionId(row.get(0)?),
+        transcript: path_of(row.get(1)?),
+        session_id: row.get(2)?,
+        options: row.get(3)?,
+        owed_at: row.get(4)?,
+        attempts: row.get(5)?,
+        delivered_state: row.get(6)?,
+    })
+}
+
+fn see(db: &Connection, destination: DestinationId, sighting: &Sighting<'_>) -> rusqlite::Result<i64> {
+    if let Some(event) = sighting.hook {
+        note(db, HOOK, event)?;
+    }
+    db.query_row(
+        "INSERT INTO session (destination, transcript, session_id, options, seen_at) VALUES (?1, ?2, ?3, ?4, ?5)
+         ON CONFLICT DO UPDATE SET session_id = excluded.session_id, options = excluded.options, seen_at = excluded.seen_at
+         RETURNING id",
+        params![destination.0, bytes_of(sighting.transcript), sighting.session_id, sighting.options, now()],
+        |row| row.get(0),
+    )
+}
+
+fn owe(db: &Connection, session: SessionId, due_at: Millis) -> rusqlite::Result<()> {
+    // What was owed before keeps its age; what was given up begins anew.
+    db.execute(
+        "UPDATE session SET running = 0, client_pid = NULL, client_started = NULL, due_at = ?3, attempts = 0,
+             owed_at = CASE WHEN owed_at IS NULL OR failed_at IS NOT NULL THEN ?2 ELSE owed_at END, failed_at = NULL
+         WHERE id = ?1",
+        params![session.0, now(), due_at],
+    )
+    .map(drop)
+}
+
+/// Gives up what was owed for too long to a server that fails.
+fn give_up(db: &Connection, destination: DestinationId, now: Millis, error: &str) -> rusqlite::Result<()> {
+    let oldest = now - Backoff::GIVE_UP.as_millis() as Millis;
+    db.execute(
+        "UPDATE session SET failed_at = ?2, last_error = ?3 WHERE destination = ?1 AND owed_at < ?4 AND failed_at IS NULL",
+        params![destination.0, now, error, oldest],
+    )
+    .map(drop)
+}
+
+fn is_over(owed_at: Millis, now: Millis) -> bool {
+    now.saturating_sub(owed_at) > Backoff::GIVE_UP.as_millis() as Millis
+}
+
+fn destination_id(db: &Connection, origin: &str, hash: &str) -> rusqlite::Result<Option<i64>> {
+    let mut select = db.prepare("SELECT id FROM destination WHERE origin = ?1 AND key_hash = ?2")?;
+    select.query_row([origin, hash], |row| row.get(0)).optional()
+}
+
+/// Tells keys apart without holding one: a SHA-1 of it, which a key is too random to be guessed from.
+pub(super) fn key_hash(key: &ApiKey) -> String {
+    EventId::other("project-key", key.expose()).to_string()
+}
+
+#[cfg(unix)]
+fn bytes_of(path: &Path) -> Vec<u8> {
+    use std::os::unix::ffi::OsStrExt as _;
+    path.as_os_str().as_bytes().to_vec()
+}
+
+#[cfg(unix)]
+pub(super) fn path_of(bytes: Vec<u8>) -> PathBuf {
+    use std::os::unix::ffi::OsStringExt as _;
+    std::ffi::OsString::from_vec(bytes).into()
+}
+
+/// Paths of transcripts that are not Unicode are not found there.
+#[cfg(not(unix))]
+fn bytes_of(path: &Path) -> Vec<u8> {
+    path.to_string_lossy().into_owned().into_bytes()
+}
+
+#[cfg(not(unix))]
+pub(super) fn path_of(bytes: Vec<u8>) -> PathBuf {
+    String::from_utf8_lossy(&bytes).into_owned().into()
+}

@@ -1,0 +1,81 @@
+//! A damaged record is put aside and what is good in it is taken over: losing it would mean to send again.
+
+use super::summary::DAMAGED;
+use super::{Outbox, OutboxError, now};
+use rusqlite::{Connection, OpenFlags};
+use std::fs::{self, File};
+use std::io;
+use std::path::{Path, PathBuf};
+use std::time::Duration;
+
+/// Tables whose rows are taken over, in the order in which they refer to each other.
+const TABLES: [&str; 6] = ["destination", "session", "accepted", "quarantined", "unknown_type", "note"];
+
+/// Puts the damaged file aside and opens a new one. Of several processes that find it damaged one does it.
+pub(super) fn replace(
+    path: &Path,
+    patience: Duration,
+    damage: &rusqlite::Error,
+) -> Result<(Outbox, String), OutboxError> {
+    let failed = |error: io::Error| OutboxError::Directory { path: path.to_owned(), error };
+    let flags = OpenFlags::SQLITE_OPEN_READ_WRITE | OpenFlags::SQLITE_OPEN_CREATE;
+    let lock = File::create(path.with_extension("repair")).map_err(failed)?;
+    lock.lock().map_err(failed)?;
+    // Another one may have been quicker.
+    match Outbox::open_file(path, flags, patience) {
+        Err(OutboxError::Damaged { .. }) => {}
+        opened => return Ok((opened?, format!("{} was damaged and has been replaced", path.display()))),
+    }
+    let aside = path.with_extension(format!("damaged-{}", now()));
+    fs::rename(path, &aside).map_err(failed)?;
+    for journal in ["-wal", "-shm"] {
+        match fs::rename(with_suffix(path, journal), with_suffix(&aside, journal)) {
+            Err(error) if error.kind() != io::ErrorKind::NotFound => return Err(failed(error)),
+            _ => {}
+        }
+    }
+    let mut outbox = Outbox::open_file(path, flags, patience)?;
+    let rows = salvage(&aside, &mut outbox);
+    let note = format!(
+        "the record of what was delivered was damaged ({damage}): it is kept as {}, and {rows} rows of it were taken over. A \
+         session that is missing in them is sent again if it ends again",
+        aside.display()
+    );
+    outbox.note(DAMAGED, &note)?;
+    Ok((outbox, note))
+}
+
+fn with_suffix(path: &Path, suffix: &str) -> PathBuf {
+    let mut name = path.as_os_str().to_owned();
+    name.push(suffix);
+    name.into()
+}
+
+/// Copies the rows that can still be read, and counts them.
+fn salvage(damaged: &Path, outbox: &mut Outbox) -> usize {
+    let flags = OpenFlags::SQLITE_OPEN_READ_WRITE | OpenFlags::SQLITE_OPEN_NO_MUTEX;
+    let Ok(from) = Connection::open_with_flags(damaged, flags) else { return 0 };
+    let version: i64 = from.query_row("PRAGMA user_version", [], |row| row.get(0)).unwrap_or(0);
+    if version != super::VERSION {
+        return 0;
+    }
+    let copied = outbox.write(|db| TABLES.iter().map(|table| copy(&from, db, table)).sum());
+    copied.unwrap_or(0)
+}
+
+/// Copies a table up to the first row that cannot be read.
+fn copy(from: &Connection, to: &Connection, table: &str) -> rusqlite::Result<usize> {
+    let Ok(mut select) = from.prepare(&format!("SELECT * FROM {table}")) else { return Ok(0) };
+    let columns = select.column_count();
+    let places = vec!["?"; columns].join(", ");
+    let mut insert = to.prepare(&format!("INSERT OR IGNORE INTO {table} VALUES ({places})"))?;
+    let Ok(mut rows) = select.query([]) else { return Ok(0) };
+    let mut copied = 0;
+    while let Ok(Some(row)) = rows.next() {
+        let values: rusqlite::Result<Vec<rusqlite::types::Value>> = (0..columns).map(|i| row.get(i)).collect();
+        let Ok(values) = values else { break };
+        // A row that breaks the rules of its table is no row of ours.
+        copied += insert.execute(rusqlite::params_from_iter(values)).unwrap_or(0);
+    }
+    Ok(copied)
+}

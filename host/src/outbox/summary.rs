@@ -1,0 +1,219 @@
+//! What `status` tells of the record.
+
+use super::owed::{DestinationId, key_hash, path_of};
+use super::{Millis, Outbox, OutboxError, now};
+use posthog_llma_guest::options::ApiKey;
+use posthog_llma_guest::origin::Origin;
+use rusqlite::{Connection, OptionalExtension as _, params};
+use std::path::PathBuf;
+
+/// Sessions of a destination by what became of them.
+#[derive(Debug, Clone, Copy, Default, PartialEq, Eq, serde::Serialize)]
+pub struct Counts {
+    /// All of it is delivered.
+    pub delivered: u64,
+    /// Something is to be sent.
+    pub owed: u64,
+    /// Given up.
+    pub failed: u64,
+    /// Seen at its start; its end is still to come.
+    pub running: u64,
+}
+
+/// A destination's state.
+#[derive(Debug, Clone, Default, serde::Serialize)]
+pub struct DestinationSummary {
+    /// Sessions.
+    pub sessions: Counts,
+    /// When something was delivered last.
+    pub delivered_at: Option<Millis>,
+    /// Runs in a row in which the server took nothing.
+    pub attempts: u32,
+    /// Why.
+    pub last_error: Option<String>,
+    /// Only the user can change that.
+    pub refused: bool,
+    /// Not tried before.
+    pub due_at: Millis,
+    /// Events that the server refused for good.
+    pub quarantined: u64,
+}
+
+/// A session that is owed after a failure, or was given up.
+#[derive(Debug, Clone, serde::Serialize)]
+pub struct FailedSession {
+    /// Its id.
+    pub session_id: String,
+    /// Its main transcript.
+    pub transcript: PathBuf,
+    /// Why.
+    pub error: String,
+    /// When it is tried next; none if it was given up.
+    pub due_at: Option<Millis>,
+}
+
+/// An event that a server refused for good.
+#[derive(Debug, Clone, serde::Serialize)]
+pub struct Quarantined {
+    /// Its session's id.
+    pub session_id: String,
+    /// `$ai_generation`, `$ai_span` or `$ai_trace`.
+    pub event: String,
+    /// The answer's status.
+    pub status: u16,
+    /// The server's words.
+    pub message: String,
+    /// When.
+    pub at: Millis,
+}
+
+/// Something that was noted, and when.
+#[derive(Debug, Clone, PartialEq, Eq, serde::Serialize)]
+pub struct Note {
+    /// What.
+    pub text: String,
+    /// When.
+    pub at: Millis,
+}
+
+/// All that `status` tells.
+#[derive(Debug, Clone, Default)]
+pub struct Summary {
+    /// The current destination's state.
+    pub destination: DestinationSummary,
+    /// Sessions that are owed to other destinations.
+    pub owed_elsewhere: u64,
+    /// Sessions that failed, the latest first, at most [`SHOWN`](Self::SHOWN).
+    pub failed: Vec<FailedSession>,
+    /// Events that were refused, the latest first, at most [`SHOWN`](Self::SHOWN).
+    pub quarantined: Vec<Quarantined>,
+    /// Types of lines that this version does not know, and how many lines one session had at most.
+    pub unknown_types: Vec<(String, u64)>,
+    /// Transcripts of all sessions that this destination knows.
+    pub known: Vec<PathBuf>,
+}
+
+impl Summary {
+    /// Rows that are told one by one.
+    pub const SHOWN: u32 = 20;
+}
+
+/// Name of the note of the last hook: its text is the event's name.
+pub const HOOK: &str = "hook";
+/// Name of the note of why a hook could do nothing. The next hook that can drops it.
+pub const HOOK_FAILURE: &str = "hook-failure";
+/// Name of the note of a damaged record that was replaced.
+pub const DAMAGED: &str = "damaged";
+
+pub(super) fn note(db: &Connection, name: &str, text: &str) -> rusqlite::Result<()> {
+    let insert = "INSERT INTO note (name, text, at) VALUES (?1, ?2, ?3)
+                  ON CONFLICT DO UPDATE SET text = excluded.text, at = excluded.at";
+    db.execute(insert, params![name, text, now()]).map(drop)
+}
+
+impl Outbox {
+    /// Takes a note, in place of an earlier one of this name.
+    pub fn note(&mut self, name: &str, text: &str) -> Result<(), OutboxError> {
+        self.write(|db| note(db, name, text))
+    }
+
+    /// Drops a note.
+    pub fn unnote(&mut self, name: &str) -> Result<(), OutboxError> {
+        self.write(|db| db.execute("DELETE FROM note WHERE name = ?1", [name]).map(drop))
+    }
+
+    /// The note of this name.
+    pub fn noted(&self, name: &str) -> Result<Option<Note>, OutboxError> {
+        self.read(|db| {
+            let select = "SELECT text, at FROM note WHERE name = ?1";
+            db.query_row(select, [name], |row| Ok(Note { text: row.get(0)?, at: row.get(1)? })).optional()
+        })
+    }
+
+    /// The destination's number, if it is known.
+    pub fn known_destination(&self, origin: &Origin, key: &ApiKey) -> Result<Option<DestinationId>, OutboxError> {
+        self.read(|db| {
+            let select = "SELECT id FROM destination WHERE origin = ?1 AND key_hash = ?2";
+            let id = db.query_row(select, [origin.to_string(), key_hash(key)], |row| row.get(0)).optional()?;
+            Ok(id.map(DestinationId))
+        })
+    }
+
+    /// What `status` tells of a destination.
+    pub fn summary(&self, destination: Option<DestinationId>) -> Result<Summary, OutboxError> {
+        let id = destination.map_or(0, |destination| destination.0);
+        self.read(|db| {
+            let mut summary = Summary::default();
+            let found = db
+                .query_row(
+                    "SELECT delivered_at, attempts, last_error, refused, max(due_at, asked_until),
+                         (SELECT count(*) FROM quarantined WHERE quarantined.destination = destination.id)
+                     FROM destination WHERE id = ?1",
+                    [id],
+                    |row| {
+                        Ok(DestinationSummary {
+                            sessions: Counts::default(),
+                            delivered_at: row.get(0)?,
+                            attempts: row.get(1)?,
+                            last_error: row.get(2)?,
+                            refused: row.get(3)?,
+                            due_at: row.get(4)?,
+                            quarantined: row.get::<_, i64>(5)? as u64,
+                        })
+                    },
+                )
+                .optional()?;
+            summary.destination = found.unwrap_or_default();
+            summary.destination.sessions = db.query_row(
+                "SELECT count(*) FILTER (WHERE owed_at IS NULL AND delivered_at IS NOT NULL),
+                     count(*) FILTER (WHERE owed_at IS NOT NULL AND failed_at IS NULL),
+                     count(*) FILTER (WHERE failed_at IS NOT NULL),
+                     count(*) FILTER (WHERE running = 1)
+                 FROM session WHERE destination = ?1",
+                [id],
+                |row| {
+                    let count = |i| row.get::<_, i64>(i).map(|n| n as u64);
+                    Ok(Counts { delivered: count(0)?, owed: count(1)?, failed: count(2)?, running: count(3)? })
+                },
+            )?;
+            let elsewhere = "SELECT count(*) FROM session WHERE destination <> ?1 AND owed_at IS NOT NULL";
+            summary.owed_elsewhere = db.query_row(elsewhere, [id], |row| row.get::<_, i64>(0))? as u64;
+            let mut failed = db.prepare(
+                "SELECT session_id, transcript, last_error, due_at, failed_at FROM session
+                 WHERE destination = ?1 AND owed_at IS NOT NULL AND last_error IS NOT NULL
+                 ORDER BY failed_at IS NULL, seen_at DESC LIMIT ?2",
+            )?;
+            let rows = failed.query_map(params![id, Summary::SHOWN], |row| {
+                let given_up: Option<Millis> = row.get(4)?;
+                Ok(FailedSession {
+                    session_id: row.get(0)?,
+                    transcript: path_of(row.get(1)?),
+                    error: row.get(2)?,
+                    due_at: if given_up.is_some() { None } else { row.get(3)? },
+                })
+            })?;
+            summary.failed = rows.collect::<Result<_, _>>()?;
+            let mut quarantined = db.prepare(
+                "SELECT coalesce((SELECT session_id FROM session WHERE id = quarantined.session), ''), name, status, message, at
+                 FROM quarantined WHERE destination = ?1 ORDER BY at DESC LIMIT ?2",
+            )?;
+            let rows = quarantined.query_map(params![id, Summary::SHOWN], |row| {
+                Ok(Quarantined {
+                    session_id: row.get(0)?,
+                    event: row.get(1)?,
+                    status: row.get(2)?,
+                    message: row.get(3)?,
+                    at: row.get(4)?,
+                })
+            })?;
+            summary.quarantined = rows.collect::<Result<_, _>>()?;
+            let mut types = db.prepare("SELECT name, lines FROM unknown_type ORDER BY name")?;
+            let rows = types.query_map([], |row| Ok((row.get(0)?, row.get::<_, i64>(1)? as u64)))?;
+            summary.unknown_types = rows.collect::<Result<_, _>>()?;
+            let mut known = db.prepare("SELECT transcript FROM session WHERE destination = ?1")?;
+            let rows = known.query_map([id], |row| row.get(0).map(path_of))?;
+            summary.known = rows.collect::<Result<_, _>>()?;
+            Ok(summary)
+        })
+    }
+}
