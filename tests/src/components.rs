@@ -2,7 +2,7 @@
 
 #![expect(clippy::unwrap_used, reason = "a test that cannot go on has failed")]
 
-use std::path::{Path, PathBuf};
+use std::path::PathBuf;
 use std::process::{Command, Stdio};
 use std::sync::LazyLock;
 
@@ -19,11 +19,14 @@ pub fn profile_directory() -> PathBuf {
     std::env::current_exe().unwrap().ancestors().nth(2).unwrap().to_owned()
 }
 
-/// They are built where the host's build script has built one of them, so that it need not be built again.
-fn build() -> PathBuf {
+/// `cargo xtask`, built with the features of the whole workspace: it is there already, and need not be built with its own.
+pub fn xtask() -> PathBuf {
+    built("xtask")
+}
+
+/// A program of this workspace.
+pub fn built(program: &str) -> PathBuf {
     let profile = profile_directory();
-    let folder = profile.join("components");
-    let workspace = Path::new(env!("CARGO_MANIFEST_DIR")).parent().unwrap();
     let mut cargo = Command::new(env!("CARGO"));
     for (name, _) in std::env::vars_os() {
         let name = name.to_string_lossy();
@@ -32,11 +35,24 @@ fn build() -> PathBuf {
         }
     }
     let status = cargo
-        .args(["run", "--quiet", "--package", "xtask", "--", "components", "--target-dir"])
+        .args(["build", "--quiet", "--workspace", "--bin", program, "--target-dir"])
+        .arg(profile.parent().unwrap())
+        .current_dir(env!("CARGO_MANIFEST_DIR"))
+        .status()
+        .unwrap();
+    assert!(status.success(), "{program} cannot be built");
+    profile.join(program)
+}
+
+/// They are built where the host's build script has built one of them, so that it need not be built again.
+fn build() -> PathBuf {
+    let profile = profile_directory();
+    let folder = profile.join("components");
+    let status = Command::new(xtask())
+        .args(["components", "--target-dir"])
         .arg(profile.join("component/posthog_llma_guest"))
         .arg("--output")
         .arg(&folder)
-        .current_dir(workspace)
         .stdout(Stdio::null())
         .status()
         .unwrap();

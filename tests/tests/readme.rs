@@ -200,7 +200,10 @@ fn send_delivers_the_session() {
 fn the_components_are_built_where_the_readme_says() {
     // Where build scripts have built them, so that they need not be built again.
     let directory = target_directory().join("debug/component/posthog_llma_guest");
-    let command = format!("{} --target-dir {}", block_with("cargo xtask components"), directory.display());
+    // The same program, which is built: cargo alone would build it anew, with other features than the workspace has.
+    let xtask = posthog_llma_tests::components::xtask();
+    let command = block_with("cargo xtask components").replace("cargo xtask", xtask.to_str().unwrap());
+    let command = format!("{command} --target-dir {}", directory.display());
     run_in_workspace(&command, target_directory());
     for said in README.split('`').filter(|text| text.starts_with("target/components/")) {
         let component = fs::read(directory.join(said.strip_prefix("target/").unwrap())).unwrap();

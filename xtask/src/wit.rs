@@ -1,7 +1,7 @@
 //! The interface: its documentation as Markdown, and whether it still fits where a released one did.
 
 use crate::workspace;
-use anyhow::{Context as _, Result, bail};
+use anyhow::{Context as _, Result, anyhow, bail};
 use semver::{Comparator, Op, Version};
 use std::fmt::Write as _;
 use std::fs;
@@ -233,7 +233,7 @@ pub fn check_compatible(folder: &Path, released: &Path) -> Result<()> {
 
 fn version(released: &Path) -> Result<Version> {
     let name = released.file_name().and_then(|name| name.to_str()).context("a folder without a name")?;
-    Version::parse(name).with_context(|| format!("{} is named by no version", released.display()))
+    Version::parse(name).map_err(|error| anyhow!("{} is named by no version: {error}", released.display()))
 }
 
 /// Whether by its version `now` takes the place of `before`.

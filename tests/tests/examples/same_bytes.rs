@@ -9,7 +9,7 @@ use posthog_llma::sandbox::{COMPONENT, Limits, Sandbox, block_on};
 use posthog_llma::sessions::SessionFiles;
 use posthog_llma_guest::options::Options;
 use posthog_llma_guest::session::{self as native, ConversionOptions};
-use posthog_llma_tests::components::profile_directory;
+use posthog_llma_tests::components::built;
 use posthog_llma_tests::program::cache;
 use std::fs;
 use wasmtime::component::{Component, Linker};
@@ -96,7 +96,7 @@ fn every_host_gives_the_same_events_byte_for_byte() {
     let sandbox = Sandbox::new(&sandboxes, COMPONENT, Limits::default(), ProxySettings::default()).unwrap();
     let engine = Engine::default();
     let converter = Component::from_file(&engine, component("converter")).unwrap();
-    let options = program::conversion_options(&options());
+    let options = program::conversion_options(ConversionOptions::from(&options()));
     let mut expected = Vec::new();
     for path in &transcripts {
         let files = SessionFiles::of_transcript(path).unwrap();
@@ -132,15 +132,6 @@ fn same(host: &str, events: &[u8], expected: &[u8]) {
     assert_eq!(events.len(), expected.len(), "{host}");
 }
 
-/// Built with the features of the whole workspace: with its own alone, all of wasmtime would be built anew.
-fn smallest_host() -> PathBuf {
-    let profile = profile_directory();
-    let mut cargo = Command::new(env!("CARGO"));
-    cargo.args(["build", "--quiet", "--workspace", "--bin", "posthog-llma-example", "--target-dir"]);
-    printed(cargo.arg(profile.parent().unwrap()).current_dir(example("rust")));
-    profile.join("posthog-llma-example")
-}
-
 #[test]
 fn the_smallest_host_converts_in_less_than_sixty_lines() {
     let source = fs::read_to_string(example("rust").join("src/main.rs")).unwrap();
@@ -148,7 +139,7 @@ fn the_smallest_host_converts_in_less_than_sixty_lines() {
     let transcript = fixtures::transcripts("2.1.330/parallel").unwrap().remove(0);
     let files = SessionFiles::of_transcript(&transcript).unwrap();
     assert!(files.agents.is_empty());
-    let events = printed(Command::new(smallest_host()).arg(component("converter")).arg(&transcript));
+    let events = printed(Command::new(built("posthog-llma-example")).arg(component("converter")).arg(&transcript));
     same("examples/rust", &events, &natively(&files, &Options::default()));
 }
 
