@@ -9,6 +9,7 @@ pub mod examples;
 pub mod fixtures;
 pub mod program;
 pub mod proxy;
+pub mod server;
 pub mod tls;
 pub mod transcript;
 

@@ -67,6 +67,23 @@ fn the_exporter_imports_files_by_handle_requests_clocks_and_random_numbers() {
 }
 
 #[test]
+fn the_server_imports_variables_requests_clocks_and_random_numbers_and_no_files() {
+    let (imports, exports) = interface("server");
+    let expected = [
+        "wasi:cli/environment@0.2.12",
+        "wasi:clocks/monotonic-clock@0.2.12",
+        "wasi:http/outgoing-handler@0.2.12",
+        "wasi:http/types@0.2.12",
+        "wasi:io/error@0.2.12",
+        "wasi:io/poll@0.2.12",
+        "wasi:io/streams@0.2.12",
+        "wasi:random/random@0.2.12",
+    ];
+    assert_eq!(imports, expected);
+    assert_eq!(exports, ["wasi:http/incoming-handler@0.2.12"]);
+}
+
+#[test]
 fn the_program_carries_the_exporter_that_anyone_can_build() {
     assert!(fs::read(component("exporter")).unwrap() == COMPONENT);
 }

@@ -21,13 +21,15 @@ pub struct Component {
     /// Its world in `wit/worlds.wit`, and the name of its file.
     pub world: &'static str,
     target: &'static str,
-    features: &'static [&'static str],
+    /// A feature of the package.
+    feature: Option<&'static str>,
 }
 
 /// All of them.
-pub const COMPONENTS: [Component; 2] = [
-    Component { world: "exporter", target: "wasm32-wasip2", features: &[] },
-    Component { world: "converter", target: "wasm32-unknown-unknown", features: &[] },
+pub const COMPONENTS: [Component; 3] = [
+    Component { world: "exporter", target: "wasm32-wasip2", feature: None },
+    Component { world: "converter", target: "wasm32-unknown-unknown", feature: None },
+    Component { world: "server", target: "wasm32-unknown-unknown", feature: Some("server") },
 ];
 
 /// Where cargo builds, unless it is told otherwise.
@@ -38,6 +40,8 @@ pub fn default_target_directory() -> PathBuf {
 impl Component {
     /// Builds it in cargo's target directory and writes `<output>/<world>.wasm`. The path of that file.
     pub fn build(self, target_directory: &Path, output: &Path) -> Result<PathBuf> {
+        // What is built with a feature has the same name as what is built without, and each would be built anew after the other.
+        let directory = self.feature.map_or_else(|| target_directory.to_owned(), |name| target_directory.join(name));
         let mut cargo = Command::new(env::var_os("CARGO").unwrap_or_else(|| "cargo".into()));
         cargo.args([
             "build",
@@ -49,15 +53,15 @@ impl Component {
             "--profile",
             "component",
         ]);
-        cargo.args(["--target", self.target]).args(self.features.iter().flat_map(|feature| ["--features", *feature]));
-        cargo.arg("--target-dir").arg(target_directory).current_dir(workspace());
+        cargo.args(["--target", self.target]).args(self.feature.iter().flat_map(|feature| ["--features", *feature]));
+        cargo.arg("--target-dir").arg(&directory).current_dir(workspace());
         for flags in FLAGS {
             cargo.env_remove(flags);
         }
         if !cargo.status().context("cargo cannot be started")?.success() {
             bail!("{} cannot be built. If a target is missing: rustup target add {}", self.world, self.target);
         }
-        let built = target_directory.join(self.target).join("component/posthog_llma_guest.wasm");
+        let built = directory.join(self.target).join("component/posthog_llma_guest.wasm");
         let bytes = fs::read(&built).with_context(|| format!("cargo built no {}", built.display()))?;
         let component = if self.target == "wasm32-wasip2" { bytes } else { encode(&bytes)? };
         let file = output.join(self.world).with_extension("wasm");
