@@ -93,11 +93,14 @@ fn error(server: &Server, head: &str, headers: &[(&str, &str)], body: &[u8]) -> 
     (status, body["error"].as_str().unwrap().to_owned())
 }
 
+/// A request's line, headers and body, and the status and a part of the reason that it gets.
+type Refused<'a> = (&'a str, &'a [(&'a str, &'a str)], &'a [u8], u16, &'a str);
+
 #[test]
 fn what_cannot_be_answered_is_refused_with_a_reason() {
     let demo = archive(&transcript("demo"));
     let two = [&demo[..demo.len() - 1024], &archive(&transcript("2.1.330/plain"))].concat();
-    let cases: [(&str, &[(&str, &str)], &[u8], u16, &str); 9] = [
+    let cases: [Refused<'_>; 9] = [
         ("GET /convert", &[], b"", 405, "only GET /, POST /convert"),
         ("POST /other", &[], b"", 404, "there is only /"),
         ("POST /convert", &[], b"{}", 400, "in the header posthog-session-id"),
