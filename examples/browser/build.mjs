@@ -1,13 +1,14 @@
-// Makes the page, one file that can be opened from a disk: `node build.mjs CONVERTER [OUTPUT]`
+// Makes the page, one file that can be opened from a disk: `node build.mjs CONVERTER [OUTPUT [DRAWING]]`
 //
 // Everything is in it, the component as base64, and its policy lets it connect to nothing, not even to where it came from.
 import { transpile } from '@bytecodealliance/jco-transpile';
 import { createHash } from 'node:crypto';
 import { mkdir, readFile, writeFile } from 'node:fs/promises';
-import { dirname } from 'node:path';
+import { dirname, join } from 'node:path';
 import { fileURLToPath } from 'node:url';
 
-const [component = '../../target/components/converter.wasm', output = 'dist/index.html'] = process.argv.slice(2);
+// The trace is drawn as `posthog-llma view --html` draws it.
+const [component, output = 'dist/index.html', drawing = '../../host/src/view'] = process.argv.slice(2);
 const source = (name) => readFile(fileURLToPath(new URL(name, import.meta.url)), 'utf8');
 const { files } = await transpile(component, { name: 'converter', instantiation: 'async', nodejsCompat: false });
 const named = (ending) => Object.entries(files).filter(([name]) => name.endsWith(ending));
@@ -19,11 +20,13 @@ const inline = (code, result) => `await (async () => {\n${code.replace(/^export 
 const script = `
 const instantiate = ${inline(Buffer.from(javascript).toString('utf8'), 'instantiate')};
 const page = ${inline(await source('page.mjs'), 'page')};
+${await readFile(join(drawing, 'trace.js'), 'utf8')}
 const modules = ${JSON.stringify(Object.fromEntries(modules))};
-await page(instantiate, (name) => WebAssembly.compile(Uint8Array.from(atob(modules[name]), (c) => c.charCodeAt(0))));
+const bytes = (name) => Uint8Array.from(atob(modules[name]), (c) => c.charCodeAt(0));
+await page(instantiate, (name) => WebAssembly.compile(bytes(name)), drawTrace);
 `;
 if (script.includes('</script')) throw new Error('the script would end before its end');
-const style = await source('style.css');
+const style = (await readFile(join(drawing, 'trace.css'), 'utf8')) + (await source('style.css'));
 
 const hash = (text) => `'sha256-${createHash('sha256').update(text).digest('base64')}'`;
 const policy = [

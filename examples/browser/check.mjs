@@ -18,7 +18,8 @@ const said = (pattern) => page.locator('#said', { hasText: pattern }).waitFor({ 
 await said('Ready.');
 await page.locator('input').setInputFiles(files);
 await said(/events:|needed/);
-const shown = { said: await page.locator('#said').textContent(), trace: await page.locator('#trace').innerText() };
+const rows = await page.locator('#trace .row .title').allTextContents();
+const shown = { said: await page.locator('#said').textContent(), rows };
 if (process.env.SCREENSHOT) await page.screenshot({ path: process.env.SCREENSHOT });
 // What the page itself would see if it tried: its policy refuses.
 const quiet = errors.length === 0;

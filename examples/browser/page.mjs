@@ -1,12 +1,19 @@
-// The page: files in, the trace out. `instantiate` is what jco has made of the converter, `compile` gives its core module.
+// The page: files in, the trace out. `instantiate` is what jco has made of the converter, `compile` gives its core module,
+// `drawTrace` is the one of `posthog-llma view --html`.
 
 const PIECE = 1 << 20;
 const OPTIONS = { traceGrouping: 'session', privacyMode: false, redactSecrets: true, maxAttributeLength: 12000 };
 
-export async function page(instantiate, compile) {
+export async function page(instantiate, compile, drawTrace) {
   // No import: whatever is in the component, it can reach nothing.
   const { conversion } = await instantiate(compile, {});
   const drop = document.querySelector('#drop');
+  const draw = (events) => {
+    const trace = document.querySelector('#trace');
+    trace.replaceChildren();
+    trace.hidden = events.length === 0;
+    if (events.length > 0) drawTrace(trace, events);
+  };
   const show = async (files) => {
     say('Converting …');
     try {
@@ -108,53 +115,4 @@ function summary(events, report) {
   const tokens = `${input} tokens in, ${report.outputTokens} out`;
   const { generations, spans } = report;
   return `${events.length} events: ${generations} model calls, ${spans} tool calls; ${tokens}${bad}`;
-}
-
-/** A tree of the events: each below the one whose `$ai_span_id` is its `$ai_parent_id`. */
-function draw(events) {
-  const children = new Map();
-  const roots = [];
-  const ids = new Set(events.map(({ properties }) => properties.$ai_span_id ?? properties.$ai_trace_id));
-  for (const event of events) {
-    const parent = event.event === '$ai_trace' ? undefined : event.properties.$ai_parent_id;
-    if (!ids.has(parent)) roots.push(event);
-    else if (children.has(parent)) children.get(parent).push(event);
-    else children.set(parent, [event]);
-  }
-  const list = (events) => {
-    const sorted = events.sort((a, b) => (a.timestamp < b.timestamp ? -1 : 1));
-    return element('ul', {}, sorted.map((event) => element('li', {}, [item(event)])));
-  };
-  const item = (event) => {
-    const { properties } = event;
-    const below = children.get(properties.$ai_span_id ?? properties.$ai_trace_id);
-    if (!below) return element('div', { className: 'row' }, row(event));
-    return element('details', { open: true }, [element('summary', {}, row(event)), list(below)]);
-  };
-  document.querySelector('#trace').replaceChildren(...(roots.length ? [list(roots)] : []));
-}
-
-function row({ event, properties }) {
-  const name = properties.$ai_trace_name ?? properties.$ai_span_name ?? properties.$ai_model ?? event;
-  const seconds = properties.$ai_latency === undefined ? '' : `${properties.$ai_latency.toFixed(1)} s`;
-  const { $ai_input_tokens: input, $ai_output_tokens: output } = properties;
-  // A call that failed has none, and what a trace has are sums.
-  const tokens = event === '$ai_generation' && input !== undefined ? `${input} in, ${output} out` : '';
-  const text = properties.$ai_error ?? properties.$ai_input_state ?? properties.$ai_output_choices?.[0]?.content ?? '';
-  return [
-    element('span', { className: properties.$ai_is_error ? 'name failed' : 'name', textContent: name }),
-    element('span', { className: 'numbers', textContent: [seconds, tokens].filter(Boolean).join(', ') }),
-    element('span', { className: 'text', textContent: shortened(text) }),
-  ];
-}
-
-function shortened(text) {
-  const parts = Array.isArray(text) ? text.map((part) => part.text ?? '').join(' ') : text;
-  return (typeof parts === 'string' ? parts : JSON.stringify(parts)).slice(0, 200);
-}
-
-function element(name, properties, children = []) {
-  const made = Object.assign(document.createElement(name), properties);
-  made.append(...children);
-  return made;
 }

@@ -1,8 +1,10 @@
 //! The command line.
 
 use crate::client::Process;
+use crate::detach::Stdin;
 use crate::hook::Input;
-use clap::{Args, Parser, Subcommand};
+use crate::settings::Scope;
+use clap::{ArgAction, Args, Parser, Subcommand, ValueEnum, ValueHint};
 use std::ffi::OsString;
 use std::path::PathBuf;
 use std::time::Duration;
@@ -56,6 +58,15 @@ Examples:
   POSTHOG_API_KEY=phc_… posthog-llma send 0b2a846a
   posthog-llma send --json path/to/session.jsonl | jq .rejected")]
     Send(Send),
+    /// Show a session: what follows from each prompt, with tokens, seconds and errors. Sends nothing
+    #[command(after_help = "\
+Examples:
+  posthog-llma view 0b2a846a                        a tree in the terminal
+  posthog-llma view 0b2a846a --html session.html    a page with a waterfall, filters and all that would be sent
+  POSTHOG_LLMA_PRIVACY_MODE=true posthog-llma view 0b2a846a --html private.html    what privacy mode leaves
+
+Colours: in a terminal, unless NO_COLOR is set.")]
+    View(View),
     /// Deliver what is owed now, whatever went wrong before
     #[command(after_help = "\
 Examples:
@@ -79,6 +90,20 @@ Examples:
   posthog-llma doctor
   posthog-llma doctor --json | jq '.checks[] | select(.ok | not)'")]
     Doctor(Doctor),
+    /// Print a shell's completions of this program
+    #[command(after_help = "\
+Examples:
+  posthog-llma completions bash > ~/.local/share/bash-completion/completions/posthog-llma
+  posthog-llma completions zsh > \"${fpath[1]}/_posthog-llma\"
+  posthog-llma completions fish > ~/.config/fish/completions/posthog-llma.fish
+  posthog-llma completions powershell >> $PROFILE")]
+    Completions(Completions),
+    /// Print the manual page of this program, or of one of its commands
+    #[command(after_help = "\
+Examples:
+  posthog-llma man | man -l -
+  posthog-llma man send > ~/.local/share/man/man1/posthog-llma-send.1")]
+    Man(Man),
     /// What Claude Code calls when a session begins and ends: writes down what is owed, and ends at once
     #[command(after_help = "\
 Reads the hook's JSON from standard input, prints nothing, and always exits with 0. The plugin calls it. Example:
@@ -90,6 +115,20 @@ Reads the hook's JSON from standard input, prints nothing, and always exits with
     /// What goes on after a hook
     #[command(hide = true)]
     Worker(Worker),
+    /// Set up sending: the project key, where to, what of it. Asks on a terminal; each answer is also a flag
+    #[command(after_help = "\
+Writes the `env` block of a settings file of Claude Code and leaves the rest of it as it is; then runs `doctor`. The key is
+never an argument, because other users of a machine see those. New sessions take the settings.
+
+Examples:
+  posthog-llma setup                                            asks
+  posthog-llma setup --key-stdin --region eu < key.txt
+  POSTHOG_API_KEY=phc_… posthog-llma setup --key-env --region us --privacy true
+  posthog-llma setup --scope project-local --enabled false      not for this project
+  posthog-llma setup --region eu --dry-run                      shows what would be written
+
+Exit code 0: written, and all is well; 1: not written, or `doctor` found something; 2: called wrongly.")]
+    Setup(Setup),
     /// Send a sample session to a PostHog inside this program, and show the trace. Needs no account and no network
     #[command(after_help = "\
 Examples:
@@ -132,6 +171,94 @@ pub struct Send {
     pub limits: LimitArguments,
 }
 
+/// `completions`
+#[derive(Debug, Args)]
+pub struct Completions {
+    /// The shell
+    #[arg(value_enum)]
+    pub shell: clap_complete::Shell,
+}
+
+/// `man`
+#[derive(Debug, Args)]
+pub struct Man {
+    /// One of the commands
+    pub command: Option<String>,
+}
+
+/// `setup`
+#[derive(Debug, Args)]
+pub struct Setup {
+    /// The settings file to write
+    #[arg(long, value_enum, default_value = "user")]
+    pub scope: Scope,
+    /// Read the project key from standard input
+    #[arg(long, conflicts_with = "key_env")]
+    pub key_stdin: bool,
+    /// Take the project key from an environment variable
+    #[arg(long, value_name = "VARIABLE", num_args = 0..=1, default_missing_value = "POSTHOG_API_KEY")]
+    pub key_env: Option<String>,
+    /// PostHog Cloud's region
+    #[arg(long, value_enum, conflicts_with = "host")]
+    pub region: Option<Region>,
+    /// Another PostHog: scheme, host and port, such as <https://posthog.example.com>
+    #[arg(long, value_name = "ORIGIN", value_hint = ValueHint::Url)]
+    pub host: Option<String>,
+    /// The host may be one that is neither in posthog.com nor this machine
+    #[arg(long, requires = "host")]
+    pub allow_custom_host: bool,
+    /// Send no text, only numbers, names and ids
+    #[arg(long, value_name = "true|false", num_args = 0..=1, default_missing_value = "true", action = ArgAction::Set)]
+    pub privacy: Option<bool>,
+    /// One trace for each session, or for each message
+    #[arg(long, value_enum)]
+    pub grouping: Option<Grouping>,
+    /// Send sessions by themselves when they end; true as soon as there is a key, unless set before
+    #[arg(long, value_name = "true|false", num_args = 0..=1, default_missing_value = "true", action = ArgAction::Set)]
+    pub enabled: Option<bool>,
+    /// Ask nothing: what no flag says stays as it is
+    #[arg(long, short)]
+    pub yes: bool,
+    /// Show what would be written, and write nothing
+    #[arg(long)]
+    pub dry_run: bool,
+    /// Do not run `doctor` afterwards
+    #[arg(long)]
+    pub no_check: bool,
+}
+
+/// A region of PostHog Cloud.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, ValueEnum)]
+pub enum Region {
+    /// In the United States: us.i.posthog.com
+    Us,
+    /// In the European Union: eu.i.posthog.com
+    Eu,
+}
+
+/// What becomes a trace.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, ValueEnum)]
+pub enum Grouping {
+    /// A session
+    Session,
+    /// A message of the user's, with what follows from it
+    Message,
+}
+
+/// `view`
+#[derive(Debug, Args)]
+pub struct View {
+    /// A transcript's path, a session's id, or the beginning of one
+    #[arg(value_name = "TRANSCRIPT | SESSION-ID")]
+    pub session: OsString,
+    /// Write a self-contained page to this file instead; it replaces what is there
+    #[arg(long, value_name = "FILE", value_hint = ValueHint::FilePath)]
+    pub html: Option<PathBuf>,
+    #[command(flatten)]
+    #[expect(missing_docs, reason = "clap would show it as the command's own")]
+    pub limits: LimitArguments,
+}
+
 /// `flush`
 #[derive(Debug, Args)]
 pub struct Flush {
@@ -141,6 +268,12 @@ pub struct Flush {
     /// Also when the server has asked to wait
     #[arg(long)]
     pub now: bool,
+    /// Time of one request, from its start to the end of the answer
+    #[arg(long, value_name = "SECONDS", default_value = "60", value_parser = seconds)]
+    pub timeout: Duration,
+    /// How often a request is sent again after a failure that may pass
+    #[arg(long, value_name = "N", default_value = "3", value_parser = clap::value_parser!(u32).range(0..=20))]
+    pub retries: u32,
     /// Print the report as one JSON object
     #[arg(long)]
     pub json: bool,
@@ -165,32 +298,42 @@ pub struct Doctor {
 /// `detach`
 #[derive(Debug, Args)]
 pub struct Detach {
+    /// The other one reads this one's standard input
+    #[arg(long)]
+    pub stdin: bool,
     /// The other one's arguments
     #[arg(last = true)]
     pub command: Vec<OsString>,
 }
 
+impl Detach {
+    /// Where the other one's input comes from.
+    pub fn stdin(&self) -> Stdin {
+        if self.stdin { Stdin::Inherit } else { Stdin::Null }
+    }
+}
+
 /// `worker`
 #[derive(Debug, Args)]
 pub struct Worker {
-    /// The hook's event
-    #[arg(long)]
-    pub event: String,
+    /// The hook's event. Without the three, they are read from standard input
+    #[arg(long, requires = "transcript")]
+    pub event: Option<String>,
     /// The session's id
-    #[arg(long)]
-    pub session: String,
+    #[arg(long, requires = "transcript")]
+    pub session: Option<String>,
     /// Its main transcript
-    #[arg(long)]
-    pub transcript: PathBuf,
+    #[arg(long, requires_all = ["event", "session"])]
+    pub transcript: Option<PathBuf>,
     /// The client's process: its number and its start
     #[arg(long, value_parser = process)]
     pub client: Option<Process>,
 }
 
 impl Worker {
-    /// The hook's input.
-    pub fn input(&self) -> Input {
-        Input { event: self.event.clone(), session_id: self.session.clone(), transcript: self.transcript.clone() }
+    /// The hook's input, if the hook had read it.
+    pub fn input(self) -> Option<Input> {
+        Some(Input { event: self.event?, session_id: self.session?, transcript: self.transcript? })
     }
 }
 

@@ -277,7 +277,7 @@ impl SessionRecord {
         options: &Options,
         again: bool,
     ) -> Result<(Self, Option<String>), OutboxError> {
-        let (mut outbox, warning) = Outbox::open(&outbox::directory()?, outbox::PATIENCE)?;
+        let (mut outbox, warning) = Outbox::open_and_check(&outbox::directory()?)?;
         let id = outbox.destination(&destination.origin, &destination.api_key)?;
         let turn = Turn::take(&outbox, id)?;
         let transcript = std::path::absolute(&session.files.main).unwrap_or_else(|_| session.files.main.clone());

@@ -12,6 +12,7 @@ use crate::sandbox::{Run, Sandbox, SandboxError, State};
 use posthog_llma_guest::options::ApiKey;
 use posthog_llma_guest::origin::Origin;
 use std::io;
+use std::time::Duration;
 use wasmtime::Store;
 use wasmtime::component::ResourceAny;
 
@@ -226,3 +227,15 @@ pub const PATIENCE: Patience = Patience {
     max_retries: 3,
     first_delay: 500,
 };
+
+/// Patience with this time for a request and so many retries. The whole request bounds its parts.
+pub fn patience(timeout: Duration, retries: u32) -> Patience {
+    let request_timeout = u32::try_from(timeout.as_millis()).unwrap_or(u32::MAX);
+    Patience {
+        connect_timeout: PATIENCE.connect_timeout.min(request_timeout),
+        first_byte_timeout: PATIENCE.first_byte_timeout.min(request_timeout),
+        request_timeout,
+        max_retries: retries,
+        ..PATIENCE
+    }
+}

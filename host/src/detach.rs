@@ -11,17 +11,32 @@ use std::process::{Command, Stdio};
 
 /// Name of the command that starts the second copy.
 pub const DETACH: &str = "detach";
+/// Its flag for [`Stdin::Inherit`].
+const INHERIT: &str = "--stdin";
+
+/// Where the process's standard input comes from. Its outputs go nowhere.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Stdin {
+    /// Nowhere.
+    Null,
+    /// The caller's, which the caller must not have read from.
+    Inherit,
+}
 
 /// Starts this program with these arguments, in this directory, by way of a copy that ends at once. Does not wait for it.
-pub fn start(arguments: &[OsString], directory: &Path) -> io::Result<()> {
-    let mut command = own_command()?;
-    command.arg(DETACH).arg("--").args(arguments).current_dir(directory);
+pub fn start(arguments: &[OsString], directory: &Path, stdin: Stdin) -> io::Result<()> {
+    let mut command = own_command(stdin)?;
+    command.arg(DETACH);
+    if stdin == Stdin::Inherit {
+        command.arg(INHERIT);
+    }
+    command.arg("--").args(arguments).current_dir(directory);
     spawn(&mut command)
 }
 
 /// What the first copy does: it starts the second and ends.
-pub fn pass_on(arguments: &[OsString]) -> io::Result<()> {
-    own_command()?.args(arguments).spawn().map(drop)
+pub fn pass_on(arguments: &[OsString], stdin: Stdin) -> io::Result<()> {
+    own_command(stdin)?.args(arguments).spawn().map(drop)
 }
 
 /// What the second copy does first: it leaves its caller's terminal. (The first one could not: it leads a process group.)
@@ -34,10 +49,11 @@ pub fn leave() {
 #[cfg(not(unix))]
 pub fn leave() {}
 
-fn own_command() -> io::Result<Command> {
+fn own_command(stdin: Stdin) -> io::Result<Command> {
     let mut command = Command::new(std::env::current_exe()?);
-    // A stream of the caller's that is kept open keeps the client waiting.
-    command.stdin(Stdio::null()).stdout(Stdio::null()).stderr(Stdio::null());
+    // An output of the caller's that is kept open keeps the client waiting.
+    command.stdin(if stdin == Stdin::Null { Stdio::null() } else { Stdio::inherit() });
+    command.stdout(Stdio::null()).stderr(Stdio::null());
     Ok(command)
 }
 

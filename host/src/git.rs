@@ -50,6 +50,15 @@ pub fn is_tracked(file: &Path) -> bool {
     output.is_some_and(|files| !files.is_empty())
 }
 
+/// Whether the next `git add .` would make the file part of its repository. `false` when git cannot tell.
+pub fn would_be_added(file: &Path) -> bool {
+    let (Some(directory), Some(name)) = (file.parent(), file.file_name().and_then(|n| n.to_str())) else {
+        return false;
+    };
+    let output = run(git(directory).args(["ls-files", "--others", "--exclude-standard", "--", name]), TIME_LIMIT);
+    output.is_some_and(|files| !files.is_empty())
+}
+
 /// The URL of `origin`, else of the only remote, in the output of `git remote -v`.
 fn remote_url(output: &str) -> Option<&str> {
     let remotes: Vec<(&str, &str)> = output

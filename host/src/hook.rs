@@ -8,8 +8,9 @@ use crate::client::{self, Process};
 use crate::courier::{Courier, Turn};
 use crate::delivery::Destination;
 use crate::detach;
-use crate::outbox::{self, HOOK_FAILURE, Outbox, OutboxError, PATIENCE, Sighting};
+use crate::outbox::{self, HOOK_FAILURE, Outbox, OutboxError, Sighting};
 use crate::program::{Program, ProgramError};
+use crate::settings::Environment;
 use crate::status_file::StatusFile;
 use crate::stored_options::StoredOptions;
 use posthog_llma_guest::options;
@@ -25,11 +26,18 @@ use std::time::{Duration, Instant};
 /// Name of the command that goes on after the hook.
 pub const WORKER: &str = "worker";
 
-/// How long the hook takes at most. What is not written down by then the worker writes down.
+/// How long the hook takes at most, once the worker is started. What is not written down by then the worker writes down.
 const TIME_LIMIT: Duration = Duration::from_millis(40);
 
-/// How long the hook waits for its input, which the client writes at once.
-const INPUT_LIMIT: Duration = Duration::from_millis(25);
+/// How long the hook waits for what should take no time: to read its input, to start the worker.
+const PATIENCE_LIMIT: Duration = Duration::from_secs(1);
+
+/// How long the hook waits for the beginning of its input, which the client writes at once. On a machine that is busy the
+/// client may be late: then the worker waits.
+const INPUT_LIMIT: Duration = Duration::from_millis(20);
+
+/// How long the worker waits for the input.
+const LATE_INPUT_LIMIT: Duration = Duration::from_secs(20);
 
 /// How long the hook waits for others that write. The worker has more time.
 const HOOK_PATIENCE: Duration = Duration::from_millis(20);
@@ -39,6 +47,9 @@ const WORKER_STAYS: Duration = Duration::from_secs(15);
 
 /// Wait before a session that ended is read: the client may still write its last line.
 const LAST_LINES: Duration = Duration::from_millis(300);
+
+/// What is wrong with the input.
+const NO_INPUT: &str = "the hook's input is no JSON object with a `transcript_path`";
 
 /// The event that ends a session.
 pub const SESSION_END: &str = "SessionEnd";
@@ -86,30 +97,43 @@ pub fn run() {
     let start = Instant::now();
     // Not even a panic is the user's.
     std::panic::set_hook(Box::new(|_| {}));
-    let (sender, receiver) = mpsc::channel();
-    thread::spawn(move || {
-        let input = input();
-        act(input);
-        let _ = sender.send(());
-    });
-    // It is over too when the thread panicked.
-    let _ = receiver.recv_timeout(TIME_LIMIT.saturating_sub(start.elapsed()));
-}
-
-/// The input; none if there is none in time.
-fn input() -> Option<Input> {
-    let (sender, receiver) = mpsc::channel();
-    thread::spawn(move || sender.send(Input::read(io::stdin())));
-    receiver.recv_timeout(INPUT_LIMIT).ok().flatten()
-}
-
-fn act(input: Option<Input>) {
-    if is_off() {
+    if Environment::of_process().is_off() {
         return;
     }
+    let (sender, receiver) = mpsc::channel();
+    thread::spawn(move || act(&sender));
+    // The worker is started. An error is the end, also by a panic.
+    if receiver.recv_timeout(PATIENCE_LIMIT).is_ok() {
+        let _ = receiver.recv_timeout(TIME_LIMIT.saturating_sub(start.elapsed()));
+    }
+}
+
+/// Has the client begun to write the input, or ended it?
+#[cfg(unix)]
+fn has_input(within: Duration) -> bool {
+    use rustix::event::{PollFd, PollFlags, Timespec, poll};
+    let stdin = io::stdin();
+    let mut streams = [PollFd::new(&stdin, PollFlags::IN)];
+    let time = Timespec { tv_sec: 0, tv_nsec: within.subsec_nanos().into() };
+    poll(&mut streams, Some(&time)).is_ok_and(|ready| ready > 0)
+}
+
+/// Nobody says; reading tells.
+#[cfg(not(unix))]
+fn has_input(_: Duration) -> bool {
+    true
+}
+
+/// Does the hook's work; a message says that the worker is started, the end of the sender that all is done.
+fn act(started: &mpsc::Sender<()>) {
     let Ok(directory) = outbox::directory() else { return };
-    let Some(input) = input else {
-        let _ = fail(&directory, "", "the hook's input is no JSON object with a `transcript_path`, or came too late");
+    let client = client::calling();
+    if !has_input(INPUT_LIMIT) {
+        let _ = start_worker(None, client, Path::new("/"));
+        return;
+    }
+    let Some(input) = Input::read(io::stdin()) else {
+        let _ = fail(&directory, "", NO_INPUT);
         return;
     };
     let (program, destination) = match ready() {
@@ -119,22 +143,15 @@ fn act(input: Option<Input>) {
             return;
         }
     };
-    let client = client::calling();
     // First, because it can do all the rest by itself.
-    let started = hand_over(&input, client);
-    let written = write_down(&directory, HOOK_PATIENCE, &program, &destination, &input, client);
-    if let (Err(error), Err(_)) = (started, written) {
+    let root = input.transcript.ancestors().last().unwrap_or(Path::new("/"));
+    let handed_over = start_worker(Some(&input), client, root);
+    let _ = started.send(());
+    let written = Outbox::open(&directory, HOOK_PATIENCE)
+        .and_then(|(outbox, _)| write_down(outbox, &program, &destination, &input, client));
+    if let (Err(error), Err(_)) = (handed_over, written) {
         let _ =
             fail(&directory, &input.session_id, &format!("the hook can neither start a process nor write: {error}"));
-    }
-}
-
-/// Off is what most machines are, and costs nothing. A value that cannot be read is not off: it is a mistake to be told.
-fn is_off() -> bool {
-    match std::env::var(options::ENABLED) {
-        Err(std::env::VarError::NotPresent) => true,
-        Ok(value) => value.is_empty() || ["false", "0", "no", "off"].contains(&&*value.trim().to_ascii_lowercase()),
-        Err(std::env::VarError::NotUnicode(_)) => false,
     }
 }
 
@@ -151,27 +168,29 @@ fn ready() -> Result<(Program, Destination), String> {
     Ok((program, Destination { origin, api_key }))
 }
 
-fn hand_over(input: &Input, client: Option<Process>) -> io::Result<()> {
-    let mut arguments: Vec<OsString> = [WORKER.into(), "--event".into(), OsString::from(&input.event)].into();
-    arguments.extend(["--session".into(), OsString::from(&input.session_id)]);
-    arguments.extend(["--transcript".into(), input.transcript.clone().into()]);
+/// Starts the worker, in a directory that nobody is about to remove. Without the input it reads it itself.
+fn start_worker(input: Option<&Input>, client: Option<Process>, directory: &Path) -> io::Result<()> {
+    let mut arguments: Vec<OsString> = vec![WORKER.into()];
+    if let Some(input) = input {
+        arguments.extend(["--event".into(), OsString::from(&input.event)]);
+        arguments.extend(["--session".into(), OsString::from(&input.session_id)]);
+        arguments.extend(["--transcript".into(), input.transcript.clone().into()]);
+    }
     if let Some((process, started)) = client {
         arguments.extend(["--client".into(), OsString::from(format!("{process}:{started}"))]);
     }
-    // The hook's own directory may be one that the user is about to remove.
-    detach::start(&arguments, input.transcript.ancestors().last().unwrap_or(Path::new("/")))
+    let stdin = if input.is_some() { detach::Stdin::Null } else { detach::Stdin::Inherit };
+    detach::start(&arguments, directory, stdin)
 }
 
 /// Writes down what the hook saw, and gives the record.
 fn write_down(
-    directory: &Path,
-    patience: Duration,
+    mut outbox: Outbox,
     program: &Program,
     destination: &Destination,
     input: &Input,
     client: Option<Process>,
 ) -> Result<Outbox, OutboxError> {
-    let (mut outbox, _) = Outbox::open(directory, patience)?;
     let id = outbox.destination(&destination.origin, &destination.api_key)?;
     let options = StoredOptions::of(&ConversionOptions::from(&program.options)).to_text();
     let sighting = Sighting {
@@ -197,7 +216,7 @@ fn write_down(
 
 /// Writes down why the hook could do nothing, where that can be: `status` tells it.
 fn fail(directory: &Path, session_id: &str, error: &str) -> Result<(), OutboxError> {
-    if let Some(config) = crate::settings::Environment::of_process().config_dir() {
+    if let Some(config) = Environment::of_process().config_dir() {
         let _ = StatusFile::of_failed_hook(&config, session_id, error).save();
     }
     let (mut outbox, _) = Outbox::open(directory, HOOK_PATIENCE)?;
@@ -205,11 +224,29 @@ fn fail(directory: &Path, session_id: &str, error: &str) -> Result<(), OutboxErr
 }
 
 /// What goes on after the hook: writes down what the hook may have had no time for, and delivers what is due.
-pub fn work(input: &Input, client: Option<Process>) -> anyhow::Result<()> {
+pub fn work(input: Option<Input>, client: Option<Process>) -> anyhow::Result<()> {
     detach::leave();
     let directory = outbox::directory()?;
+    let Some(input) = input.or_else(late_input) else { return Ok(fail(&directory, "", NO_INPUT)?) };
+    let worked = work_in(&directory, &input, client);
+    if let Err(error) = &worked {
+        // Nobody sees what this process prints.
+        fail(&directory, &input.session_id, &error.to_string())?;
+    }
+    worked
+}
+
+/// The input that the hook did not wait for.
+fn late_input() -> Option<Input> {
+    let (sender, receiver) = mpsc::channel();
+    thread::spawn(move || sender.send(Input::read(io::stdin())));
+    receiver.recv_timeout(LATE_INPUT_LIMIT).ok().flatten()
+}
+
+fn work_in(directory: &Path, input: &Input, client: Option<Process>) -> anyhow::Result<()> {
     let (program, destination) = ready().map_err(anyhow::Error::msg)?;
-    let mut outbox = write_down(&directory, PATIENCE, &program, &destination, input, client)?;
+    let (outbox, _) = Outbox::open_and_check(directory)?;
+    let mut outbox = write_down(outbox, &program, &destination, input, client)?;
     let id = outbox.destination(&destination.origin, &destination.api_key)?;
     let mut courier = Courier::new(&program, destination, id);
     courier.catch_up(&mut outbox)?;

@@ -1,5 +1,6 @@
 //! The native host of the component: what to read, where it may go, what was delivered.
 
+pub mod atomic;
 pub mod cli;
 pub mod client;
 pub mod commands;
@@ -22,3 +23,4 @@ pub mod status_file;
 pub mod stored_options;
 pub mod terminal;
 pub mod tree;
+pub mod view;

@@ -2,22 +2,21 @@
 
 use clap::Parser as _;
 use posthog_llma::cli::{Cli, Command, Convert, Demo, Send};
-use posthog_llma::commands::{Unusable, doctor, flush, status};
+use posthog_llma::commands::{Unusable, doctor, flush, setup, shell, status, view};
 use posthog_llma::conversion::{self, ConversionError};
 use posthog_llma::courier::{SessionRecord, Told};
-use posthog_llma::delivery::{self, Destination, PATIENCE};
+use posthog_llma::delivery::{self, Destination};
 use posthog_llma::demo;
 use posthog_llma::detach;
 use posthog_llma::hook;
 use posthog_llma::outbox::now;
 use posthog_llma::program::{self, ProgramError};
 use posthog_llma::report::{self, Report};
-use posthog_llma::sandbox::bindings::exports::posthog::llm_analytics::delivery::{BatchReport, Patience};
+use posthog_llma::sandbox::bindings::exports::posthog::llm_analytics::delivery::BatchReport;
 use posthog_llma::sandbox::{self, Limits};
 use posthog_llma::terminal::{complain, load, print, warn};
 use std::io::{self, BufWriter, IsTerminal as _, Write as _};
 use std::process::ExitCode;
-use std::time::Duration;
 
 /// Something was not delivered, or could not be read.
 const FAILED: u8 = 1;
@@ -28,6 +27,10 @@ fn main() -> ExitCode {
     let outcome = match Cli::parse().command {
         Command::Convert(arguments) => convert(&arguments),
         Command::Send(arguments) => send(&arguments),
+        Command::Completions(arguments) => shell::completions(&arguments),
+        Command::Man(arguments) => shell::man(&arguments),
+        Command::Setup(arguments) => setup::run(&arguments),
+        Command::View(arguments) => view::run(&arguments),
         Command::Demo(arguments) => demo(&arguments),
         Command::Hook => {
             hook::run();
@@ -36,10 +39,14 @@ fn main() -> ExitCode {
         Command::Flush(arguments) => flush::run(&arguments),
         Command::Status(arguments) => status::run(&arguments),
         Command::Doctor(arguments) => doctor::run(&arguments),
-        Command::Detach(arguments) => {
-            detach::pass_on(&arguments.command).map(|()| ExitCode::SUCCESS).map_err(anyhow::Error::from)
+        Command::Detach(arguments) => detach::pass_on(&arguments.command, arguments.stdin())
+            .map(|()| ExitCode::SUCCESS)
+            .map_err(anyhow::Error::from),
+        Command::Worker(arguments) => {
+            let client = arguments.client;
+            hook::work(arguments.input(), client)
         }
-        Command::Worker(arguments) => hook::work(&arguments.input(), arguments.client).map(|()| ExitCode::SUCCESS),
+        .map(|()| ExitCode::SUCCESS),
     };
     match outcome {
         Ok(code) => code,
@@ -87,7 +94,7 @@ fn send(arguments: &Send) -> anyhow::Result<ExitCode> {
     let ((sandbox, cache_warning), options) = program.prepare(&session, Limits::from(&arguments.limits))?;
     warnings.extend(cache_warning);
     let destination = Destination { origin: program.options.origin.clone(), api_key };
-    let patience = patience(arguments.timeout, arguments.retries);
+    let patience = delivery::patience(arguments.timeout, arguments.retries);
     let size: u64 = session.transcripts().filter_map(|(path, _)| path.metadata().ok()).map(|m| m.len()).sum();
     let progress = Progress::new(size * 2);
     let mut record = match SessionRecord::open(&destination, &session, &program.options, arguments.again) {
@@ -120,18 +127,6 @@ fn send(arguments: &Send) -> anyhow::Result<ExitCode> {
         }
     }
     Ok(if report.is_complete() { ExitCode::SUCCESS } else { ExitCode::from(FAILED) })
-}
-
-/// The whole request bounds its parts.
-fn patience(timeout: Duration, retries: u32) -> Patience {
-    let request_timeout = u32::try_from(timeout.as_millis()).unwrap_or(u32::MAX);
-    Patience {
-        connect_timeout: PATIENCE.connect_timeout.min(request_timeout),
-        first_byte_timeout: PATIENCE.first_byte_timeout.min(request_timeout),
-        request_timeout,
-        max_retries: retries,
-        ..PATIENCE
-    }
 }
 
 fn demo(arguments: &Demo) -> anyhow::Result<ExitCode> {

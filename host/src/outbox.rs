@@ -20,12 +20,12 @@ use rusqlite::{Connection, ErrorCode, OpenFlags, TransactionBehavior};
 use std::fs;
 use std::io;
 use std::path::{Path, PathBuf};
-use std::time::{Duration, SystemTime, UNIX_EPOCH};
+use std::time::{Duration, Instant, SystemTime, UNIX_EPOCH};
 
 /// Name of the file in the state directory.
 pub const FILE_NAME: &str = "outbox.sqlite";
 
-/// Version of the tables, SQLite's `user_version`.
+/// Version of the tables, the file's `user_version`.
 const VERSION: i64 = 1;
 
 /// How long a command waits for others that write. Each holds the file for milliseconds.
@@ -66,19 +66,19 @@ pub enum OutboxError {
         found: i64,
     },
     /// It is no record, or a part of it is missing.
-    #[error("{} is damaged: {error}", path.display())]
+    #[error("{} is damaged: {damage}", path.display())]
     Damaged {
         /// The file.
         path: PathBuf,
-        /// What SQLite says.
-        error: rusqlite::Error,
+        /// What the database says.
+        damage: String,
     },
     /// It cannot be read or written: no permission, no space, locked for too long.
     #[error("{} cannot be used: {error}", path.display())]
     Unusable {
         /// The file.
         path: PathBuf,
-        /// What SQLite says.
+        /// What the database says.
         error: rusqlite::Error,
     },
 }
@@ -101,6 +101,24 @@ impl Outbox {
     /// Opens the record in this directory, and makes both if they are not there. A damaged record is put aside, what is
     /// good in it is taken over, and the second value says so.
     pub fn open(directory: &Path, patience: Duration) -> Result<(Self, Option<String>), OutboxError> {
+        Self::open_with(directory, patience, Self::open_file)
+    }
+
+    /// As [`open`](Self::open), but reads all of it to find damage that would show only later: milliseconds for each MiB,
+    /// which a hook does not have.
+    pub fn open_and_check(directory: &Path) -> Result<(Self, Option<String>), OutboxError> {
+        Self::open_with(directory, PATIENCE, |path, flags, patience| {
+            let outbox = Self::open_file(path, flags, patience)?;
+            let found: String = outbox.read(|db| db.query_row("PRAGMA quick_check(1)", [], |row| row.get(0)))?;
+            if found == "ok" { Ok(outbox) } else { Err(OutboxError::Damaged { path: path.to_owned(), damage: found }) }
+        })
+    }
+
+    fn open_with(
+        directory: &Path,
+        patience: Duration,
+        open: impl Fn(&Path, OpenFlags, Duration) -> Result<Self, OutboxError>,
+    ) -> Result<(Self, Option<String>), OutboxError> {
         let failed = |error| OutboxError::Directory { path: directory.to_owned(), error };
         if !directory.is_absolute() {
             return Err(failed(io::Error::other("it is not absolute")));
@@ -108,11 +126,8 @@ impl Outbox {
         directories::make_private(directory).map_err(failed)?;
         let path = directory.join(FILE_NAME);
         let flags = OpenFlags::SQLITE_OPEN_READ_WRITE | OpenFlags::SQLITE_OPEN_CREATE;
-        match Self::open_file(&path, flags, patience) {
-            Err(OutboxError::Damaged { error, .. }) => {
-                let (outbox, put_aside) = repair::replace(&path, patience, &error)?;
-                Ok((outbox, Some(put_aside)))
-            }
+        match open(&path, flags, patience) {
+            Err(OutboxError::Damaged { .. }) => repair::replace(&path, || open(&path, flags, patience)),
             opened => Ok((opened?, None)),
         }
     }
@@ -135,7 +150,20 @@ impl Outbox {
         }
     }
 
+    /// The database's own waiting does not cover everything that goes on while others make the file, or close it as the last one.
     fn open_file(path: &Path, flags: OpenFlags, patience: Duration) -> Result<Self, OutboxError> {
+        let end = Instant::now() + patience;
+        loop {
+            match Self::try_open_file(path, flags, patience) {
+                Err(OutboxError::Unusable { error, .. }) if is_busy(&error) && Instant::now() < end => {
+                    std::thread::sleep(Duration::from_millis(3));
+                }
+                opened => return opened,
+            }
+        }
+    }
+
+    fn try_open_file(path: &Path, flags: OpenFlags, patience: Duration) -> Result<Self, OutboxError> {
         let failed = |error| classify(path, error);
         let db = Connection::open_with_flags(path, flags | OpenFlags::SQLITE_OPEN_NO_MUTEX).map_err(failed)?;
         db.busy_timeout(patience).map_err(failed)?;
@@ -192,12 +220,20 @@ impl Outbox {
     }
 }
 
+fn is_busy(error: &rusqlite::Error) -> bool {
+    matches!(error.sqlite_error_code(), Some(ErrorCode::DatabaseBusy | ErrorCode::DatabaseLocked))
+}
+
 fn classify(path: &Path, error: rusqlite::Error) -> OutboxError {
     let path = path.to_owned();
     match error.sqlite_error_code() {
-        Some(ErrorCode::DatabaseCorrupt | ErrorCode::NotADatabase) => OutboxError::Damaged { path, error },
+        Some(ErrorCode::DatabaseCorrupt | ErrorCode::NotADatabase) => {
+            OutboxError::Damaged { path, damage: error.to_string() }
+        }
         // A file without the tables that its version has.
-        Some(ErrorCode::Unknown) if error.to_string().contains("no such table") => OutboxError::Damaged { path, error },
+        Some(ErrorCode::Unknown) if error.to_string().contains("no such table") => {
+            OutboxError::Damaged { path, damage: error.to_string() }
+        }
         _ => OutboxError::Unusable { path, error },
     }
 }

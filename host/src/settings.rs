@@ -6,11 +6,15 @@
 //! 1. `.claude/settings.local.json` of the current project, the user's own settings for it
 //! 2. `settings.json` in `$CLAUDE_CONFIG_DIR` (default `~/.claude`)
 //!
+//! Last the options of the Claude Code plugin: `pluginConfigs."posthog@…".options` in the same `settings.json`. Claude Code
+//! 2.1.83 and later hands them to the plugin's hooks as `CLAUDE_PLUGIN_OPTION_<NAME>` (seen in 2.1.112 and 2.1.330, which do
+//! so whether or not the manifest declares them; 2.0.76 does not). They are what a user said once, at the plugin's
+//! installation, so whatever is set for a project or a shell goes before them. (In a hook's environment the `env` blocks
+//! stand already, so they win there, too.)
+//!
 //! The project's checked-in `.claude/settings.json` is left out: whoever wrote a repository that was cloned must not
-//! steer where the user's sessions go. This holds for what is read here. Claude Code itself puts the `env` block of the
-//! checked-in file into the environment of the session and of its hooks, once the user has trusted the folder, and there
-//! it cannot be told from what the user set: `POSTHOG_HOST` together with `POSTHOG_LLMA_ALLOW_CUSTOM_HOST` set there
-//! sends data to a host of the repository's choice.
+//! steer where the user's sessions go. Claude Code itself puts its `env` block into the environment of the session and of its
+//! hooks; see `repository.rs` for what becomes of that.
 
 use std::collections::BTreeMap;
 use std::ffi::{OsStr, OsString};
@@ -19,11 +23,13 @@ use std::fs::File;
 use std::io::{self, Read};
 use std::path::{Path, PathBuf};
 
-use posthog_llma_guest::options::{InvalidVariable, Options, VARIABLES};
-use serde_json::Value;
+use posthog_llma_guest::options::{ENABLED, InvalidVariable, Options, VARIABLES};
+use serde_json::{Map, Value};
 
 use crate::git;
 
+pub mod edit;
+mod repository;
 #[cfg(test)]
 mod tests;
 
@@ -34,10 +40,18 @@ const MAX_FILE_BYTES: u64 = 1024 * 1024;
 /// Names the folder of Claude Code's own files where it is not `~/.claude`.
 const CONFIG_DIR: &str = "CLAUDE_CONFIG_DIR";
 
+/// What Claude Code puts before the name of a plugin's option in the environment of its hooks.
+const PLUGIN_OPTION: &str = "CLAUDE_PLUGIN_OPTION_";
+/// What the plugin's name in `pluginConfigs` begins with; the marketplace's name follows.
+const PLUGIN: &str = "posthog@";
+
 /// What this program takes from the environment: the variables it knows, and the home directory.
 #[derive(Clone, Default)]
 pub struct Environment {
     variables: BTreeMap<&'static str, OsString>,
+    plugin_options: BTreeMap<&'static str, OsString>,
+    /// The project of the session that this process belongs to.
+    project: Option<PathBuf>,
     home: Option<PathBuf>,
 }
 
@@ -49,13 +63,14 @@ impl Environment {
 
     /// Takes the known variables from `lookup`. Empty ones count as not set.
     pub fn new(lookup: impl Fn(&str) -> Option<OsString>, home: Option<PathBuf>) -> Self {
-        let variables = VARIABLES
-            .iter()
-            .copied()
-            .chain([CONFIG_DIR])
-            .filter_map(|name| Some((name, lookup(name).filter(|value| !value.is_empty())?)))
-            .collect();
-        Self { variables, home: home.filter(|home| !home.as_os_str().is_empty()) }
+        let set = |name: &str| lookup(name).filter(|value| !value.is_empty());
+        let known = VARIABLES.iter().copied();
+        let variables = known.clone().chain([CONFIG_DIR]).filter_map(|name| Some((name, set(name)?))).collect();
+        let plugin_options = known.filter_map(|name| Some((name, set(&format!("{PLUGIN_OPTION}{name}"))?))).collect();
+        // Hooks get the one, commands within a session the other.
+        let project = set("CLAUDE_PROJECT_DIR").map(PathBuf::from);
+        let project = project.or_else(|| set("CLAUDECODE").and_then(|_| project_of_process()));
+        Self { variables, plugin_options, project, home: home.filter(|home| !home.as_os_str().is_empty()) }
     }
 
     /// Claude Code's folder: `$CLAUDE_CONFIG_DIR`, else `~/.claude`; none without a home directory.
@@ -66,9 +81,32 @@ impl Environment {
         }
     }
 
+    /// Has the user, or somebody, turned sending on, or tried to? Off is what most machines are: this costs nothing.
+    pub fn is_off(&self) -> bool {
+        let enabled = self.get(ENABLED).or_else(|| self.plugin_options.get(ENABLED).map(OsString::as_os_str));
+        let off = |value: &str| ["false", "0", "no", "off"].contains(&&*value.to_ascii_lowercase());
+        // What cannot be read is no off, but a mistake to be told.
+        enabled.is_none_or(|value| value.to_str().is_some_and(off))
+    }
+
     fn get(&self, name: &str) -> Option<&OsStr> {
         self.variables.get(name).map(OsString::as_os_str)
     }
+}
+
+/// The nearest directory above that of this process that has a `.claude` folder.
+fn project_of_process() -> Option<PathBuf> {
+    let directory = std::env::current_dir().ok()?;
+    directory.ancestors().find(|directory| directory.join(CLAUDE_FOLDER).is_dir()).map(Path::to_owned)
+}
+
+/// A settings file that is the user's own.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, clap::ValueEnum)]
+pub enum Scope {
+    /// ~/.claude/settings.json: all projects
+    User,
+    /// .claude/settings.local.json of the current project: this one
+    ProjectLocal,
 }
 
 /// Where a variable's value was found.
@@ -78,6 +116,8 @@ pub enum Source {
     Environment,
     /// The `env` block of this settings file.
     File(PathBuf),
+    /// An option of the Claude Code plugin.
+    PluginOption,
 }
 
 impl fmt::Display for Source {
@@ -85,6 +125,7 @@ impl fmt::Display for Source {
         match self {
             Self::Environment => formatter.write_str("the environment"),
             Self::File(path) => write!(formatter, "{}", path.display()),
+            Self::PluginOption => formatter.write_str("the plugin's options"),
         }
     }
 }
@@ -111,17 +152,22 @@ impl Settings {
     pub fn load(environment: &Environment, cwd: &Path) -> Result<Self, SettingsError> {
         let mut settings = Self::of_environment(environment)?;
         if let Some(path) = project_settings(cwd, environment.home.as_deref()) {
-            let variables = read_env_block(&path)?;
+            let variables = read(&path)?.env;
             // By its name this file is the user's own, but a repository can hold one all the same.
             if !variables.is_empty() && git::is_tracked(&path) {
                 return Err(SettingsError::CheckedIn { path });
             }
             settings.add_file(path, variables);
         }
+        let mut plugin_options = Vec::new();
         if let Some(directory) = environment.config_dir() {
             let path = directory.join("settings.json");
-            let variables = read_env_block(&path)?;
-            settings.add_file(path, variables);
+            let file = read(&path)?;
+            settings.add_file(path, file.env);
+            plugin_options = file.plugin_options;
+        }
+        for (name, value) in plugin_options {
+            settings.add(name, value, &Source::PluginOption);
         }
         Ok(settings)
     }
@@ -135,6 +181,35 @@ impl Settings {
                 settings.add(name, value.to_owned(), &Source::Environment);
             }
         }
+        for (&name, value) in &environment.plugin_options {
+            let value = value.to_str().ok_or(SettingsError::NotUtf8 { name })?;
+            settings.add(name, value.to_owned(), &Source::PluginOption);
+        }
+        if let Some(project) = &environment.project {
+            repository::refuse(environment, project)?;
+        }
+        Ok(settings)
+    }
+
+    /// The user's settings file, or the user's own for the project that `cwd` is in; where that project has none yet, for
+    /// `cwd`. None without a home directory.
+    pub fn file(environment: &Environment, scope: Scope, cwd: &Path) -> Option<PathBuf> {
+        match scope {
+            Scope::User => environment.config_dir().map(|directory| directory.join("settings.json")),
+            Scope::ProjectLocal => Some(
+                project_settings(cwd, environment.home.as_deref())
+                    .unwrap_or_else(|| cwd.join(CLAUDE_FOLDER).join("settings.local.json")),
+            ),
+        }
+    }
+
+    /// What the `env` block of one file says. The project's own must not be checked in.
+    pub fn of_file(path: &Path, scope: Scope) -> Result<Self, SettingsError> {
+        if scope == Scope::ProjectLocal && git::is_tracked(path) {
+            return Err(SettingsError::CheckedIn { path: path.to_owned() });
+        }
+        let mut settings = Self::default();
+        settings.add_file(path.to_owned(), read(path)?.env);
         Ok(settings)
     }
 
@@ -194,10 +269,19 @@ fn is_shared(directory: &Path) -> bool {
     directory.parent().is_none()
 }
 
-/// The known variables in a settings file's `env` block; none if there is no such file.
-fn read_env_block(path: &Path) -> Result<Vec<(&'static str, String)>, SettingsError> {
+/// What a settings file says of the known variables.
+#[derive(Debug, Default)]
+struct SettingsFile {
+    /// Those in the `env` block.
+    env: Vec<(&'static str, String)>,
+    /// Those among the options of the plugin.
+    plugin_options: Vec<(&'static str, String)>,
+}
+
+/// Reads a settings file; one that is not there says nothing.
+fn read(path: &Path) -> Result<SettingsFile, SettingsError> {
     let Some(text) = read_file(path)? else {
-        return Ok(Vec::new());
+        return Ok(SettingsFile::default());
     };
     // Some editors on Windows put a byte order mark before the text.
     let text = text.strip_prefix(b"\xef\xbb\xbf").unwrap_or(&text);
@@ -205,10 +289,24 @@ fn read_env_block(path: &Path) -> Result<Vec<(&'static str, String)>, SettingsEr
         serde_json::from_slice(text).map_err(|error| SettingsError::Json { path: path.to_owned(), error })?;
     let wrong = |what: &str| SettingsError::Shape { path: path.to_owned(), what: what.to_owned() };
     let settings = settings.as_object().ok_or_else(|| wrong("the file is no JSON object"))?;
-    let Some(block) = settings.get("env") else {
-        return Ok(Vec::new());
-    };
-    let block = block.as_object().ok_or_else(|| wrong("`env` is no JSON object"))?;
+    let mut file = SettingsFile::default();
+    if let Some(block) = settings.get("env") {
+        let block = block.as_object().ok_or_else(|| wrong("`env` is no JSON object"))?;
+        file.env = known_variables(block).map_err(|name| wrong(&format!("`{name}` in `env` is no string")))?;
+    }
+    // Claude Code's own, and other plugins': what has another shape is none of our business.
+    let plugins = settings.get("pluginConfigs").and_then(Value::as_object).into_iter().flatten();
+    let options =
+        plugins.filter(|(name, _)| name.starts_with(PLUGIN)).find_map(|(_, plugin)| plugin["options"].as_object());
+    if let Some(options) = options {
+        file.plugin_options = known_variables(options)
+            .map_err(|name| wrong(&format!("`{name}` in the plugin's options is no string")))?;
+    }
+    Ok(file)
+}
+
+/// The known variables in a JSON object; the error is the name of one that is no text.
+fn known_variables(block: &Map<String, Value>) -> Result<Vec<(&'static str, String)>, &'static str> {
     let mut variables = Vec::new();
     for name in VARIABLES.iter().copied() {
         match block.get(name) {
@@ -217,13 +315,14 @@ fn read_env_block(path: &Path) -> Result<Vec<(&'static str, String)>, SettingsEr
             Some(value @ (Value::Bool(_) | Value::Number(_))) => {
                 variables.push((name, value.to_string()));
             }
-            Some(_) => return Err(wrong(&format!("`{name}` in `env` is no string"))),
+            Some(_) => return Err(name),
         }
     }
     Ok(variables)
 }
 
-fn read_file(path: &Path) -> Result<Option<Vec<u8>>, SettingsError> {
+/// A file's bytes, if it is there.
+pub(crate) fn read_file(path: &Path) -> Result<Option<Vec<u8>>, SettingsError> {
     let failed = |error| SettingsError::Unreadable { path: path.to_owned(), error };
     match path.metadata() {
         Ok(metadata) if metadata.is_file() => {}
@@ -293,6 +392,17 @@ pub enum SettingsError {
     CheckedIn {
         /// The file.
         path: PathBuf,
+    },
+    /// A variable was set by the repository that the user works in.
+    #[error(
+        "{name} is set by {}, which is checked in: a repository must not decide whether, where and how privately your sessions          are sent. If that is what you want, set the same in ~/.claude/settings.json or .claude/settings.local.json",
+        path.display()
+    )]
+    Repository {
+        /// The project's settings.
+        path: PathBuf,
+        /// The variable.
+        name: &'static str,
     },
     /// A variable's value cannot be used.
     #[error("{error} (set in {source_of_value})")]

@@ -1,5 +1,7 @@
-//! A trace as a tree, drawn as PostHog draws it: by `$ai_parent_id`, orphans at the top.
+//! A session as a tree, drawn as PostHog draws it: by `$ai_parent_id`, orphans at the top. What follows from a prompt stands
+//! below the prompt.
 
+use anstyle::{AnsiColor, Style};
 use serde_json::Value;
 use std::collections::HashMap;
 use std::fmt::Write as _;
@@ -7,71 +9,218 @@ use std::fmt::Write as _;
 /// Characters of a line's text.
 const TEXT: usize = 60;
 
+/// Sub-agents nest a few levels; a circle would never end.
+const DEEPEST: usize = 64;
+
+const STRONG: Style = Style::new().bold();
+const FAINT: Style = Style::new().dimmed();
+const MODEL: Style = AnsiColor::Cyan.on_default();
+const TOOL: Style = AnsiColor::Yellow.on_default();
+const AGENT: Style = AnsiColor::Magenta.on_default();
+const ERROR: Style = AnsiColor::Red.on_default();
+
 /// The events of one session as a tree, a line each.
 pub fn draw(events: &[Value]) -> String {
-    let mut nodes: Vec<&Value> = events.iter().filter(|e| e["event"] != "$ai_trace").collect();
-    nodes.sort_by_key(|e| start(e));
-    let known: HashMap<&str, usize> =
-        nodes.iter().enumerate().filter_map(|(i, e)| Some((e["properties"]["$ai_span_id"].as_str()?, i))).collect();
-    let mut children: HashMap<Option<usize>, Vec<usize>> = HashMap::new();
-    for (i, event) in nodes.iter().enumerate() {
-        let parent = event["properties"]["$ai_parent_id"].as_str().and_then(|id| known.get(id).copied());
-        children.entry(parent.filter(|parent| *parent != i)).or_default().push(i);
+    let mut tree = Tree::default();
+    for event in events {
+        tree.add(event);
     }
-    let mut out = String::new();
-    let traces: Vec<&Value> = events.iter().filter(|e| e["event"] == "$ai_trace").collect();
-    for (i, trace) in traces.iter().enumerate() {
-        let _ = writeln!(out, "{}", trace_line(trace));
-        let id = &trace["properties"]["$ai_trace_id"];
-        let roots: Vec<usize> = children
-            .get(&None)
-            .into_iter()
-            .flatten()
-            .copied()
-            .filter(|&node| nodes[node]["properties"]["$ai_trace_id"] == *id)
-            .collect();
-        branch(&mut out, &nodes, &children, &roots, "", 0);
-        if i + 1 < traces.len() {
-            out.push('\n');
+    anstream::adapter::strip_str(&tree.draw()).to_string()
+}
+
+/// A session's tree in the making. Of the events it holds what a line shows.
+#[derive(Debug, Default)]
+pub struct Tree {
+    nodes: Vec<Node>,
+    traces: Vec<Trace>,
+}
+
+/// A generation or a tool call.
+#[derive(Debug)]
+struct Node {
+    id: Option<String>,
+    parent: Option<String>,
+    trace: Option<String>,
+    start: i64,
+    end: i64,
+    line: String,
+    sums: Sums,
+    prompt: Option<Prompt>,
+}
+
+/// What a response of the main thread follows from.
+#[derive(Debug)]
+struct Prompt {
+    /// The beginning of its text.
+    text: String,
+    /// The response answers the prompt itself, not a tool's result.
+    is_asked: bool,
+}
+
+#[derive(Debug)]
+struct Trace {
+    id: Option<String>,
+    line: String,
+}
+
+#[derive(Debug, Default, Clone, Copy)]
+struct Sums {
+    input: u64,
+    cached: u64,
+    output: u64,
+    errors: u64,
+}
+
+impl std::ops::AddAssign for Sums {
+    fn add_assign(&mut self, other: Self) {
+        self.input = self.input.saturating_add(other.input);
+        self.cached = self.cached.saturating_add(other.cached);
+        self.output = self.output.saturating_add(other.output);
+        self.errors = self.errors.saturating_add(other.errors);
+    }
+}
+
+impl Tree {
+    /// Adds an event, in whatever order.
+    pub fn add(&mut self, event: &Value) {
+        let p = &event["properties"];
+        let text = |name: &str| p[name].as_str().map(str::to_owned);
+        if event["event"] == "$ai_trace" {
+            self.traces.push(Trace { id: text("$ai_trace_id"), line: trace_line(p) });
+            return;
+        }
+        let end = event["timestamp"].as_str().and_then(posthog_llma_guest::time::parse).unwrap_or(0);
+        let number = |name: &str| p[name].as_u64().unwrap_or(0);
+        let is_main = event["event"] == "$ai_generation" && p["$ai_agent_name"].is_null();
+        self.nodes.push(Node {
+            id: text("$ai_span_id"),
+            parent: text("$ai_parent_id"),
+            trace: text("$ai_trace_id"),
+            // `timestamp` is the end.
+            start: end - (p["$ai_latency"].as_f64().unwrap_or(0.0) * 1000.0) as i64,
+            end,
+            line: line(event),
+            sums: Sums {
+                input: number("$ai_input_tokens"),
+                cached: number("$ai_cache_read_input_tokens") + number("$ai_cache_creation_input_tokens"),
+                output: number("$ai_output_tokens"),
+                errors: u64::from(p["$ai_is_error"] == true),
+            },
+            prompt: p["$ai_user_prompt"].as_str().filter(|_| is_main).map(|prompt| Prompt {
+                text: clean(prompt, 100),
+                is_asked: p["$ai_input"]
+                    .as_array()
+                    .is_some_and(|input| input.iter().any(|m| m["role"] == "user" && m["content"] == prompt)),
+            }),
+        });
+    }
+
+    /// The tree with its colours, as ANSI escape sequences.
+    pub fn draw(&self) -> String {
+        let mut order: Vec<usize> = (0..self.nodes.len()).collect();
+        order.sort_by_key(|&node| self.nodes[node].start);
+        let mut known = HashMap::new();
+        for &node in &order {
+            if let Some(id) = self.nodes[node].id.as_deref() {
+                known.entry(id).or_insert(node);
+            }
+        }
+        let mut children: HashMap<Option<usize>, Vec<usize>> = HashMap::new();
+        for &node in &order {
+            let parent = self.nodes[node].parent.as_deref().and_then(|id| known.get(id).copied());
+            children.entry(parent.filter(|parent| *parent != node)).or_default().push(node);
+        }
+        let mut drawing = Drawing { nodes: &self.nodes, children: &children, out: String::new() };
+        for (i, trace) in self.traces.iter().enumerate() {
+            if i > 0 {
+                drawing.out.push('\n');
+            }
+            let _ = writeln!(drawing.out, "{}", trace.line);
+            let roots = children.get(&None).into_iter().flatten().copied();
+            let roots: Vec<usize> = roots.filter(|&node| self.nodes[node].trace == trace.id).collect();
+            drawing.turns(&roots);
+        }
+        drawing.out
+    }
+}
+
+struct Drawing<'a> {
+    nodes: &'a [Node],
+    children: &'a HashMap<Option<usize>, Vec<usize>>,
+    out: String,
+}
+
+impl Drawing<'_> {
+    /// A trace's turns. A single one is named by the trace; in privacy mode nothing tells them apart.
+    fn turns(&mut self, roots: &[usize]) {
+        let mut starts: Vec<usize> = Vec::new();
+        for (i, &root) in roots.iter().enumerate() {
+            if let Some(prompt) = &self.nodes[root].prompt {
+                let last = starts.last().and_then(|&i| self.nodes[roots[i]].prompt.as_ref());
+                if prompt.is_asked || last.is_none_or(|last| last.text != prompt.text) {
+                    starts.push(i);
+                }
+            }
+        }
+        if starts.len() < 2 {
+            return self.branch(roots, "", 0, true);
+        }
+        self.branch(&roots[..starts[0]], "", 0, false);
+        for (i, &start) in starts.iter().enumerate() {
+            let end = starts.get(i + 1).copied().unwrap_or(roots.len());
+            let turn = &roots[start..end];
+            let (fork, below) = if end == roots.len() { ("└─ ", "   ") } else { ("├─ ", "│  ") };
+            let line = self.turn_line(turn);
+            let _ = writeln!(self.out, "{FAINT}{fork}{FAINT:#}{line}");
+            self.branch(turn, below, 0, true);
         }
     }
-    out
-}
 
-fn branch(
-    out: &mut String,
-    nodes: &[&Value],
-    children: &HashMap<Option<usize>, Vec<usize>>,
-    siblings: &[usize],
-    indent: &str,
-    depth: usize,
-) {
-    // Sub-agents nest a few levels; a circle would never end.
-    if depth > 64 {
-        return;
-    }
-    for (i, &node) in siblings.iter().enumerate() {
-        let (fork, below) = if i + 1 == siblings.len() { ("└─ ", "   ") } else { ("├─ ", "│  ") };
-        let _ = writeln!(out, "{indent}{fork}{}", line(nodes[node]));
-        if let Some(children_here) = children.get(&Some(node)) {
-            branch(out, nodes, children, children_here, &format!("{indent}{below}"), depth + 1);
+    fn branch(&mut self, siblings: &[usize], indent: &str, depth: usize, ends: bool) {
+        if depth > DEEPEST {
+            return;
+        }
+        let children = self.children;
+        for (i, &node) in siblings.iter().enumerate() {
+            let (fork, below) = if ends && i + 1 == siblings.len() { ("└─ ", "   ") } else { ("├─ ", "│  ") };
+            let _ = writeln!(self.out, "{FAINT}{indent}{fork}{FAINT:#}{}", self.nodes[node].line);
+            if let Some(children) = children.get(&Some(node)) {
+                self.branch(children, &format!("{indent}{below}"), depth + 1, true);
+            }
         }
     }
+
+    fn turn_line(&self, roots: &[usize]) -> String {
+        let (mut sums, mut end) = (Sums::default(), i64::MIN);
+        let mut add = |node: usize| {
+            sums += self.nodes[node].sums;
+            end = end.max(self.nodes[node].end);
+        };
+        let mut open: Vec<(usize, usize)> = roots.iter().map(|&root| (root, 0)).collect();
+        while let Some((node, depth)) = open.pop() {
+            add(node);
+            if depth < DEEPEST {
+                open.extend(self.children.get(&Some(node)).into_iter().flatten().map(|&child| (child, depth + 1)));
+            }
+        }
+        let Sums { input, cached, output, errors } = sums;
+        let first = &self.nodes[roots[0]];
+        let prompt = first.prompt.as_ref().map_or("", |prompt| &prompt.text);
+        let seconds = end.saturating_sub(first.start).max(0) as f64 / 1000.0;
+        let errors = if errors == 0 { String::new() } else { format!("  {ERROR}✗ {errors}{ERROR:#}") };
+        format!(
+            "{STRONG}❯ {}{STRONG:#}  {FAINT}{seconds:.1} s  {input} in + {cached} cached, {output} out{FAINT:#}{errors}",
+            clean(prompt, TEXT)
+        )
+    }
 }
 
-/// Where it starts: `timestamp` is the end.
-fn start(event: &Value) -> i64 {
-    let end = event["timestamp"].as_str().and_then(posthog_llma_guest::time::parse).unwrap_or(0);
-    end - (event["properties"]["$ai_latency"].as_f64().unwrap_or(0.0) * 1000.0) as i64
-}
-
-fn trace_line(trace: &Value) -> String {
-    let p = &trace["properties"];
+fn trace_line(p: &Value) -> String {
     let name = p["$ai_trace_name"].as_str().unwrap_or("(no name)");
     let number = |name: &str| p[name].as_u64().unwrap_or(0);
     let cached = number("$ai_total_cache_read_input_tokens") + number("$ai_total_cache_creation_input_tokens");
     format!(
-        "{}\n{}  {} in + {cached} cached, {} out{}",
+        "{STRONG}{}{STRONG:#}\n{FAINT}{}  {} in + {cached} cached, {} out{FAINT:#}{}",
         clean(name, 100),
         seconds(p),
         number("$ai_total_input_tokens"),
@@ -82,16 +231,13 @@ fn trace_line(trace: &Value) -> String {
 
 fn line(event: &Value) -> String {
     let p = &event["properties"];
-    let agent = p["$ai_agent_name"].as_str().map_or_else(String::new, |agent| format!(" [{}]", clean(agent, 30)));
     if event["event"] == "$ai_span" {
         let name = clean(p["$ai_span_name"].as_str().unwrap_or("?"), 40);
-        return format!(
-            "{name}  {}  {}{}",
-            seconds(p),
-            clean(p["$ai_input_state"].as_str().unwrap_or(""), TEXT),
-            error(p)
-        );
+        let input = clean(p["$ai_input_state"].as_str().unwrap_or(""), TEXT);
+        return format!("{TOOL}{name}{TOOL:#}  {FAINT}{}{FAINT:#}{}{}", seconds(p), text(&input), error(p));
     }
+    let agent = p["$ai_agent_name"].as_str();
+    let agent = agent.map_or_else(String::new, |agent| format!(" {AGENT}[{}]{AGENT:#}", clean(agent, 30)));
     let model = clean(p["$ai_model"].as_str().unwrap_or("?"), 40);
     let tokens = match (p["$ai_input_tokens"].as_u64(), p["$ai_output_tokens"].as_u64()) {
         (Some(input), Some(output)) => {
@@ -101,7 +247,13 @@ fn line(event: &Value) -> String {
         }
         _ => String::new(),
     };
-    format!("{model}{agent}  {}{tokens}  {}{}", seconds(p), clean(&answer(p), TEXT), error(p))
+    // A failed call's answer is its error.
+    let answer = if p["$ai_is_error"] == true { String::new() } else { clean(&answer(p), TEXT) };
+    format!("{MODEL}{model}{MODEL:#}{agent}  {FAINT}{}{tokens}{FAINT:#}{}{}", seconds(p), text(&answer), error(p))
+}
+
+fn text(text: &str) -> String {
+    if text.is_empty() { String::new() } else { format!("  {text}") }
 }
 
 /// The first words of a generation's answer.
@@ -134,12 +286,14 @@ fn error(p: &Value) -> String {
         return String::new();
     }
     let what = p["$ai_error"].as_str().or_else(|| p["$ai_error_type"].as_str()).unwrap_or("");
-    format!("  ✗ {}", clean(what, TEXT))
+    format!("  {ERROR}✗ {}{ERROR:#}", clean(what, TEXT))
 }
 
-/// One line without control characters: a transcript must not steer the terminal.
+/// One line without control characters, those that change the direction of writing too: a transcript must not steer the
+/// terminal.
 fn clean(text: &str, most: usize) -> String {
-    let mut words = text.split(|c: char| c.is_whitespace() || c.is_control()).filter(|word| !word.is_empty());
+    let steers = |c: char| c.is_control() || matches!(c, '\u{202a}'..='\u{202e}' | '\u{2066}'..='\u{2069}');
+    let mut words = text.split(|c: char| c.is_whitespace() || steers(c)).filter(|word| !word.is_empty());
     let mut out = String::new();
     let mut length = 0;
     for word in words.by_ref() {
@@ -192,5 +346,39 @@ mod tests {
         };
         let trace = json!({"event": "$ai_trace", "properties": {"$ai_trace_id": "t"}});
         assert_eq!(draw(&[event("a", "b"), event("b", "a"), event("c", "c"), trace]).lines().count(), 3);
+    }
+
+    #[test]
+    fn several_prompts_each_have_what_follows_from_them() {
+        let event = |id: &str, end: u32, prompt: &str, input: Value, error: bool| {
+            json!({"event": "$ai_generation", "timestamp": format!("2026-01-01T00:00:{end:02}Z"),
+                "properties": {"$ai_trace_id": "t", "$ai_span_id": id, "$ai_parent_id": "t", "$ai_model": id, "$ai_latency": 1.0,
+                    "$ai_input_tokens": 2, "$ai_output_tokens": 3, "$ai_user_prompt": prompt, "$ai_input": input,
+                    "$ai_is_error": error}})
+        };
+        let asked = |prompt: &str| json!([{"role": "user", "content": prompt}]);
+        let result = json!([{"role": "tool", "content": "Go on."}]);
+        let tree = draw(&[
+            event("a", 1, "Go on.", asked("Go on."), false),
+            event("b", 3, "Go on.", result, true),
+            event("c", 9, "Go on.", asked("Go on."), false),
+            json!({"event": "$ai_trace", "properties": {"$ai_trace_id": "t", "$ai_trace_name": "Go on."}}),
+        ]);
+        let lines: Vec<_> = tree.lines().skip(2).collect();
+        assert_eq!(
+            lines,
+            [
+                "├─ ❯ Go on.  3.0 s  4 in + 0 cached, 6 out  ✗ 1",
+                "│  ├─ a  1.0 s  2 in + 0 cached, 3 out",
+                "│  └─ b  1.0 s  2 in + 0 cached, 3 out  ✗ ",
+                "└─ ❯ Go on.  1.0 s  2 in + 0 cached, 3 out",
+                "   └─ c  1.0 s  2 in + 0 cached, 3 out",
+            ]
+        );
+    }
+
+    #[test]
+    fn no_text_steers_the_terminal() {
+        assert_eq!(clean("a\u{1b}[31m\u{202e}b\r\nc\u{7}", 60), "a [31m b c");
     }
 }

@@ -34,16 +34,6 @@ pub fn page() -> Option<&'static Path> {
     PAGE.as_deref()
 }
 
-/// A browser that needs no window.
-pub fn chromium() -> Option<&'static Path> {
-    let names = ["/usr/bin/chromium", "/usr/bin/chromium-browser", "/usr/bin/google-chrome"];
-    let found = names.into_iter().map(Path::new).find(|path| path.exists());
-    if found.is_none() {
-        skipped("examples/browser", "there is no Chromium");
-    }
-    found
-}
-
 /// A Python with the packages of `examples/python`.
 pub fn python() -> Option<&'static Path> {
     PYTHON.as_deref()
@@ -90,7 +80,10 @@ fn install_node() -> Option<PathBuf> {
 
 fn install_page() -> Option<PathBuf> {
     let folder = with_packages("browser")?;
-    build(Command::new("node").arg("build.mjs").arg(component("converter")).current_dir(&folder));
+    let drawing = example("browser").join("../../host/src/view");
+    let mut page = Command::new("node");
+    page.arg("build.mjs").arg(component("converter")).arg("dist/index.html").arg(drawing).current_dir(&folder);
+    build(&mut page);
     Some(folder)
 }
 

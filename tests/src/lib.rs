@@ -4,6 +4,8 @@
 //! a server: a certificate authority with a TLS terminator, and a proxy. Everything listens on loopback and connects to
 //! loopback alone.
 
+pub mod browser;
+pub mod claude_code;
 pub mod components;
 pub mod examples;
 pub mod fixtures;

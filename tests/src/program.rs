@@ -7,7 +7,7 @@
 
 use std::ffi::OsStr;
 use std::fs::{self, File};
-use std::io::{BufRead, BufReader, Read};
+use std::io::{BufRead, BufReader, Read, Write as _};
 use std::path::{Path, PathBuf};
 use std::process::{Child, Command, Stdio};
 use std::sync::LazyLock;
@@ -39,6 +39,16 @@ static CACHE: LazyLock<PathBuf> = LazyLock::new(|| {
     home.program(["convert"]).arg(home.session("{}\n")).env("XDG_CACHE_HOME", &cache).run().exits_with(0);
     cache
 });
+
+/// Waits until something holds, for at most half a minute.
+#[track_caller]
+pub fn until(what: &str, holds: impl Fn() -> bool) {
+    let start = Instant::now();
+    while !holds() {
+        assert!(start.elapsed() < Duration::from_secs(30), "{what}: not within half a minute");
+        thread::sleep(Duration::from_millis(10));
+    }
+}
 
 /// The program's file.
 pub fn binary() -> &'static Path {
@@ -128,7 +138,45 @@ impl Home {
         command.args(arguments).current_dir(self.path().join("work")).env_clear().env("HOME", self.path());
         // For `git`, which must not tell of the machine that the tests run on.
         command.env("PATH", std::env::var_os("PATH").unwrap_or_default()).env("GIT_CONFIG_NOSYSTEM", "1");
-        Program { command, has_cache: false }
+        Program { command, has_cache: false, input: None }
+    }
+
+    /// `hook` with this event of the session whose transcript this is, as Claude Code calls it, with what sends to this server.
+    pub fn hook(&self, posthog: &LocalPostHog, event: &str, transcript: &Path) -> Program {
+        let id = transcript.file_stem().unwrap().to_str().unwrap();
+        let input = serde_json::json!({
+            "hook_event_name": event, "session_id": id, "transcript_path": transcript, "cwd": self.path(), "reason": "other"
+        });
+        self.ready("hook", posthog).input(input.to_string())
+    }
+
+    /// A command that delivers to this server, with [`KEY`], and sending is on.
+    pub fn ready(&self, command: &str, posthog: &LocalPostHog) -> Program {
+        self.program([command])
+            .env("POSTHOG_LLMA_CC_ENABLED", "true")
+            .env("POSTHOG_API_KEY", KEY)
+            .env("POSTHOG_HOST", posthog.origin())
+    }
+
+    /// Waits until no program of this home runs any more: none that a hook has left behind.
+    #[track_caller]
+    pub fn until_quiet(&self) {
+        let home = [b"HOME=", self.path().as_os_str().as_encoded_bytes()].concat();
+        until("nothing runs", || {
+            !fs::read_dir("/proc").unwrap().flatten().any(|process| {
+                // Of a process that has ended, and of another user's, there is nothing to read.
+                let environment = fs::read(process.path().join("environ")).unwrap_or_default();
+                let is_ours = environment.split(|byte| *byte == 0).any(|variable| variable == home);
+                is_ours
+                    && fs::read(process.path().join("cmdline"))
+                        .is_ok_and(|line| line.starts_with(BINARY.as_os_str().as_encoded_bytes()))
+            })
+        });
+    }
+
+    /// What `status --json` says.
+    pub fn status(&self, posthog: &LocalPostHog) -> Value {
+        self.ready("status", posthog).arg("--json").run().json()
     }
 
     /// `convert`.
@@ -148,6 +196,7 @@ impl Home {
 pub struct Program {
     command: Command,
     has_cache: bool,
+    input: Option<Vec<u8>>,
 }
 
 impl Program {
@@ -167,6 +216,28 @@ impl Program {
     pub fn env(mut self, name: &str, value: impl AsRef<OsStr>) -> Self {
         self.has_cache |= name == "XDG_CACHE_HOME";
         self.command.env(name, value);
+        self
+    }
+
+    /// What it reads from its standard input, which then ends. Without this there is none.
+    pub fn input(mut self, input: impl Into<Vec<u8>>) -> Self {
+        self.input = Some(input.into());
+        self
+    }
+
+    /// Run by another program, which comes first on its command line: `timeout 60`, say.
+    pub fn under(mut self, wrapper: &[&str]) -> Self {
+        let mut command = Command::new(wrapper[0]);
+        command.args(&wrapper[1..]).arg(self.command.get_program()).args(self.command.get_args()).env_clear();
+        for (name, value) in self.command.get_envs() {
+            if let Some(value) = value {
+                command.env(name, value);
+            }
+        }
+        if let Some(directory) = self.command.get_current_dir() {
+            command.current_dir(directory);
+        }
+        self.command = command;
         self
     }
 
@@ -214,7 +285,12 @@ impl Program {
             self.command.env("XDG_CACHE_HOME", &*CACHE);
         }
         let start = Instant::now();
-        let child = self.command.stdin(Stdio::null()).stderr(Stdio::piped()).spawn().unwrap();
+        let stdin = if self.input.is_some() { Stdio::piped() } else { Stdio::null() };
+        let mut child = self.command.stdin(stdin).stderr(Stdio::piped()).spawn().unwrap();
+        if let (Some(input), Some(mut stdin)) = (self.input, child.stdin.take()) {
+            // It need not read all of it.
+            thread::spawn(move || stdin.write_all(&input));
+        }
         let mut running = Running { child, start, stderr: None };
         running.stderr = running.child.stderr.take().map(read);
         running
@@ -257,6 +333,12 @@ impl Running {
         stdout.read_line(&mut line).unwrap();
         drop(stdout);
         self.end(Some(thread::spawn(|| line)))
+    }
+
+    /// Ends it at once, with no signal that it could see.
+    pub fn kill(mut self) {
+        let _ = self.child.kill();
+        let _ = self.child.wait();
     }
 
     /// Sends the signal of Ctrl-C and waits for the end.

@@ -13,7 +13,7 @@ pub struct Transcript {
     /// Milliseconds since 1970.
     clock: i64,
     turns: usize,
-    /// Tells its lines from those of others: real ones never share a `uuid` by chance.
+    /// Tells its lines and messages from those of others: real ones never share an id by chance.
     serial: u32,
 }
 
@@ -60,7 +60,7 @@ impl Transcript {
     /// A prompt and its answer: one generation.
     pub fn turn(mut self, prompt: &str, answer: &str) -> Self {
         self.turns += 1;
-        let id = self.turns;
+        let id = format!("{:04}-{}", self.serial, self.turns);
         self.line(json!({"type": "user", "promptId": format!("prompt-{id}"), "cwd": "/home/dev/shop", "version": "2.1.330",
             "message": {"role": "user", "content": prompt}}))
             .line(json!({"type": "assistant", "cwd": "/home/dev/shop", "version": "2.1.330", "message": {

@@ -22,6 +22,8 @@ mod every_fixture;
 mod faults;
 #[path = "program/network.rs"]
 mod network;
+#[path = "program/plugin.rs"]
+mod plugin;
 #[path = "program/privacy.rs"]
 mod privacy;
 #[path = "program/secrets.rs"]
@@ -32,6 +34,12 @@ mod send;
 mod sessions;
 #[path = "program/settings.rs"]
 mod settings;
+#[path = "program/setup.rs"]
+mod setup;
+#[path = "program/shell.rs"]
+mod shell;
+#[path = "program/view.rs"]
+mod view;
 #[path = "program/warnings.rs"]
 mod warnings;
 

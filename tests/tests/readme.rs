@@ -14,7 +14,12 @@ use std::process::{Command, Output};
 const README: &str = include_str!("../../README.md");
 
 /// Blocks that are not run here, and why.
-const NOT_RUN: [(&str, &str); 4] = [
+const NOT_RUN: [(&str, &str); 6] = [
+    (
+        "claude plugin marketplace add ./\nclaude plugin install posthog",
+        "needs Claude Code; `claude_code.rs` runs it in the real one",
+    ),
+    ("posthog-llma setup", "asks on a terminal; `program/setup.rs` runs it with flags"),
     (
         "rustup target add wasm32-wasip2 wasm32-unknown-unknown && cargo test --workspace",
         "would run this test; CI runs it, see below",
@@ -135,7 +140,7 @@ fn run_in_workspace(command: &str, target_directory: &Path) -> String {
 
 #[test]
 fn every_block_is_run_or_has_a_reason_not_to() {
-    let run = ["-- demo", "posthog-llma convert", "posthog-llma send", "cargo xtask components"];
+    let run = ["-- demo", "posthog-llma convert", "posthog-llma view", "posthog-llma send", "cargo xtask components"];
     let run: BTreeSet<_> = run.iter().map(|text| block_with(text)).collect();
     for block in blocks("sh") {
         assert!(run.contains(block) || NOT_RUN.iter().any(|(known, _)| *known == block), "nothing runs {block:?}");
@@ -186,6 +191,16 @@ fn convert_prints_events_and_sends_nothing() {
 }
 
 #[test]
+fn view_prints_a_tree_and_writes_a_page() {
+    let machine = Machine::new();
+    let printed = succeeded(&machine.shell(block_with("posthog-llma view")).output().unwrap());
+    assert!(printed.contains("└─ ❯ Try again."), "{printed}");
+    assert!(printed.contains("session.html: 18 events"), "{printed}");
+    let page = fs::read_to_string(machine.home.path().join("work/session.html")).unwrap();
+    assert!(page.contains("drawTrace("));
+}
+
+#[test]
 fn send_delivers_the_session() {
     let machine = Machine::new();
     let printed = succeeded(&machine.shell(block_with("posthog-llma send")).output().unwrap());
@@ -193,7 +208,7 @@ fn send_delivers_the_session() {
     let (text, json) = printed.split_at(printed.find('{').unwrap());
     assert!(text.contains("delivered to"), "{text}");
     assert_eq!(serde_json::from_str::<serde_json::Value>(json).unwrap()["complete"], true);
-    assert_eq!(machine.posthog.events().len(), 2 * 18);
+    assert_eq!(machine.posthog.events().len(), 18, "the second one sends nothing twice");
 }
 
 #[test]

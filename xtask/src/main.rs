@@ -1,15 +1,21 @@
-//! `cargo xtask`: see `cargo xtask --help`.
+//! Chores of this repository: see `cargo xtask --help`.
+
+mod archive;
+mod dist;
+mod metadata;
+mod sbom;
 
 use anyhow::Result;
-use clap::{Parser, Subcommand};
+use clap::{Args, Parser, Subcommand};
 use std::fs;
 use std::path::PathBuf;
+use std::process::ExitCode;
 use xtask::components::{COMPONENTS, default_target_directory};
 use xtask::{wit, workspace};
 
-/// What cargo does not do by itself in this workspace
+/// Chores of this repository.
 #[derive(Debug, Parser)]
-#[command(name = "cargo xtask", bin_name = "cargo xtask")]
+#[command(name = "cargo xtask", version)]
 struct Cli {
     #[command(subcommand)]
     command: Command,
@@ -17,41 +23,66 @@ struct Cli {
 
 #[derive(Debug, Subcommand)]
 enum Command {
+    /// Make what a user installs: the plugin with its program, as a folder and as an archive, for this machine's platform
+    #[command(after_help = "\
+Examples:
+  cargo xtask dist                              builds the release, and puts everything into target/dist
+  cargo xtask dist --profile dev --no-build     packs what the last `cargo build` made
+  claude plugin marketplace add ./target/dist/posthog-llma-…     installs from the folder
+
+The archive's bytes depend on its contents alone. SOURCE_DATE_EPOCH (seconds since 1970) sets the time of all files in it.")]
+    Dist(dist::Arguments),
     /// Build the components, and print the paths of their files
     #[command(after_help = "\
 Examples:
   cargo xtask components                          all, into target/components
   cargo xtask components converter --output .     one of them, into this directory")]
-    Components {
-        /// Which; all unless said
-        #[arg(value_parser = COMPONENTS.map(|component| component.world))]
-        worlds: Vec<String>,
-        /// Directory of the files; unless said, `components` in the target directory
-        #[arg(long, short, value_name = "DIR")]
-        output: Option<PathBuf>,
-        /// Where cargo builds; unless said, where it always does
-        #[arg(long, value_name = "DIR")]
-        target_dir: Option<PathBuf>,
-    },
+    Components(Components),
     /// Write docs/wit.md anew
     Wit,
 }
 
-fn main() -> Result<()> {
-    match Cli::parse().command {
-        Command::Components { worlds, output, target_dir } => {
-            let target_directory = target_dir.unwrap_or_else(default_target_directory);
-            let output = output.unwrap_or_else(|| target_directory.join("components"));
-            for component in COMPONENTS {
-                if worlds.is_empty() || worlds.iter().any(|world| world == component.world) {
-                    println!("{}", component.build(&target_directory, &output)?.display());
-                }
-            }
-        }
-        Command::Wit => {
-            let (resolve, package) = wit::current()?;
-            fs::write(workspace().join(wit::PAGE), wit::markdown(&resolve, package))?;
+#[derive(Debug, Args)]
+struct Components {
+    /// Which; all unless said
+    #[arg(value_parser = COMPONENTS.map(|component| component.world))]
+    worlds: Vec<String>,
+    /// Directory of the files; unless said, `components` in the target directory
+    #[arg(long, short, value_name = "DIR")]
+    output: Option<PathBuf>,
+    /// Where cargo builds; unless said, where it always does
+    #[arg(long, value_name = "DIR")]
+    target_dir: Option<PathBuf>,
+}
+
+fn main() -> ExitCode {
+    let outcome = match Cli::parse().command {
+        Command::Dist(arguments) => dist::run(&arguments),
+        Command::Components(arguments) => components(arguments),
+        Command::Wit => write_interface(),
+    };
+    match outcome {
+        Ok(()) => ExitCode::SUCCESS,
+        Err(error) => {
+            eprintln!("xtask: error: {error:#}");
+            ExitCode::FAILURE
         }
     }
+}
+
+fn components(arguments: Components) -> Result<()> {
+    let target_directory = arguments.target_dir.unwrap_or_else(default_target_directory);
+    let output = arguments.output.unwrap_or_else(|| target_directory.join("components"));
+    for component in COMPONENTS {
+        if arguments.worlds.is_empty() || arguments.worlds.iter().any(|world| world == component.world) {
+            println!("{}", component.build(&target_directory, &output)?.display());
+        }
+    }
+    Ok(())
+}
+
+fn write_interface() -> Result<()> {
+    let (resolve, package) = wit::current()?;
+    fs::write(workspace().join(wit::PAGE), wit::markdown(&resolve, package))?;
     Ok(())
 }

@@ -2,7 +2,7 @@
 
 use crate::cli;
 use crate::git;
-use crate::outbox::{self, Outbox, OutboxError, PATIENCE};
+use crate::outbox::{self, Outbox, OutboxError};
 use crate::sandbox::block_on;
 use crate::sandbox::probe::{Probed, probe};
 use crate::sandbox::proxy::ProxySettings;
@@ -12,6 +12,7 @@ use crate::terminal::{hide, print};
 use posthog_llma_guest::options::{self, ApiKey, InvalidVariable, Options};
 use posthog_llma_guest::origin::{Origin, Scheme};
 use serde_json::{Value, json};
+use std::fmt::Write as _;
 use std::fs::{self, File};
 use std::io::Read as _;
 use std::path::Path;
@@ -39,9 +40,9 @@ pub fn run(arguments: &cli::Doctor) -> anyhow::Result<ExitCode> {
         let mut text = String::new();
         for check in &checks.0 {
             let mark = if check.ok { '✓' } else { '✗' };
-            text += &format!("{mark} {}: {}\n", check.name, check.found);
+            let _ = writeln!(text, "{mark} {}: {}", check.name, check.found);
             if let Some(advice) = check.advice.as_ref().filter(|_| !check.ok) {
-                text += &format!("    {advice}\n");
+                let _ = writeln!(text, "    {advice}");
             }
         }
         print(&text)?;
@@ -218,7 +219,7 @@ impl Checks {
     }
 
     fn state_directory(&mut self) {
-        let opened = outbox::directory().and_then(|directory| Outbox::open(&directory, PATIENCE));
+        let opened = outbox::directory().and_then(|directory| Outbox::open_and_check(&directory));
         // A note that it takes proves that it can be written.
         let written = opened.and_then(|(mut outbox, warning)| {
             outbox.note("doctor", "was here")?;

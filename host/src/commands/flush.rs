@@ -2,12 +2,14 @@
 
 use crate::cli::Flush;
 use crate::courier::{Courier, Outcome, Report, Turn};
-use crate::delivery::Destination;
-use crate::outbox::{self, Outbox, PATIENCE, now};
+use crate::delivery::{self, Destination};
+use crate::outbox::{self, Outbox, now};
 use crate::program::Program;
+use crate::sandbox::Limits;
 use crate::terminal::{complain, load, print, tell};
 use posthog_llma_guest::time;
 use serde_json::json;
+use std::fmt::Write as _;
 use std::process::ExitCode;
 
 /// Runs it. Exit code 0: nothing is owed any more.
@@ -15,7 +17,7 @@ pub fn run(arguments: &Flush) -> anyhow::Result<ExitCode> {
     let program = load()?;
     let destination = destination(&program)?;
     let origin = destination.origin.to_string();
-    let (mut outbox, warning) = Outbox::open(&outbox::directory()?, PATIENCE)?;
+    let (mut outbox, warning) = Outbox::open_and_check(&outbox::directory()?)?;
     if let Some(warning) = warning {
         complain("warning", &warning);
     }
@@ -24,7 +26,8 @@ pub fn run(arguments: &Flush) -> anyhow::Result<ExitCode> {
     if arguments.failed {
         outbox.retry_failed(id)?;
     }
-    let mut courier = Courier::new(&program, destination, id);
+    let patience = delivery::patience(arguments.timeout, arguments.retries);
+    let mut courier = Courier::new(&program, destination, id).with(patience, Limits::default());
     courier.catch_up(&mut outbox)?;
     let (_, asked_until) = outbox.destination_due(id)?;
     let waits = asked_until > now() && !arguments.now;
@@ -58,7 +61,7 @@ pub fn run(arguments: &Flush) -> anyhow::Result<ExitCode> {
         );
         if waits {
             let until = time::format(asked_until);
-            text += &format!("The server has asked to wait until {until} (--now tries at once)\n");
+            let _ = writeln!(text, "The server has asked to wait until {until} (--now tries at once)");
         }
         if sessions.failed > 0 {
             text +=
@@ -66,7 +69,8 @@ pub fn run(arguments: &Flush) -> anyhow::Result<ExitCode> {
         }
         if summary.owed_elsewhere > 0 {
             let elsewhere = summary.owed_elsewhere;
-            text += &format!("{elsewhere} sessions are owed to another host or key than the current settings have\n");
+            let _ =
+                writeln!(text, "{elsewhere} sessions are owed to another host or key than the current settings have");
         }
         print(&text)?;
     }

@@ -108,7 +108,7 @@ impl Outbox {
         self.write(|db| {
             let id = see(db, destination, sighting)?;
             let update = "UPDATE session SET running = 1, client_pid = ?2, client_started = ?3 WHERE id = ?1";
-            db.execute(update, params![id, pid, started.map(|s| s as i64)])?;
+            db.execute(update, params![id, pid, started.map(u64::cast_signed)])?;
             Ok(SessionId(id))
         })
     }
@@ -155,7 +155,7 @@ impl Outbox {
             let mut select = db.prepare(&select)?;
             let rows = select.query_map([destination.0], |row| {
                 let client = row.get::<_, Option<u32>>(7)?.zip(row.get::<_, Option<i64>>(8)?);
-                Ok((owed(row)?, client.map(|(pid, started)| (pid, started as u64))))
+                Ok((owed(row)?, client.map(|(pid, started)| (pid, started.cast_unsigned()))))
             })?;
             rows.collect()
         })

@@ -6,7 +6,6 @@ use rusqlite::{Connection, OpenFlags};
 use std::fs::{self, File};
 use std::io;
 use std::path::{Path, PathBuf};
-use std::time::Duration;
 
 /// Tables whose rows are taken over, in the order in which they refer to each other.
 const TABLES: [&str; 6] = ["destination", "session", "accepted", "quarantined", "unknown_type", "note"];
@@ -14,18 +13,16 @@ const TABLES: [&str; 6] = ["destination", "session", "accepted", "quarantined", 
 /// Puts the damaged file aside and opens a new one. Of several processes that find it damaged one does it.
 pub(super) fn replace(
     path: &Path,
-    patience: Duration,
-    damage: &rusqlite::Error,
-) -> Result<(Outbox, String), OutboxError> {
+    open: impl Fn() -> Result<Outbox, OutboxError>,
+) -> Result<(Outbox, Option<String>), OutboxError> {
     let failed = |error: io::Error| OutboxError::Directory { path: path.to_owned(), error };
-    let flags = OpenFlags::SQLITE_OPEN_READ_WRITE | OpenFlags::SQLITE_OPEN_CREATE;
     let lock = File::create(path.with_extension("repair")).map_err(failed)?;
     lock.lock().map_err(failed)?;
     // Another one may have been quicker.
-    match Outbox::open_file(path, flags, patience) {
-        Err(OutboxError::Damaged { .. }) => {}
-        opened => return Ok((opened?, format!("{} was damaged and has been replaced", path.display()))),
-    }
+    let damage = match open() {
+        Err(OutboxError::Damaged { damage, .. }) => damage,
+        opened => return Ok((opened?, None)),
+    };
     let aside = path.with_extension(format!("damaged-{}", now()));
     fs::rename(path, &aside).map_err(failed)?;
     for journal in ["-wal", "-shm"] {
@@ -34,7 +31,7 @@ pub(super) fn replace(
             _ => {}
         }
     }
-    let mut outbox = Outbox::open_file(path, flags, patience)?;
+    let mut outbox = open()?;
     let rows = salvage(&aside, &mut outbox);
     let note = format!(
         "the record of what was delivered was damaged ({damage}): it is kept as {}, and {rows} rows of it were taken over. A \
@@ -42,7 +39,7 @@ pub(super) fn replace(
         aside.display()
     );
     outbox.note(DAMAGED, &note)?;
-    Ok((outbox, note))
+    Ok((outbox, Some(note)))
 }
 
 fn with_suffix(path: &Path, suffix: &str) -> PathBuf {

@@ -1,1 +1,239 @@
+use super::*;
+use crate::sandbox::bindings::exports::posthog::llm_analytics::delivery::{BatchReport, RejectedEvent};
+use crate::sandbox::bindings::posthog::llm_analytics::types::EventId;
+use posthog_llma_guest::options::ApiKey;
+use posthog_llma_guest::origin::Origin;
+use tempfile::TempDir;
 
+/// An outbox with a destination.
+struct Case {
+    directory: TempDir,
+    outbox: Outbox,
+    destination: DestinationId,
+}
+
+fn destination(outbox: &mut Outbox, key: &str) -> DestinationId {
+    outbox.destination(&Origin::default(), &ApiKey::parse(key).unwrap()).unwrap()
+}
+
+fn case() -> Case {
+    let directory = tempfile::tempdir().unwrap();
+    let (mut outbox, warning) = Outbox::open(directory.path(), PATIENCE).unwrap();
+    assert_eq!(warning, None);
+    let destination = destination(&mut outbox, "phc_one");
+    Case { directory, outbox, destination }
+}
+
+fn sighting(transcript: &str) -> Sighting<'_> {
+    Sighting { transcript: Path::new(transcript), session_id: "id", options: "{}", hook: Some("SessionEnd") }
+}
+
+fn ids(range: std::ops::Range<u64>) -> Vec<EventId> {
+    range.map(|n| EventId { high: n << 32, low: n }).collect()
+}
+
+fn batch(accepted: std::ops::Range<u64>, last: bool) -> BatchReport {
+    BatchReport {
+        accepted: ids(accepted),
+        rejected: Vec::new(),
+        generations: 0,
+        spans: 0,
+        traces: 0,
+        input_tokens: 0,
+        output_tokens: 0,
+        cache_read_tokens: 0,
+        cache_creation_tokens: 0,
+        shortened_events: 0,
+        requests: 1,
+        raw_bytes: 0,
+        sent_bytes: 0,
+        path: String::new(),
+        quota_limited: Vec::new(),
+        bytes_read: 0,
+        last,
+    }
+}
+
+fn low(ids: &[EventId]) -> Vec<u64> {
+    let mut low: Vec<_> = ids.iter().map(|id| id.low).collect();
+    low.sort_unstable();
+    low
+}
+
+#[test]
+fn what_was_accepted_before_the_last_batch_is_uncovered_and_covered_after_it() {
+    let Case { mut outbox, destination, .. } = case();
+    let session = outbox.owe(destination, &sighting("/a"), 0).unwrap();
+    outbox.record(destination, session, &batch(0..3, false), "state").unwrap();
+    assert_eq!(low(&outbox.uncovered(session).unwrap()), [0, 1, 2]);
+    assert_eq!(low(&outbox.known(destination, session, &ids(0..9)).unwrap()), [] as [u64; 0]);
+    assert_eq!(outbox.owed(destination, false).unwrap().len(), 1);
+
+    outbox.record(destination, session, &batch(3..5, true), "state").unwrap();
+    assert_eq!(low(&outbox.uncovered(session).unwrap()), [] as [u64; 0]);
+    assert_eq!(low(&outbox.known(destination, session, &ids(0..9)).unwrap()), [0, 1, 2, 3, 4]);
+    assert!(outbox.owed(destination, true).unwrap().is_empty());
+    assert!(outbox.is_delivered(session, "state").unwrap());
+    assert!(!outbox.is_delivered(session, "another").unwrap());
+}
+
+#[test]
+fn what_another_session_sent_is_known_though_its_delivery_is_not_at_its_end() {
+    let Case { mut outbox, destination, .. } = case();
+    let origin = outbox.owe(destination, &sighting("/origin"), 0).unwrap();
+    outbox.record(destination, origin, &batch(0..3, false), "state").unwrap();
+    let fork = outbox.owe(destination, &sighting("/fork"), 0).unwrap();
+    assert_eq!(low(&outbox.known(destination, fork, &ids(0..9)).unwrap()), [0, 1, 2]);
+    assert!(outbox.uncovered(fork).unwrap().is_empty());
+}
+
+#[test]
+fn what_was_refused_for_good_is_known_and_counted() {
+    let Case { mut outbox, destination, .. } = case();
+    let session = outbox.owe(destination, &sighting("/a"), 0).unwrap();
+    let id = ids(7..8)[0];
+    let rejected = RejectedEvent { id, name: "$ai_span".into(), status: 400, message: "no".into() };
+    outbox.record(destination, session, &BatchReport { rejected: vec![rejected], ..batch(0..2, true) }, "s").unwrap();
+    assert_eq!(low(&outbox.known(destination, session, &ids(0..9)).unwrap()), [0, 1, 7]);
+    assert_eq!(outbox.refused(session).unwrap(), 1);
+    outbox.forget(destination, session, &ids(0..9)).unwrap();
+    assert_eq!(
+        (outbox.refused(session).unwrap(), outbox.known(destination, session, &ids(0..9)).unwrap().len()),
+        (0, 0)
+    );
+}
+
+#[test]
+fn destinations_do_not_mix() {
+    let Case { mut outbox, destination: one, .. } = case();
+    let other = destination(&mut outbox, "phc_other");
+    assert_ne!(one, other);
+    assert_eq!(destination(&mut outbox, "phc_one"), one);
+    let session = outbox.owe(one, &sighting("/a"), 0).unwrap();
+    outbox.record(one, session, &batch(0..3, true), "state").unwrap();
+    let same = outbox.owe(other, &sighting("/a"), 0).unwrap();
+    assert_ne!(session, same);
+    assert!(outbox.known(other, same, &ids(0..9)).unwrap().is_empty());
+}
+
+#[test]
+fn the_back_off_begins_at_five_seconds_and_grows_to_hours() {
+    let seconds: Vec<_> = (1..12).map(|attempts| Backoff::after(attempts).as_secs()).collect();
+    assert!((5..=5).contains(&seconds[0]) && (20..=22).contains(&seconds[1]), "{seconds:?}");
+    assert!(seconds.windows(2).all(|pair| pair[0] < pair[1] || pair[1] >= 6 * 3600), "{seconds:?}");
+    assert!((21_600..=23_760).contains(&seconds[10]), "{seconds:?}");
+    assert!(Backoff::after(u32::MAX) <= Backoff::LONGEST.mul_f64(1.1));
+}
+
+#[test]
+fn a_server_that_fails_is_due_later_and_one_that_asks_to_wait_not_before() {
+    let Case { mut outbox, destination, .. } = case();
+    outbox.server_failed(destination, "no", false, None).unwrap();
+    let (due, asked) = outbox.destination_due(destination).unwrap();
+    assert!((4000..=6000).contains(&(due - now())) && asked == 0);
+    outbox.server_failed(destination, "later", false, Some(Duration::from_hours(1))).unwrap();
+    let (due, asked) = outbox.destination_due(destination).unwrap();
+    assert!(due == asked && due - now() > 3_500_000);
+    let session = outbox.owe(destination, &sighting("/a"), 0).unwrap();
+    outbox.record(destination, session, &batch(0..1, false), "s").unwrap();
+    assert_eq!(outbox.destination_due(destination).unwrap(), (0, 0));
+}
+
+#[test]
+fn what_cannot_be_delivered_for_a_week_is_given_up_and_can_be_tried_again() {
+    let Case { mut outbox, destination, .. } = case();
+    let old = outbox.owe(destination, &sighting("/old"), 0).unwrap();
+    let bad = outbox.owe(destination, &sighting("/bad"), 0).unwrap();
+    outbox.owe(destination, &sighting("/new"), 0).unwrap();
+    let long_ago = now() - 8 * 86_400_000;
+    let age = "UPDATE session SET owed_at = ?1 WHERE id IN (?2, ?3)";
+    outbox.write(|db| db.execute(age, (long_ago, old.0, bad.0))).unwrap();
+
+    outbox.session_failed(bad, "unreadable").unwrap();
+    outbox.server_failed(destination, "down", false, None).unwrap();
+    let counts = |outbox: &Outbox| outbox.summary(Some(destination)).unwrap().destination.sessions;
+    assert_eq!((counts(&outbox).failed, counts(&outbox).owed), (2, 1));
+    let failed = outbox.summary(Some(destination)).unwrap().failed;
+    let errors: Vec<_> = failed.iter().map(|failed| (failed.error.as_str(), failed.due_at)).collect();
+    assert!(errors.contains(&("down", None)) && errors.contains(&("unreadable", None)), "{errors:?}");
+
+    assert_eq!(outbox.retry_failed(destination).unwrap(), 2);
+    assert_eq!(counts(&outbox).failed, 0);
+    // A session that ends again begins anew, too.
+    outbox.give_up(old, "gone").unwrap();
+    outbox.owe(destination, &sighting("/old"), 0).unwrap();
+    assert_eq!(counts(&outbox).failed, 0);
+}
+
+#[test]
+fn a_command_does_not_change_the_settings_that_a_hook_wrote_down() {
+    let Case { mut outbox, destination, .. } = case();
+    outbox.owe(destination, &Sighting { options: "private", ..sighting("/a") }, 0).unwrap();
+    outbox.see(destination, &Sighting { options: "open", hook: None, ..sighting("/a") }).unwrap();
+    assert_eq!(outbox.owed(destination, true).unwrap()[0].options, "private");
+    assert_eq!(outbox.noted(HOOK).unwrap().unwrap().text, "SessionEnd");
+}
+
+#[test]
+fn many_processes_write_at_once() {
+    let directory = tempfile::tempdir().unwrap();
+    std::thread::scope(|scope| {
+        for thread in 0..8 {
+            let directory = directory.path();
+            scope.spawn(move || {
+                for i in 0..25 {
+                    // Each opens the file anew, as a hook does; the first ones make it.
+                    let (mut outbox, _) = Outbox::open(directory, PATIENCE).unwrap();
+                    let destination = destination(&mut outbox, "phc_one");
+                    let session = outbox.owe(destination, &sighting(&format!("/{thread}/{i}")), 0).unwrap();
+                    let first = thread * 100 + i;
+                    outbox.record(destination, session, &batch(first..first + 1, false), "s").unwrap();
+                }
+            });
+        }
+    });
+    let (mut outbox, _) = Outbox::open_and_check(directory.path()).unwrap();
+    let destination = destination(&mut outbox, "phc_one");
+    assert_eq!(outbox.owed(destination, true).unwrap().len(), 200);
+}
+
+#[test]
+fn a_record_that_is_damaged_in_the_middle_is_replaced_and_its_good_rows_stay() {
+    let Case { directory, mut outbox, destination: id } = case();
+    let session = outbox.owe(id, &sighting("/a"), 0).unwrap();
+    outbox.record(id, session, &batch(0..20_000, true), "s").unwrap();
+    let path = outbox.path().to_owned();
+    drop(outbox);
+    let mut bytes = fs::read(&path).unwrap();
+    let middle = bytes.len() / 2;
+    bytes[middle..middle + 4096].fill(0xa5);
+    fs::write(&path, bytes).unwrap();
+
+    let (mut outbox, warning) = Outbox::open_and_check(directory.path()).unwrap();
+    assert!(warning.unwrap().contains("rows of it were taken over"));
+    assert!(outbox.noted(DAMAGED).unwrap().is_some());
+    assert_eq!(destination(&mut outbox, "phc_one"), id);
+    let known = outbox.known(id, session, &ids(0..20_000)).unwrap().len();
+    assert!(known > 1000, "{known}");
+    let aside = fs::read_dir(directory.path()).unwrap().flatten();
+    assert!(aside.into_iter().any(|file| file.file_name().to_string_lossy().contains("damaged-")));
+    assert!(Outbox::open_and_check(directory.path()).unwrap().1.is_none());
+}
+
+#[test]
+#[cfg(unix)]
+fn the_state_directory_is_private() {
+    use std::os::unix::fs::PermissionsExt as _;
+    let outer = tempfile::tempdir().unwrap();
+    let directory = outer.path().join("a/b");
+    Outbox::open(&directory, PATIENCE).unwrap();
+    assert_eq!(fs::metadata(&directory).unwrap().permissions().mode() & 0o777, 0o700);
+}
+
+#[test]
+fn to_look_makes_nothing() {
+    let outer = tempfile::tempdir().unwrap();
+    let directory = outer.path().join("none");
+    assert!(Outbox::open_to_read(&directory).unwrap().is_none());
+    assert!(!directory.exists());
+}

@@ -373,3 +373,51 @@ fn settings_are_shown_without_values() {
     assert!(shown.contains("POSTHOG_API_KEY"), "{shown}");
     assert!(!shown.contains("secret"), "{shown}");
 }
+
+#[test]
+fn the_plugins_options_come_last() {
+    let place = Place::new();
+    let purpose_of = |variables: &[(&str, &str)]| {
+        let settings = place.load_in("code/project", variables).unwrap();
+        settings.get(options::PURPOSE).map(|(value, source)| (value.to_owned(), source.clone()))
+    };
+    let option = ("CLAUDE_PLUGIN_OPTION_POSTHOG_AI_PURPOSE", "of the hook");
+    assert_eq!(purpose_of(&[option]), Some(("of the hook".to_owned(), Source::PluginOption)));
+    assert_eq!(purpose_of(&[(options::PURPOSE, "of the shell"), option]).unwrap().0, "of the shell");
+
+    let plugin = r#""pluginConfigs": {"other@x": {"options": {"POSTHOG_AI_PURPOSE": "other"}},
+        "posthog@posthog-llma": {"options": {"POSTHOG_AI_PURPOSE": "in the file", "POSTHOG_LLMA_PRIVACY_MODE": true}}}"#;
+    place.user(&format!("{{{plugin}}}"));
+    assert_eq!(purpose_of(&[]), Some(("in the file".to_owned(), Source::PluginOption)));
+    assert!(place.load().unwrap().options().unwrap().privacy_mode);
+    place.user(&format!(r#"{{{plugin}, "env": {{"POSTHOG_AI_PURPOSE": "in env"}}}}"#));
+    assert_eq!(purpose_of(&[]).unwrap().0, "in env");
+    place.local(&with_purpose("local"));
+    assert_eq!(purpose_of(&[]).unwrap().0, "local");
+}
+
+#[test]
+fn a_projects_file_gives_the_plugin_no_options() {
+    let place = Place::new();
+    place.local(r#"{"pluginConfigs": {"posthog@x": {"options": {"POSTHOG_AI_PURPOSE": "local"}}}}"#);
+    assert_eq!(purpose(&place.load().unwrap()), None);
+}
+
+#[test]
+fn plugin_configs_of_another_shape_are_none_of_our_business() {
+    for configs in ["[]", "1", r#"{"posthog@x": 1}"#, r#"{"posthog@x": {"options": []}}"#, r#"{"posthog@x": {}}"#] {
+        let place = Place::new();
+        place.user(&format!(r#"{{"pluginConfigs": {configs}}}"#));
+        assert_eq!(place.load().unwrap().options().unwrap(), Options::default(), "{configs}");
+    }
+}
+
+#[test]
+fn a_plugin_option_that_cannot_be_used_is_named_with_its_source() {
+    let place = Place::new();
+    place.user(r#"{"pluginConfigs": {"posthog@x": {"options": {"POSTHOG_LLMA_PRIVACY_MODE": "perhaps"}}}}"#);
+    let error = place.load().unwrap().options().unwrap_err().to_string();
+    assert!(error.contains("POSTHOG_LLMA_PRIVACY_MODE") && error.ends_with("(set in the plugin's options)"), "{error}");
+    place.user(r#"{"pluginConfigs": {"posthog@x": {"options": {"POSTHOG_LLMA_PRIVACY_MODE": []}}}}"#);
+    place.load().unwrap_err();
+}

@@ -1,15 +1,16 @@
 //! The page in a real browser without a window.
 
 use super::*;
-use posthog_llma_tests::examples::{chromium, page};
+use posthog_llma_tests::browser::Browser;
+use posthog_llma_tests::examples::page;
 use serde_json::Value;
 
 /// What the page shows of these files, and the requests that it makes.
 fn opened(files: &[PathBuf]) -> Option<Value> {
-    let (browser, folder) = (chromium()?, page()?);
+    let (browser, folder) = (Browser::find("examples/browser")?, page()?);
     let check = Command::new("node")
         .arg(folder.join("check.mjs"))
-        .arg(browser)
+        .arg(browser.program())
         .arg("dist/index.html")
         .args(files)
         .current_dir(folder)
@@ -27,11 +28,11 @@ fn the_page_shows_the_trace_and_makes_no_request() {
     let Some(seen) = opened(&[transcript].into_iter().chain(agents).collect::<Vec<_>>()) else { return };
 
     assert_eq!(seen["said"], "18 events: 9 model calls, 8 tool calls; 117545 tokens in, 1996 out");
-    let trace: Vec<_> = seen["trace"].as_str().unwrap().lines().collect();
-    assert_eq!(trace[0], "Why does the checkout test fail? Fix it.");
+    let rows: Vec<_> = seen["rows"].as_array().unwrap().iter().map(|row| row.as_str().unwrap()).collect();
+    assert_eq!(rows[0], "Why does the checkout test fail? Fix it.");
     // The sub-agent's tool call.
-    assert!(trace.contains(&"Grep"), "{trace:#?}");
-    assert_eq!(trace.iter().filter(|line| **line == "claude-opus-5-5").count(), 9);
+    assert!(rows.contains(&"Grep"), "{rows:#?}");
+    assert_eq!(rows.iter().filter(|title| **title == "claude-opus-5-5").count(), 9);
 
     let requests = seen["requests"].as_array().unwrap();
     assert_eq!(requests.len(), 1, "{requests:?}");

@@ -1,0 +1,35 @@
+//! `completions` and `man`: what shells and manuals know of this program, made from the parser of its arguments, so that they
+//! cannot differ from what it takes.
+
+use super::Unusable;
+use crate::cli::{Cli, Completions, Man};
+use crate::terminal::print;
+use clap::{Command, CommandFactory as _};
+use std::process::ExitCode;
+
+/// Prints a shell's completions.
+pub fn completions(arguments: &Completions) -> anyhow::Result<ExitCode> {
+    let whole = Cli::command();
+    // `generate` would complete hidden commands, too.
+    let visible = whole.get_subcommands().filter(|command| !command.is_hide_set()).cloned();
+    let mut command = Command::new("posthog-llma").version(env!("CARGO_PKG_VERSION")).subcommands(visible);
+    let mut out = Vec::new();
+    clap_complete::generate(arguments.shell, &mut command, "posthog-llma", &mut out);
+    print(&String::from_utf8_lossy(&out))?;
+    Ok(ExitCode::SUCCESS)
+}
+
+/// Prints a manual page, in roff.
+pub fn man(arguments: &Man) -> anyhow::Result<ExitCode> {
+    let mut command = Cli::command();
+    command.build();
+    if let Some(name) = &arguments.command {
+        let found = command.get_subcommands().find(|c| c.get_name() == name && !c.is_hide_set()).cloned();
+        let own = found.ok_or_else(|| Unusable(format!("there is no command {name:?}; --help lists them").into()))?;
+        command = own.version(env!("CARGO_PKG_VERSION"));
+    }
+    let mut out = Vec::new();
+    clap_mangen::Man::new(command).render(&mut out)?;
+    print(&String::from_utf8_lossy(&out))?;
+    Ok(ExitCode::SUCCESS)
+}

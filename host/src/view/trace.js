@@ -1,0 +1,835 @@
+// Draws the events of one Claude Code session: its tree, a waterfall, filters, and what is sent of each.
+//
+//   drawTrace(element, events)
+//
+//   element  an empty block element with a height of its own; everything is drawn into it. Needs trace.css.
+//   events   an array of PostHog events, as `posthog-llma convert` prints them, one JSON object a line:
+//            {event: "$ai_generation" | "$ai_span" | "$ai_trace", uuid, distinct_id, timestamp, properties}
+//
+// A plain script: no module, no library, no network, no storage. Everything in the events is data: it reaches the page by
+// `textContent` alone, so a strict Content-Security-Policy (no inline style, no eval) can stand beside it. Rows are drawn
+// only where they are seen, so that a session may have many thousands.
+"use strict";
+
+const drawTrace = (() => {
+  const ROW = 28; // Pixels; `--row` in trace.css.
+  const EDGE = 24; // Pixels right of the bars, as in trace.css.
+  const OVERSCAN = 10; // Rows that are drawn above and below those that are seen.
+  const COLLAPSE_ABOVE = 150; // A session with more rows begins with its turns closed.
+  const DEEPEST = 64; // Sub-agents nest a few levels; a circle would never end.
+  const COUNTS = [
+    ["in", "$ai_input_tokens"],
+    ["out", "$ai_output_tokens"],
+    ["cache read", "$ai_cache_read_input_tokens"],
+    ["cache written", "$ai_cache_creation_input_tokens"],
+  ];
+
+  // ---- From events to a tree
+
+  function toTree(events) {
+    const nodes = [];
+    const byId = new Map();
+    const traces = new Map();
+    for (const event of events) {
+      if (event === null || typeof event !== "object") continue;
+      const p = event.properties ?? {};
+      if (event.event === "$ai_trace") {
+        const id = String(p.$ai_trace_id);
+        if (!traces.has(id)) traces.set(id, newNode("trace", event, p));
+        continue;
+      }
+      const node = newNode(event.event === "$ai_span" ? "tool" : "model", event, p);
+      nodes.push(node);
+      if (typeof p.$ai_span_id === "string" && !byId.has(p.$ai_span_id)) byId.set(p.$ai_span_id, node);
+    }
+    nodes.sort((a, b) => a.start - b.start);
+    for (const node of nodes) {
+      const id = String(node.p.$ai_trace_id);
+      if (!traces.has(id)) traces.set(id, newNode("trace", null, { $ai_trace_id: id }));
+      const parent = byId.get(node.p.$ai_parent_id);
+      const above = parent === undefined || isAbove(node, parent) ? traces.get(id) : parent;
+      node.parent = above;
+      above.children.push(node);
+    }
+    const roots = [...traces.values()];
+    for (const trace of roots) {
+      addTurns(trace);
+      finish(trace, 0);
+    }
+    return roots.sort((a, b) => a.start - b.start);
+  }
+
+  function newNode(kind, event, p) {
+    const end = Date.parse(event?.timestamp);
+    const seconds = typeof p.$ai_latency === "number" ? p.$ai_latency : null;
+    return {
+      kind, event, p, seconds, end,
+      start: kind === "trace" ? NaN : end - (seconds ?? 0) * 1000,
+      error: p.$ai_is_error === true,
+      children: [], parent: null, depth: 0, open: true, hit: true, text: null, errors: [], sums: null,
+    };
+  }
+
+  // Is `node` at or above `other`? Then `other` cannot be its parent.
+  function isAbove(node, other) {
+    let at = other;
+    for (let i = 0; at !== null; at = at.parent, i++) {
+      if (at === node || i > DEEPEST) return true;
+    }
+    return false;
+  }
+
+  // Puts what follows from a prompt below a row of its own. A turn is no event: its generations tell of it. In privacy mode
+  // they do not, and there are no turns.
+  function addTurns(trace) {
+    const turns = [];
+    let turn = null;
+    const before = [];
+    for (const node of trace.children) {
+      const prompt = node.p.$ai_user_prompt;
+      const main = node.kind === "model" && !node.p.$ai_agent_name;
+      if (main && typeof prompt === "string" && (turn === null || turn.prompt !== prompt || asks(node.p, prompt))) {
+        turn = { ...newNode("turn", null, {}), prompt, parent: trace };
+        turns.push(turn);
+      }
+      (turn?.children ?? before).push(node);
+      if (turn !== null) node.parent = turn;
+    }
+    if (turns.length === 0) return;
+    trace.children = [...before, ...turns];
+  }
+
+  // Does a response answer the prompt itself, and not a tool's result?
+  function asks(p, prompt) {
+    return Array.isArray(p.$ai_input) && p.$ai_input.some((m) => m?.role === "user" && m.content === prompt);
+  }
+
+  // What a node has of its descendants: times, sums, errors.
+  function finish(node, depth) {
+    node.depth = depth;
+    node.sums = COUNTS.map(([, name]) => (node.kind === "model" && Number.isFinite(node.p[name]) ? node.p[name] : 0));
+    node.calls = node.kind === "model" ? 1 : 0;
+    node.tools = node.kind === "tool" ? 1 : 0;
+    node.size = 1;
+    let first = Infinity;
+    let last = -Infinity;
+    for (const child of node.children) {
+      finish(child, depth + 1);
+      child.sums.forEach((sum, i) => (node.sums[i] += sum));
+      node.calls += child.calls;
+      node.tools += child.tools;
+      node.size += child.size;
+      if (child.error && child.event !== null) node.errors.push(child);
+      for (const error of child.errors) node.errors.push(error);
+      if (child.start < first) first = child.start;
+      if (child.until > last) last = child.until;
+    }
+    if (node.kind === "turn" || node.kind === "trace") {
+      node.start = first === Infinity ? node.end : first;
+      node.end = last === -Infinity ? node.end : last;
+      if (node.kind === "turn") node.error = false;
+    }
+    node.until = Math.max(node.end, last);
+  }
+
+  function titleOf(node) {
+    switch (node.kind) {
+      case "trace": return node.p.$ai_span_name || node.p.$ai_trace_name || "Claude Code session";
+      case "turn": return oneLine(node.prompt) || "(empty prompt)";
+      case "tool": return node.p.$ai_span_name || "(tool)";
+      default: return node.p.$ai_span_name || node.p.$ai_model || "(model)";
+    }
+  }
+
+  // The first words of what a row stands for.
+  function previewOf(node) {
+    if (node.kind === "tool") return oneLine(inputWords(node.p.$ai_input_state));
+    if (node.kind !== "model") return "";
+    if (node.error) return oneLine(node.p.$ai_error || node.p.$ai_error_type);
+    let thinking = "";
+    for (const message of listOf(node.p.$ai_output_choices)) {
+      if (typeof message?.content === "string") return oneLine(message.content);
+      for (const part of listOf(message?.content)) {
+        if (typeof part?.text === "string") return oneLine(part.text);
+        if (typeof part?.thinking === "string") thinking ||= part.thinking;
+      }
+    }
+    return oneLine(thinking) || String(node.p.$ai_tools_called ?? "");
+  }
+
+  // Of a tool's input, the values of its first arguments: they say more than their names.
+  function inputWords(input) {
+    const value = parsed(input);
+    if (value === null || typeof value !== "object") return input;
+    const texts = Object.values(value).filter((member) => typeof member === "string");
+    return texts.length > 0 ? texts.join("  ") : input;
+  }
+
+  const listOf = (value) => (Array.isArray(value) ? value : []);
+  const oneLine = (text) => (typeof text === "string" ? text.slice(0, 400).replace(/\s+/g, " ").trim() : "");
+
+  function parsed(text) {
+    if (typeof text !== "string" || !/^\s*[[{]/.test(text)) return null;
+    try {
+      return JSON.parse(text);
+    } catch {
+      return null;
+    }
+  }
+
+  // All text of an event in lower case, for the search.
+  function textOf(node) {
+    if (node.text === null) {
+      const texts = [];
+      const collect = (value, name) => {
+        if (value !== null && typeof value === "object") for (const key of Object.keys(value)) collect(value[key], key);
+        else texts.push(name, String(value));
+      };
+      if (node.event !== null) collect(node.event, "");
+      else if (node.prompt) texts.push(node.prompt);
+      node.text = texts.join("\n").toLowerCase();
+    }
+    return node.text;
+  }
+
+  // ---- Time: a session can pause for a night, so idle time is folded
+
+  function timeScale(nodes) {
+    const spans = nodes
+      .filter((n) => n.event !== null && n.kind !== "trace" && Number.isFinite(n.start))
+      .map((n) => [n.start, n.end])
+      .sort((a, b) => a[0] - b[0]);
+    const busy = [];
+    for (const [start, end] of spans) {
+      const last = busy[busy.length - 1];
+      if (last !== undefined && start <= last[1]) last[1] = Math.max(last[1], end);
+      else busy.push([start, end]);
+    }
+    const work = busy.reduce((sum, [start, end]) => sum + end - start, 0) || 1;
+    const long = Math.min(Math.max(work * 0.03, 5000), 60000);
+    const gaps = busy.filter(([start], i) => i > 0 && start - busy[i - 1][1] > long).length;
+    const folded = Math.min(long, (work * 0.15) / Math.max(gaps, 1));
+    const pieces = [];
+    let x = 0;
+    busy.forEach(([start, end], i) => {
+      if (i > 0) {
+        const from = busy[i - 1][1];
+        const isLong = start - from > long;
+        const width = isLong ? folded : start - from;
+        pieces.push({ from, to: start, x, width, idle: isLong });
+        x += width;
+      }
+      pieces.push({ from: start, to: end, x, width: end - start, idle: false });
+      x += end - start;
+    });
+    const position = (time) => {
+      if (pieces.length === 0) return 0;
+      let low = 0;
+      let high = pieces.length - 1;
+      while (low < high) {
+        const middle = (low + high + 1) >> 1;
+        if (pieces[middle].from <= time) low = middle;
+        else high = middle - 1;
+      }
+      const { from, to, x, width } = pieces[low];
+      return x + (to > from ? Math.min(1, Math.max(0, (time - from) / (to - from))) * width : 0);
+    };
+    return { position, length: Math.max(x, 1), idle: pieces.filter((piece) => piece.idle) };
+  }
+
+  // A round number near `rough` milliseconds.
+  function roundStep(rough) {
+    const steps = [1, 2, 5, 10, 20, 50, 100, 200, 500, 1e3, 2e3, 5e3, 1e4, 15e3, 3e4, 6e4, 12e4, 3e5, 6e5, 9e5, 18e5, 36e5];
+    return steps.find((step) => step >= rough) ?? Math.ceil(rough / 36e5) * 36e5;
+  }
+
+  // ---- Words
+
+  const number = new Intl.NumberFormat("en");
+  const short = new Intl.NumberFormat("en", { notation: "compact", maximumFractionDigits: 1 });
+  const count = (n, word) => `${number.format(n)} ${word}${n === 1 ? "" : "s"}`;
+
+  function duration(ms) {
+    if (!Number.isFinite(ms)) return "–";
+    if (ms < 1000) return `${Math.round(ms)} ms`;
+    if (ms < 59950) return `${(ms / 1000).toFixed(1)} s`;
+    const minutes = Math.floor(Math.round(ms / 1000) / 60);
+    const two = (n) => String(n).padStart(2, "0");
+    if (minutes < 60) return `${minutes} min ${two(Math.round(ms / 1000) % 60)} s`;
+    if (minutes < 48 * 60) return `${Math.floor(minutes / 60)} h ${two(minutes % 60)} min`;
+    return `${Math.floor(minutes / 1440)} days ${Math.floor((minutes % 1440) / 60)} h`;
+  }
+
+  function clock(time) {
+    return Number.isFinite(time) ? new Date(time).toISOString().replace("T", " ").replace("Z", " UTC") : "–";
+  }
+
+  // ---- Elements
+
+  function el(tag, attributes, ...children) {
+    const element = document.createElement(tag);
+    for (const [name, value] of Object.entries(attributes ?? {})) {
+      if (value === null || value === undefined || value === false) continue;
+      if (name === "text") element.textContent = value;
+      else if (name.startsWith("on")) element.addEventListener(name.slice(2), value);
+      else element.setAttribute(name, value === true ? "" : value);
+    }
+    element.append(...children.filter((child) => child !== null && child !== undefined));
+    return element;
+  }
+
+  function place(element, left, width) {
+    element.style.left = `${left}%`;
+    if (width !== undefined) element.style.width = `${width}%`;
+    return element;
+  }
+
+  // ---- The view
+
+  return function drawTrace(element, events) {
+    const roots = toTree(events);
+    const all = [];
+    const walk = (node) => {
+      all.push(node);
+      node.children.forEach(walk);
+    };
+    roots.forEach(walk);
+    const sent = all.filter((node) => node.event !== null);
+    const scale = timeScale(all);
+    const state = { rows: [], selected: null, query: "", kind: "", errors: false, from: 0, to: scale.length, tab: "content" };
+    if (all.length > COLLAPSE_ABOVE) for (const node of all) node.open = node.kind !== "turn";
+
+    const ui = frame();
+    element.classList.add("trace");
+    element.replaceChildren(ui.header, ui.bar, ui.main, ui.keys);
+
+    function frame() {
+      const tools = new Map();
+      for (const node of sent) if (node.kind === "tool") tools.set(titleOf(node), (tools.get(titleOf(node)) ?? 0) + 1);
+      const models = sent.filter((node) => node.kind === "model").length;
+      const errors = sent.filter((node) => node.error && node.kind !== "trace").length;
+      const option = (value, text) => el("option", { value, text });
+      const kind = el("select", { "aria-label": "Kind of event", onchange: () => filter({ kind: kind.value }) },
+        option("", "All events"), option("model", `Model calls (${models})`),
+        option("tool", `Tool calls (${sent.filter((node) => node.kind === "tool").length})`));
+      if (tools.size > 0) {
+        const names = [...tools].sort((a, b) => b[1] - a[1]);
+        kind.append(el("optgroup", { label: "One tool" }, ...names.map(([name, n]) => option(`tool:${name}`, `${name} (${n})`))));
+      }
+      const search = el("input", {
+        type: "search", placeholder: "Search all text", "aria-label": "Search all text", spellcheck: "false",
+        oninput: () => filter({ query: search.value.trim().toLowerCase() }), onkeydown: searchKey,
+      });
+      const onlyErrors = el("button", {
+        type: "button", class: "errors", "aria-pressed": "false", disabled: errors === 0,
+        text: errors === 1 ? "1 error" : `${number.format(errors)} errors`, onclick: () => filter({ errors: !state.errors }),
+      });
+      const button = (text, label, onclick) => el("button", { type: "button", text, title: label, "aria-label": label, onclick });
+      const matches = el("span", { class: "matches", role: "status" });
+      const canOpen = all.some((node) => node.kind === "turn");
+      const fold = canOpen ? button("", "Open or close all turns (o)", foldAll) : null;
+      const bar = el("div", { class: "bar", role: "toolbar", "aria-label": "Filters" },
+        search, kind, onlyErrors, matches, el("span", { class: "space" }), fold,
+        el("span", { class: "group" }, button("−", "Zoom out (-)", () => zoom(2)), button("Fit", "Show all time (0)", fit),
+          button("+", "Zoom in (+)", () => zoom(0.5))),
+        button("?", "Keys (?)", () => keys.showModal()));
+      const axis = el("div", { class: "axis", "aria-hidden": "true" });
+      const grid = el("div", { class: "grid", "aria-hidden": "true" });
+      const rows = el("div", { class: "rows", role: "presentation" });
+      const list = el("div", {
+        class: "list", role: "tree", tabindex: "0", "aria-label": "Events", onkeydown: listKey, onscroll: () => requestAnimationFrame(draw),
+        onwheel: wheel,
+      }, grid, rows);
+      const detail = el("section", { class: "detail", "aria-label": "Details", tabindex: "-1" });
+      const shortcuts = [
+        ["↑ ↓ or k j", "previous, next row"], ["← →", "close, open; parent, first child"], ["Home End", "first, last row"],
+        ["Enter", "details"], ["Esc", "back to the list; clear the filters"], ["/", "search"], ["n N", "next, previous match"],
+        ["e", "next error"], ["o", "open or close all turns"], ["z", "zoom to the row (or double-click its bar)"], ["+ − 0", "zoom in, out, all time"],
+        ["t", "content, or what is sent"],
+      ];
+      const keys = el("dialog", { class: "keys", "aria-label": "Keys" },
+        el("h2", { text: "Keys" }),
+        el("dl", {}, ...shortcuts.flatMap(([key, what]) => [el("dt", { text: key }), el("dd", { text: what })])),
+        el("form", { method: "dialog" }, el("button", { text: "Close" })));
+      const legend = el("div", { class: "legend", "aria-hidden": "true" },
+        ...["model", "tool", "agent", "error"].map((name) => el("span", { class: name, text: name === "agent" ? "sub-agent" : name })));
+      const head = el("div", { class: "head" }, legend, axis);
+      const main = el("div", { class: "main" }, el("div", { class: "events" }, head, list), detail);
+      return { header: header(models, errors), bar, main, keys, list, grid, rows, head, axis, detail, search, kind, onlyErrors, matches, fold };
+    }
+
+    function header(models, errors) {
+      const sums = COUNTS.map((_, i) => roots.reduce((sum, root) => sum + root.sums[i], 0));
+      const of = (name) => roots.reduce((sum, root) => sum + (Number.isFinite(root.p[name]) ? root.p[name] : 0), 0);
+      const one = (name) => sent.find((node) => typeof node.p[name] === "string")?.p[name];
+      const work = roots.reduce((sum, root) => sum + (root.seconds ?? 0), 0) * 1000;
+      const stat = (value, name, exact) => el("div", { title: exact }, el("b", { text: value }), el("span", { text: name }));
+      const about = [
+        one("$ai_project_name"), one("$ai_git_branch"), one("$ai_git_repo"),
+        one("claude_code_version") && `Claude Code ${one("claude_code_version")}`,
+        roots.length > 0 && Number.isFinite(roots[0].start) ? clock(roots[0].start).replace(/:\d\d\.\d+/, "") : null,
+      ].filter(Boolean);
+      const named = roots.length > 0 ? titleOf(roots[0]) : "No events";
+      const isPrivate = models > 0 && sent.every((n) => !n.p.$ai_input && !n.p.$ai_output_choices && !n.p.$ai_input_state);
+      return el("header", {},
+        el("div", { class: "name" },
+          el("h1", { text: named, title: named }), el("p", { text: about.join("  ·  ") }),
+          isPrivate ? el("p", { class: "private", text: "Privacy mode: prompts, answers and tool texts are not sent" }) : null),
+        el("div", { class: "stats" },
+          stat(duration(work), "work"), of("claude_code_turns") > 0 ? stat(number.format(of("claude_code_turns")), of("claude_code_turns") === 1 ? "turn" : "turns") : null,
+          stat(number.format(models), models === 1 ? "model call" : "model calls"),
+          stat(number.format(sent.filter((n) => n.kind === "tool").length), "tool calls"),
+          of("claude_code_subagents") > 0 ? stat(number.format(of("claude_code_subagents")), "sub-agents") : null,
+          ...COUNTS.map(([name], i) => stat(short.format(sums[i]), name, `${number.format(sums[i])} tokens`)),
+          errors > 0 ? el("div", { class: "bad" }, el("b", { text: number.format(errors) }), el("span", { text: errors === 1 ? "error" : "errors" })) : null));
+    }
+
+    // -- Which rows
+
+    function filter(change) {
+      Object.assign(state, change);
+      refresh();
+      if (state.selected !== null && !state.rows.includes(state.selected)) {
+        select(state.rows.find((node) => node.hit) ?? state.rows[0] ?? null, false);
+      } else {
+        showDetail();
+      }
+      reveal();
+    }
+
+    function isFiltered() {
+      return state.query !== "" || state.kind !== "" || state.errors;
+    }
+
+    function matches(node) {
+      if (state.errors && (!node.error || node.kind === "trace")) return false;
+      if (state.kind.startsWith("tool:") && (node.kind !== "tool" || titleOf(node) !== state.kind.slice(5))) return false;
+      if ((state.kind === "model" || state.kind === "tool") && node.kind !== state.kind) return false;
+      return state.query === "" || textOf(node).includes(state.query);
+    }
+
+    function refresh() {
+      const filtered = isFiltered();
+      const rows = [];
+      const add = (node) => {
+        node.hit = !filtered || matches(node);
+        const at = rows.length;
+        rows.push(node);
+        if (filtered || node.open) node.children.forEach(add);
+        // Of what does not match, only the way to a match stays.
+        if (filtered && !node.hit && rows.length === at + 1) rows.pop();
+      };
+      roots.forEach(add);
+      state.rows = rows;
+      const hits = rows.filter((node) => node.hit).length;
+      ui.matches.textContent = filtered ? `${number.format(hits)} of ${number.format(all.length)} rows` : "";
+      ui.onlyErrors.setAttribute("aria-pressed", String(state.errors));
+      ui.kind.value = state.kind;
+      if (ui.fold) ui.fold.textContent = anyClosed() ? "Open all" : "Close all";
+      ui.rows.style.height = `${rows.length * ROW}px`;
+      draw();
+    }
+
+    const anyClosed = () => all.some((node) => node.kind === "turn" && !node.open);
+
+    function foldAll() {
+      const open = anyClosed();
+      for (const node of all) if (node.kind === "turn") node.open = open;
+      while (state.selected !== null && !isShown(state.selected)) state.selected = state.selected.parent;
+      refresh();
+      select(state.selected, true);
+    }
+
+    function isShown(node) {
+      for (let above = node.parent; above !== null; above = above.parent) if (!above.open) return false;
+      return true;
+    }
+
+    function toggle(node, open = !node.open) {
+      if (node.children.length === 0 || isFiltered()) return;
+      node.open = open;
+      refresh();
+    }
+
+    // -- Rows
+
+    function draw() {
+      const first = Math.max(0, Math.floor(ui.list.scrollTop / ROW) - OVERSCAN);
+      const last = Math.min(state.rows.length, Math.ceil((ui.list.scrollTop + ui.list.clientHeight) / ROW) + OVERSCAN);
+      ui.rows.replaceChildren(...state.rows.slice(first, last).map((node, i) => row(node, first + i)));
+      const selected = state.rows.indexOf(state.selected);
+      if (selected >= first && selected < last) ui.list.setAttribute("aria-activedescendant", rowId(selected));
+      else ui.list.removeAttribute("aria-activedescendant");
+      drawAxis();
+    }
+
+    const rowId = (index) => `trace-row-${index}`;
+    const percent = (x) => ((x - state.from) / (state.to - state.from)) * 100;
+
+    function row(node, index) {
+      const isAgent = Boolean(node.p.$ai_agent_name);
+      const group = node.kind === "trace" || node.kind === "turn";
+      const tone = node.error && node.kind !== "trace" ? "error" : isAgent && node.kind === "model" ? "agent" : group ? "" : node.kind;
+      const title = titleOf(node);
+      const caret = node.children.length > 0
+        ? el("span", { class: "caret", text: node.open || isFiltered() ? "▾" : "▸", onclick: (e) => (e.stopPropagation(), toggle(node)) })
+        : el("span", { class: "caret" });
+      const name = el("div", { class: "label" }, caret, el("i", { class: "dot" }), el("span", { class: "title", text: title, title }),
+        isAgent && node.kind === "model" ? el("span", { class: "tag", text: node.p.$ai_agent_name }) : null,
+        el("span", { class: "preview", text: group ? summary(node) : previewOf(node) }),
+        group && node.errors.length > 0 ? el("span", { class: "count", text: node.errors.length }) : null);
+      name.style.paddingInlineStart = `${node.depth * 14 + 4}px`;
+      const track = el("div", { class: "track", ondblclick: (e) => (e.stopPropagation(), zoomTo(node)) });
+      if (Number.isFinite(node.start) && Number.isFinite(node.end)) bars(track, node, group);
+      const element = el("div", {
+        class: `row ${tone}${group ? " group" : ""}${node.hit ? "" : " dim"}${node === state.selected ? " selected" : ""}`,
+        id: rowId(index), role: "treeitem", "aria-level": node.depth + 1, "aria-selected": String(node === state.selected),
+        "aria-expanded": node.children.length > 0 ? String(node.open || isFiltered()) : null,
+        "aria-setsize": node.parent ? node.parent.children.length : roots.length,
+        "aria-posinset": (node.parent ? node.parent.children : roots).indexOf(node) + 1,
+        onclick: () => select(node, true), ondblclick: () => toggle(node),
+      }, name, track);
+      element.style.top = `${index * ROW}px`;
+      return element;
+    }
+
+    const summary = (node) => (node.kind === "trace"
+      ? `${count(node.calls, "model call")}, ${count(node.tools, "tool call")}`
+      : `${short.format(node.sums[0] + node.sums[2] + node.sums[3])} in, ${short.format(node.sums[1])} out`);
+
+    function bars(track, node, group) {
+      const left = percent(scale.position(node.start));
+      const right = percent(scale.position(node.end));
+      if (right < 0 || left > 100) return;
+      const from = Math.max(left, -1);
+      track.append(place(el("i", { class: "span" }), from, Math.max(Math.min(right, 101) - from, 0)));
+      if (group) {
+        // Where its errors are, as far as pixels can tell them apart.
+        const seen = new Set();
+        for (const error of node.errors) {
+          const at = percent(scale.position(error.end));
+          const pixel = Math.round(at * 4);
+          if (at >= 0 && at <= 100 && !seen.has(pixel)) {
+            seen.add(pixel);
+            track.append(place(el("i", { class: "mark" }), at));
+          }
+        }
+      }
+      // Beside the bar, on the side that has room.
+      const text = group || node.seconds !== null ? duration(node.end - node.start) : "–";
+      if (right < 82) track.append(place(el("span", { class: "time", text }), right));
+      else if (left > 18) track.append(place(el("span", { class: "time before", text }), left));
+      else if (!group) track.append(place(el("span", { class: "time before inside", text }), Math.min(right, 100)));
+    }
+
+    function drawAxis() {
+      const span = state.to - state.from;
+      // The list has a scroll bar, the head has none.
+      ui.head.style.paddingInlineEnd = `${ui.list.offsetWidth - ui.list.clientWidth + EDGE}px`;
+      const width = ui.axis.clientWidth || 400;
+      const step = roundStep((span * 90) / width);
+      const ticks = [];
+      const lines = [];
+      for (const piece of scale.idle) {
+        const left = percent(piece.x);
+        const w = (piece.width / span) * 100;
+        // Hundreds of short ones would be noise.
+        if (left + w < 0 || left > 100 || (w * width) / 100 < 4) continue;
+        lines.push(place(el("i", { class: "idle" }), left, w));
+        if ((w * width) / 100 > 52) ticks.push(place(el("span", { class: "pause", text: `${duration(piece.to - piece.from)} idle`, title: "Idle time is folded" }), left + w / 2));
+      }
+      for (let x = Math.ceil(state.from / step) * step; x <= state.to; x += step) {
+        const left = percent(x);
+        lines.push(place(el("i", { class: "line" }), left));
+        if (left < 94) ticks.push(place(el("span", { class: "tick", text: tickLabel(x, step) }), left));
+      }
+      ui.axis.replaceChildren(...ticks);
+      ui.grid.replaceChildren(el("div", { class: "lines" }, ...lines));
+      ui.grid.style.height = `${Math.max(state.rows.length * ROW, ui.list.clientHeight)}px`;
+    }
+
+    function tickLabel(x, step) {
+      if (x === 0) return "0";
+      if (step < 1000) return x < 1000 ? `${x} ms` : `${(x / 1000).toFixed(step < 100 ? 2 : 1)} s`;
+      if (x < 60000) return `${Math.round(x / 1000)} s`;
+      return duration(x).replace(" 00 s", "").replace(" 00 min", "");
+    }
+
+    // -- Zoom
+
+    function zoom(factor, around) {
+      const node = state.selected;
+      const middle = around ?? (node !== null && Number.isFinite(node.start) ? (scale.position(node.start) + scale.position(node.end)) / 2 : (state.from + state.to) / 2);
+      const span = Math.min(scale.length, Math.max((state.to - state.from) * factor, 5));
+      show(middle - span / 2, span);
+    }
+
+    function show(from, span) {
+      state.from = Math.max(0, Math.min(from, scale.length - span));
+      state.to = state.from + span;
+      draw();
+    }
+
+    function fit() {
+      show(0, scale.length);
+    }
+
+    function zoomTo(node) {
+      if (node === null || !Number.isFinite(node.start)) return;
+      const from = scale.position(node.start);
+      const span = Math.max(scale.position(node.end) - from, 5);
+      show(from - span * 0.08, Math.min(span * 1.3, scale.length));
+    }
+
+    function wheel(e) {
+      const across = e.shiftKey ? e.deltaY : e.deltaX;
+      if (state.to - state.from >= scale.length || Math.abs(across) < 1) return;
+      e.preventDefault();
+      show(state.from + (across / ui.axis.clientWidth) * (state.to - state.from), state.to - state.from);
+    }
+
+    // -- Selection and keys
+
+    function select(node, scroll) {
+      state.selected = node;
+      if (scroll) reveal();
+      draw();
+      showDetail();
+      if (scroll) element.classList.add("reading");
+    }
+
+    function reveal() {
+      const top = state.rows.indexOf(state.selected) * ROW;
+      if (top < 0) return;
+      if (top < ui.list.scrollTop) ui.list.scrollTop = top;
+      else if (top + ROW > ui.list.scrollTop + ui.list.clientHeight) ui.list.scrollTop = top + ROW - ui.list.clientHeight;
+    }
+
+    function step(by, wanted = () => true) {
+      const from = state.rows.indexOf(state.selected);
+      for (let i = from + by; i >= 0 && i < state.rows.length; i += by) {
+        if (wanted(state.rows[i])) return move(state.rows[i]);
+      }
+    }
+
+    // The next error may be in a closed turn.
+    function nextError() {
+      const errors = all.filter((node) => node.error && node.kind !== "trace" && (!isFiltered() || node.hit));
+      if (errors.length === 0) return;
+      const at = all.indexOf(state.selected);
+      const node = errors.find((error) => all.indexOf(error) > at) ?? errors[0];
+      for (let above = node.parent; above !== null; above = above.parent) above.open = true;
+      refresh();
+      move(node);
+    }
+
+    // The keyboard moves without covering the list where the screen is narrow.
+    function move(node) {
+      state.selected = node;
+      reveal();
+      draw();
+      showDetail();
+    }
+
+    function listKey(e) {
+      const node = state.selected;
+      const page = Math.max(1, Math.floor(ui.list.clientHeight / ROW) - 1);
+      const keys = {
+        ArrowDown: () => step(1), j: () => step(1), ArrowUp: () => step(-1), k: () => step(-1),
+        PageDown: () => state.rows.length > 0 && move(state.rows[Math.min(state.rows.indexOf(node) + page, state.rows.length - 1)]),
+        PageUp: () => state.rows.length > 0 && move(state.rows[Math.max(state.rows.indexOf(node) - page, 0)]),
+        Home: () => state.rows.length > 0 && move(state.rows[0]), End: () => state.rows.length > 0 && move(state.rows[state.rows.length - 1]),
+        ArrowRight: () => node !== null && (node.children.length > 0 && !node.open && !isFiltered() ? toggle(node, true) : node.children.length > 0 && step(1)),
+        ArrowLeft: () => node !== null && (node.children.length > 0 && node.open && !isFiltered() ? toggle(node, false) : node.parent !== null && move(node.parent)),
+        Enter: () => { element.classList.add("reading"); ui.detail.focus(); }, " ": () => node !== null && toggle(node),
+        n: () => step(1, (row) => row.hit), N: () => step(-1, (row) => row.hit),
+      };
+      act(e, keys);
+    }
+
+    function searchKey(e) {
+      act(e, {
+        Enter: () => ui.list.focus(), ArrowDown: () => ui.list.focus(),
+        Escape: () => { ui.search.value = ""; filter({ query: "" }); ui.list.focus(); },
+      });
+      e.stopPropagation();
+    }
+
+    function act(e, keys) {
+      if (e.ctrlKey || e.metaKey || e.altKey || !Object.hasOwn(keys, e.key)) return;
+      e.preventDefault();
+      e.stopPropagation();
+      keys[e.key]();
+    }
+
+    element.addEventListener("keydown", (e) => {
+      if (e.target instanceof HTMLSelectElement || ui.keys.open) return;
+      act(e, {
+        "/": () => ui.search.focus(), "?": () => ui.keys.showModal(), e: nextError, o: () => ui.fold && foldAll(), z: () => zoomTo(state.selected),
+        "+": () => zoom(0.5), "=": () => zoom(0.5), "-": () => zoom(2), 0: fit, t: () => tab(state.tab === "content" ? "sent" : "content"),
+        Escape: () => {
+          const reading = element.classList.contains("reading") && (ui.detail.contains(document.activeElement) || isNarrow());
+          if (reading) back();
+          else if (isFiltered()) { ui.search.value = ""; filter({ query: "", kind: "", errors: false }); }
+          ui.list.focus();
+        },
+      });
+    });
+
+    const isNarrow = () => getComputedStyle(ui.detail).position === "fixed";
+
+    function back() {
+      element.classList.remove("reading");
+      ui.list.focus();
+    }
+
+    // -- Details
+
+    function tab(name) {
+      state.tab = name;
+      showDetail();
+    }
+
+    function showDetail() {
+      const node = state.selected;
+      if (node === null) {
+        ui.detail.replaceChildren(el("p", { class: "none", text: all.length === 0 ? "There are no events." : "Nothing matches." }));
+        return;
+      }
+      const kinds = { trace: "Trace", turn: "Turn", tool: "Tool call", model: node.p.$ai_agent_name ? "Sub-agent’s model call" : "Model call" };
+      const tabs = [["content", "Content"], ["sent", "What is sent"]].map(([name, text]) =>
+        el("button", { type: "button", role: "tab", "aria-selected": String(state.tab === name), text, onclick: () => tab(name) }));
+      const body = state.tab === "content" ? content(node) : whatIsSent(node);
+      ui.detail.replaceChildren(
+        el("div", { class: "top" },
+          el("button", { type: "button", class: "close", text: "←", "aria-label": "Back to the list", onclick: back }),
+          el("div", {}, el("p", { class: "kind", text: kinds[node.kind] }), el("h2", { text: titleOf(node) }))),
+        el("div", { class: "tabs", role: "tablist" }, ...tabs),
+        el("div", { class: "body", role: "tabpanel", tabindex: "0" }, ...body));
+    }
+
+    function content(node) {
+      const p = node.p;
+      const parts = [facts(node)];
+      if (node.kind === "trace" ? p.$ai_error : node.error) {
+        const what = [p.$ai_error_type, p.$ai_http_status].filter((x) => x !== undefined).join(", ");
+        parts.push(block(what ? `Error: ${what}` : node.kind === "trace" ? "Last error" : "Error", p.$ai_error, "bad"));
+      }
+      if (node.kind === "turn") parts.push(block("Prompt", node.prompt));
+      if (p.$ai_input_state !== undefined) parts.push(...state_("Input", p.$ai_input_state));
+      if (p.$ai_output_state !== undefined) parts.push(...state_("Output", p.$ai_output_state));
+      if (p.$ai_input !== undefined) parts.push(el("h3", { text: "New in the input" }), ...messages(p.$ai_input));
+      if (p.$ai_output_choices !== undefined) parts.push(el("h3", { text: "Answer" }), ...messages(p.$ai_output_choices));
+      return parts.filter((part) => part !== null);
+    }
+
+    function facts(node) {
+      const p = node.p;
+      const list = [];
+      const fact = (name, value) => value !== undefined && value !== null && value !== "" && list.push(el("dt", { text: name }), el("dd", { text: String(value) }));
+      fact("Began", clock(node.start));
+      if (node.kind === "trace" && node.seconds !== null) fact("Work", duration(node.seconds * 1000));
+      else fact("Took", node.seconds === null && node.event !== null ? "unknown" : duration(node.end - node.start));
+      if (node.kind === "trace" || node.kind === "turn") {
+        fact("Model calls", number.format(node.calls));
+        fact("Tool calls", number.format(node.tools));
+        if (node.errors.length > 0) fact("Errors", number.format(node.errors.length));
+        COUNTS.forEach(([name], i) => fact(`Tokens ${name}`, number.format(node.sums[i])));
+        return el("dl", { class: "facts" }, ...list);
+      }
+      if (node.kind === "model") {
+        COUNTS.forEach(([name, property]) => Number.isFinite(p[property]) && fact(`Tokens ${name}`, number.format(p[property])));
+        if (p.claude_code_output_tokens_partial) fact("Note", "the count of output tokens is incomplete");
+        fact("Stopped", p.$ai_stop_reason);
+        fact("Effort", p.$ai_effort);
+        fact("Skill", p.claude_code_skill);
+      }
+      fact("Sub-agent", p.$ai_agent_name);
+      fact("MCP server", p.claude_code_mcp_server);
+      if (p.claude_code_interrupted) fact("Interrupted", "by the user");
+      if (p.claude_code_no_result) fact("Result", "none in the transcript");
+      return el("dl", { class: "facts" }, ...list);
+    }
+
+    function block(title, text, tone) {
+      return el("div", { class: `block ${tone ?? ""}` }, el("h3", { text: title }),
+        text === undefined || text === null || text === "" ? null : marked(String(text)));
+    }
+
+    // A tool's input and output are texts; those that are JSON objects are easier to read by their members.
+    function state_(title, text) {
+      const value = title === "Input" ? parsed(text) : null;
+      if (value === null || Array.isArray(value)) return [block(title, text)];
+      const members = Object.entries(value).map(([name, member]) =>
+        el("div", { class: "member" }, el("span", { class: "role", text: name }), marked(typeof member === "string" ? member : JSON.stringify(member, null, 2))));
+      return [el("div", { class: "block" }, el("h3", { text: title }), ...members)];
+    }
+
+    function messages(list) {
+      if (!Array.isArray(list)) return [marked(JSON.stringify(list, null, 2))];
+      return list.map((message) => {
+        const parts = [];
+        const texts = typeof message?.content === "string" ? [{ type: "text", text: message.content }] : listOf(message?.content);
+        let role = String(message?.role ?? "?");
+        for (const part of texts) {
+          if (part?.type === "thinking") role = "thinking";
+          const text = part?.text ?? part?.thinking;
+          parts.push(marked(typeof text === "string" ? text : JSON.stringify(part, null, 2)));
+        }
+        for (const call of listOf(message?.tool_calls)) {
+          const input = parsed(call?.function?.arguments);
+          parts.push(el("p", { class: "call" }, el("b", { text: call?.function?.name ?? "?" })), marked(input === null ? String(call?.function?.arguments ?? "") : JSON.stringify(input, null, 2)));
+        }
+        return el("div", { class: `message ${["user", "assistant", "tool", "thinking"].includes(role) ? role : ""}` }, el("span", { class: "role", text: role }), ...parts);
+      });
+    }
+
+    function whatIsSent(node) {
+      if (node.event === null) {
+        return [el("p", { class: "none", text: node.kind === "turn" ? "A turn is no event: it is drawn from the model calls that answer one prompt." : "This trace has no event of its own." })];
+      }
+      const { properties, ...envelope } = node.event;
+      const rowOf = ([name, value]) => el("tr", {}, el("th", { scope: "row", text: name }),
+        el("td", { class: value === null ? "null" : typeof value }, marked(typeof value === "string" ? value : JSON.stringify(value, null, 2))));
+      const json = JSON.stringify(node.event, null, 2);
+      const copy = el("button", { type: "button", text: "Copy as JSON", onclick: async () => {
+        try {
+          await navigator.clipboard.writeText(json);
+          copy.textContent = "Copied";
+        } catch {
+          copy.textContent = "The browser does not allow it";
+        }
+        setTimeout(() => (copy.textContent = "Copy as JSON"), 1500);
+      } });
+      const entries = Object.entries(properties ?? {});
+      return [
+        el("p", { class: "note" }, el("span", { text: `The event as it is sent: ${count(entries.length, "property").replace("propertys", "properties")}` }), copy),
+        el("table", {}, el("tbody", {}, ...Object.entries(envelope).map(rowOf))),
+        el("table", {}, el("tbody", {}, ...entries.map(rowOf))),
+      ];
+    }
+
+    // A text with what is searched for marked in it.
+    function marked(text) {
+      const pre = el("pre", { tabindex: "-1" });
+      const query = state.query;
+      if (query === "") {
+        pre.textContent = text;
+        return pre;
+      }
+      const lower = text.toLowerCase();
+      let at = 0;
+      // A letter whose lower case has another length would shift everything after it.
+      for (let found = lower.length === text.length ? lower.indexOf(query) : -1; found >= 0; found = lower.indexOf(query, at)) {
+        pre.append(text.slice(at, found), el("mark", { text: text.slice(found, found + query.length) }));
+        at = found + query.length;
+      }
+      pre.append(text.slice(at));
+      return pre;
+    }
+
+    refresh();
+    select(roots[0] ?? null, false);
+    new ResizeObserver(() => draw()).observe(ui.list);
+  };
+})();

@@ -1,0 +1,109 @@
+//! The plugin in the real Claude Code, installed as the README says, from the repository; everything is sent to a strict local
+//! `PostHog`.
+
+#![cfg(unix)]
+#![expect(clippy::unwrap_used, reason = "a test that cannot go on has failed")]
+
+use posthog_llma::local_posthog::{Config, LocalPostHog};
+use posthog_llma_tests::claude_code::{ANSWER, ClaudeCode, Machine};
+use posthog_llma_tests::program::{KEY, until};
+use serde_json::{Value, json};
+use std::path::Path;
+use std::thread::sleep;
+use std::time::Duration;
+
+/// Before hooks had a time limit and unknown members were allowed, and the newest that was tried.
+const VERSIONS: [&str; 2] = ["2.0.76", "2.1.330"];
+
+const README: &str = include_str!("../../README.md");
+
+fn workspace() -> &'static Path {
+    Path::new(env!("CARGO_MANIFEST_DIR")).parent().unwrap()
+}
+
+fn client(version: &str, test: &str) -> Option<ClaudeCode> {
+    ClaudeCode::install(version, Path::new(env!("CARGO_TARGET_TMPDIR")), test)
+}
+
+/// The README's commands that install the plugin from a clone.
+fn installation() -> &'static str {
+    let blocks = README.split("```sh\n").skip(1).filter_map(|block| block.split("```").next());
+    blocks.into_iter().find(|block| block.contains("claude plugin install")).unwrap()
+}
+
+/// The events of so many sessions, each with all that its `$ai_trace` counts, once.
+#[track_caller]
+fn sessions(posthog: &LocalPostHog, count: usize) -> Vec<Vec<Value>> {
+    let mut sessions = Vec::new();
+    until("all events of the sessions", || {
+        posthog.events().iter().filter(|e| e["event"] == "$ai_trace").count() >= count
+    });
+    // Nothing more comes.
+    sleep(Duration::from_millis(500));
+    for event in posthog.events() {
+        match sessions.iter_mut().find(|session: &&mut Vec<Value>| id(&session[0]) == id(&event)) {
+            Some(session) => session.push(event),
+            None => sessions.push(vec![event]),
+        }
+    }
+    assert_eq!(sessions.len(), count, "{sessions:#?}");
+    for session in &sessions {
+        let of = |kind: &str| session.iter().filter(|e| e["event"] == kind).collect::<Vec<_>>();
+        let (traces, generations) = (of("$ai_trace"), of("$ai_generation"));
+        assert_eq!(traces.len(), 1, "{session:#?}");
+        assert_eq!(traces[0]["properties"]["claude_code_generations"], generations.len(), "{session:#?}");
+    }
+    sessions
+}
+
+fn id(event: &Value) -> &Value {
+    &event["properties"]["$ai_session_id"]
+}
+
+#[test]
+fn the_clients_own_validator_accepts_the_plugin_and_the_marketplace() {
+    for version in VERSIONS {
+        let Some(client) = client(version, "the test of the manifests") else { return };
+        let machine = Machine::new(&client);
+        for folder in ["plugin", "."] {
+            let said = machine.shell(&format!("claude plugin validate {folder}"), workspace());
+            assert!(said.contains("Validation passed"), "{version}: {said}");
+        }
+    }
+}
+
+#[test]
+fn an_installed_plugin_sends_every_session_and_its_commands_answer() {
+    for version in VERSIONS {
+        let Some(client) = client(version, "the test of the plugin") else { return };
+        let (machine, posthog) = (Machine::new(&client), LocalPostHog::start(Config::default()).unwrap());
+        let said = machine.shell(installation(), workspace());
+        assert!(said.contains("Successfully installed plugin: posthog@posthog-llma"), "{version}: {said}");
+        machine.shell(
+            &format!(
+                "export POSTHOG_API_KEY={KEY}; posthog-llma setup --key-env --host {} --no-check",
+                posthog.origin()
+            ),
+            &machine.work(),
+        );
+
+        let said = machine.shell("claude -p 'Say hello.' 2>&1", &machine.work());
+        assert_eq!(said.trim(), ANSWER, "the hook says nothing");
+        let session = sessions(&posthog, 1).remove(0);
+        // 2.0.76 warms up sub-agents, too.
+        let input = json!([{"role": "user", "content": "Say hello."}]);
+        let main: Vec<_> = session.iter().filter(|event| event["properties"]["$ai_input"] == input).collect();
+        assert_eq!(main.len(), 1, "{session:#?}");
+        let p = &main[0]["properties"];
+        assert_eq!(p["claude_code_version"], version);
+        assert_eq!(p["$ai_output_choices"], json!([{"role": "assistant", "content": ANSWER}]));
+        assert_eq!((&p["$ai_input_tokens"], &p["$ai_output_tokens"]), (&json!(3), &json!(7)));
+
+        machine.shell("claude -p /posthog:llma-cc-status", &machine.work());
+        let asked = machine.asked();
+        assert!(asked.contains(&posthog.origin()), "{version}: the report is in what the model is asked");
+        assert!(!asked.contains(KEY), "{version}");
+        // That was a session, too.
+        sessions(&posthog, 2);
+    }
+}

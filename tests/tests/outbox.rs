@@ -1,0 +1,95 @@
+//! Delivery that survives the hook: the real program, called as Claude Code calls it, killed, and called again.
+
+#![cfg(target_os = "linux")]
+#![expect(clippy::unwrap_used, reason = "a test that cannot go on has failed")]
+
+use posthog_llma::local_posthog::{Answer, Config, LocalPostHog};
+use posthog_llma_tests::program::{Home, until};
+use posthog_llma_tests::transcript::Transcript;
+use serde_json::Value;
+use std::collections::BTreeMap;
+use std::fs::File;
+use std::path::{Path, PathBuf};
+
+#[path = "outbox/crashes.rs"]
+mod crashes;
+#[path = "outbox/doctor.rs"]
+mod doctor;
+#[path = "outbox/files.rs"]
+mod files;
+#[path = "outbox/hook.rs"]
+mod hook;
+#[path = "outbox/servers.rs"]
+mod servers;
+#[path = "outbox/sessions.rs"]
+mod sessions;
+#[path = "outbox/status.rs"]
+mod status;
+
+/// A server that applies the rules and nothing else.
+fn posthog() -> LocalPostHog {
+    LocalPostHog::start(Config::default()).unwrap()
+}
+
+/// Where the record of a home is.
+fn record(home: &Home) -> PathBuf {
+    home.path().join(".local/state/posthog-llma/outbox.sqlite")
+}
+
+/// A session of this home, its transcript where Claude Code writes it.
+fn session(home: &Home, id: &str, transcript: &Transcript) -> PathBuf {
+    home.write(format!(".claude/projects/-work/{id}.jsonl"), transcript.text())
+}
+
+/// Waits until what the hooks have left behind is done, and nothing is owed any more.
+#[track_caller]
+fn until_nothing_is_owed(home: &Home, posthog: &LocalPostHog) {
+    home.until_quiet();
+    let status = home.status(posthog);
+    assert_eq!(status["coverage"]["owed"], 0, "{status:#}");
+}
+
+/// Makes a session owed without an attempt to deliver it: somebody else has the turn meanwhile.
+fn owe(home: &Home, posthog: &LocalPostHog, transcript: &Path) {
+    let lock = home.write(".local/state/posthog-llma/delivery-1.lock", "");
+    let lock = File::open(lock).unwrap();
+    lock.lock().unwrap();
+    home.hook(posthog, "SessionEnd", transcript).run().exits_with(0);
+    home.until_quiet();
+    assert_eq!(home.status(posthog)["coverage"]["owed"], 1);
+}
+
+/// How often each event arrived.
+fn arrivals(posthog: &LocalPostHog) -> BTreeMap<String, usize> {
+    let mut arrivals = BTreeMap::new();
+    for event in posthog.events() {
+        *arrivals.entry(event["uuid"].as_str().unwrap().to_owned()).or_default() += 1;
+    }
+    arrivals
+}
+
+/// What `convert` says that the session has, by `uuid`.
+fn expected(home: &Home, transcript: &Path) -> BTreeMap<String, Value> {
+    let events = home.convert(transcript).run().exits_with(0).events();
+    events.into_iter().map(|event| (event["uuid"].as_str().unwrap().to_owned(), event)).collect()
+}
+
+/// Sum of a property over the events of this name.
+fn sum(events: &[Value], name: &str, property: &str) -> u64 {
+    let named = events.iter().filter(|event| event["event"] == name);
+    named.filter_map(|event| event["properties"][property].as_u64()).sum()
+}
+
+/// The sums over `$ai_trace` must be those over the events that the traces cover.
+#[track_caller]
+fn traces_add_up(events: &[Value]) {
+    for (total, part) in [
+        ("$ai_total_input_tokens", "$ai_input_tokens"),
+        ("$ai_total_output_tokens", "$ai_output_tokens"),
+        ("$ai_total_cache_read_input_tokens", "$ai_cache_read_input_tokens"),
+    ] {
+        assert_eq!(sum(events, "$ai_trace", total), sum(events, "$ai_generation", part), "{total}");
+    }
+    let generations = events.iter().filter(|event| event["event"] == "$ai_generation").count();
+    assert_eq!(sum(events, "$ai_trace", "claude_code_generations"), generations as u64);
+}

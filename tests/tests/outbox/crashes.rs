@@ -1,0 +1,97 @@
+//! Killed at any moment, nothing is lost and little is repeated.
+
+use super::*;
+use std::time::Duration;
+
+/// The same pseudo-random moments in every run.
+struct Moments(u64);
+
+impl Moments {
+    fn next(&mut self, below: Duration) -> Duration {
+        // Numerical Recipes' generator: good enough to be all over the place.
+        self.0 = self.0.wrapping_mul(6_364_136_223_846_793_005).wrapping_add(1_442_695_040_888_963_407);
+        below.mul_f64((self.0 >> 33) as f64 / f64::from(1_u32 << 31))
+    }
+}
+
+/// The sums over the traces are right, doubles left out.
+fn traces_add_up_once(events: &[Value]) {
+    let once: BTreeMap<_, _> = events.iter().map(|event| (event["uuid"].to_string(), event.clone())).collect();
+    traces_add_up(&once.into_values().collect::<Vec<_>>());
+}
+
+#[test]
+fn killed_at_fifty_moments_of_a_delivery_every_event_arrives_and_none_more_than_twice() {
+    let mut moments = Moments(7);
+    let mut killed_in_the_middle = 0;
+    for _ in 0..50 {
+        let home = Home::new();
+        // Each answer takes some time, so that many of the moments are within a request.
+        let script = vec![Answer::Trickle { every: Duration::from_millis(1) }; 3];
+        let posthog = LocalPostHog::start(Config { script, ..Config::default() }).unwrap();
+        let transcript = session(&home, "aaaa", &Transcript::new().turns(250));
+        let expected = expected(&home, &transcript);
+        owe(&home, &posthog, &transcript);
+        let delivery = home.ready("flush", &posthog).start();
+        std::thread::sleep(moments.next(Duration::from_millis(600)));
+        delivery.kill();
+        let before = posthog.events().len();
+        killed_in_the_middle += usize::from(before > 0 && before < expected.len());
+        home.ready("flush", &posthog).run().exits_with(0);
+
+        let events = posthog.events();
+        let arrivals = arrivals(&posthog);
+        assert_eq!(
+            arrivals.keys().collect::<Vec<_>>(),
+            expected.keys().collect::<Vec<_>>(),
+            "none is lost, none is new"
+        );
+        assert!(arrivals.values().all(|times| *times <= 2));
+        traces_add_up_once(&events);
+        let twice = arrivals.values().filter(|times| **times == 2).count();
+        assert!(twice <= 100, "at most one batch: {twice}");
+        for event in &events {
+            let expected = &expected[event["uuid"].as_str().unwrap()];
+            assert_eq!(event, expected, "a double is the same in all");
+        }
+    }
+    assert!(killed_in_the_middle >= 5, "only {killed_in_the_middle} of 50 moments were in the middle of a delivery");
+}
+
+#[test]
+fn a_hook_that_is_killed_after_twenty_milliseconds_costs_nothing() {
+    for _ in 0..5 {
+        let (home, posthog) = (Home::new(), posthog());
+        let transcript = session(&home, "aaaa", &Transcript::new().turns(2));
+        home.hook(&posthog, "SessionStart", &transcript).under(&["timeout", "60"]).run().exits_with(0);
+        let hook = home.hook(&posthog, "SessionEnd", &transcript).start();
+        std::thread::sleep(Duration::from_millis(20));
+        hook.kill();
+        // The next chance.
+        let next = home.path().join(".claude/projects/-work/next.jsonl");
+        home.hook(&posthog, "SessionStart", &next).run().exits_with(0);
+        until("the session arrives", || posthog.events().len() >= 3);
+        until_nothing_is_owed(&home, &posthog);
+        assert!(arrivals(&posthog).values().all(|times| *times == 1));
+    }
+}
+
+#[test]
+fn the_worker_outlives_the_process_group_and_the_session_of_the_hook() {
+    let (home, posthog) = (Home::new(), posthog());
+    let transcript = session(&home, "aaaa", &Transcript::new().turns(2));
+    let input =
+        serde_json::json!({"hook_event_name": "SessionEnd", "session_id": "aaaa", "transcript_path": transcript});
+    // `setsid -w` begins a session; when its leader ends, everything in it that is left is killed.
+    let script = format!("echo '{input}' | \"$0\" hook; kill -KILL -$$");
+    let binary = posthog_llma_tests::program::binary();
+    let shell = ["setsid", "-w", "sh", "-c", &script, binary.to_str().unwrap()];
+    let mut command = std::process::Command::new(shell[0]);
+    command.args(&shell[1..]).env_clear().env("HOME", home.path()).env("PATH", std::env::var_os("PATH").unwrap());
+    command.env("XDG_CACHE_HOME", posthog_llma_tests::program::cache());
+    command.env("POSTHOG_LLMA_CC_ENABLED", "true").env("POSTHOG_HOST", posthog.origin());
+    command.env("POSTHOG_API_KEY", posthog_llma_tests::program::KEY);
+    assert!(!command.status().unwrap().success(), "the group was killed");
+    until("the session arrives", || posthog.events().len() == 3);
+    until_nothing_is_owed(&home, &posthog);
+}

@@ -1,0 +1,78 @@
+//! What `status` says.
+
+use super::*;
+use posthog_llma_tests::program::KEY;
+use serde_json::json;
+
+#[test]
+fn it_says_what_was_delivered_what_is_owed_and_what_was_never_seen() {
+    let home = Home::new();
+    let script = vec![Answer::CloseBeforeAnswer; 4];
+    let posthog = LocalPostHog::start(Config { script, ..Config::default() }).unwrap();
+    let owed = session(&home, "owed", &Transcript::new().turns(1));
+    home.hook(&posthog, "SessionEnd", &owed).run().exits_with(0);
+    until("the first attempt fails", || home.status(&posthog)["last_error"].is_string());
+    let delivered = session(&home, "delivered", &Transcript::new().turns(1));
+    home.send(&posthog, &delivered).run().exits_with(0);
+    session(&home, "unseen", &Transcript::new().turns(1));
+
+    let status = home.status(&posthog);
+    let coverage = json!({
+        "on_disk": 3, "delivered": 1, "owed": 1, "failed": 0, "running": 0, "never_seen": 1, "owed_elsewhere": 0,
+    });
+    // The owed one may have been delivered meanwhile: its worker stays for a while.
+    let after = json!({
+        "on_disk": 3, "delivered": 2, "owed": 0, "failed": 0, "running": 0, "never_seen": 1, "owed_elsewhere": 0,
+    });
+    assert!(status["coverage"] == coverage || status["coverage"] == after, "{status:#}");
+    assert_eq!(status["destination"], posthog.origin());
+    assert_eq!(status["last_hook"]["event"], "SessionEnd");
+    assert!(status["last_delivery"].is_string());
+    assert_eq!(status["on"], true);
+}
+
+#[test]
+fn it_says_where_each_setting_comes_from_and_never_the_key() {
+    let home = Home::new();
+    home.write(
+        ".claude/settings.json",
+        json!({"env": {"POSTHOG_API_KEY": KEY, "POSTHOG_LLMA_PRIVACY_MODE": "true"}}).to_string(),
+    );
+    home.write("work/.claude/settings.local.json", json!({"env": {"POSTHOG_LLMA_CC_ENABLED": "yes"}}).to_string());
+    let status = home.program(["status", "--json"]).env("POSTHOG_AI_PURPOSE", "work").run().exits_with(0).json();
+    let settings = &status["settings"];
+    let source = |name: &str| settings[name]["source"].as_str().unwrap().to_owned();
+    assert_eq!(source("POSTHOG_AI_PURPOSE"), "the environment");
+    assert!(source("POSTHOG_LLMA_PRIVACY_MODE").ends_with(".claude/settings.json"));
+    assert!(source("POSTHOG_LLMA_CC_ENABLED").ends_with("work/.claude/settings.local.json"));
+    assert_eq!(settings["POSTHOG_API_KEY"]["value"], format!("phc_…{}", &KEY[KEY.len() - 4..]));
+    home.program(["status"]).run().exits_with(0).prints(&["On: ", "Healthy"]);
+}
+
+#[test]
+fn it_says_why_it_is_off() {
+    let home = Home::new();
+    for (variables, why) in [
+        (&[][..], "POSTHOG_LLMA_CC_ENABLED is not set"),
+        (&[("POSTHOG_LLMA_CC_ENABLED", "no")], "POSTHOG_LLMA_CC_ENABLED is false"),
+        (&[("POSTHOG_LLMA_CC_ENABLED", "on")], "POSTHOG_API_KEY is not set"),
+        (&[("POSTHOG_LLMA_CC_ENABLED", "maybe")], "is neither true"),
+        (&[("POSTHOG_HOST", "ftp://x")], "POSTHOG_HOST"),
+    ] {
+        let program =
+            variables.iter().fold(home.program(["status"]), |program, (name, value)| program.env(name, value));
+        let outcome = program.run().exits_with(1);
+        assert!(outcome.stdout.starts_with("Off: ") && outcome.stdout.contains(why), "{outcome:?}");
+    }
+    assert!(!home.path().join(".local").exists(), "to look is not to write");
+}
+
+#[test]
+fn it_says_which_lines_are_of_unknown_types() {
+    let (home, posthog) = (Home::new(), posthog());
+    let text = Transcript::new().turns(1).text() + "{\"type\":\"brand-new\"}\n{\"type\":\"brand-new\"}\n";
+    let transcript = home.write(".claude/projects/-work/aaaa.jsonl", text);
+    home.hook(&posthog, "SessionEnd", &transcript).run().exits_with(0);
+    until_nothing_is_owed(&home, &posthog);
+    until("it is noted", || home.status(&posthog)["unknown_line_types"] == json!({"brand-new": 2}));
+}

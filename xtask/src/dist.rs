@@ -1,0 +1,135 @@
+//! `cargo xtask dist`: what a user installs.
+
+use crate::archive;
+use crate::metadata::{self, cargo, workspace};
+use crate::sbom::Shipped;
+use anyhow::{Context as _, bail};
+use clap::Args;
+use std::fmt::Write as _;
+use std::fs;
+use std::path::{Path, PathBuf};
+
+/// The package and its program.
+const PROGRAM: &str = "posthog-llma";
+
+/// The component in the target directory of the profile, as `host/build.rs` builds it.
+const COMPONENT: &str = "component/posthog_llma_guest/wasm32-wasip2/component/posthog_llma_guest.wasm";
+
+/// What is copied as it is, from the workspace into the folder: a marketplace with the plugin, and the component's interface.
+const COPIED: [&str; 4] = [".claude-plugin", "plugin", "wit", "LICENSE"];
+
+/// `dist`
+#[derive(Debug, Args)]
+pub struct Arguments {
+    /// Cargo's profile for the program
+    #[arg(long, default_value = "release")]
+    profile: String,
+    /// Pack what was built before
+    #[arg(long)]
+    no_build: bool,
+    /// Where to put the folder and the archive; target/dist unless given
+    #[arg(long, value_name = "FOLDER")]
+    out: Option<PathBuf>,
+    /// Compression of the archive
+    #[arg(long, value_name = "0-9", default_value = "9", value_parser = clap::value_parser!(u32).range(0..=9))]
+    level: u32,
+}
+
+/// Makes the folder, the archive and its checksum, and prints where they are.
+pub fn run(arguments: &Arguments) -> anyhow::Result<()> {
+    let target = metadata::host_target()?;
+    let metadata = metadata::of_target(&target)?;
+    let target_directory =
+        PathBuf::from(metadata["target_directory"].as_str().context("there is no target directory")?);
+    if !arguments.no_build {
+        build(&arguments.profile)?;
+    }
+    let built = target_directory.join(if arguments.profile == "dev" { "debug" } else { &arguments.profile });
+    let program = built.join(format!("{PROGRAM}{}", std::env::consts::EXE_SUFFIX));
+    let component = built.join(COMPONENT);
+    check(&program, &component)?;
+
+    let out = arguments.out.clone().unwrap_or_else(|| target_directory.join("dist"));
+    let name = format!("{PROGRAM}-{}-{target}", env!("CARGO_PKG_VERSION"));
+    let folder = out.join(&name);
+    if folder.exists() {
+        fs::remove_dir_all(&folder).with_context(|| format!("cannot remove the old {}", folder.display()))?;
+    }
+    for path in COPIED {
+        copy(&workspace().join(path), &folder.join(path))?;
+    }
+    let executable = format!("plugin/bin/{PROGRAM}{}", std::env::consts::EXE_SUFFIX);
+    copy(&program, &folder.join(&executable))?;
+    copy(&component, &folder.join("posthog_llma_guest.wasm"))?;
+    let shipped = Shipped::of(PROGRAM, &target)?;
+    write(&folder.join("sbom.cdx.json"), &format!("{:#}\n", shipped.bill()?))?;
+    write(&folder.join("THIRD-PARTY-LICENSES.txt"), &shipped.notices()?)?;
+    write(&folder.join("SHA256SUMS"), &checksums(&folder)?)?;
+
+    let archive = out.join(format!("{name}.tar.gz"));
+    let executables = [executable.as_str(), "plugin/scripts/run"];
+    archive::pack(&folder, &executables, mtime()?, arguments.level, &archive)?;
+    let sum = format!("{}  {name}.tar.gz\n", archive::sha256(&archive)?);
+    write(&out.join(format!("{name}.tar.gz.sha256")), &sum)?;
+    println!("{}\n{}", folder.display(), archive.display());
+    Ok(())
+}
+
+fn build(profile: &str) -> anyhow::Result<()> {
+    let status = cargo()
+        .args(["build", "--locked", "--package", PROGRAM, "--bin", PROGRAM, "--profile", profile])
+        .current_dir(workspace())
+        .status()
+        .context("cannot run cargo")?;
+    if status.success() { Ok(()) } else { bail!("the program cannot be built") }
+}
+
+/// Are both there, and is the program's component this one?
+fn check(program: &Path, component: &Path) -> anyhow::Result<()> {
+    let read = |path: &Path| {
+        fs::read(path).with_context(|| format!("cannot read {} (without --no-build it is built first)", path.display()))
+    };
+    let (program_bytes, component_bytes) = (read(program)?, read(component)?);
+    if memchr::memmem::find(&program_bytes, &component_bytes).is_none() {
+        bail!("the component in {} is not {}: build again", program.display(), component.display());
+    }
+    Ok(())
+}
+
+/// Copies a file, or a folder with all that is in it.
+fn copy(from: &Path, to: &Path) -> anyhow::Result<()> {
+    if from.is_dir() {
+        for file in archive::files(from)? {
+            copy(&from.join(&file), &to.join(&file))?;
+        }
+        return Ok(());
+    }
+    if let Some(parent) = to.parent() {
+        fs::create_dir_all(parent).with_context(|| format!("cannot make {}", parent.display()))?;
+    }
+    fs::copy(from, to).with_context(|| format!("cannot copy {} to {}", from.display(), to.display()))?;
+    Ok(())
+}
+
+fn write(path: &Path, text: &str) -> anyhow::Result<()> {
+    fs::write(path, text).with_context(|| format!("cannot write {}", path.display()))
+}
+
+/// As `sha256sum` prints and checks them.
+fn checksums(folder: &Path) -> anyhow::Result<String> {
+    let mut sums = String::new();
+    for file in archive::files(folder)? {
+        let name = file.components().map(|part| part.as_os_str().to_string_lossy()).collect::<Vec<_>>().join("/");
+        let _ = writeln!(sums, "{}  {name}", archive::sha256(&folder.join(&file))?);
+    }
+    Ok(sums)
+}
+
+/// The time of all files in the archive: <https://reproducible-builds.org/specs/source-date-epoch/>, else the beginning of
+/// 2000, because some programs take 1970 for an error.
+fn mtime() -> anyhow::Result<u64> {
+    match std::env::var("SOURCE_DATE_EPOCH") {
+        Ok(text) => text.parse().with_context(|| format!("SOURCE_DATE_EPOCH is no number of seconds: {text:?}")),
+        Err(_) => Ok(946_684_800),
+    }
+}
