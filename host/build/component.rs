@@ -56,7 +56,7 @@ impl ComponentPackage<'_> {
         // A target directory of its own: cargo holds a lock on the outer one while this script runs. It lies above
         // `<profile>/build/<package>-<hash>/out`, so that clippy, whose hash is another one, does not build it all again.
         let out = PathBuf::from(env::var_os("OUT_DIR").ok_or("OUT_DIR is not set")?);
-        let directory = out.ancestors().nth(3).unwrap_or(&out).join("component").join(self.library);
+        let directory = profile_directory(&out).join("component").join(self.library);
         let cargo = env::var_os("CARGO").unwrap_or_else(|| "cargo".into());
         let mut command = Command::new(cargo);
         command
@@ -97,6 +97,17 @@ impl ComponentPackage<'_> {
         println!("cargo:rustc-env={variable}={}", component.display());
         println!("cargo:rustc-env={variable}_HASH={:016x}", hasher.finish());
         Ok(())
+    }
+}
+
+/// `<target directory>/<profile>`, the same for all platforms: what cargo builds for another one has its output in
+/// `<target directory>/<platform>/<profile>/build/<package>-<hash>/out`.
+fn profile_directory(out: &Path) -> PathBuf {
+    let profile = out.ancestors().nth(3).unwrap_or(out);
+    let platform = profile.parent().filter(|parent| parent.file_name() == env::var_os("TARGET").as_deref());
+    match (platform.and_then(Path::parent), profile.file_name()) {
+        (Some(target_directory), Some(name)) => target_directory.join(name),
+        _ => profile.to_owned(),
     }
 }
 
