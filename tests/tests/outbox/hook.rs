@@ -137,7 +137,9 @@ fn a_session_without_a_transcript_owes_nothing() {
     let (home, posthog) = (Home::new(), posthog());
     let transcript = home.path().join(".claude/projects/-work/none.jsonl");
     home.hook(&posthog, "SessionStart", &transcript).run().exits_with(0);
+    home.until_quiet();
     home.hook(&posthog, "SessionEnd", &transcript).run().exits_with(0);
+    home.until_quiet();
     let coverage = &home.status(&posthog)["coverage"];
     assert_eq!((&coverage["owed"], &coverage["failed"], &coverage["running"]), (&0.into(), &0.into(), &0.into()));
 }
