@@ -2,6 +2,7 @@
 
 #![expect(clippy::unwrap_used, reason = "a test that cannot go on has failed")]
 
+use std::ffi::OsStr;
 use std::path::PathBuf;
 use std::process::{Command, Stdio};
 use std::sync::LazyLock;
@@ -24,9 +25,26 @@ pub fn xtask() -> PathBuf {
     built("xtask")
 }
 
-/// A program of this workspace.
+/// A program of this workspace, built with the profile of the test that runs.
 pub fn built(program: &str) -> PathBuf {
-    let profile = profile_directory();
+    let directory = profile_directory();
+    let mut cargo = cargo();
+    cargo.args(["build", "--quiet", "--workspace", "--bin", program, "--profile", &profile(), "--target-dir"]);
+    let status = cargo.arg(directory.parent().unwrap()).current_dir(env!("CARGO_MANIFEST_DIR")).status().unwrap();
+    assert!(status.success(), "{program} cannot be built");
+    directory.join(program).with_extension(std::env::consts::EXE_EXTENSION)
+}
+
+/// The profile of the test that runs, as cargo calls it.
+pub(crate) fn profile() -> String {
+    match profile_directory().file_name().and_then(OsStr::to_str) {
+        None | Some("debug") => "dev".to_owned(),
+        Some(profile) => profile.to_owned(),
+    }
+}
+
+/// Cargo without what it says of this package to its tests; build scripts would take it for a change and run again.
+pub(crate) fn cargo() -> Command {
     let mut cargo = Command::new(env!("CARGO"));
     for (name, _) in std::env::vars_os() {
         let name = name.to_string_lossy();
@@ -34,14 +52,7 @@ pub fn built(program: &str) -> PathBuf {
             cargo.env_remove(&*name);
         }
     }
-    let status = cargo
-        .args(["build", "--quiet", "--workspace", "--bin", program, "--target-dir"])
-        .arg(profile.parent().unwrap())
-        .current_dir(env!("CARGO_MANIFEST_DIR"))
-        .status()
-        .unwrap();
-    assert!(status.success(), "{program} cannot be built");
-    profile.join(program)
+    cargo
 }
 
 /// They are built where the host's build script has built one of them, so that it need not be built again.

@@ -14,6 +14,7 @@ use std::sync::LazyLock;
 use std::thread::{self, JoinHandle};
 use std::time::{Duration, Instant};
 
+use crate::components::{cargo, profile};
 use posthog_llma::local_posthog::LocalPostHog;
 use serde_json::Value;
 use tempfile::TempDir;
@@ -62,22 +63,8 @@ pub fn cache() -> &'static Path {
 
 /// Cargo knows whether the program is older than its sources; a test of this package does not make it build the program.
 fn build() -> PathBuf {
-    let test = std::env::current_exe().unwrap();
-    // `<target>/<profile>/deps/<test>`
-    let profile = match test.ancestors().nth(2).and_then(Path::file_name).and_then(OsStr::to_str) {
-        None | Some("debug") => "dev",
-        Some(profile) => profile,
-    };
-    let mut cargo = Command::new(env!("CARGO"));
-    // What cargo says of this package to its tests; build scripts would take it for a change and run again.
-    for (name, _) in std::env::vars_os() {
-        let name = name.to_string_lossy();
-        if name == "OUT_DIR" || name.starts_with("CARGO_PKG_") || name.starts_with("CARGO_MANIFEST_") {
-            cargo.env_remove(&*name);
-        }
-    }
-    let output = cargo
-        .args(["build", "--package", "posthog-llma", "--bin", "posthog-llma", "--profile", profile])
+    let output = cargo()
+        .args(["build", "--package", "posthog-llma", "--bin", "posthog-llma", "--profile", &profile()])
         .arg("--message-format=json-render-diagnostics")
         .current_dir(env!("CARGO_MANIFEST_DIR"))
         .stderr(Stdio::inherit())

@@ -14,11 +14,12 @@ use std::process::{Command, Output};
 const README: &str = include_str!("../../README.md");
 
 /// Blocks that are not run here, and why.
-const NOT_RUN: [(&str, &str); 6] = [
+const NOT_RUN: [(&str, &str); 7] = [
     (
         "claude plugin marketplace add ./\nclaude plugin install posthog",
         "needs Claude Code; `claude_code.rs` runs it in the real one",
     ),
+    ("posthog-llma status\nposthog-llma flush", "`outbox.rs` runs both, with sessions that are owed"),
     ("posthog-llma setup", "asks on a terminal; `program/setup.rs` runs it with flags"),
     (
         "rustup target add wasm32-wasip2 wasm32-unknown-unknown && cargo test --workspace",

@@ -40,19 +40,13 @@ pub fn default_target_directory() -> PathBuf {
 impl Component {
     /// Builds it in cargo's target directory and writes `<output>/<world>.wasm`. The path of that file.
     pub fn build(self, target_directory: &Path, output: &Path) -> Result<PathBuf> {
-        // What is built with a feature has the same name as what is built without, and each would be built anew after the other.
-        let directory = self.feature.map_or_else(|| target_directory.to_owned(), |name| target_directory.join(name));
+        // Cargo is started in the workspace.
+        let target_directory = std::path::absolute(target_directory)?;
+        // With a feature and without it the file has one name, and each would be built anew after the other.
+        let directory = self.feature.map_or_else(|| target_directory.clone(), |name| target_directory.join(name));
         let mut cargo = Command::new(env::var_os("CARGO").unwrap_or_else(|| "cargo".into()));
-        cargo.args([
-            "build",
-            "--quiet",
-            "--locked",
-            "--package",
-            "posthog-llma-guest",
-            "--lib",
-            "--profile",
-            "component",
-        ]);
+        cargo.args(["build", "--quiet", "--locked", "--package", "posthog-llma-guest", "--lib"]);
+        cargo.args(["--profile", "component"]);
         cargo.args(["--target", self.target]).args(self.feature.iter().flat_map(|feature| ["--features", *feature]));
         cargo.arg("--target-dir").arg(&directory).current_dir(workspace());
         for flags in FLAGS {

@@ -56,14 +56,18 @@ const TOKEN: &str = "POSTHOG_LLMA_SERVER_TOKEN";
 
 const JSON: &str = "application/json";
 
+/// What HTTP asks for with some statuses.
+type Header = Option<(&'static str, &'static str)>;
+
 /// An answer that was not asked for.
 struct Refusal {
     status: u16,
     message: String,
+    header: Header,
 }
 
 fn refusal(status: u16, message: impl Into<String>) -> Refusal {
-    Refusal { status, message: message.into() }
+    Refusal { status, message: message.into(), header: None }
 }
 
 impl From<UploadError> for Refusal {
@@ -79,11 +83,15 @@ impl Guest for Component {
         let path = path.split('?').next().unwrap_or_default();
         let answered = match (request.method(), path) {
             (Method::Get | Method::Head, "/") => {
-                respond(out, 200, "text/plain; charset=utf-8", USAGE.as_bytes());
+                respond(out, 200, "text/plain; charset=utf-8", None, USAGE.as_bytes());
                 return;
             }
             (Method::Post, "/convert" | "/deliver") => accept(&request),
-            (_, "/" | "/convert" | "/deliver") => Err(refusal(405, "only GET /, POST /convert and POST /deliver")),
+            (_, "/" | "/convert" | "/deliver") => {
+                let allow = if path == "/" { "GET, HEAD" } else { "POST" };
+                let refusal = refusal(405, "only GET /, POST /convert and POST /deliver");
+                Err(Refusal { header: Some(("allow", allow)), ..refusal })
+            }
             _ => Err(refusal(404, "there is only /, /convert and /deliver")),
         };
         let refused = match answered {
@@ -91,8 +99,8 @@ impl Guest for Component {
             Ok((upload, options, conversion)) => deliver(upload, conversion, &options, out),
             Err(refusal) => Err((refusal, out)),
         };
-        if let Err((Refusal { status, message }, out)) = refused {
-            respond(out, status, JSON, json!({ "error": message }).to_string().as_bytes());
+        if let Err((Refusal { status, message, header }, out)) = refused {
+            respond(out, status, JSON, header, json!({ "error": message }).to_string().as_bytes());
         }
     }
 }
@@ -107,7 +115,8 @@ fn accept(request: &IncomingRequest) -> Result<(Upload, Options, ConversionOptio
     if let Some(token) = variable(TOKEN).filter(|token| !token.is_empty()) {
         let given = header("authorization").unwrap_or_default();
         if !same(given.strip_prefix("Bearer ").unwrap_or_default().as_bytes(), token.as_bytes()) {
-            return Err(refusal(401, "the header authorization must be: Bearer TOKEN"));
+            let refusal = refusal(401, "the header authorization must be: Bearer TOKEN");
+            return Err(Refusal { header: Some(("www-authenticate", "Bearer")), ..refusal });
         }
     }
     let options = options().map_err(|error| refusal(500, error))?;
@@ -162,7 +171,7 @@ fn convert(
         Err(invalid) => return Err((refusal(400, invalid.to_string()), out)),
     };
     let Ok(mut reading) = Reading::first(&mut session, upload.files, upload.roles.len());
-    let (body, stream) = begin(out, 200, "application/x-ndjson");
+    let (body, stream) = begin(out, 200, "application/x-ndjson", None);
     loop {
         let Ok(more) = reading.second(&mut session);
         // Who asked has gone.
@@ -212,13 +221,15 @@ fn deliver(
     }
     let status = if error.is_none() { 200 } else { 502 };
     let report = json!({ "session": id, "accepted": accepted, "rejected": rejected, "error": error });
-    respond(out, status, JSON, report.to_string().as_bytes());
+    respond(out, status, JSON, None, report.to_string().as_bytes());
     Ok(())
 }
 
-fn begin(out: ResponseOutparam, status: u16, kind: &str) -> (OutgoingBody, OutputStream) {
+fn begin(out: ResponseOutparam, status: u16, kind: &'static str, header: Header) -> (OutgoingBody, OutputStream) {
     let headers = Fields::new();
-    let _ = headers.set("content-type", &[kind.as_bytes().to_vec()]);
+    for (name, value) in [("content-type", kind)].into_iter().chain(header) {
+        let _ = headers.set(name, &[value.as_bytes().to_vec()]);
+    }
     let response = OutgoingResponse::new(headers);
     let _ = response.set_status_code(status);
     // A new response has a body, and a new body has a stream.
@@ -228,8 +239,8 @@ fn begin(out: ResponseOutparam, status: u16, kind: &str) -> (OutgoingBody, Outpu
     (body, stream)
 }
 
-fn respond(out: ResponseOutparam, status: u16, kind: &str, text: &[u8]) {
-    let (body, stream) = begin(out, status, kind);
+fn respond(out: ResponseOutparam, status: u16, kind: &'static str, header: Header, text: &[u8]) {
+    let (body, stream) = begin(out, status, kind, header);
     let written = write(&stream, text);
     drop(stream);
     if written.is_ok() {
