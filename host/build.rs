@@ -16,7 +16,7 @@ fn build() -> Result<(), String> {
         manifest: workspace.join("guest/Cargo.toml"),
         library: "posthog_llma_guest",
         profile: "component",
-        sources: ["guest/src", "guest/Cargo.toml", "wit", "Cargo.toml", "Cargo.lock"]
+        sources: ["guest/src", "guest/Cargo.toml", "wit", "Cargo.toml", "Cargo.lock", ".cargo"]
             .iter()
             .map(|path| workspace.join(path))
             .collect(),

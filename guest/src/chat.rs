@@ -1,7 +1,7 @@
 //! Messages in OpenAI's chat format, which is what PostHog's views draw.
 
 use crate::entry::{Block, Content, Source};
-use crate::text::{self, TextRules};
+use crate::text::{self, Text, TextRules};
 use serde::Serialize;
 use serde::ser::{SerializeSeq, Serializer};
 use serde_json::value::RawValue;
@@ -26,17 +26,17 @@ pub struct Input {
 #[serde(tag = "role", rename_all = "lowercase")]
 enum InputMessage {
     User {
-        content: String,
+        content: Text,
     },
     Tool {
         tool_call_id: String,
         #[serde(serialize_with = "shared")]
-        content: Rc<String>,
+        content: Rc<Text>,
     },
 }
 
-fn shared<S: Serializer>(text: &Rc<String>, serializer: S) -> Result<S::Ok, S::Error> {
-    serializer.serialize_str(text)
+fn shared<S: Serializer>(text: &Rc<Text>, serializer: S) -> Result<S::Ok, S::Error> {
+    text.as_ref().serialize(serializer)
 }
 
 impl Input {
@@ -46,7 +46,7 @@ impl Input {
     }
 
     /// Adds a user line's content. `results` are the texts of its tools' results, which their spans share.
-    pub fn push(&mut self, content: &Content<'_>, results: &[Rc<String>], rules: TextRules, elided: bool) {
+    pub fn push(&mut self, content: &Content<'_>, results: &[Rc<Text>], rules: TextRules, elided: bool) {
         let mut results = results.iter();
         match content {
             Content::Text(raw) => self.push_user(|| rules.of_json(raw, elided)),
@@ -64,7 +64,7 @@ impl Input {
         }
     }
 
-    fn push_user(&mut self, text: impl FnOnce() -> String) {
+    fn push_user(&mut self, text: impl FnOnce() -> Text) {
         self.admit(|| InputMessage::User { content: text() });
     }
 
@@ -74,7 +74,7 @@ impl Input {
             return;
         }
         self.full = self.bytes >= LARGEST_CONTENT;
-        let message = if self.full { InputMessage::User { content: FULL.to_owned() } } else { message() };
+        let message = if self.full { InputMessage::User { content: FULL.into() } } else { message() };
         self.bytes += 64
             + match &message {
                 InputMessage::User { content } => content.len(),
@@ -93,8 +93,8 @@ impl Serialize for Input {
 /// What a model answered.
 #[derive(Debug, Default)]
 pub struct Output {
-    thinking: Vec<String>,
-    texts: Vec<String>,
+    thinking: Vec<Text>,
+    texts: Vec<Text>,
     calls: Vec<Call>,
     bytes: usize,
 }
@@ -103,7 +103,7 @@ pub struct Output {
 struct Call {
     id: String,
     name: String,
-    arguments: Rc<String>,
+    arguments: Rc<Text>,
 }
 
 impl Output {
@@ -115,7 +115,7 @@ impl Output {
         match block.kind.as_deref().unwrap_or_default() {
             "thinking" => {
                 // From 2.1.86 on the client often writes only the signature.
-                let thinking = block.thinking.map(|raw| rules.of_json(raw.get(), elided)).unwrap_or_default();
+                let thinking = block.thinking.map(|raw| rules.of_json(raw, elided)).unwrap_or_default();
                 if !thinking.is_empty() {
                     self.bytes += thinking.len();
                     self.thinking.push(thinking);
@@ -123,7 +123,7 @@ impl Output {
             }
             "redacted_thinking" => {
                 self.bytes += 64;
-                self.thinking.push("[redacted thinking]".to_owned());
+                self.thinking.push("[redacted thinking]".into());
             }
             kind if kind.ends_with("_tool_result") => {}
             _ => {
@@ -135,7 +135,7 @@ impl Output {
     }
 
     /// Adds a tool call, whose span shares its arguments.
-    pub fn push_call(&mut self, block: &Block<'_>, arguments: Rc<String>) {
+    pub fn push_call(&mut self, block: &Block<'_>, arguments: Rc<Text>) {
         if self.bytes >= LARGEST_CONTENT {
             return;
         }
@@ -146,7 +146,7 @@ impl Output {
 
     /// The text alone: what an API error says.
     pub fn text(&self) -> String {
-        self.texts.join("\n")
+        self.texts.iter().map(Text::decoded).collect::<Vec<_>>().join("\n")
     }
 }
 
@@ -169,13 +169,13 @@ impl Serialize for Output {
         #[derive(Serialize)]
         struct Function<'a> {
             name: &'a str,
-            arguments: &'a str,
+            arguments: &'a Text,
         }
         #[derive(Serialize)]
         #[serde(tag = "type", rename_all = "lowercase")]
         enum Part<'a> {
-            Text { text: &'a str },
-            Thinking { thinking: &'a str },
+            Text { text: &'a Text },
+            Thinking { thinking: &'a Text },
         }
         let tool_calls: Vec<_> = self
             .calls
@@ -213,19 +213,24 @@ pub fn tool_name(block: &Block<'_>) -> String {
 }
 
 /// The text of a tool's result: texts line by line, images as placeholders.
-pub fn result_text(content: Option<&RawValue>, rules: TextRules, elided: bool) -> String {
-    match Content::of(content) {
-        Content::Text(raw) => rules.of_json(raw, elided),
-        Content::Blocks(blocks) => {
+pub fn result_text(content: Option<&RawValue>, rules: TextRules, elided: bool) -> Text {
+    let blocks = match Content::of(content) {
+        Content::Text(raw) => return rules.of_json(raw, elided),
+        Content::Blocks(blocks) => blocks,
+    };
+    match blocks.as_slice() {
+        // Most are one text.
+        [Block { text: Some(raw), .. }] => rules.of_json(raw, elided),
+        blocks => {
             let mut text = String::new();
-            for block in &blocks {
+            for block in blocks {
                 if text.len() > LARGEST_CONTENT {
                     break;
                 }
                 if !text.is_empty() {
                     text.push('\n');
                 }
-                text.push_str(&block_text(block, rules, elided));
+                text.push_str(&block_text(block, rules, elided).decoded());
             }
             // Each part was cut, and their sum is one text.
             rules.of(&text)
@@ -234,18 +239,18 @@ pub fn result_text(content: Option<&RawValue>, rules: TextRules, elided: bool) -
 }
 
 /// A block as text. What is no text is named.
-fn block_text(block: &Block<'_>, rules: TextRules, elided: bool) -> String {
+fn block_text(block: &Block<'_>, rules: TextRules, elided: bool) -> Text {
     if let Some(raw) = block.text {
-        return rules.of_json(raw.get(), elided);
+        return rules.of_json(raw, elided);
     }
     if rules.privacy {
-        return String::new();
+        return Text::default();
     }
     match (block.kind.as_deref().unwrap_or("unknown"), &block.source) {
-        (kind @ ("image" | "document"), Some(source)) => placeholder(kind, source, elided),
+        (kind @ ("image" | "document"), Some(source)) => placeholder(kind, source, elided).as_str().into(),
         (kind, _) => match (&block.title, &block.url) {
             (Some(title), Some(url)) => rules.of(&format!("{title} <{url}>")),
-            _ => format!("[{}]", text::prefix(kind, 50)),
+            _ => format!("[{}]", text::prefix(kind, 50)).as_str().into(),
         },
     }
 }

@@ -1,41 +1,30 @@
-//! What the component exports: `conversion`, `delivery` and `wasi:cli/run`.
+//! What the components export. One source, three worlds of `wit/`, by target and feature.
+//!
+//! On WASI it is `exporter`. On `wasm32-unknown-unknown`, whose standard library has no system under it and imports
+//! nothing, it is `converter`; with the feature `server`, the world of this name, which imports what it uses and no more.
 
+#[cfg(all(feature = "server", target_os = "wasi"))]
+compile_error!("the server is built for wasm32-unknown-unknown");
+
+#[cfg(target_os = "wasi")]
 mod command;
+#[cfg(not(feature = "server"))]
 mod conversion;
+#[cfg(target_os = "wasi")]
 mod delivery;
+#[cfg(any(target_os = "wasi", feature = "server"))]
+mod environment;
+#[cfg(any(target_os = "wasi", feature = "server"))]
 mod http;
+#[cfg(feature = "server")]
+mod upload;
 
-#[expect(clippy::same_length_and_capacity, reason = "generated code")]
-pub mod bindings {
-    wit_bindgen::generate!({
-        path: "../wit",
-        world: "exporter",
-        with: {
-            "wasi:cli/environment@0.2.12": wasi::cli::environment,
-            "wasi:cli/exit@0.2.12": wasi::cli::exit,
-            "wasi:cli/stdin@0.2.12": wasi::cli::stdin,
-            "wasi:cli/stdout@0.2.12": wasi::cli::stdout,
-            "wasi:cli/stderr@0.2.12": wasi::cli::stderr,
-            "wasi:clocks/monotonic-clock@0.2.12": wasi::clocks::monotonic_clock,
-            "wasi:clocks/wall-clock@0.2.12": wasi::clocks::wall_clock,
-            "wasi:filesystem/preopens@0.2.12": wasi::filesystem::preopens,
-            "wasi:filesystem/types@0.2.12": wasi::filesystem::types,
-            "wasi:http/outgoing-handler@0.2.12": wasi::http::outgoing_handler,
-            "wasi:http/types@0.2.12": wasi::http::types,
-            "wasi:io/error@0.2.12": wasi::io::error,
-            "wasi:io/poll@0.2.12": wasi::io::poll,
-            "wasi:io/streams@0.2.12": wasi::io::streams,
-            "wasi:random/random@0.2.12": wasi::random::random,
-        },
-        export_macro_name: "export_exporter",
-        pub_export_macro: true,
-    });
-}
+#[cfg_attr(target_os = "wasi", path = "component/exporter.rs")]
+#[cfg_attr(feature = "server", path = "component/server.rs")]
+#[cfg_attr(not(any(target_os = "wasi", feature = "server")), path = "component/converter.rs")]
+mod world;
+
+#[cfg(not(feature = "server"))]
+use world::{bindings, types};
 
 struct Component;
-
-#[expect(unsafe_code, reason = "generated code")]
-mod export {
-    use super::{Component, bindings};
-    bindings::export_exporter!(Component with_types_in bindings);
-}

@@ -9,7 +9,7 @@ use crate::index::{self, Index};
 use crate::prompt;
 use crate::session::{Counts, FileRole, TraceGrouping};
 use crate::span::{Span, ToolResult};
-use crate::text::{TextRules, prefix};
+use crate::text::{Text, TextRules, prefix};
 use crate::threads::{MAIN, Threads};
 use crate::time;
 use crate::trace::{self, Noticed, Trace};
@@ -361,7 +361,7 @@ impl Converter {
                     chat::result_text(entry.message.as_ref().and_then(|m| m.content), self.rules, entry.elided)
                 }
             };
-            self.turns.hold(turn, prompt::typed(&text).into_owned());
+            self.turns.hold(turn, Text::from(prompt::typed(&text.decoded()).as_ref()));
         }
         turn
     }

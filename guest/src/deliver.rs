@@ -72,6 +72,13 @@ pub struct Retries {
     pub first_delay: Duration,
 }
 
+impl Default for Retries {
+    /// Where nobody is there to say so.
+    fn default() -> Self {
+        Self { most: 3, first_delay: Duration::from_millis(500) }
+    }
+}
+
 /// An event that the server refused for good.
 #[derive(Debug, Clone)]
 pub struct Rejected {

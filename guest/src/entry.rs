@@ -247,7 +247,7 @@ struct MaybeBlock<'a>(#[serde(borrow, deserialize_with = "lenient::object")] Opt
 #[derive(Debug)]
 pub enum Content<'a> {
     /// One text, a raw JSON string.
-    Text(&'a str),
+    Text(&'a RawValue),
     /// Blocks.
     Blocks(Vec<Block<'a>>),
 }
@@ -255,9 +255,9 @@ pub enum Content<'a> {
 impl<'a> Content<'a> {
     /// Reads raw content. What is neither a string nor a list is a text, as it is written; `null` is nothing.
     pub fn of(raw: Option<&'a RawValue>) -> Self {
-        let Some(raw) = raw.map(RawValue::get).filter(|raw| *raw != "null") else { return Content::Blocks(Vec::new()) };
-        if raw.starts_with('[')
-            && let Some(blocks) = lenient::reparse::<Vec<MaybeBlock<'_>>>(raw)
+        let Some(raw) = raw.filter(|raw| raw.get() != "null") else { return Content::Blocks(Vec::new()) };
+        if raw.get().starts_with('[')
+            && let Some(blocks) = lenient::reparse::<Vec<MaybeBlock<'_>>>(raw.get())
         {
             return Content::Blocks(blocks.into_iter().filter_map(|b| b.0).collect());
         }
@@ -267,7 +267,7 @@ impl<'a> Content<'a> {
     /// The first text, raw.
     pub fn first_text(&self) -> Option<&'a str> {
         match self {
-            Content::Text(raw) => Some(*raw),
+            Content::Text(raw) => Some(raw.get()),
             Content::Blocks(blocks) => blocks.iter().find_map(|b| b.text).map(RawValue::get),
         }
     }
@@ -337,7 +337,7 @@ fn read_objects<'a>(
 /// Is there an escaped half of a character? Two of them are fine, one is what serde refuses, but only in a text that it
 /// decodes: in one that stays raw it would come to light later.
 fn has_surrogates(bytes: &[u8]) -> bool {
-    memchr::memmem::find(bytes, b"\\ud").is_some() || memchr::memmem::find(bytes, b"\\uD").is_some()
+    memchr::memmem::find_iter(bytes, b"\\u").any(|at| matches!(bytes.get(at + 2), Some(b'd' | b'D')))
 }
 
 /// The same text in UTF-8 and without halves of surrogates, if that changes anything.

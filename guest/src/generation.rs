@@ -7,7 +7,7 @@ use crate::event::{Context, Object};
 use crate::identity::{EventId, FixedSet};
 use crate::lenient;
 use crate::prompt;
-use crate::text::{self, ERROR_LIMIT, TextRules};
+use crate::text::{self, ERROR_LIMIT, Text, TextRules};
 use crate::time;
 use std::hash::{DefaultHasher, Hash, Hasher};
 use std::rc::Rc;
@@ -156,7 +156,7 @@ impl Generation {
     }
 
     /// Writes its own properties.
-    pub fn write(&self, p: &mut Object, rules: TextRules, parent: &str, prompt: Option<&str>, agent: Option<&str>) {
+    pub fn write(&self, p: &mut Object, rules: TextRules, parent: &str, prompt: Option<&Text>, agent: Option<&str>) {
         p.field("$ai_span_id", &self.id.to_string());
         p.field("$ai_parent_id", parent);
         p.some("$ai_agent_name", agent.map(short));

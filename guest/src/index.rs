@@ -120,8 +120,9 @@ impl Index {
     /// Does this reading need to look into this line of this file? Most lines are of no use to it.
     pub fn concerns(&self, file: u32, line: &[u8]) -> bool {
         // Without quotes in front: `"type": "assistant"` and `"type":"assistant"` are both JSON.
-        memmem::find(line, b"assistant\"").is_some()
-            || memmem::find(line, b"tool_result\"").is_some()
+        // Results first: theirs are the long lines, and it stands at their beginning.
+        memmem::find(line, b"tool_result\"").is_some()
+            || memmem::find(line, b"assistant\"").is_some()
             || memmem::find(line, b"interruptedMessageId").is_some()
             || memmem::find(line, b"agent_progress\"").is_some()
             || (file > 0 && self.roots.get(file as usize).is_some_and(Option::is_none))
@@ -240,11 +241,8 @@ impl Index {
         let links = entry
             .tool_use_result
             .map(RawValue::get)
-            .filter(|raw| {
-                memmem::find(raw.as_bytes(), b"\"agentId\"")
-                    .or_else(|| memmem::find(raw.as_bytes(), b"\"runId\""))
-                    .is_some()
-            })
+            // `agentId` and `runId`. Most are large, and few need to be looked into.
+            .filter(|raw| memmem::find(raw.as_bytes(), b"Id\"").is_some())
             .and_then(lenient::reparse::<ResultLinks<'_>>)
             .unwrap_or_default();
         let mut first = true;

@@ -279,15 +279,20 @@ impl Session {
 
     /// As many complete events as fit in `most` bytes, but at least one if there is one; one JSON object a line.
     pub fn take_events(&mut self, most: usize) -> Vec<u8> {
-        let mut out = Vec::new();
-        let Stage::Converting { converter, .. } = &mut self.stage else { return out };
+        let Stage::Converting { converter, .. } = &mut self.stage else { return Vec::new() };
         let events = converter.events();
-        while let Some(event) = events.front()
-            && (out.is_empty() || out.len() + event.json.len() < most)
-        {
+        let (mut count, mut size) = (0, 0);
+        for event in events.iter() {
+            if count > 0 && size + event.json.len() >= most {
+                break;
+            }
+            count += 1;
+            size += event.json.len() + 1;
+        }
+        let mut out = Vec::with_capacity(size);
+        for event in events.drain(..count) {
             out.extend_from_slice(&event.json);
             out.push(b'\n');
-            events.pop_front();
         }
         out
     }

@@ -3,7 +3,7 @@
 use crate::context::LONGEST_NAME;
 use crate::event::{Context, Object};
 use crate::identity::EventId;
-use crate::text::{ERROR_LIMIT, TextRules, prefix};
+use crate::text::{ERROR_LIMIT, Text, TextRules, prefix};
 use crate::time;
 use std::rc::Rc;
 
@@ -25,7 +25,7 @@ pub struct Span {
     /// The tool's name.
     pub name: String,
     /// The input, as it is sent.
-    pub input: Rc<String>,
+    pub input: Rc<Text>,
     /// When the call was written.
     pub called: i64,
 }
@@ -36,7 +36,7 @@ pub struct ToolResult {
     /// When it was written, if that is known.
     pub at: Option<i64>,
     /// The output, as it is sent.
-    pub output: Rc<String>,
+    pub output: Rc<Text>,
     /// The call failed.
     pub is_error: bool,
     /// The user stopped the tool.
@@ -64,13 +64,13 @@ impl Span {
                 p.some("$ai_latency", result.at.map(|at| time::seconds(self.called, at)));
                 p.flag("claude_code_interrupted", result.interrupted);
                 if result.is_error && !rules.privacy {
-                    p.field("$ai_error", &rules.of_within(&result.output, ERROR_LIMIT));
+                    p.field("$ai_error", &rules.of_within(&result.output.decoded(), ERROR_LIMIT));
                 }
             }
         }
         if !rules.privacy {
-            p.field("$ai_input_state", self.input.as_str());
-            p.some("$ai_output_state", result.map(|r| r.output.as_str()));
+            p.field("$ai_input_state", self.input.as_ref());
+            p.some("$ai_output_state", result.map(|r| r.output.as_ref()));
         }
     }
 }

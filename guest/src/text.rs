@@ -1,10 +1,13 @@
-//! Texts as they are sent: decoded from JSON, cleaned of secrets, cut at the attribute limit.
+//! Texts as they are sent: decoded from JSON, cleaned of secrets, cut at the attribute limit, and JSON again.
 //!
 //! Every text of a transcript that leaves goes through [`TextRules`]: it is the one place to look at for what leaves.
-//! Only as much of a string is decoded as is kept; the rest is counted.
+//! Only as much of a string is decoded as is kept; the rest is counted. Most texts are kept whole and written as they
+//! would be written here: those are copied as they are.
 
 use crate::elide::MARK;
 use memchr::{memchr, memmem};
+use serde::{Serialize, Serializer};
+use serde_json::value::{RawValue, to_raw_value};
 use std::borrow::Cow;
 use std::fmt::Write as _;
 
@@ -16,6 +19,51 @@ pub const ERROR_LIMIT: usize = 500;
 
 /// Decoded beyond the limit, so that a secret that lies across it is seen whole.
 const MARGIN: usize = 512;
+
+/// A text as it is sent. It is held as JSON, because most are sent twice: escaping is what costs most.
+#[derive(Debug, Clone)]
+pub struct Text {
+    /// A string, written as `serde_json` writes it.
+    json: Box<RawValue>,
+    /// Bytes of the text itself.
+    length: usize,
+}
+
+impl Text {
+    /// Bytes of the text itself.
+    pub fn len(&self) -> usize {
+        self.length
+    }
+
+    /// Is there nothing?
+    pub fn is_empty(&self) -> bool {
+        self.length == 0
+    }
+
+    /// The text itself.
+    pub fn decoded(&self) -> Cow<'_, str> {
+        decode(unquoted(self.json.get()).unwrap_or_default(), usize::MAX / 4, false).0
+    }
+}
+
+impl From<&str> for Text {
+    fn from(text: &str) -> Self {
+        // Writing a string to memory does not fail.
+        Self { json: to_raw_value(text).unwrap_or_default(), length: text.len() }
+    }
+}
+
+impl Default for Text {
+    fn default() -> Self {
+        Self::from("")
+    }
+}
+
+impl Serialize for Text {
+    fn serialize<S: Serializer>(&self, serializer: S) -> Result<S::Ok, S::Error> {
+        self.json.serialize(serializer)
+    }
+}
 
 /// What is done to every text.
 #[derive(Debug, Clone, Copy)]
@@ -37,38 +85,46 @@ impl TextRules {
 
     /// The text of a raw JSON value: a string is decoded, anything else stands as it is written. `elided`: the value comes
     /// from a line whose long strings were cut.
-    pub fn of_json(self, raw: &str, elided: bool) -> String {
-        self.of_json_within(raw, elided, self.limit)
+    pub fn of_json(self, json: &RawValue, elided: bool) -> Text {
+        if self.privacy {
+            return Text::default();
+        }
+        let raw = json.get();
+        let Some(inner) = unquoted(raw) else { return self.of(raw) };
+        if !elided && let Some(length) = self.length_unchanged(inner) {
+            return Text { json: json.to_owned(), length };
+        }
+        let (text, total) = decode(inner, self.limit.saturating_add(MARGIN), elided);
+        Text::from(self.finish(text, total, self.limit).as_ref())
     }
 
-    /// As [`TextRules::of_json`], cut at another limit.
-    pub fn of_json_within(self, raw: &str, elided: bool, limit: usize) -> String {
-        if self.privacy {
-            return String::new();
-        }
-        let wanted = limit.saturating_add(MARGIN);
-        let (text, total) = match raw.strip_prefix('"').and_then(|r| r.strip_suffix('"')) {
-            Some(inner) => decode(inner, wanted, elided),
-            None => (Cow::Borrowed(raw), raw.chars().count()),
-        };
-        self.finish(text, total, limit)
+    /// The length in bytes of the text between the quotes of a JSON string, if that is sent as it is written. (Only a
+    /// text that comes near the limit needs its characters counted.)
+    fn length_unchanged(self, inner: &str) -> Option<usize> {
+        // Nothing is escaped that could be a part of a secret.
+        let length = canonical_length(inner)?;
+        let has_secret = || self.redact_secrets && may_hold_secret(inner);
+        (length <= self.limit && !has_secret()).then_some(length)
     }
 
     /// A text that is no raw JSON.
-    pub fn of(self, text: &str) -> String {
-        self.of_within(text, self.limit)
+    pub fn of(self, text: &str) -> Text {
+        if self.privacy {
+            return Text::default();
+        }
+        Text::from(self.finish(Cow::Borrowed(text), text.chars().count(), self.limit).as_ref())
     }
 
-    /// As [`TextRules::of`], cut at another limit.
+    /// As [`TextRules::of`], cut at another limit, and not JSON again.
     pub fn of_within(self, text: &str, limit: usize) -> String {
         if self.privacy {
             return String::new();
         }
-        self.finish(Cow::Borrowed(text), text.chars().count(), limit)
+        self.finish(Cow::Borrowed(text), text.chars().count(), limit).into_owned()
     }
 
     /// `text` is the beginning of a text of `total` characters.
-    fn finish(self, mut text: Cow<'_, str>, mut total: usize, limit: usize) -> String {
+    fn finish(self, mut text: Cow<'_, str>, mut total: usize, limit: usize) -> Cow<'_, str> {
         if self.redact_secrets
             && let Cow::Owned(clean) = redact(&text)
         {
@@ -76,13 +132,42 @@ impl TextRules {
             total = (total + clean.chars().count()).saturating_sub(text.chars().count());
             text = Cow::Owned(clean);
         }
-        if total <= limit { text.into_owned() } else { cut(&text, total, limit) }
+        if total <= limit { text } else { Cow::Owned(cut(&text, total, limit)) }
     }
 }
 
 /// Where secrets are replaced. No pattern is known yet.
 fn redact(text: &str) -> Cow<'_, str> {
     Cow::Borrowed(text)
+}
+
+/// Whether [`redact`] has to look at the text that is written like this in JSON: its quotes, back-slashes and control
+/// characters are escaped, nothing else is. May say so too often. No pattern is known yet.
+fn may_hold_secret(_inner: &str) -> bool {
+    false
+}
+
+fn unquoted(raw: &str) -> Option<&str> {
+    raw.strip_prefix('"')?.strip_suffix('"')
+}
+
+/// Bytes of the text that stands between the quotes of a JSON string, if `serde_json` would write it the same way: with
+/// the shortest escapes, and none that is not needed. (JavaScript writes the same ones, but for halves of surrogates.)
+fn canonical_length(inner: &str) -> Option<usize> {
+    let mut length = inner.len();
+    let mut rest = inner.as_bytes();
+    while let Some(at) = memchr(b'\\', rest) {
+        let escape = &rest[at..];
+        let used = match escape {
+            [_, b'"' | b'\\' | b'b' | b'f' | b'n' | b'r' | b't', ..] => 2,
+            [_, b'u', b'0', b'0', b'0', b'0'..=b'7' | b'b' | b'e' | b'f', ..]
+            | [_, b'u', b'0', b'0', b'1', b'0'..=b'9' | b'a'..=b'f', ..] => 6,
+            _ => return None,
+        };
+        length -= used - 1;
+        rest = &escape[used..];
+    }
+    Some(length)
 }
 
 /// `text`, the beginning of a text of `total` characters, within `limit` characters. What was cut says so, inside the limit:
@@ -208,14 +293,23 @@ mod tests {
 
     const RULES: TextRules = TextRules { limit: 40, redact_secrets: true, privacy: false };
 
+    /// The text itself, of which the JSON must be what `serde_json` writes.
+    fn of_json(rules: TextRules, raw: &str, elided: bool) -> String {
+        let text = rules.of_json(serde_json::from_str(raw).unwrap(), elided);
+        let decoded = text.decoded();
+        assert_eq!(text.json.get(), serde_json::to_string(&decoded).unwrap());
+        assert_eq!(text.len(), decoded.len());
+        decoded.into_owned()
+    }
+
     #[test]
     fn a_text_within_the_limit_is_whole() {
-        assert_eq!(RULES.of_json(r#""a\"b\\c\n\u00e9\ud83d\ude00""#, false), "a\"b\\c\né😀");
+        assert_eq!(of_json(RULES, r#""a\"b\\c\n\u00e9\ud83d\ude00""#, false), "a\"b\\c\né😀");
     }
 
     #[test]
     fn a_cut_text_says_how_much_is_missing_inside_the_limit() {
-        let cut = RULES.of(&"x".repeat(100));
+        let cut = RULES.of_within(&"x".repeat(100), 40);
         assert_eq!(cut, "xxxxxxxxxxxxx… [truncated 87 characters]");
         assert_eq!(cut.chars().count(), 40);
         assert_eq!(cut.chars().filter(|c| *c == 'x').count() + 87, 100);
@@ -229,34 +323,70 @@ mod tests {
 
     #[test]
     fn a_lone_surrogate_becomes_a_replacement_character() {
-        assert_eq!(RULES.of_json(r#""a\ud83db\ude00c\ud800\u0041""#, false), "a\u{FFFD}b\u{FFFD}c\u{FFFD}A");
+        assert_eq!(of_json(RULES, r#""a\ud83db\ude00c\ud800\u0041""#, false), "a\u{FFFD}b\u{FFFD}c\u{FFFD}A");
     }
 
     #[test]
     fn anything_but_a_string_stands_as_it_is_written() {
-        assert_eq!(RULES.of_json(r#"{"a":[1,2]}"#, false), r#"{"a":[1,2]}"#);
+        assert_eq!(of_json(RULES, r#"{"a":[1,2]}"#, false), r#"{"a":[1,2]}"#);
     }
 
     #[test]
     fn privacy_keeps_nothing() {
         let rules = TextRules { privacy: true, ..RULES };
-        assert_eq!(rules.of_json(r#""secret""#, false), "");
-        assert_eq!(rules.of("secret"), "");
+        assert_eq!(of_json(rules, r#""secret""#, false), "");
+        assert!(rules.of("secret").is_empty());
+        assert_eq!(rules.of_within("secret", 40), "");
     }
 
     #[test]
     fn the_count_includes_what_was_elided_before() {
-        let cut = RULES.of_json(&format!("\"{}{MARK}1000:3000\"", "x".repeat(50)), true);
+        let cut = of_json(RULES, &format!("\"{}{MARK}1000:3000\"", "x".repeat(50)), true);
         assert_eq!(cut, "xxxxxxxxxxx… [truncated 1039 characters]");
         assert_eq!(raw_length(&format!("\"abc{MARK}1000:3000\""), true), 3003);
     }
 
     #[test]
     fn a_mark_in_a_line_that_was_not_elided_is_text() {
-        assert_eq!(RULES.of_json(&format!("\"a{MARK}5:5\""), false), "a\0elided:5:5");
+        assert_eq!(of_json(RULES, &format!("\"a{MARK}5:5\""), false), "a\0elided:5:5");
+    }
+
+    #[test]
+    fn a_text_is_written_the_same_way_however_its_escapes_were_written() {
+        for raw in
+            [r#""\u001b[1m\/\u0008\u000a""#, r#""\u001B""#, r#""\u0041""#, r#""\u007f\u2028""#, r#""\b\f\n\r\t\"\\""#]
+        {
+            assert_eq!(of_json(RULES, raw, false), serde_json::from_str::<String>(raw).unwrap(), "{raw}");
+        }
+    }
+
+    #[test]
+    fn a_text_that_is_written_as_serde_json_writes_it_is_copied() {
+        for raw in [r#""""#, r#""a\u001bb\n\"é\u2028""#.replace(r"\u2028", "\u{2028}").as_str()] {
+            let inner = unquoted(raw).unwrap();
+            assert_eq!(
+                RULES.length_unchanged(inner),
+                Some(serde_json::from_str::<String>(raw).unwrap().len()),
+                "{raw}"
+            );
+        }
+        for raw in [r"\/", r"\u00e9", r"\u000a", r"\u001B", r"\ud83d\ude00", r"\ud83d", &"x".repeat(41)] {
+            assert_eq!(RULES.length_unchanged(raw), None, "{raw}");
+        }
     }
 
     proptest! {
+        #[test]
+        fn a_text_is_what_serde_json_reads_and_is_written_as_it_writes(
+            pieces in proptest::collection::vec(r#"[ -!#-\[\]-~é😀]{0,9}|\\["/\\bfnrt]|\\u00[0-9a-fA-F]{2}|\\ud83d\\ude00"#, 0..8),
+            limit in 0usize..80,
+        ) {
+            let raw = format!("\"{}\"", pieces.concat());
+            let text: String = serde_json::from_str(&raw).unwrap();
+            let expected = cut(&text, text.chars().count(), limit);
+            prop_assert_eq!(of_json(TextRules { limit, ..RULES }, &raw, false), expected);
+        }
+
         #[test]
         fn decoding_agrees_with_serde_json(text in ".{0,200}") {
             let raw = serde_json::to_string(&text).unwrap();

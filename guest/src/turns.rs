@@ -1,6 +1,7 @@
 //! Turns: a prompt and all that follows from it. Each line belongs to one.
 
 use crate::identity::{FixedMap, key};
+use crate::text::Text;
 use std::collections::VecDeque;
 use std::collections::hash_map::Entry;
 use std::rc::Rc;
@@ -17,7 +18,7 @@ pub struct Turn {
     /// Index of the trace it belongs to.
     pub trace: u32,
     /// The prompt, cut at the attribute limit.
-    pub prompt: Option<Rc<str>>,
+    pub prompt: Option<Rc<Text>>,
     /// When the work began that goes on: the prompt (of several, the last), or the end of what was excluded.
     from: Option<i64>,
     /// The last line on the main thread.
@@ -142,10 +143,10 @@ impl Turns {
     }
 
     /// Holds a turn's prompt.
-    pub fn hold(&mut self, turn: u32, prompt: String) {
+    pub fn hold(&mut self, turn: u32, prompt: Text) {
         self.held_bytes += prompt.len();
         self.held.push_back(turn);
-        self.get_mut(turn).prompt = Some(prompt.into());
+        self.get_mut(turn).prompt = Some(Rc::new(prompt));
         while self.held_bytes > LARGEST_PROMPTS
             && self.held.len() > 1
             && let Some(oldest) = self.held.pop_front()
@@ -210,7 +211,7 @@ mod tests {
         let mut turns = Turns::new();
         for _ in 0..1000 {
             let (turn, _) = turns.begin(None, 0);
-            turns.hold(turn, "x".repeat(12_000));
+            turns.hold(turn, Text::from("x".repeat(12_000).as_str()));
         }
         assert!(turns.get(1).prompt.is_none());
         assert!(turns.get(1000).prompt.is_some());

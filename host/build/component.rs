@@ -1,6 +1,7 @@
 //! Builds a component with a cargo of its own. Used by the build scripts of the host and of the tests.
 
 use std::env;
+use std::hash::{DefaultHasher, Hash, Hasher};
 use std::path::{Path, PathBuf};
 use std::process::{Command, ExitCode};
 
@@ -46,7 +47,8 @@ pub(crate) struct ComponentPackage<'a> {
 }
 
 impl ComponentPackage<'_> {
-    /// Builds the component and makes its path known to the crate as `env!(variable)`.
+    /// Builds the component and makes its path known to the crate as `env!(variable)`, and a hash of it as `variable` with
+    /// `_HASH` behind it.
     pub(crate) fn build(&self, variable: &str) -> Result<(), String> {
         for path in &self.sources {
             println!("cargo:rerun-if-changed={}", path.display());
@@ -54,7 +56,7 @@ impl ComponentPackage<'_> {
         // A target directory of its own: cargo holds a lock on the outer one while this script runs. It lies above
         // `<profile>/build/<package>-<hash>/out`, so that clippy, whose hash is another one, does not build it all again.
         let out = PathBuf::from(env::var_os("OUT_DIR").ok_or("OUT_DIR is not set")?);
-        let directory = out.ancestors().nth(3).unwrap_or(&out).join("component").join(self.library);
+        let directory = profile_directory(&out).join("component").join(self.library);
         let cargo = env::var_os("CARGO").unwrap_or_else(|| "cargo".into());
         let mut command = Command::new(cargo);
         command
@@ -89,8 +91,23 @@ impl ComponentPackage<'_> {
         if !component.is_file() {
             return Err(format!("cargo built no {}", component.display()));
         }
+        let wasm = std::fs::read(&component).map_err(|error| format!("{}: {error}", component.display()))?;
+        let mut hasher = DefaultHasher::new();
+        wasm.hash(&mut hasher);
         println!("cargo:rustc-env={variable}={}", component.display());
+        println!("cargo:rustc-env={variable}_HASH={:016x}", hasher.finish());
         Ok(())
+    }
+}
+
+/// `<target directory>/<profile>`, the same for all platforms: what cargo builds for another one has its output in
+/// `<target directory>/<platform>/<profile>/build/<package>-<hash>/out`.
+fn profile_directory(out: &Path) -> PathBuf {
+    let profile = out.ancestors().nth(3).unwrap_or(out);
+    let platform = profile.parent().filter(|parent| parent.file_name() == env::var_os("TARGET").as_deref());
+    match (platform.and_then(Path::parent), profile.file_name()) {
+        (Some(target_directory), Some(name)) => target_directory.join(name),
+        _ => profile.to_owned(),
     }
 }
 

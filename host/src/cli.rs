@@ -3,8 +3,10 @@
 use crate::client::Process;
 use crate::detach::Stdin;
 use crate::hook::Input;
+use crate::outbox::now;
 use crate::settings::Scope;
 use clap::{ArgAction, Args, Parser, Subcommand, ValueEnum, ValueHint};
+use posthog_llma_guest::time;
 use std::ffi::OsString;
 use std::path::PathBuf;
 use std::time::Duration;
@@ -67,6 +69,19 @@ Examples:
 
 Colours: in a terminal, unless NO_COLOR is set.")]
     View(View),
+    /// Send past sessions: by default the newest one of the current project. What was delivered before is skipped
+    #[command(after_help = "\
+Times are UTC: 2026-11-01, 2026-11-01T09:30:00Z, or 7d, 12h, 30m ago.
+Ctrl-C stops after the batches that are under way; the same command goes on from there (exit code 130).
+
+Examples:
+  posthog-llma ingest                           the newest session of this project
+  posthog-llma ingest 0b2a846a 77f1             sessions by the beginning of their ids
+  posthog-llma ingest --list --all --since 7d   what there is
+  posthog-llma ingest --all --dry-run           what would be sent
+  posthog-llma ingest --all                     everything that was not delivered yet
+  posthog-llma ingest --project ~/code/shop --since 2026-11-01 --until 2026-12-01")]
+    Ingest(Ingest),
     /// Deliver what is owed now, whatever went wrong before
     #[command(after_help = "\
 Examples:
@@ -263,6 +278,61 @@ pub struct View {
     pub limits: LimitArguments,
 }
 
+/// `ingest`
+#[derive(Debug, Args)]
+pub struct Ingest {
+    /// Transcripts' paths, sessions' ids, or the beginnings of some
+    #[arg(value_name = "TRANSCRIPT | SESSION-ID")]
+    pub sessions: Vec<OsString>,
+    /// The sessions of all projects
+    #[arg(long, conflicts_with_all = ["sessions", "project"])]
+    pub all: bool,
+    /// The sessions that began in this folder or below it
+    #[arg(long, value_name = "DIR", value_hint = ValueHint::DirPath, conflicts_with = "sessions")]
+    pub project: Option<PathBuf>,
+    /// Those that began at this time or later. Alone, of the current project
+    #[arg(long, value_name = "TIME", value_parser = point_in_time)]
+    pub since: Option<i64>,
+    /// Those that began before this time. Alone, of the current project
+    #[arg(long, value_name = "TIME", value_parser = point_in_time)]
+    pub until: Option<i64>,
+    /// List the sessions, the latest first; send nothing
+    #[arg(long, conflicts_with_all = ["dry_run", "force"])]
+    pub list: bool,
+    /// Say what would be sent; send nothing
+    #[arg(long)]
+    pub dry_run: bool,
+    /// Send what was delivered before, too: PostHog's trace views then count it twice
+    #[arg(long)]
+    pub force: bool,
+    /// Print the report as one JSON object
+    #[arg(long)]
+    pub json: bool,
+    /// Sessions that are read at the same time; one for each core unless set
+    #[arg(long, value_name = "N", value_parser = clap::value_parser!(u16).range(1..=256))]
+    pub jobs: Option<u16>,
+    /// Time of one request, from its start to the end of the answer
+    #[arg(long, value_name = "SECONDS", default_value = "60", value_parser = seconds)]
+    pub timeout: Duration,
+    /// How often a request is sent again after a failure that may pass
+    #[arg(long, value_name = "N", default_value = "3", value_parser = clap::value_parser!(u32).range(0..=20))]
+    pub retries: u32,
+    #[command(flatten)]
+    #[expect(missing_docs, reason = "clap would show it as the command's own")]
+    pub limits: LimitArguments,
+}
+
+/// A day, a time, or a time ago, in milliseconds since 1970.
+fn point_in_time(text: &str) -> Result<i64, String> {
+    let ago = [("d", 86_400_000), ("h", 3_600_000), ("m", 60_000)].into_iter().find_map(|(unit, milliseconds)| {
+        let number: i64 = text.strip_suffix(unit)?.parse().ok().filter(|number| *number >= 0)?;
+        Some(now().saturating_sub(number.saturating_mul(milliseconds)))
+    });
+    ago.or_else(|| time::parse(text))
+        .or_else(|| time::parse(&format!("{text}T00:00:00Z")))
+        .ok_or_else(|| "is no time such as 2026-11-01, 2026-11-01T09:30:00Z, 7d, 12h or 30m".to_owned())
+}
+
 /// `flush`
 #[derive(Debug, Args)]
 pub struct Flush {
@@ -390,6 +460,20 @@ mod tests {
             // The one that only the hook reads is in the README.
             assert!(SETTINGS.contains(variable) || *variable == "POSTHOG_LLMA_CC_ENABLED", "{variable}");
         }
+    }
+
+    #[test]
+    fn times_are_days_times_or_times_ago() {
+        assert_eq!(point_in_time("2026-11-01"), point_in_time("2026-11-01T00:00:00Z"));
+        assert_eq!(point_in_time("2026-11-01T01:00:00+01:00"), point_in_time("2026-11-01"));
+        for (ago, milliseconds) in [("7d", 604_800_000), ("12h", 43_200_000), ("30m", 1_800_000), ("0d", 0)] {
+            let difference = now() - milliseconds - point_in_time(ago).unwrap();
+            assert!((0..1000).contains(&difference), "{ago}: {difference}");
+        }
+        for bad in ["", "d", "-1d", "yesterday", "2026-13-01", "7w", "99999999999999999999d"] {
+            assert!(point_in_time(bad).is_err(), "{bad}");
+        }
+        assert!(point_in_time("9000000000000000000d").is_ok(), "long ago, and no overflow");
     }
 
     #[test]

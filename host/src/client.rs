@@ -34,7 +34,7 @@ pub fn is_running((process, started): Process) -> bool {
     stat(process).is_some_and(|(_, _, since)| since == started)
 }
 
-/// Name, parent and start of a process, from `/proc/<pid>/stat` (proc_pid_stat(5)).
+/// Name, parent and start of a process, from `/proc/<pid>/stat` (man 5 `proc_pid_stat`).
 fn stat(process: u32) -> Option<(String, u32, u64)> {
     let text = fs::read_to_string(format!("/proc/{process}/stat")).ok()?;
     // The name stands in parentheses and may hold some.

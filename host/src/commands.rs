@@ -2,6 +2,7 @@
 
 pub mod doctor;
 pub mod flush;
+pub mod ingest;
 pub mod setup;
 pub mod shell;
 pub mod status;

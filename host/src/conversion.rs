@@ -1,5 +1,7 @@
 //! Converts a session with the component's `conversion` interface: it is handed bytes and can reach nothing.
 
+use crate::delivery::{PAGE, Record, Unrecorded};
+use crate::outbox::OutboxError;
 use crate::program::Session;
 use crate::sandbox::bindings::exports::posthog::llm_analytics::conversion::{GuestSession, SequenceError};
 use crate::sandbox::bindings::posthog::llm_analytics::types::{
@@ -12,8 +14,8 @@ use std::io::{self, Read as _, Seek as _, Write};
 use wasmtime::Store;
 use wasmtime::component::ResourceAny;
 
-/// Bytes that are handed to the component at once. More is not faster.
-const PIECE: usize = 256 * 1024;
+/// Bytes that are handed to the component at once. More is slower: memory that was used before need not be mapped.
+const PIECE: usize = 64 * 1024;
 
 /// Bytes of events that are taken at once.
 const EVENTS: u32 = 1024 * 1024;
@@ -31,6 +33,9 @@ pub enum ConversionError {
     /// An option cannot be used.
     #[error("the option {} cannot be used: it {}", .0.name, .0.reason)]
     Option(InvalidOption),
+    /// What was delivered cannot be looked up.
+    #[error(transparent)]
+    Record(OutboxError),
     /// The component broke its own rules.
     #[error("the component refused a piece of the transcript: {0:?}")]
     Sequence(SequenceError),
@@ -73,11 +78,22 @@ pub async fn convert(
     options: &ConversionOptions,
     out: &mut impl Write,
 ) -> Result<Converted, ConversionError> {
+    convert_new(sandbox, session, options, &mut Unrecorded, out).await
+}
+
+/// As [`convert`], without what was delivered before.
+pub async fn convert_new(
+    sandbox: &Sandbox,
+    session: &Session,
+    options: &ConversionOptions,
+    record: &mut impl Record,
+    out: &mut impl Write,
+) -> Result<Converted, ConversionError> {
     let (files, warnings) = session.open().map_err(ConversionError::Read)?;
     let Run { result, .. } = sandbox
         .run(HttpPolicy::Deny, async |exporter, store| {
             let interface = exporter.posthog_llm_analytics_conversion();
-            match convert_in(&interface.session(), store, &session.files.id, files, options, out).await {
+            match convert_in(&interface.session(), store, &session.files.id, files, options, record, out).await {
                 Ok(report) => Ok(Ok(report)),
                 Err(Stop::Own(error)) => Ok(Err(error)),
                 Err(Stop::Call(error)) => Err(error),
@@ -95,6 +111,7 @@ async fn convert_in(
     id: &str,
     files: Vec<(SessionFile, FileRole)>,
     options: &ConversionOptions,
+    record: &mut impl Record,
     out: &mut impl Write,
 ) -> Result<ConversionReport, Stop> {
     let (mut files, roles): (Vec<_>, Vec<_>) = files.into_iter().unzip();
@@ -111,6 +128,7 @@ async fn convert_in(
         }
         sizes.push(size);
     }
+    leave_out(interface, store, session, record).await?;
     for ((index, file), size) in (0..).zip(&mut files).zip(sizes) {
         file.as_file().rewind().map_err(ConversionError::Read)?;
         // What is written meanwhile was not scanned.
@@ -125,6 +143,33 @@ async fn convert_in(
     finished.map_err(ConversionError::Sequence)?;
     take_events(interface, store, session, out).await?;
     Ok(interface.call_report(&mut *store, session).await?)
+}
+
+/// Tells the component what was delivered before.
+async fn leave_out(
+    interface: &GuestSession<'_>,
+    store: &mut Store<State>,
+    session: ResourceAny,
+    record: &mut impl Record,
+) -> Result<(), Stop> {
+    let failed = |error| Stop::Own(ConversionError::Record(error));
+    let mut offset = 0;
+    loop {
+        let page = interface.call_identities(&mut *store, session, offset, PAGE).await?;
+        let known = record.known(&page).map_err(failed)?;
+        if !known.is_empty() {
+            interface.call_exclude(&mut *store, session, &known).await?;
+        }
+        offset += page.len() as u32;
+        if page.len() < PAGE as usize {
+            break;
+        }
+    }
+    let uncovered = record.uncovered().map_err(failed)?;
+    if !uncovered.is_empty() {
+        interface.call_withhold(&mut *store, session, &uncovered).await?;
+    }
+    Ok(())
 }
 
 fn next_piece<'a>(file: &mut impl io::Read, piece: &'a mut [u8]) -> Result<Option<&'a [u8]>, ConversionError> {

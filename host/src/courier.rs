@@ -305,7 +305,7 @@ impl Record for SessionRecord {
         if self.again {
             self.outbox.forget(self.destination, self.session, events)?;
         }
-        self.outbox.known(self.destination, self.session, events)
+        self.outbox.known(self.destination, Some(self.session), events)
     }
 
     fn uncovered(&mut self) -> Result<Vec<EventId>, OutboxError> {
@@ -350,7 +350,7 @@ struct OutboxRecord<'a> {
 
 impl Record for OutboxRecord<'_> {
     fn known(&mut self, events: &[EventId]) -> Result<Vec<EventId>, OutboxError> {
-        self.outbox.known(self.destination, self.session, events)
+        self.outbox.known(self.destination, Some(self.session), events)
     }
 
     fn uncovered(&mut self) -> Result<Vec<EventId>, OutboxError> {

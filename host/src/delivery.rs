@@ -95,7 +95,7 @@ pub struct Delivered {
 }
 
 /// Ids that are asked for at once.
-const PAGE: u32 = 10_000;
+pub(crate) const PAGE: u32 = 10_000;
 
 /// What was delivered before, and what is now.
 pub trait Record {

@@ -15,6 +15,8 @@ mod tests;
 
 /// How long a git command may take. They take a few milliseconds; network file systems are slower.
 const TIME_LIMIT: Duration = Duration::from_secs(1);
+/// The longest pause between two looks at whether a git command has ended.
+const LONGEST_PAUSE: Duration = Duration::from_millis(1);
 /// Most output of a git command that is looked at, in bytes.
 const MAX_OUTPUT: u64 = 64 * 1024;
 /// Longest e-mail address that is taken, in characters: that of a `distinct_id`.
@@ -184,11 +186,14 @@ fn run(command: &mut Command, limit: Duration) -> Option<String> {
         let _ = sender.send(read.map(|_| output));
     });
     let output = receiver.recv_timeout(limit);
+    // A program is about to end when it has closed its output, and someone waits for what it said.
+    let mut pause = Duration::from_micros(20);
     let status = loop {
         match child.try_wait() {
             Ok(Some(status)) => break Some(status),
             Ok(None) if output.is_ok() && Instant::now() < deadline => {
-                thread::sleep(Duration::from_millis(1));
+                thread::sleep(pause);
+                pause = (pause * 2).min(LONGEST_PAUSE);
             }
             _ => {
                 let _ = child.kill();

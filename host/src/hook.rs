@@ -10,6 +10,7 @@ use crate::delivery::Destination;
 use crate::detach;
 use crate::outbox::{self, HOOK_FAILURE, Outbox, OutboxError, Sighting};
 use crate::program::{Program, ProgramError};
+use crate::settings::Environment;
 use crate::status_file::StatusFile;
 use crate::stored_options::StoredOptions;
 use posthog_llma_guest::options;
@@ -96,7 +97,7 @@ pub fn run() {
     let start = Instant::now();
     // Not even a panic is the user's.
     std::panic::set_hook(Box::new(|_| {}));
-    if is_off() {
+    if Environment::of_process().is_off() {
         return;
     }
     let (sender, receiver) = mpsc::channel();
@@ -151,15 +152,6 @@ fn act(started: &mpsc::Sender<()>) {
     if let (Err(error), Err(_)) = (handed_over, written) {
         let _ =
             fail(&directory, &input.session_id, &format!("the hook can neither start a process nor write: {error}"));
-    }
-}
-
-/// Off is what most machines are, and costs nothing. A value that cannot be read is not off: it is a mistake to be told.
-fn is_off() -> bool {
-    match std::env::var(options::ENABLED) {
-        Err(std::env::VarError::NotPresent) => true,
-        Ok(value) => value.is_empty() || ["false", "0", "no", "off"].contains(&&*value.trim().to_ascii_lowercase()),
-        Err(std::env::VarError::NotUnicode(_)) => false,
     }
 }
 
@@ -224,7 +216,7 @@ fn write_down(
 
 /// Writes down why the hook could do nothing, where that can be: `status` tells it.
 fn fail(directory: &Path, session_id: &str, error: &str) -> Result<(), OutboxError> {
-    if let Some(config) = crate::settings::Environment::of_process().config_dir() {
+    if let Some(config) = Environment::of_process().config_dir() {
         let _ = StatusFile::of_failed_hook(&config, session_id, error).save();
     }
     let (mut outbox, _) = Outbox::open(directory, HOOK_PATIENCE)?;

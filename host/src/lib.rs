@@ -12,6 +12,7 @@ pub mod detach;
 pub mod directories;
 pub mod git;
 pub mod hook;
+pub mod ingest;
 pub mod local_posthog;
 pub mod outbox;
 pub mod program;

@@ -2,7 +2,7 @@
 
 use clap::Parser as _;
 use posthog_llma::cli::{Cli, Command, Convert, Demo, Send};
-use posthog_llma::commands::{Unusable, doctor, flush, setup, shell, status, view};
+use posthog_llma::commands::{Unusable, doctor, flush, ingest, setup, shell, status, view};
 use posthog_llma::conversion::{self, ConversionError};
 use posthog_llma::courier::{SessionRecord, Told};
 use posthog_llma::delivery::{self, Destination};
@@ -36,6 +36,7 @@ fn main() -> ExitCode {
             hook::run();
             Ok(ExitCode::SUCCESS)
         }
+        Command::Ingest(arguments) => ingest::run(&arguments),
         Command::Flush(arguments) => flush::run(&arguments),
         Command::Status(arguments) => status::run(&arguments),
         Command::Doctor(arguments) => doctor::run(&arguments),

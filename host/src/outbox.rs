@@ -25,7 +25,7 @@ use std::time::{Duration, Instant, SystemTime, UNIX_EPOCH};
 /// Name of the file in the state directory.
 pub const FILE_NAME: &str = "outbox.sqlite";
 
-/// Version of the tables, SQLite's `user_version`.
+/// Version of the tables, the file's `user_version`.
 const VERSION: i64 = 1;
 
 /// How long a command waits for others that write. Each holds the file for milliseconds.
@@ -65,12 +65,15 @@ pub enum OutboxError {
         /// Its version.
         found: i64,
     },
+    /// The user has asked to stop. What was sent is written down.
+    #[error("stopped")]
+    Stopped,
     /// It is no record, or a part of it is missing.
     #[error("{} is damaged: {damage}", path.display())]
     Damaged {
         /// The file.
         path: PathBuf,
-        /// What SQLite says.
+        /// What the database says.
         damage: String,
     },
     /// It cannot be read or written: no permission, no space, locked for too long.
@@ -78,7 +81,7 @@ pub enum OutboxError {
     Unusable {
         /// The file.
         path: PathBuf,
-        /// What SQLite says.
+        /// What the database says.
         error: rusqlite::Error,
     },
 }
@@ -150,7 +153,7 @@ impl Outbox {
         }
     }
 
-    /// SQLite's own waiting does not cover everything that goes on while others make the file, or close it as the last one.
+    /// The database's own waiting does not cover everything that goes on while others make the file, or close it as the last one.
     fn open_file(path: &Path, flags: OpenFlags, patience: Duration) -> Result<Self, OutboxError> {
         let end = Instant::now() + patience;
         loop {

@@ -11,15 +11,20 @@ use crate::sandbox::proxy::ProxySettings;
 use crate::sandbox::{COMPONENT, Limits, Sandbox, SandboxError, State};
 use crate::sessions::{self, SessionFiles};
 use crate::settings::{Environment, Settings, SettingsError};
+use memchr::memmem;
 use posthog_llma_guest::identity::EventId;
 use posthog_llma_guest::options::{Options, TraceGrouping};
 use posthog_llma_guest::session::ConversionOptions;
 use serde::Deserialize;
+use std::collections::HashMap;
 use std::ffi::OsStr;
 use std::fmt::Write as _;
 use std::fs::File;
 use std::io::{self, BufRead, BufReader, Read as _};
+use std::panic::resume_unwind;
 use std::path::{Path, PathBuf};
+use std::sync::{Mutex, PoisonError};
+use std::thread::{self, ScopedJoinHandle};
 use std::time::UNIX_EPOCH;
 use wasmtime::Store;
 
@@ -50,10 +55,15 @@ pub enum ProgramError {
     CurrentDirectory(#[source] io::Error),
 }
 
+/// The user's e-mail address and the repository, for each folder that was asked about, and how.
+type GitAnswers = HashMap<(PathBuf, bool, bool), (Option<String>, Option<String>)>;
+
 /// The settings, where they were read.
 pub struct Program {
     environment: Environment,
     directory: PathBuf,
+    /// What git said, see [`git`](Self::git).
+    git: Mutex<GitAnswers>,
     /// The settings' meaning.
     pub options: Options,
 }
@@ -64,7 +74,7 @@ impl Program {
         let environment = Environment::of_process();
         let directory = std::env::current_dir().map_err(ProgramError::CurrentDirectory)?;
         let options = Settings::load(&environment, &directory)?.options()?;
-        Ok(Self { environment, directory, options })
+        Ok(Self { environment, directory, git: Mutex::default(), options })
     }
 
     /// The settings of this process alone, as the client gives them to a hook.
@@ -73,7 +83,7 @@ impl Program {
         let options = Settings::of_environment(&environment)?.options()?;
         // Where a hook is started is not where its session worked.
         let directory = environment.config_dir().unwrap_or_default();
-        Ok(Self { environment, directory, options })
+        Ok(Self { environment, directory, git: Mutex::default(), options })
     }
 
     /// Claude Code's folder, if there is a home directory.
@@ -96,11 +106,11 @@ impl Program {
 
     /// The sandbox, and how the session is converted. git is asked while the sandbox is made ready.
     pub fn prepare(&self, session: &Session, limits: Limits) -> Result<(Ready, wit::ConversionOptions), SandboxError> {
-        std::thread::scope(|scope| {
+        thread::scope(|scope| {
             let own = ConversionOptions::from(&self.options);
             let options = scope.spawn(|| self.conversion_options(session, own));
             let ready = sandbox(limits);
-            let options = options.join().unwrap_or_else(|panic| std::panic::resume_unwind(panic));
+            let options = options.join().unwrap_or_else(|panic| resume_unwind(panic));
             Ok((ready?, options))
         })
     }
@@ -108,14 +118,31 @@ impl Program {
     /// How a session is converted, with what git says of the folder that it worked in.
     pub fn conversion_options(&self, session: &Session, own: ConversionOptions) -> wit::ConversionOptions {
         let directory = session.directory.as_deref();
+        let (email, repository) = self.git(directory, own.distinct_id.is_none());
         conversion_options(ConversionOptions {
-            distinct_id: own
-                .distinct_id
-                .or_else(|| git::user_email(directory.unwrap_or(&self.directory)))
-                .filter(|id| id.chars().count() <= 200),
-            git_repo: directory.and_then(git::repository),
+            distinct_id: own.distinct_id.or(email).filter(|id| id.chars().count() <= 200),
+            git_repo: repository,
             ..own
         })
+    }
+
+    /// What git says of a session's folder; of this process's, the user's e-mail address alone. It is asked once for each.
+    fn git(&self, session: Option<&Path>, wants_email: bool) -> (Option<String>, Option<String>) {
+        let directory = session.unwrap_or(&self.directory);
+        let question = (directory.to_owned(), session.is_some(), wants_email);
+        let known = || self.git.lock().unwrap_or_else(PoisonError::into_inner);
+        if let Some(answers) = known().get(&question) {
+            return answers.clone();
+        }
+        let answers = thread::scope(|scope| {
+            // Both take some milliseconds, most of which is the start of git.
+            let repository = session.map(|session| scope.spawn(|| git::repository(session)));
+            let email = if wants_email { git::user_email(directory) } else { None };
+            let join = |asked: ScopedJoinHandle<'_, _>| asked.join().unwrap_or_else(|panic| resume_unwind(panic));
+            (email, repository.and_then(join))
+        });
+        known().insert(question, answers.clone());
+        answers
     }
 }
 
@@ -228,5 +255,7 @@ fn working_directory(transcript: &Path) -> Option<PathBuf> {
         cwd: PathBuf,
     }
     let lines = BufReader::new(File::open(transcript).ok()?.take(MAX_HEAD)).split(b'\n');
-    lines.map_while(Result::ok).find_map(|line| Some(serde_json::from_slice::<Line>(&line).ok()?.cwd))
+    // A line without one is not worth reading: git waits for this, and everything for git.
+    let mut lines = lines.map_while(Result::ok).filter(|line| memmem::find(line, b"\"cwd\"").is_some());
+    lines.find_map(|line| Some(serde_json::from_slice::<Line>(&line).ok()?.cwd))
 }

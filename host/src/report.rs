@@ -75,6 +75,10 @@ impl Report {
                 json!({"uuid": id.to_string(), "event": rejected.name, "status": rejected.status, "message": rejected.message})
             }));
         }
+        if delivered.error.is_some() {
+            // The batch that failed has no report.
+            sums.requests = delivered.requests.allowed();
+        }
         if let Some(counts) = &delivered.report {
             report.lines = [counts.lines, counts.bad_lines, counts.unknown_lines];
             report.before = counts.excluded_events;

@@ -11,8 +11,10 @@ use std::path::{Path, PathBuf};
 
 use serde::Deserialize;
 
+pub use head::Head;
 pub use search::{Candidate, FindError, all, find};
 
+mod head;
 mod search;
 #[cfg(test)]
 mod tests;

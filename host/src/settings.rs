@@ -13,10 +13,8 @@
 //! stand already, so they win there, too.)
 //!
 //! The project's checked-in `.claude/settings.json` is left out: whoever wrote a repository that was cloned must not
-//! steer where the user's sessions go. This holds for what is read here. Claude Code itself puts the `env` block of the
-//! checked-in file into the environment of the session and of its hooks, once the user has trusted the folder, and there
-//! it cannot be told from what the user set: `POSTHOG_HOST` together with `POSTHOG_LLMA_ALLOW_CUSTOM_HOST` set there
-//! sends data to a host of the repository's choice.
+//! steer where the user's sessions go. Claude Code itself puts its `env` block into the environment of the session and of its
+//! hooks; see `repository.rs` for what becomes of that.
 
 use std::collections::BTreeMap;
 use std::ffi::{OsStr, OsString};
@@ -25,12 +23,13 @@ use std::fs::File;
 use std::io::{self, Read};
 use std::path::{Path, PathBuf};
 
-use posthog_llma_guest::options::{InvalidVariable, Options, VARIABLES};
+use posthog_llma_guest::options::{ENABLED, InvalidVariable, Options, VARIABLES};
 use serde_json::{Map, Value};
 
 use crate::git;
 
 pub mod edit;
+mod repository;
 #[cfg(test)]
 mod tests;
 
@@ -51,6 +50,8 @@ const PLUGIN: &str = "posthog@";
 pub struct Environment {
     variables: BTreeMap<&'static str, OsString>,
     plugin_options: BTreeMap<&'static str, OsString>,
+    /// The project of the session that this process belongs to.
+    project: Option<PathBuf>,
     home: Option<PathBuf>,
 }
 
@@ -66,7 +67,10 @@ impl Environment {
         let known = VARIABLES.iter().copied();
         let variables = known.clone().chain([CONFIG_DIR]).filter_map(|name| Some((name, set(name)?))).collect();
         let plugin_options = known.filter_map(|name| Some((name, set(&format!("{PLUGIN_OPTION}{name}"))?))).collect();
-        Self { variables, plugin_options, home: home.filter(|home| !home.as_os_str().is_empty()) }
+        // Hooks get the one, commands within a session the other.
+        let project = set("CLAUDE_PROJECT_DIR").map(PathBuf::from);
+        let project = project.or_else(|| set("CLAUDECODE").and_then(|_| project_of_process()));
+        Self { variables, plugin_options, project, home: home.filter(|home| !home.as_os_str().is_empty()) }
     }
 
     /// Claude Code's folder: `$CLAUDE_CONFIG_DIR`, else `~/.claude`; none without a home directory.
@@ -77,9 +81,23 @@ impl Environment {
         }
     }
 
+    /// Has the user, or somebody, turned sending on, or tried to? Off is what most machines are: this costs nothing.
+    pub fn is_off(&self) -> bool {
+        let enabled = self.get(ENABLED).or_else(|| self.plugin_options.get(ENABLED).map(OsString::as_os_str));
+        let off = |value: &str| ["false", "0", "no", "off"].contains(&&*value.to_ascii_lowercase());
+        // What cannot be read is no off, but a mistake to be told.
+        enabled.is_none_or(|value| value.to_str().is_some_and(off))
+    }
+
     fn get(&self, name: &str) -> Option<&OsStr> {
         self.variables.get(name).map(OsString::as_os_str)
     }
+}
+
+/// The nearest directory above that of this process that has a `.claude` folder.
+fn project_of_process() -> Option<PathBuf> {
+    let directory = std::env::current_dir().ok()?;
+    directory.ancestors().find(|directory| directory.join(CLAUDE_FOLDER).is_dir()).map(Path::to_owned)
 }
 
 /// A settings file that is the user's own.
@@ -166,6 +184,9 @@ impl Settings {
         for (&name, value) in &environment.plugin_options {
             let value = value.to_str().ok_or(SettingsError::NotUtf8 { name })?;
             settings.add(name, value.to_owned(), &Source::PluginOption);
+        }
+        if let Some(project) = &environment.project {
+            repository::refuse(environment, project)?;
         }
         Ok(settings)
     }
@@ -371,6 +392,17 @@ pub enum SettingsError {
     CheckedIn {
         /// The file.
         path: PathBuf,
+    },
+    /// A variable was set by the repository that the user works in.
+    #[error(
+        "{name} is set by {}, which is checked in: a repository must not decide whether, where and how privately your sessions          are sent. If that is what you want, set the same in ~/.claude/settings.json or .claude/settings.local.json",
+        path.display()
+    )]
+    Repository {
+        /// The project's settings.
+        path: PathBuf,
+        /// The variable.
+        name: &'static str,
     },
     /// A variable's value cannot be used.
     #[error("{error} (set in {source_of_value})")]

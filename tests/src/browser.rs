@@ -7,7 +7,7 @@ use serde_json::Value;
 use sha2::{Digest as _, Sha256};
 use std::fs;
 use std::io::{self, Write as _};
-use std::path::PathBuf;
+use std::path::{Path, PathBuf};
 use std::process::{Command, Stdio};
 
 /// Names of the browser, as systems have them.
@@ -37,6 +37,11 @@ impl Browser {
             let _ = writeln!(io::stderr(), "skipped: {test} needs Chromium, which is not on PATH");
         }
         Some(Self { program: found? })
+    }
+
+    /// Its file.
+    pub fn program(&self) -> &Path {
+        &self.program
     }
 
     /// Loads a page, then runs `script` in it, whose `return` is the result. `watched` holds errors and violations of the

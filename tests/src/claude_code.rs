@@ -287,9 +287,10 @@ async fn answer(
                 ("application/json", json!({"type": "error", "error": error}).to_string())
             } else {
                 let content = message.content(&asked);
-                match body["stream"] == true {
-                    true => ("text/event-stream", message.stream(&content)),
-                    false => ("application/json", message.whole(&json!([content])).to_string()),
+                if body["stream"] == true {
+                    ("text/event-stream", message.stream(&content))
+                } else {
+                    ("application/json", message.whole(&json!([content])).to_string())
                 }
             }
         }
@@ -357,7 +358,8 @@ impl Message<'_> {
             json!({"type": "message_delta", "delta": {"stop_reason": stop, "stop_sequence": null}, "usage": {"output_tokens": 7}}),
             json!({"type": "message_stop"}),
         ];
-        let lines = events.iter().map(|e| format!("event: {}\ndata: {e}\n\n", e["type"].as_str().unwrap_or_default()));
-        lines.collect()
+        events.iter().fold(String::new(), |text, event| {
+            text + &format!("event: {}\ndata: {event}\n\n", event["type"].as_str().unwrap_or_default())
+        })
     }
 }

@@ -6,9 +6,12 @@
 
 pub mod browser;
 pub mod claude_code;
+pub mod components;
+pub mod examples;
 pub mod fixtures;
 pub mod program;
 pub mod proxy;
+pub mod server;
 pub mod tls;
 pub mod transcript;
 

@@ -37,7 +37,7 @@ fn record(home: &Home) -> PathBuf {
 }
 
 /// A session of this home, its transcript where Claude Code writes it.
-fn session(home: &Home, id: &str, transcript: Transcript) -> PathBuf {
+fn session(home: &Home, id: &str, transcript: &Transcript) -> PathBuf {
     home.write(format!(".claude/projects/-work/{id}.jsonl"), transcript.text())
 }
 

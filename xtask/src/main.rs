@@ -1,12 +1,17 @@
-//! Chores of this repository: `cargo xtask dist`.
+//! Chores of this repository: see `cargo xtask --help`.
 
 mod archive;
 mod dist;
 mod metadata;
 mod sbom;
 
-use clap::{Parser, Subcommand};
+use anyhow::Result;
+use clap::{Args, Parser, Subcommand};
+use std::fs;
+use std::path::PathBuf;
 use std::process::ExitCode;
+use xtask::components::{COMPONENTS, default_target_directory};
+use xtask::{wit, workspace};
 
 /// Chores of this repository.
 #[derive(Debug, Parser)]
@@ -27,15 +32,57 @@ Examples:
 
 The archive's bytes depend on its contents alone. SOURCE_DATE_EPOCH (seconds since 1970) sets the time of all files in it.")]
     Dist(dist::Arguments),
+    /// Build the components, and print the paths of their files
+    #[command(after_help = "\
+Examples:
+  cargo xtask components                          all, into target/components
+  cargo xtask components converter --output .     one of them, into this directory")]
+    Components(Components),
+    /// Write docs/wit.md anew
+    Wit,
+}
+
+#[derive(Debug, Args)]
+struct Components {
+    /// Which; all unless said
+    #[arg(value_parser = COMPONENTS.map(|component| component.world))]
+    worlds: Vec<String>,
+    /// Directory of the files; unless said, `components` in the target directory
+    #[arg(long, short, value_name = "DIR")]
+    output: Option<PathBuf>,
+    /// Where cargo builds; unless said, where it always does
+    #[arg(long, value_name = "DIR")]
+    target_dir: Option<PathBuf>,
 }
 
 fn main() -> ExitCode {
-    let Command::Dist(arguments) = Cli::parse().command;
-    match dist::run(&arguments) {
+    let outcome = match Cli::parse().command {
+        Command::Dist(arguments) => dist::run(&arguments),
+        Command::Components(arguments) => components(arguments),
+        Command::Wit => write_interface(),
+    };
+    match outcome {
         Ok(()) => ExitCode::SUCCESS,
         Err(error) => {
             eprintln!("xtask: error: {error:#}");
             ExitCode::FAILURE
         }
     }
+}
+
+fn components(arguments: Components) -> Result<()> {
+    let target_directory = arguments.target_dir.unwrap_or_else(default_target_directory);
+    let output = arguments.output.unwrap_or_else(|| target_directory.join("components"));
+    for component in COMPONENTS {
+        if arguments.worlds.is_empty() || arguments.worlds.iter().any(|world| world == component.world) {
+            println!("{}", component.build(&target_directory, &output)?.display());
+        }
+    }
+    Ok(())
+}
+
+fn write_interface() -> Result<()> {
+    let (resolve, package) = wit::current()?;
+    fs::write(workspace().join(wit::PAGE), wit::markdown(&resolve, package))?;
+    Ok(())
 }

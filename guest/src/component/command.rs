@@ -4,10 +4,9 @@
 
 use super::Component;
 use super::bindings::exports::wasi::cli::run::Guest;
-use super::delivery::PATIENCE;
-use super::http::WasiTransport;
+use super::environment;
+use super::http::{Timeouts, WasiTransport};
 use crate::deliver::{Delivery, Retries};
-use crate::options::Options;
 use crate::reading::{Reading, Source};
 use crate::session::{AgentFile, ConversionOptions, FileRole, Session};
 use serde::Deserialize;
@@ -43,14 +42,8 @@ fn print(text: &str) -> Result<(), String> {
     writeln!(io::stdout(), "{text}").map_err(|error| error.to_string())
 }
 
-fn options() -> Result<Options, String> {
-    let variables = wasi::cli::environment::get_environment();
-    let lookup = |name: &str| variables.iter().find(|(n, _)| n == name).map(|(_, value)| value.clone());
-    Options::parse(lookup).map_err(|error| error.to_string())
-}
-
 fn convert(path: &Path) -> Result<(), String> {
-    let options = ConversionOptions::from(&options()?);
+    let options = ConversionOptions::from(&environment::options()?);
     let (id, roles, files) = open(path)?;
     let mut session = Session::open(&id, &roles, options).map_err(|error| error.to_string())?;
     let mut out = io::stdout().lock();
@@ -66,11 +59,11 @@ fn convert(path: &Path) -> Result<(), String> {
 }
 
 fn send(path: &Path) -> Result<(), String> {
-    let options = options()?;
+    let options = environment::options()?;
     let Some(api_key) = &options.api_key else { return Err("POSTHOG_API_KEY is not set".to_owned()) };
     let (id, roles, files) = open(path)?;
-    let transport = WasiTransport::new(options.origin.clone(), PATIENCE);
-    let retries = Retries::from(PATIENCE);
+    let transport = WasiTransport::new(options.origin.clone(), Timeouts::default());
+    let retries = Retries::default();
     let key = api_key.expose().to_owned();
     let mut delivery = Delivery::start(&id, &roles, ConversionOptions::from(&options), files, transport, key, retries)
         .map_err(|error| error.to_string())?;

@@ -2,7 +2,7 @@
 
 use super::Component;
 use super::bindings::exports::posthog::llm_analytics::conversion::{Guest, GuestSession, SequenceError};
-use super::bindings::posthog::llm_analytics::types;
+use super::types;
 use crate::identity::EventId;
 use crate::session::{self, Session};
 use crate::time;

@@ -5,9 +5,9 @@ use super::bindings::exports::posthog::llm_analytics::delivery::{
     self as wit, BatchReport, DeliveryError, Destination, Guest, GuestDelivering, Patience, RejectedEvent, SessionFile,
     StartError,
 };
-use super::bindings::posthog::llm_analytics::types::{ConversionOptions, ConversionReport, EventId};
 use super::conversion;
-use super::http::WasiTransport;
+use super::http::{Timeouts, WasiTransport};
+use super::types::{ConversionOptions, ConversionReport, EventId};
 use crate::deliver::{self, Delivery, Retries};
 use crate::event::Kind;
 use crate::origin::Origin;
@@ -35,18 +35,20 @@ impl Source for Handles {
     }
 }
 
-/// How patient the command is. An embedder says so itself.
-pub(crate) const PATIENCE: Patience = Patience {
-    connect_timeout: 10_000,
-    first_byte_timeout: 30_000,
-    request_timeout: 60_000,
-    max_retries: 3,
-    first_delay: 500,
-};
-
 impl From<Patience> for Retries {
     fn from(patience: Patience) -> Self {
         Self { most: patience.max_retries, first_delay: Duration::from_millis(patience.first_delay.into()) }
+    }
+}
+
+impl From<Patience> for Timeouts {
+    fn from(patience: Patience) -> Self {
+        let milliseconds = |time: u32| Duration::from_millis(time.into());
+        Self {
+            connect: milliseconds(patience.connect_timeout),
+            first_byte: milliseconds(patience.first_byte_timeout),
+            request: milliseconds(patience.request_timeout),
+        }
     }
 }
 
@@ -66,7 +68,7 @@ impl GuestDelivering for Delivering {
         // Which hosts are allowed is the caller's to say, and the host's to enforce.
         let origin = Origin::parse(&destination.origin, true)
             .map_err(|error| StartError::InvalidDestination(error.to_string()))?;
-        let transport = WasiTransport::new(origin, patience);
+        let transport = WasiTransport::new(origin, patience.into());
         let retries = Retries::from(patience);
         let source = Handles(handles);
         let delivery = Delivery::start(&id, &roles, options.into(), source, transport, destination.api_key, retries)?;

@@ -1,6 +1,5 @@
 //! Requests through `wasi:http`, each with time-outs of its own.
 
-use super::bindings::exports::posthog::llm_analytics::delivery::Patience;
 use crate::deliver::{Answer, Transport, TransportError};
 use crate::origin::{Origin, Scheme};
 use std::time::Duration;
@@ -14,13 +13,28 @@ use wasi::random::random;
 /// Bytes of an answer that are read. PostHog's are below 1 KiB.
 const LARGEST_ANSWER: usize = 64 * 1024;
 
+/// How long a request may take.
+#[derive(Debug, Clone, Copy)]
+pub(crate) struct Timeouts {
+    pub(crate) connect: Duration,
+    /// From the request's last byte to the response's first.
+    pub(crate) first_byte: Duration,
+    /// From the start of a request to the end of its response.
+    pub(crate) request: Duration,
+}
+
+impl Default for Timeouts {
+    /// Where nobody is there to say so.
+    fn default() -> Self {
+        Self { connect: Duration::from_secs(10), first_byte: Duration::from_secs(30), request: Duration::from_mins(1) }
+    }
+}
+
 /// The way to the one destination.
 #[derive(Debug)]
 pub(crate) struct WasiTransport {
     origin: Origin,
-    connect_timeout: Duration,
-    first_byte_timeout: Duration,
-    request_timeout: Duration,
+    timeouts: Timeouts,
 }
 
 /// The end of a request's time.
@@ -73,14 +87,8 @@ fn unexpected<E>(_: E) -> TransportError {
 }
 
 impl WasiTransport {
-    pub(crate) fn new(origin: Origin, patience: Patience) -> Self {
-        let milliseconds = |time: u32| Duration::from_millis(time.into());
-        Self {
-            origin,
-            connect_timeout: milliseconds(patience.connect_timeout),
-            first_byte_timeout: milliseconds(patience.first_byte_timeout),
-            request_timeout: milliseconds(patience.request_timeout),
-        }
+    pub(crate) fn new(origin: Origin, timeouts: Timeouts) -> Self {
+        Self { origin, timeouts }
     }
 
     fn request(&self, path: &str, length: usize) -> Result<OutgoingRequest, TransportError> {
@@ -108,9 +116,9 @@ impl WasiTransport {
     fn options(&self) -> RequestOptions {
         let options = RequestOptions::new();
         // A host that does not know them has its own; the deadline of the whole request holds anyway.
-        let _ = options.set_connect_timeout(Some(nanoseconds(self.connect_timeout)));
-        let _ = options.set_first_byte_timeout(Some(nanoseconds(self.first_byte_timeout)));
-        let _ = options.set_between_bytes_timeout(Some(nanoseconds(self.first_byte_timeout)));
+        let _ = options.set_connect_timeout(Some(nanoseconds(self.timeouts.connect)));
+        let _ = options.set_first_byte_timeout(Some(nanoseconds(self.timeouts.first_byte)));
+        let _ = options.set_between_bytes_timeout(Some(nanoseconds(self.timeouts.first_byte)));
         options
     }
 }
@@ -118,8 +126,8 @@ impl WasiTransport {
 impl Transport for WasiTransport {
     fn post(&mut self, path: &str, body: &[u8]) -> Result<Answer, TransportError> {
         let deadline = Deadline {
-            pollable: monotonic_clock::subscribe_duration(nanoseconds(self.request_timeout)),
-            time: self.request_timeout,
+            pollable: monotonic_clock::subscribe_duration(nanoseconds(self.timeouts.request)),
+            time: self.timeouts.request,
         };
         let request = self.request(path, body.len())?;
         let outgoing = request.body().map_err(unexpected)?;

@@ -8,6 +8,7 @@ use crate::generation::Generation;
 use crate::identity::{EventId, key};
 use crate::lenient;
 use crate::span::{Span, ToolResult};
+use crate::text::Text;
 use crate::threads::MAIN;
 use crate::trace;
 use crate::turns::Place;
@@ -71,7 +72,7 @@ impl Converter {
         };
         let adds = match Content::of(message.content) {
             Content::Text(raw) => {
-                let text = Block { text: serde_json::from_str(raw).ok(), ..Block::default() };
+                let text = Block { text: Some(raw), ..Block::default() };
                 self.add_block(&mut generation, &text, entry)
             }
             Content::Blocks(blocks) => {
@@ -99,7 +100,7 @@ impl Converter {
         }
         let kind = block.kind.as_deref().unwrap_or_default();
         if kind == "tool_use" || kind == "server_tool_use" {
-            let input = block.input.map(|raw| self.rules.of_json(raw.get(), entry.elided)).unwrap_or_default();
+            let input = block.input.map(|raw| self.rules.of_json(raw, entry.elided)).unwrap_or_default();
             let input = Rc::new(input);
             generation.tools.push(chat::tool_name(block));
             if !self.rules.privacy {
@@ -117,7 +118,7 @@ impl Converter {
         true
     }
 
-    fn call(&mut self, id: EventId, generation: &Generation, block: &Block<'_>, input: Rc<String>, entry: &Entry<'_>) {
+    fn call(&mut self, id: EventId, generation: &Generation, block: &Block<'_>, input: Rc<Text>, entry: &Entry<'_>) {
         if !self.opened.insert(id) {
             return;
         }
@@ -144,7 +145,7 @@ impl Converter {
     }
 
     /// The results of tools in a user line; returns their texts, in order.
-    pub(super) fn add_results(&mut self, entry: &Entry<'_>, content: &Content<'_>) -> Vec<Rc<String>> {
+    pub(super) fn add_results(&mut self, entry: &Entry<'_>, content: &Content<'_>) -> Vec<Rc<Text>> {
         let Content::Blocks(blocks) = content else { return Vec::new() };
         let interrupted = was_interrupted(entry);
         let results = blocks.iter().filter(|b| b.kind.as_deref() == Some("tool_result"));
@@ -156,7 +157,7 @@ impl Converter {
         results.map(add).collect()
     }
 
-    fn add_result(&mut self, block: &Block<'_>, output: Rc<String>, interrupted: bool) {
+    fn add_result(&mut self, block: &Block<'_>, output: Rc<Text>, interrupted: bool) {
         let Some(id) = block.tool_use_id.as_deref().map(EventId::span) else { return };
         let open = self.spans.remove(&id);
         let called_later = !self.opened.contains(&id) && self.index.tools.get(&id).is_some_and(|t| t.called);
@@ -292,7 +293,7 @@ impl Converter {
 /// The last text of a tool's result, raw.
 fn last_text<'a>(result: &Block<'a>) -> &'a str {
     match Content::of(result.content) {
-        Content::Text(raw) => raw,
+        Content::Text(raw) => raw.get(),
         Content::Blocks(blocks) => blocks.iter().rev().find_map(|b| b.text).map_or("", RawValue::get),
     }
 }
@@ -307,8 +308,9 @@ fn was_interrupted(entry: &Entry<'_>) -> bool {
     }
     // Most are large, and few need to be looked into.
     let says_so = |raw: &&str| {
-        let find = |text: &str| memchr::memmem::find(raw.as_bytes(), text.as_bytes()).is_some();
-        raw.starts_with('{') && (find("\"interrupted\":true") || find("\"interrupted\": true"))
+        const KEY: &str = "\"interrupted\":";
+        let is_true = |at: usize| raw[at + KEY.len()..].trim_ascii_start().starts_with("true");
+        raw.starts_with('{') && memchr::memmem::find_iter(raw.as_bytes(), KEY).any(is_true)
     };
     entry
         .tool_use_result

@@ -12,6 +12,7 @@ use crate::terminal::{hide, print};
 use posthog_llma_guest::options::{self, ApiKey, InvalidVariable, Options};
 use posthog_llma_guest::origin::{Origin, Scheme};
 use serde_json::{Value, json};
+use std::fmt::Write as _;
 use std::fs::{self, File};
 use std::io::Read as _;
 use std::path::Path;
@@ -39,9 +40,9 @@ pub fn run(arguments: &cli::Doctor) -> anyhow::Result<ExitCode> {
         let mut text = String::new();
         for check in &checks.0 {
             let mark = if check.ok { '✓' } else { '✗' };
-            text += &format!("{mark} {}: {}\n", check.name, check.found);
+            let _ = writeln!(text, "{mark} {}: {}", check.name, check.found);
             if let Some(advice) = check.advice.as_ref().filter(|_| !check.ok) {
-                text += &format!("    {advice}\n");
+                let _ = writeln!(text, "    {advice}");
             }
         }
         print(&text)?;

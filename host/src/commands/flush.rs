@@ -9,6 +9,7 @@ use crate::sandbox::Limits;
 use crate::terminal::{complain, load, print, tell};
 use posthog_llma_guest::time;
 use serde_json::json;
+use std::fmt::Write as _;
 use std::process::ExitCode;
 
 /// Runs it. Exit code 0: nothing is owed any more.
@@ -60,7 +61,7 @@ pub fn run(arguments: &Flush) -> anyhow::Result<ExitCode> {
         );
         if waits {
             let until = time::format(asked_until);
-            text += &format!("The server has asked to wait until {until} (--now tries at once)\n");
+            let _ = writeln!(text, "The server has asked to wait until {until} (--now tries at once)");
         }
         if sessions.failed > 0 {
             text +=
@@ -68,7 +69,8 @@ pub fn run(arguments: &Flush) -> anyhow::Result<ExitCode> {
         }
         if summary.owed_elsewhere > 0 {
             let elsewhere = summary.owed_elsewhere;
-            text += &format!("{elsewhere} sessions are owed to another host or key than the current settings have\n");
+            let _ =
+                writeln!(text, "{elsewhere} sessions are owed to another host or key than the current settings have");
         }
         print(&text)?;
     }

@@ -5,22 +5,24 @@ use super::{Outbox, OutboxError, now};
 use crate::sandbox::bindings::exports::posthog::llm_analytics::delivery::BatchReport;
 use crate::sandbox::bindings::posthog::llm_analytics::types::{ConversionReport, EventId};
 use rusqlite::{Connection, OptionalExtension as _, params};
+use std::path::Path;
 
 impl Outbox {
     /// Which of these events were delivered, or refused for good, by any session, together with the `$ai_trace` over them.
     pub fn known(
         &self,
         destination: DestinationId,
-        session: SessionId,
+        session: Option<SessionId>,
         events: &[EventId],
     ) -> Result<Vec<EventId>, OutboxError> {
+        let session = session.map_or(0, |session| session.0);
         self.read(|db| {
             let mut accepted = db.prepare(
                 "SELECT 1 FROM accepted WHERE destination = ?1 AND event = ?2 AND NOT (session = ?3 AND covered = 0)",
             )?;
             let mut known = Vec::new();
             for event in events {
-                if accepted.exists(params![destination.0, blob(*event), session.0])? {
+                if accepted.exists(params![destination.0, blob(*event), session])? {
                     known.push(*event);
                 }
             }
@@ -115,6 +117,16 @@ impl Outbox {
             let delivered: Option<Option<String>> = db.query_row(select, [session.0], |row| row.get(0)).optional()?;
             Ok(delivered.flatten().as_deref() == Some(state))
         })
+    }
+
+    /// The same of a session by its main transcript.
+    pub fn is_delivered_at(
+        &self,
+        destination: DestinationId,
+        transcript: &Path,
+        state: &str,
+    ) -> Result<bool, OutboxError> {
+        self.session(destination, transcript)?.map_or(Ok(false), |session| self.is_delivered(session, state))
     }
 
     /// Takes note of types of lines that this version does not know.

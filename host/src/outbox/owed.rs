@@ -108,7 +108,7 @@ impl Outbox {
         self.write(|db| {
             let id = see(db, destination, sighting)?;
             let update = "UPDATE session SET running = 1, client_pid = ?2, client_started = ?3 WHERE id = ?1";
-            db.execute(update, params![id, pid, started.map(|s| s as i64)])?;
+            db.execute(update, params![id, pid, started.map(u64::cast_signed)])?;
             Ok(SessionId(id))
         })
     }
@@ -130,13 +130,18 @@ impl Outbox {
     /// A command sends the session itself: it is known, owed only if it was, and as its project's settings say if a hook told
     /// them.
     pub fn see(&mut self, destination: DestinationId, sighting: &Sighting<'_>) -> Result<SessionId, OutboxError> {
-        self.write(|db| {
+        if let Some(known) = self.session(destination, sighting.transcript)? {
+            return Ok(known);
+        }
+        self.write(|db| see(db, destination, sighting).map(SessionId))
+    }
+
+    /// The number of a session by its main transcript, if it is known.
+    pub fn session(&self, destination: DestinationId, transcript: &Path) -> Result<Option<SessionId>, OutboxError> {
+        self.read(|db| {
             let select = "SELECT id FROM session WHERE destination = ?1 AND transcript = ?2";
-            let known = db.query_row(select, params![destination.0, bytes_of(sighting.transcript)], |row| row.get(0));
-            Ok(SessionId(match known.optional()? {
-                Some(id) => id,
-                None => see(db, destination, sighting)?,
-            }))
+            db.query_row(select, params![destination.0, bytes_of(transcript)], |row| row.get(0).map(SessionId))
+                .optional()
         })
     }
 
@@ -155,7 +160,7 @@ impl Outbox {
             let mut select = db.prepare(&select)?;
             let rows = select.query_map([destination.0], |row| {
                 let client = row.get::<_, Option<u32>>(7)?.zip(row.get::<_, Option<i64>>(8)?);
-                Ok((owed(row)?, client.map(|(pid, started)| (pid, started as u64))))
+                Ok((owed(row)?, client.map(|(pid, started)| (pid, started.cast_unsigned()))))
             })?;
             rows.collect()
         })

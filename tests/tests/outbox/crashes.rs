@@ -29,7 +29,7 @@ fn killed_at_fifty_moments_of_a_delivery_every_event_arrives_and_none_more_than_
         // Each answer takes some time, so that many of the moments are within a request.
         let script = vec![Answer::Trickle { every: Duration::from_millis(1) }; 3];
         let posthog = LocalPostHog::start(Config { script, ..Config::default() }).unwrap();
-        let transcript = session(&home, "aaaa", Transcript::new().turns(250));
+        let transcript = session(&home, "aaaa", &Transcript::new().turns(250));
         let expected = expected(&home, &transcript);
         owe(&home, &posthog, &transcript);
         let delivery = home.ready("flush", &posthog).start();
@@ -62,7 +62,7 @@ fn killed_at_fifty_moments_of_a_delivery_every_event_arrives_and_none_more_than_
 fn a_hook_that_is_killed_after_twenty_milliseconds_costs_nothing() {
     for _ in 0..5 {
         let (home, posthog) = (Home::new(), posthog());
-        let transcript = session(&home, "aaaa", Transcript::new().turns(2));
+        let transcript = session(&home, "aaaa", &Transcript::new().turns(2));
         home.hook(&posthog, "SessionStart", &transcript).under(&["timeout", "60"]).run().exits_with(0);
         let hook = home.hook(&posthog, "SessionEnd", &transcript).start();
         std::thread::sleep(Duration::from_millis(20));
@@ -79,7 +79,7 @@ fn a_hook_that_is_killed_after_twenty_milliseconds_costs_nothing() {
 #[test]
 fn the_worker_outlives_the_process_group_and_the_session_of_the_hook() {
     let (home, posthog) = (Home::new(), posthog());
-    let transcript = session(&home, "aaaa", Transcript::new().turns(2));
+    let transcript = session(&home, "aaaa", &Transcript::new().turns(2));
     let input =
         serde_json::json!({"hook_event_name": "SessionEnd", "session_id": "aaaa", "transcript_path": transcript});
     // `setsid -w` begins a session; when its leader ends, everything in it that is left is killed.

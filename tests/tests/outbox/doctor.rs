@@ -10,7 +10,7 @@ fn well(home: &Home) {
         ".claude/plugins/installed_plugins.json",
         json!({"plugins": {"posthog@posthog-llma": [{}]}}).to_string(),
     );
-    session(home, "aaaa", Transcript::new().turns(1));
+    session(home, "aaaa", &Transcript::new().turns(1));
 }
 
 #[test]

@@ -9,7 +9,7 @@ use std::time::Duration;
 #[test]
 fn a_transcript_that_vanished_is_given_up_and_said() {
     let (home, posthog) = (Home::new(), posthog());
-    let transcript = session(&home, "aaaa", Transcript::new().turns(1));
+    let transcript = session(&home, "aaaa", &Transcript::new().turns(1));
     owe(&home, &posthog, &transcript);
     fs::remove_file(&transcript).unwrap();
     home.ready("flush", &posthog).run().exits_with(1).says(&["aaaa  given up: its transcript is gone"]);
@@ -63,7 +63,7 @@ fn what_is_written_while_it_is_read_follows() {
 #[test]
 fn a_record_that_was_deleted_is_made_anew() {
     let (home, posthog) = (Home::new(), posthog());
-    let transcript = session(&home, "aaaa", Transcript::new().turns(1));
+    let transcript = session(&home, "aaaa", &Transcript::new().turns(1));
     for sent in [2, 4] {
         home.hook(&posthog, "SessionEnd", &transcript).run().exits_with(0);
         until("it arrives", || posthog.events().len() == sent);
@@ -77,7 +77,7 @@ fn a_record_that_is_broken_is_put_aside_and_said_and_sessions_go_on() {
     for damage in [&b"this is no database at all, and long enough to be looked at"[..], b"SQLite format 3\0garbage"] {
         let (home, posthog) = (Home::new(), posthog());
         home.write(".local/state/posthog-llma/outbox.sqlite", damage);
-        let transcript = session(&home, "aaaa", Transcript::new().turns(1));
+        let transcript = session(&home, "aaaa", &Transcript::new().turns(1));
         home.hook(&posthog, "SessionEnd", &transcript).run().exits_with(0).says_nothing();
         until("it arrives", || posthog.events().len() == 2);
         until_nothing_is_owed(&home, &posthog);
@@ -89,14 +89,14 @@ fn a_record_that_is_broken_is_put_aside_and_said_and_sessions_go_on() {
 fn a_record_that_was_cut_short_keeps_what_is_left_and_goes_on() {
     let (home, posthog) = (Home::new(), posthog());
     for i in 0..20 {
-        let transcript = session(&home, &format!("session-{i:02}"), Transcript::new().turns(20));
+        let transcript = session(&home, &format!("session-{i:02}"), &Transcript::new().turns(20));
         home.send(&posthog, &transcript).run().exits_with(0);
     }
     let path = record(&home);
     let length = fs::metadata(&path).unwrap().len();
     for part in [length - 100, length / 2, 5000, 100, 1] {
         File::options().write(true).open(&path).unwrap().set_len(part).unwrap();
-        let transcript = session(&home, &format!("after-{part}"), Transcript::new().turns(1));
+        let transcript = session(&home, &format!("after-{part}"), &Transcript::new().turns(1));
         let before = posthog.events().len();
         home.hook(&posthog, "SessionEnd", &transcript).run().exits_with(0).says_nothing();
         until("it arrives", || posthog.events().len() == before + 2);
@@ -107,11 +107,11 @@ fn a_record_that_was_cut_short_keeps_what_is_left_and_goes_on() {
 #[test]
 fn a_record_of_a_newer_version_is_not_touched() {
     let (home, posthog) = (Home::new(), posthog());
-    let transcript = session(&home, "aaaa", Transcript::new().turns(1));
+    let transcript = session(&home, "aaaa", &Transcript::new().turns(1));
     home.send(&posthog, &transcript).run().exits_with(0);
     set_version(&record(&home), 99);
     let before = fs::read(record(&home)).unwrap();
-    let other = session(&home, "bbbb", Transcript::new().turns(1));
+    let other = session(&home, "bbbb", &Transcript::new().turns(1));
     home.hook(&posthog, "SessionEnd", &other).run().exits_with(0).says_nothing();
     home.ready("flush", &posthog).run().exits_with(1).says(&["newer version of posthog-llma", "update"]);
     home.ready("status", &posthog).run().exits_with(1).prints(&["newer version of posthog-llma"]);
@@ -134,7 +134,7 @@ fn set_version(path: &Path, version: u32) {
 fn a_state_directory_that_cannot_be_made_disturbs_nobody_and_is_said() {
     let (home, posthog) = (Home::new(), posthog());
     let file = home.write("file", "");
-    let transcript = session(&home, "aaaa", Transcript::new().turns(1));
+    let transcript = session(&home, "aaaa", &Transcript::new().turns(1));
     let below_a_file = file.join("state");
     for state in [below_a_file.to_str().unwrap(), "relative"] {
         let with = |program: posthog_llma_tests::program::Program| program.env("POSTHOG_LLMA_STATE_DIR", state);
@@ -157,7 +157,7 @@ fn a_full_disk_disturbs_nobody_and_nothing_is_sent_that_is_not_written_down() {
     let (home, posthog) = (Home::new(), posthog());
     let disk = home.path().join("disk");
     fs::create_dir(&disk).unwrap();
-    let transcript = session(&home, "aaaa", Transcript::new().turns(1));
+    let transcript = session(&home, "aaaa", &Transcript::new().turns(1));
     let input =
         serde_json::json!({"hook_event_name": "SessionEnd", "session_id": "aaaa", "transcript_path": transcript});
     let script = format!(
@@ -186,7 +186,7 @@ fn a_full_disk_disturbs_nobody_and_nothing_is_sent_that_is_not_written_down() {
 #[test]
 fn a_record_that_cannot_be_written_sends_nothing_from_a_hook() {
     let (home, posthog) = (Home::new(), posthog());
-    let transcript = session(&home, "aaaa", Transcript::new().turns(1));
+    let transcript = session(&home, "aaaa", &Transcript::new().turns(1));
     home.send(&posthog, &transcript).run().exits_with(0);
     let folder = record(&home).parent().unwrap().to_owned();
     for file in fs::read_dir(&folder).unwrap() {
@@ -195,7 +195,7 @@ fn a_record_that_cannot_be_written_sends_nothing_from_a_hook() {
     if File::options().write(true).open(record(&home)).is_ok() {
         return println!("skipped: this user may write everything");
     }
-    let other = session(&home, "bbbb", Transcript::new().turns(1));
+    let other = session(&home, "bbbb", &Transcript::new().turns(1));
     home.hook(&posthog, "SessionEnd", &other).run().exits_with(0).says_nothing();
     home.ready("flush", &posthog).run().exits_with(1).says(&["cannot be used"]);
     home.ready("status", &posthog).run().prints(&["delivered      1"]);

@@ -10,7 +10,7 @@ use std::time::{Duration, Instant};
 #[test]
 fn a_session_that_ends_is_delivered_after_the_hook() {
     let (home, posthog) = (Home::new(), posthog());
-    let transcript = session(&home, "aaaa", Transcript::new().turns(3));
+    let transcript = session(&home, "aaaa", &Transcript::new().turns(3));
     let outcome = home.hook(&posthog, "SessionEnd", &transcript).run().exits_with(0).says_nothing();
     assert_eq!(outcome.stdout, "");
     until_nothing_is_owed(&home, &posthog);
@@ -23,7 +23,7 @@ fn a_session_that_ends_is_delivered_after_the_hook() {
 #[test]
 fn the_hook_is_quick() {
     let (home, posthog) = (Home::new(), posthog());
-    let transcript = session(&home, "aaaa", Transcript::new().turns(1));
+    let transcript = session(&home, "aaaa", &Transcript::new().turns(1));
     // The best of many: other tests run at the same time. `cargo run --release -p posthog-llma-tests --example hook` measures.
     let times = (0..10).map(|_| home.hook(&posthog, "SessionEnd", &transcript).run().exits_with(0).time);
     let best = times.min().unwrap();
@@ -34,7 +34,7 @@ fn the_hook_is_quick() {
 fn when_it_is_off_nothing_is_sent_and_nothing_is_written() {
     for off in ["", "false", "0", "no", "OFF"] {
         let (home, posthog) = (Home::new(), posthog());
-        let transcript = session(&home, "aaaa", Transcript::new().turns(1));
+        let transcript = session(&home, "aaaa", &Transcript::new().turns(1));
         let hook = home.hook(&posthog, "SessionEnd", &transcript).env("POSTHOG_LLMA_CC_ENABLED", off);
         hook.run().exits_with(0).says_nothing();
         home.hook(&posthog, "SessionEnd", &transcript).env_remove("POSTHOG_LLMA_CC_ENABLED").run().exits_with(0);
@@ -78,7 +78,7 @@ fn what_the_hook_could_not_read_is_told_by_status() {
     let status = home.ready("status", &posthog).run().exits_with(1);
     status.prints(&["the last hook could do nothing", "no JSON object"]);
     // The next one that works is the last word.
-    let transcript = session(&home, "aaaa", Transcript::new().turns(1));
+    let transcript = session(&home, "aaaa", &Transcript::new().turns(1));
     home.hook(&posthog, "SessionEnd", &transcript).run().exits_with(0);
     until_nothing_is_owed(&home, &posthog);
     home.ready("status", &posthog).run().exits_with(0).prints(&["Healthy", "(SessionEnd)"]);
@@ -87,7 +87,7 @@ fn what_the_hook_could_not_read_is_told_by_status() {
 #[test]
 fn the_hook_does_not_wait_for_the_end_of_its_input() {
     let (home, posthog) = (Home::new(), posthog());
-    let transcript = session(&home, "aaaa", Transcript::new().turns(1));
+    let transcript = session(&home, "aaaa", &Transcript::new().turns(1));
     let input =
         serde_json::json!({"hook_event_name": "SessionEnd", "session_id": "aaaa", "transcript_path": transcript});
     for input in [input.to_string(), String::new()] {
@@ -120,7 +120,7 @@ fn settings_that_cannot_be_used_send_nothing_and_are_told() {
         ("POSTHOG_LLMA_CUSTOM_PROPERTIES", "{", "POSTHOG_LLMA_CUSTOM_PROPERTIES"),
     ] {
         let (home, posthog) = (Home::new(), posthog());
-        let transcript = session(&home, "aaaa", Transcript::new().turns(1));
+        let transcript = session(&home, "aaaa", &Transcript::new().turns(1));
         home.hook(&posthog, "SessionEnd", &transcript).env(name, value).run().exits_with(0).says_nothing();
         let failure = &home.status(&posthog)["hook_failure"]["error"];
         assert!(failure.as_str().unwrap().contains(says), "{failure}");
@@ -145,7 +145,7 @@ fn a_session_without_a_transcript_owes_nothing() {
 #[test]
 fn the_record_holds_no_content_and_no_key() {
     let (home, posthog) = (Home::new(), posthog());
-    let transcript = session(&home, "aaaa", Transcript::new().turn("the clandestine plan", "the clandestine answer"));
+    let transcript = session(&home, "aaaa", &Transcript::new().turn("the clandestine plan", "the clandestine answer"));
     home.hook(&posthog, "SessionEnd", &transcript).run().exits_with(0);
     until_nothing_is_owed(&home, &posthog);
     let folder = record(&home).parent().unwrap().to_owned();
@@ -160,7 +160,7 @@ fn the_record_holds_no_content_and_no_key() {
 fn two_hundred_hooks_at_once_lose_nothing_and_send_nothing_twice() {
     let (home, posthog) = (Home::new(), posthog());
     let transcripts: Vec<_> =
-        (0..100).map(|i| session(&home, &format!("session-{i:03}"), Transcript::new().turns(2))).collect();
+        (0..100).map(|i| session(&home, &format!("session-{i:03}"), &Transcript::new().turns(2))).collect();
     // Each session ends twice, all at the same time.
     let hooks: Vec<_> = transcripts
         .iter()

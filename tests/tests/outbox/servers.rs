@@ -15,7 +15,7 @@ fn a_server_that_is_down_then_unavailable_then_asks_to_wait_gets_everything_in_t
     let mut script = vec![Answer::CloseBeforeAnswer; 3];
     script.extend([status(503, &[]), status(429, &[("retry-after", "3600")])]);
     let posthog = LocalPostHog::start(Config { script, ..Config::default() }).unwrap();
-    let transcript = session(&home, "aaaa", Transcript::new().turns(2));
+    let transcript = session(&home, "aaaa", &Transcript::new().turns(2));
     owe(&home, &posthog, &transcript);
     let flush = || home.ready("flush", &posthog).arg("--retries=0");
     for says in ["broke off", "broke off", "broke off", "503", "429"] {
@@ -38,7 +38,7 @@ fn an_event_that_the_server_refuses_is_put_aside_and_the_rest_goes_on() {
     let refuse = |event: &Value| (event["event"] == "$ai_trace").then(|| (400, "I do not like it".to_owned()));
     let posthog = LocalPostHog::start(Config { reject_event: Some(Arc::new(refuse)), ..Config::default() }).unwrap();
     for id in ["one", "two"] {
-        let transcript = session(&home, id, Transcript::new().turns(2));
+        let transcript = session(&home, id, &Transcript::new().turns(2));
         home.hook(&posthog, "SessionEnd", &transcript).run().exits_with(0);
         until_nothing_is_owed(&home, &posthog);
     }
@@ -57,7 +57,7 @@ fn an_event_that_the_server_refuses_is_put_aside_and_the_rest_goes_on() {
 fn a_refused_key_needs_the_user_and_says_so() {
     let home = Home::new();
     let posthog = LocalPostHog::start(Config { script: vec![status(401, &[]); 9], ..Config::default() }).unwrap();
-    let transcript = session(&home, "aaaa", Transcript::new().turns(1));
+    let transcript = session(&home, "aaaa", &Transcript::new().turns(1));
     home.hook(&posthog, "SessionEnd", &transcript).run().exits_with(0);
     until("the first attempt fails", || home.status(&posthog)["last_error"].is_string());
     let status = home.ready("status", &posthog).run().exits_with(1);
@@ -72,7 +72,7 @@ fn a_server_that_fails_is_not_asked_for_every_session() {
     let home = Home::new();
     let posthog = LocalPostHog::start(Config { script: vec![status(401, &[]); 99], ..Config::default() }).unwrap();
     for id in ["one", "two", "three"] {
-        let transcript = session(&home, id, Transcript::new().turns(1));
+        let transcript = session(&home, id, &Transcript::new().turns(1));
         home.hook(&posthog, "SessionEnd", &transcript).run().exits_with(0);
     }
     until("all are written down", || home.status(&posthog)["coverage"]["owed"] == 3);

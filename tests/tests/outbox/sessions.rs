@@ -33,7 +33,7 @@ fn a_session_that_ends_again_sends_what_is_new_and_its_trace_covers_just_that() 
 #[test]
 fn a_session_that_ends_again_with_nothing_new_sends_nothing() {
     let (home, posthog) = (Home::new(), posthog());
-    let transcript = session(&home, "aaaa", Transcript::new().turns(2));
+    let transcript = session(&home, "aaaa", &Transcript::new().turns(2));
     for _ in 0..3 {
         home.hook(&posthog, "SessionEnd", &transcript).run().exits_with(0);
         until_nothing_is_owed(&home, &posthog);
@@ -84,7 +84,7 @@ fn what_is_owed_to_another_destination_stays_owed_to_it() {
         let refusing = posthog();
         refusing.origin()
     };
-    let transcript = session(&home, "aaaa", Transcript::new().turns(1));
+    let transcript = session(&home, "aaaa", &Transcript::new().turns(1));
     home.hook(&other, "SessionEnd", &transcript).env("POSTHOG_HOST", &down).run().exits_with(0);
     let at_down = || home.ready("status", &other).env("POSTHOG_HOST", &down).arg("--json").run().json();
     until("the server is found to be down", || at_down()["last_error"].is_string());
@@ -99,7 +99,7 @@ const CLIENT_THAT_DIES: [&str; 2] = ["timeout", "60"];
 #[test]
 fn a_session_whose_client_was_killed_is_delivered_when_the_next_one_starts() {
     let (home, posthog) = (Home::new(), posthog());
-    let killed = session(&home, "killed", Transcript::new().turns(2));
+    let killed = session(&home, "killed", &Transcript::new().turns(2));
     home.hook(&posthog, "SessionStart", &killed).under(&CLIENT_THAT_DIES).run().exits_with(0);
     assert_eq!(home.status(&posthog)["coverage"]["running"], 1);
 
@@ -114,9 +114,9 @@ fn a_session_whose_client_was_killed_is_delivered_when_the_next_one_starts() {
 fn a_session_that_runs_is_left_alone() {
     let (home, posthog) = (Home::new(), posthog());
     // This test is its client, and lives.
-    let running = session(&home, "running", Transcript::new().turns(2));
+    let running = session(&home, "running", &Transcript::new().turns(2));
     home.hook(&posthog, "SessionStart", &running).run().exits_with(0);
-    let other = session(&home, "other", Transcript::new().turns(1));
+    let other = session(&home, "other", &Transcript::new().turns(1));
     home.hook(&posthog, "SessionEnd", &other).run().exits_with(0);
     until_nothing_is_owed(&home, &posthog);
     home.ready("flush", &posthog).run().exits_with(0);
@@ -129,10 +129,10 @@ fn what_is_owed_is_taken_up_by_the_hook_of_any_session() {
         Home::new(),
         LocalPostHog::start(Config { script: vec![Answer::CloseBeforeAnswer; 4], ..Config::default() }).unwrap(),
     );
-    let first = session(&home, "first", Transcript::new().turns(1));
+    let first = session(&home, "first", &Transcript::new().turns(1));
     home.hook(&posthog, "SessionEnd", &first).run().exits_with(0);
     until("the first attempt fails", || home.status(&posthog)["last_error"].is_string());
-    let second = session(&home, "second", Transcript::new().turns(1));
+    let second = session(&home, "second", &Transcript::new().turns(1));
     home.hook(&posthog, "SessionEnd", &second).run().exits_with(0);
     // Five seconds later, by our own back-off.
     until("both arrive", || posthog.events().len() == 4);
@@ -144,7 +144,7 @@ fn an_owed_session_keeps_the_privacy_of_its_project() {
     let home = Home::new();
     let script = vec![Answer::CloseBeforeAnswer; 4];
     let posthog = LocalPostHog::start(Config { script, ..Config::default() }).unwrap();
-    let private = session(&home, "private", Transcript::new().turn("the secret plan", "the secret answer"));
+    let private = session(&home, "private", &Transcript::new().turn("the secret plan", "the secret answer"));
     let hook = home.hook(&posthog, "SessionEnd", &private).env("POSTHOG_LLMA_PRIVACY_MODE", "true");
     hook.run().exits_with(0);
     until("the first attempt fails", || home.status(&posthog)["last_error"].is_string());

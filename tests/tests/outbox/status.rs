@@ -9,12 +9,12 @@ fn it_says_what_was_delivered_what_is_owed_and_what_was_never_seen() {
     let home = Home::new();
     let script = vec![Answer::CloseBeforeAnswer; 4];
     let posthog = LocalPostHog::start(Config { script, ..Config::default() }).unwrap();
-    let owed = session(&home, "owed", Transcript::new().turns(1));
+    let owed = session(&home, "owed", &Transcript::new().turns(1));
     home.hook(&posthog, "SessionEnd", &owed).run().exits_with(0);
     until("the first attempt fails", || home.status(&posthog)["last_error"].is_string());
-    let delivered = session(&home, "delivered", Transcript::new().turns(1));
+    let delivered = session(&home, "delivered", &Transcript::new().turns(1));
     home.send(&posthog, &delivered).run().exits_with(0);
-    session(&home, "unseen", Transcript::new().turns(1));
+    session(&home, "unseen", &Transcript::new().turns(1));
 
     let status = home.status(&posthog);
     let coverage = json!({

@@ -147,7 +147,7 @@ fn a_server_that_stays_unavailable_is_asked_once_more_than_the_retries_say() {
     let home = Home::new();
     let posthog = always(status(503, "come back tomorrow"));
     let outcome = home.send(&posthog, session(&home)).arg("--retries=1").run().exits_with(1);
-    outcome.says(&["the server is not available: it answers 503", "come back tomorrow"]);
+    outcome.says(&["the server is not available: it answers 503", "come back tomorrow"]).prints(&["requests  2: "]);
     assert_eq!(posthog.requests().len(), 2);
 }
 

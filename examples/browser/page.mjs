@@ -1,0 +1,118 @@
+// The page: files in, the trace out. `instantiate` is what jco has made of the converter, `compile` gives its core module,
+// `drawTrace` is the one of `posthog-llma view --html`.
+
+const PIECE = 1 << 20;
+const OPTIONS = { traceGrouping: 'session', privacyMode: false, redactSecrets: true, maxAttributeLength: 12000 };
+
+export async function page(instantiate, compile, drawTrace) {
+  // No import: whatever is in the component, it can reach nothing.
+  const { conversion } = await instantiate(compile, {});
+  const drop = document.querySelector('#drop');
+  const draw = (events) => {
+    const trace = document.querySelector('#trace');
+    trace.replaceChildren();
+    trace.hidden = events.length === 0;
+    if (events.length > 0) drawTrace(trace, events);
+  };
+  const show = async (files) => {
+    say('Converting …');
+    try {
+      const { events, report } = await convert(conversion, await session(await files));
+      draw(events);
+      say(summary(events, report));
+    } catch (error) {
+      draw([]);
+      // What an interface says went wrong is the payload.
+      say(error.payload ? JSON.stringify(error.payload) : error.message, true);
+    }
+  };
+  drop.querySelector('input').addEventListener('change', ({ target }) => {
+    show([...target.files].map((file) => ({ file, path: file.webkitRelativePath || file.name })));
+  });
+  for (const kind of ['dragenter', 'dragover', 'dragleave', 'drop']) {
+    drop.addEventListener(kind, (event) => {
+      event.preventDefault();
+      drop.classList.toggle('over', kind === 'dragenter' || kind === 'dragover');
+    });
+  }
+  drop.addEventListener('drop', ({ dataTransfer }) => {
+    const entries = [...dataTransfer.items].map((item) => item.webkitGetAsEntry()).filter(Boolean);
+    show(Promise.all(entries.map(filesIn)).then((files) => files.flat()));
+  });
+  say('Ready.');
+}
+
+/** All files of a dropped entry, with their paths. */
+async function filesIn(entry) {
+  if (entry.isFile) {
+    return [{ path: entry.fullPath, file: await new Promise((resolve, reject) => entry.file(resolve, reject)) }];
+  }
+  const reader = entry.createReader();
+  const files = [];
+  // A reader gives at most 100 entries at once, and none at the end.
+  for (;;) {
+    const entries = await new Promise((resolve, reject) => reader.readEntries(resolve, reject));
+    if (entries.length === 0) return files;
+    for (const entry of entries) files.push(...(await filesIn(entry)));
+  }
+}
+
+/** Which of the files is the session's transcript, and which are those of its sub-agents. */
+async function session(files) {
+  const name = ({ path }) => path.split('/').pop();
+  const transcripts = files.filter((file) => name(file).endsWith('.jsonl'));
+  const mains = transcripts.filter((file) => !name(file).startsWith('agent-'));
+  if (mains.length !== 1) throw new Error(`One session's transcript is needed, and there are ${mains.length}.`);
+  const agents = transcripts.filter((file) => name(file).startsWith('agent-')).map(async (file) => {
+    const notes = files.find(({ path }) => path === file.path.replace(/jsonl$/, 'meta.json'));
+    const agentId = name(file).slice('agent-'.length, -'.jsonl'.length);
+    const workflowRun = /\/(wf_[^/]*)\/[^/]*$/.exec(file.path)?.[1];
+    return { ...file, role: { tag: 'agent', val: { agentId, metadata: await notes?.file.text(), workflowRun } } };
+  });
+  const sorted = (await Promise.all(agents)).sort((a, b) => (a.role.val.agentId < b.role.val.agentId ? -1 : 1));
+  const [main] = mains;
+  return { id: name(main).slice(0, -'.jsonl'.length), files: [{ ...main, role: { tag: 'main' } }, ...sorted] };
+}
+
+async function convert(conversion, { id, files }) {
+  const session = conversion.Session.open(id, files.map(({ role }) => role), OPTIONS);
+  const lines = [];
+  const take = () => {
+    const decoder = new TextDecoder();
+    for (let bytes; (bytes = session.takeEvents(PIECE)).length; ) {
+      lines.push(...decoder.decode(bytes).split('\n').filter(Boolean));
+    }
+  };
+  for await (const [index, piece] of pieces(files)) session.scan(index, piece);
+  for await (const [index, piece] of pieces(files)) {
+    session.convert(index, piece);
+    take();
+  }
+  session.finish();
+  take();
+  const report = session.report();
+  session[Symbol.dispose]?.();
+  return { events: lines.map((line) => JSON.parse(line)), report };
+}
+
+async function* pieces(files) {
+  for (const [index, { file }] of files.entries()) {
+    for (let offset = 0; offset < file.size; offset += PIECE) {
+      yield [index, new Uint8Array(await file.slice(offset, offset + PIECE).arrayBuffer())];
+    }
+  }
+}
+
+function say(text, failed = false) {
+  const said = document.querySelector('#said');
+  said.textContent = text;
+  said.classList.toggle('error', failed);
+}
+
+function summary(events, report) {
+  const bad = report.badLines > 0n ? `, ${report.badLines} damaged lines` : '';
+  const input = report.inputTokens + report.cacheReadTokens + report.cacheCreationTokens;
+  const tokens = `${input} tokens in, ${report.outputTokens} out`;
+  const { generations, spans } = report;
+  return `${events.length} events: ${generations} model calls, ${spans} tool calls; ${tokens}${bad}`;
+}

@@ -1,0 +1,317 @@
+//! `ingest`: sends past sessions.
+
+mod progress;
+mod select;
+
+use crate::cli::Ingest as Arguments;
+use crate::delivery;
+use crate::ingest::{Candidate, Ingest, Outcome, Sent};
+use crate::outbox::{self, Outbox, now};
+use crate::program::{self, Program};
+use crate::report;
+use crate::sandbox::{Limits, Sandbox};
+use crate::terminal::{complain, load, print, tell, warn};
+use posthog_llma_guest::time;
+use progress::Progress;
+use serde_json::{Value, json};
+use std::fmt::Write as _;
+use std::path::Path;
+use std::process::ExitCode;
+use std::sync::atomic::{AtomicBool, Ordering};
+
+/// Ended by Ctrl-C, as shells give it.
+const INTERRUPTED: u8 = 130;
+
+/// `PostHog` keeps content for so many days.
+const CONTENT_DAYS: i64 = 30;
+
+/// Failures that are told one by one.
+const SHOWN: usize = 20;
+
+/// Set by Ctrl-C.
+static STOP: AtomicBool = AtomicBool::new(false);
+
+/// Runs it. Exit code 0: every event of every session was accepted, now or before.
+pub fn run(arguments: &Arguments) -> anyhow::Result<ExitCode> {
+    let program = load()?;
+    let sessions = select::sessions(&program, arguments)?;
+    let limits = Limits::from(&arguments.limits);
+    let (sandbox, cache_warning) = program::sandbox(limits)?;
+    warn(cache_warning.as_slice());
+    if arguments.list {
+        return list(&program, &sandbox, arguments, sessions);
+    }
+    let sends = !arguments.dry_run;
+    // A dry run needs no key; with one it knows what was delivered.
+    let destination = if sends { Some(super::flush::destination(&program)?) } else { None };
+    let directory = outbox::directory()?;
+    if sends {
+        stop_on_interrupt();
+    }
+    let ingest = Ingest {
+        program: &program,
+        sandbox: &sandbox,
+        directory: &directory,
+        destination: destination.as_ref(),
+        known: known_destination(&program, &directory)?,
+        patience: delivery::patience(arguments.timeout, arguments.retries),
+        force: arguments.force,
+        jobs: jobs(arguments),
+        stop: &STOP,
+    };
+    let progress = Progress::new(&sessions, arguments.json);
+    let (outcomes, stopped) = ingest.run(&sessions, |index, outcome| progress.done(&sessions[index], outcome))?;
+    progress.end();
+    let report = Report::of(&sessions, &outcomes, stopped, sends);
+    if arguments.json {
+        print(&format!("{:#}\n", report.json(&sessions, &outcomes)))?;
+    } else {
+        for failure in report.failures.iter().take(SHOWN) {
+            complain("error", failure);
+        }
+        if let Some(more) = report.failures.len().checked_sub(SHOWN).filter(|more| *more > 0) {
+            complain("error", &format!("and {more} more (--json has all)"));
+        }
+        print(&report.text())?;
+        warn(&report.warnings());
+    }
+    Ok(match () {
+        () if STOP.load(Ordering::Relaxed) => ExitCode::from(INTERRUPTED),
+        () => ExitCode::from(u8::from(!report.is_complete())),
+    })
+}
+
+fn jobs(arguments: &Arguments) -> usize {
+    let cores = std::thread::available_parallelism().map_or(1, std::num::NonZero::get);
+    arguments.jobs.map_or(cores, usize::from)
+}
+
+/// The record of the current destination, if there is one already: to look at, not to write to.
+fn known_destination(program: &Program, directory: &Path) -> anyhow::Result<Option<outbox::DestinationId>> {
+    let Some(key) = &program.options.api_key else { return Ok(None) };
+    let Some(outbox) = Outbox::open_to_read(directory)? else { return Ok(None) };
+    Ok(outbox.known_destination(&program.options.origin, key)?)
+}
+
+/// The first Ctrl-C stops after the batches that are under way, the second one at once.
+fn stop_on_interrupt() {
+    std::thread::spawn(|| {
+        let interrupts = async {
+            if tokio::signal::ctrl_c().await.is_err() {
+                return;
+            }
+            STOP.store(true, Ordering::Relaxed);
+            tell("Stopping after what is under way. Ctrl-C again stops at once.");
+            if tokio::signal::ctrl_c().await.is_ok() {
+                std::process::exit(INTERRUPTED.into());
+            }
+        };
+        crate::sandbox::block_on(interrupts)
+    });
+}
+
+/// Sums over all sessions.
+#[derive(Debug, Default)]
+struct Report {
+    sends: bool,
+    sent: u64,
+    before: u64,
+    failed: u64,
+    not_reached: u64,
+    sums: Sent,
+    /// Sessions whose content `PostHog` does not keep.
+    old: u64,
+    failures: Vec<String>,
+    stopped: Option<String>,
+}
+
+impl Report {
+    fn of(sessions: &[Candidate], outcomes: &[Outcome], stopped: Option<String>, sends: bool) -> Self {
+        let mut report = Self { sends, stopped, ..Self::default() };
+        for (session, outcome) in sessions.iter().zip(outcomes) {
+            match outcome {
+                Outcome::Sent(sent) => {
+                    report.sent += 1;
+                    let sums = &mut report.sums;
+                    sums.events += sent.events;
+                    sums.rejected += sent.rejected;
+                    sums.bytes += sent.bytes;
+                    sums.tokens = std::array::from_fn(|i| sums.tokens[i].saturating_add(sent.tokens[i]));
+                    sums.odd_lines = std::array::from_fn(|i| sums.odd_lines[i] + sent.odd_lines[i]);
+                    let is_old = |earliest| now() - earliest > CONTENT_DAYS * 86_400_000;
+                    report.old += u64::from(sent.earliest.is_some_and(is_old));
+                    if sent.rejected > 0 {
+                        let rejected = sent.rejected;
+                        report.failures.push(format!("{}: {rejected} events were refused for good", session.id));
+                    }
+                }
+                Outcome::DeliveredBefore => report.before += 1,
+                Outcome::Failed { error, events } => {
+                    report.failed += 1;
+                    report.sums.events += events;
+                    report.failures.push(format!("{}: {error}", session.id));
+                }
+                Outcome::NotReached => report.not_reached += 1,
+            }
+        }
+        report
+    }
+
+    fn is_complete(&self) -> bool {
+        self.failed + self.not_reached + self.sums.rejected == 0
+    }
+
+    fn warnings(&self) -> Vec<String> {
+        let mut warnings = Vec::new();
+        if self.old > 0 {
+            let old = self.old;
+            warnings.push(format!(
+                "{old} sessions are over {CONTENT_DAYS} days old: PostHog keeps no prompts, answers and tool output of them"
+            ));
+        }
+        let [bad, unknown] = self.sums.odd_lines;
+        if bad + unknown > 0 {
+            warnings
+                .push(format!("{bad} lines are damaged and {unknown} of unknown types; what is good in them was used"));
+        }
+        warnings
+    }
+
+    fn text(&self) -> String {
+        let mut out = String::new();
+        let Self { sent, before, failed, not_reached, sums, .. } = self;
+        let (done, would) = if self.sends { ("sent", "") } else { ("to send", "would be ") };
+        let _ = writeln!(
+            out,
+            "{sent} sessions {done}, {before} delivered before, {failed} failed, {not_reached} not reached"
+        );
+        let [input, output, read, creation] = sums.tokens;
+        let events = sums.events;
+        let _ = writeln!(out, "  events  {events} {would}accepted, {} before compression", report::bytes(sums.bytes));
+        let _ = writeln!(out, "  tokens  {input} in, {output} out, {read} cache read, {creation} cache written");
+        if let Some(stopped) = &self.stopped {
+            let _ = writeln!(out, "Stopped: {stopped}");
+        }
+        if *not_reached > 0 {
+            out.push_str("The same command goes on from here\n");
+        }
+        out
+    }
+
+    fn json(&self, sessions: &[Candidate], outcomes: &[Outcome]) -> Value {
+        let rows = sessions.iter().zip(outcomes).map(|(session, outcome)| {
+            let mut row = json!({"session_id": session.id, "transcript": session.transcript, "started": time::format(session.started)});
+            let outcome = serde_json::to_value(outcome).unwrap_or_default();
+            for (name, value) in outcome.as_object().into_iter().flatten() {
+                row[name] = value.clone();
+            }
+            row
+        });
+        let rows: Vec<_> = rows.collect();
+        json!({
+            "dry_run": !self.sends,
+            "complete": self.is_complete(),
+            "sent": self.sent,
+            "delivered_before": self.before,
+            "failed": self.failed,
+            "not_reached": self.not_reached,
+            "events": self.sums.events,
+            "rejected": self.sums.rejected,
+            "bytes": self.sums.bytes,
+            "tokens": self.sums.tokens,
+            "stopped": self.stopped,
+            "warnings": self.warnings(),
+            "sessions": rows,
+        })
+    }
+}
+
+/// `--list`: the sessions as a table, the latest first.
+fn list(
+    program: &Program,
+    sandbox: &Sandbox,
+    arguments: &Arguments,
+    mut sessions: Vec<Candidate>,
+) -> anyhow::Result<ExitCode> {
+    let directory = outbox::directory()?;
+    let destination = known_destination(program, &directory)?;
+    // A conversion without a record tells of all of it, delivered or not.
+    let ingest = Ingest {
+        program,
+        sandbox,
+        directory: &directory,
+        destination: None,
+        known: None,
+        patience: delivery::PATIENCE,
+        force: false,
+        jobs: jobs(arguments),
+        stop: &STOP,
+    };
+    let progress = Progress::new(&sessions, arguments.json);
+    let (mut outcomes, _) = ingest.run(&sessions, |index, outcome| progress.done(&sessions[index], outcome))?;
+    progress.end();
+    let outbox = Outbox::open_to_read(&directory)?;
+    let is_delivered = |session: &Candidate| -> anyhow::Result<bool> {
+        let (Some(outbox), Some(destination)) = (&outbox, destination) else { return Ok(false) };
+        let Ok(files) = program::Session::of_transcript(&session.transcript) else { return Ok(false) };
+        Ok(outbox.is_delivered_at(destination, &session.transcript, &files.state())?)
+    };
+    sessions.reverse();
+    outcomes.reverse();
+    let mut rows = Vec::new();
+    for (session, outcome) in sessions.iter().zip(&outcomes) {
+        let tokens = match outcome {
+            Outcome::Sent(sent) => sent.tokens,
+            _ => [0; 4],
+        };
+        rows.push((session, tokens, is_delivered(session)?));
+    }
+    if arguments.json {
+        let rows = rows.iter().map(|(session, tokens, delivered)| {
+            json!({
+                "session_id": session.id,
+                "transcript": session.transcript,
+                "started": time::format(session.started),
+                "project": session.head.directory,
+                "prompt": session.head.prompt,
+                "bytes": session.bytes,
+                "tokens": tokens,
+                "delivered": delivered,
+            })
+        });
+        print(&format!("{:#}\n", Value::from(rows.collect::<Vec<_>>())))?;
+        return Ok(ExitCode::SUCCESS);
+    }
+    let mut out = format!(
+        "{:<16}  {:<8}  {:<16}  {:>9}  {:>9}  {:>9}  {:<9}  PROMPT\n",
+        "BEGAN (UTC)", "SESSION", "PROJECT", "SIZE", "IN", "OUT", "DELIVERED"
+    );
+    for (session, [input, output, read, creation], delivered) in &rows {
+        let began = time::format(session.started);
+        let project = session.head.directory.as_deref().and_then(Path::file_name).unwrap_or_default().to_string_lossy();
+        let _ = writeln!(
+            out,
+            "{:<16}  {:<8}  {:<16}  {:>9}  {:>9}  {:>9}  {:<9}  {}",
+            began[..16].replace('T', " "),
+            session.id.chars().filter(|c| !c.is_control()).take(8).collect::<String>(),
+            short(&project, 16),
+            report::bytes(session.bytes),
+            input.saturating_add(*read).saturating_add(*creation),
+            output,
+            if *delivered { "yes" } else { "no" },
+            short(session.head.prompt.as_deref().unwrap_or("–"), 60),
+        );
+    }
+    let _ = writeln!(out, "{} sessions", rows.len());
+    print(&out)?;
+    Ok(ExitCode::SUCCESS)
+}
+
+/// The beginning of a text, harmless in a terminal.
+fn short(text: &str, most: usize) -> String {
+    let text: String = text.chars().filter(|c| !c.is_control()).collect();
+    if text.chars().count() <= most {
+        return text;
+    }
+    text.chars().take(most - 1).chain(['…']).collect()
+}

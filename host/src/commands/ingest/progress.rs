@@ -1,0 +1,80 @@
+//! How far it is: a bar on a terminal, a line now and then elsewhere.
+
+use crate::ingest::{Candidate, Outcome};
+use crate::report;
+use crate::terminal::tell;
+use indicatif::{ProgressBar, ProgressDrawTarget, ProgressStyle};
+use std::io::{self, IsTerminal as _};
+use std::sync::atomic::{AtomicU64, Ordering};
+use std::sync::{Mutex, PoisonError};
+use std::time::{Duration, Instant};
+
+/// Between two lines where there is no terminal.
+const LINES: Duration = Duration::from_secs(5);
+
+/// Fewer bytes are done before anyone reads it.
+const WORTH_IT: u64 = 8 << 20;
+
+/// How far it is.
+pub struct Progress {
+    bar: ProgressBar,
+    total: usize,
+    sessions: AtomicU64,
+    events: AtomicU64,
+    bytes: AtomicU64,
+    start: Instant,
+    last_line: Mutex<Instant>,
+    lines: bool,
+}
+
+impl Progress {
+    /// At the beginning. `quiet`: a script reads the output.
+    pub fn new(sessions: &[Candidate], quiet: bool) -> Self {
+        let bytes = sessions.iter().map(|session| session.bytes).sum();
+        let terminal = io::stderr().is_terminal();
+        let shown = bytes > WORTH_IT || sessions.len() > 50;
+        let target = if terminal && shown { ProgressDrawTarget::stderr() } else { ProgressDrawTarget::hidden() };
+        let bar = ProgressBar::with_draw_target(Some(bytes), target);
+        let template = "{bar:30} {bytes}/{total_bytes}, {bytes_per_sec}, {eta} left  {msg}";
+        if let Ok(style) = ProgressStyle::with_template(template) {
+            bar.set_style(style);
+        }
+        bar.set_message(format!("0/{} sessions", sessions.len()));
+        Self {
+            bar,
+            total: sessions.len(),
+            sessions: AtomicU64::new(0),
+            events: AtomicU64::new(0),
+            bytes: AtomicU64::new(0),
+            start: Instant::now(),
+            last_line: Mutex::new(Instant::now()),
+            lines: !terminal && !quiet,
+        }
+    }
+
+    /// Another session is done.
+    pub fn done(&self, session: &Candidate, outcome: &Outcome) {
+        let events = match outcome {
+            Outcome::Sent(sent) => sent.events,
+            Outcome::Failed { events, .. } => *events,
+            Outcome::DeliveredBefore | Outcome::NotReached => 0,
+        };
+        let add = |sum: &AtomicU64, count| sum.fetch_add(count, Ordering::Relaxed) + count;
+        let (sessions, events) = (add(&self.sessions, 1), add(&self.events, events));
+        let bytes = add(&self.bytes, session.bytes);
+        let message = format!("{sessions}/{} sessions, {events} events", self.total);
+        self.bar.inc(session.bytes);
+        self.bar.set_message(message.clone());
+        let mut last = self.last_line.lock().unwrap_or_else(PoisonError::into_inner);
+        if self.lines && last.elapsed() >= LINES {
+            *last = Instant::now();
+            let rate = (bytes as f64 / self.start.elapsed().as_secs_f64()) as u64;
+            tell(&format!("{message}, {} ({}/s)", report::bytes(bytes), report::bytes(rate)));
+        }
+    }
+
+    /// All is done.
+    pub fn end(&self) {
+        self.bar.finish_and_clear();
+    }
+}

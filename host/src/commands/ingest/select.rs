@@ -1,0 +1,82 @@
+//! Which sessions are meant.
+
+use crate::cli::Ingest as Arguments;
+use crate::ingest::Candidate;
+use crate::outbox::now;
+use crate::program::{Program, ProgramError};
+use crate::sessions::{self, Head};
+use std::fs;
+use std::path::{Path, PathBuf};
+use std::time::UNIX_EPOCH;
+
+/// No session is meant.
+#[derive(Debug, thiserror::Error)]
+#[error("{0}")]
+pub struct NoSession(String);
+
+/// The sessions that are meant, in the order in which they began.
+pub fn sessions(program: &Program, arguments: &Arguments) -> anyhow::Result<Vec<Candidate>> {
+    let mut candidates = if arguments.sessions.is_empty() {
+        of_folders(program, arguments)?
+    } else {
+        let paths = arguments.sessions.iter().map(|query| Ok(program.session(query)?.files.main));
+        paths.map(|path: Result<PathBuf, ProgramError>| Ok(candidate(path?))).collect::<anyhow::Result<_>>()?
+    };
+    let in_time = |candidate: &Candidate| {
+        arguments.since.is_none_or(|since| candidate.started >= since)
+            && arguments.until.is_none_or(|until| candidate.started < until)
+    };
+    candidates.retain(in_time);
+    // Clocks of file systems are coarse: of two that were made at the same time, the one that holds more is the fork.
+    candidates.sort_by_cached_key(|c| (c.started, c.created, c.bytes, c.transcript.clone()));
+    candidates.dedup_by(|a, b| a.transcript == b.transcript);
+    // Without any word on which ones, the newest; a list has all.
+    let no_word = arguments.sessions.is_empty() && !arguments.all && arguments.project.is_none();
+    if no_word && arguments.since.is_none() && arguments.until.is_none() && !arguments.list {
+        let newest = candidates.pop();
+        candidates = newest.into_iter().collect();
+    }
+    if candidates.is_empty() {
+        let place = if arguments.all { "" } else { " of this project (--all takes those of all projects)" };
+        return Err(NoSession(format!("there is no such session{place}")).into());
+    }
+    Ok(candidates)
+}
+
+/// Those of all projects, of `--project`, or of the current one.
+fn of_folders(program: &Program, arguments: &Arguments) -> anyhow::Result<Vec<Candidate>> {
+    let config = program.config_dir().ok_or(ProgramError::NoConfigDirectory)?;
+    let found = sessions::all(&config)
+        .map_err(|error| NoSession(format!("cannot read {}: {error}", config.join("projects").display())))?;
+    let candidates = found.into_iter().map(|found| candidate(found.path));
+    if arguments.all {
+        return Ok(candidates.collect());
+    }
+    let project = match &arguments.project {
+        Some(project) => project.clone(),
+        None => std::env::current_dir()?,
+    };
+    // A folder that is gone can have sessions still.
+    let project = project.canonicalize().or_else(|_| std::path::absolute(&project))?;
+    Ok(candidates.filter(|candidate| is_below(candidate.head.directory.as_deref(), &project)).collect())
+}
+
+fn is_below(directory: Option<&Path>, project: &Path) -> bool {
+    let Some(directory) = directory else { return false };
+    directory.starts_with(project) || directory.canonicalize().is_ok_and(|directory| directory.starts_with(project))
+}
+
+fn candidate(transcript: PathBuf) -> Candidate {
+    let head = Head::read(&transcript);
+    let metadata = transcript.metadata().ok();
+    let modified = metadata.as_ref().and_then(|m| m.modified().ok()?.duration_since(UNIX_EPOCH).ok());
+    let modified = modified.and_then(|time| i64::try_from(time.as_millis()).ok());
+    Candidate {
+        id: transcript.file_stem().unwrap_or_default().to_string_lossy().into_owned(),
+        bytes: metadata.as_ref().map_or(0, fs::Metadata::len),
+        created: metadata.and_then(|m| m.created().or_else(|_| m.modified()).ok()),
+        started: head.started.or(modified).unwrap_or_else(now),
+        head,
+        transcript,
+    }
+}

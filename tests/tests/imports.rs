@@ -1,0 +1,89 @@
+//! What the components can ask of a host, as their files say it. A line more here is a power more there.
+
+#![expect(clippy::unwrap_used, reason = "a test fails by panicking")]
+
+use posthog_llma::sandbox::COMPONENT;
+use posthog_llma_tests::components::component;
+use std::fs;
+use wasmtime::Engine;
+use wasmtime::component::Component;
+
+/// Imports and exports of the component of this world, in alphabetical order.
+fn interface(world: &str) -> (Vec<String>, Vec<String>) {
+    let engine = Engine::default();
+    let compiled = Component::from_file(&engine, component(world)).unwrap();
+    let kind = compiled.component_type();
+    let mut imports: Vec<_> = kind.imports(&engine).map(|(name, _)| name.to_owned()).collect();
+    let mut exports: Vec<_> = kind.exports(&engine).map(|(name, _)| name.to_owned()).collect();
+    imports.sort();
+    exports.sort();
+    (imports, exports)
+}
+
+#[test]
+fn the_converter_imports_nothing() {
+    let (imports, exports) = interface("converter");
+    assert_eq!(imports, [""; 0]);
+    assert_eq!(exports, ["posthog:llm-analytics/conversion@0.1.0", "posthog:llm-analytics/types@0.1.0"]);
+}
+
+#[test]
+fn the_exporter_imports_files_by_handle_requests_clocks_and_random_numbers() {
+    let (imports, exports) = interface("exporter");
+    let expected = [
+        // Types without functions.
+        "posthog:llm-analytics/types@0.1.0",
+        // As a command: its arguments, its variables, what it prints.
+        "wasi:cli/environment@0.2.12",
+        "wasi:cli/exit@0.2.12",
+        "wasi:cli/stderr@0.2.12",
+        "wasi:cli/stdin@0.2.12",
+        "wasi:cli/stdout@0.2.12",
+        // What Rust's standard library asks to learn whether it prints to a terminal.
+        "wasi:cli/terminal-input@0.2.12",
+        "wasi:cli/terminal-output@0.2.12",
+        "wasi:cli/terminal-stderr@0.2.12",
+        "wasi:cli/terminal-stdin@0.2.12",
+        "wasi:cli/terminal-stdout@0.2.12",
+        // Time-outs.
+        "wasi:clocks/monotonic-clock@0.2.12",
+        "wasi:clocks/wall-clock@0.2.12",
+        // As a command: the directories that it is given.
+        "wasi:filesystem/preopens@0.2.12",
+        "wasi:filesystem/types@0.2.12",
+        "wasi:http/outgoing-handler@0.2.12",
+        "wasi:http/types@0.2.12",
+        "wasi:io/error@0.2.12",
+        "wasi:io/poll@0.2.12",
+        "wasi:io/streams@0.2.12",
+        // Waits between attempts, seeds of hash maps.
+        "wasi:random/random@0.2.12",
+    ];
+    assert_eq!(imports, expected);
+    assert_eq!(
+        exports,
+        ["posthog:llm-analytics/conversion@0.1.0", "posthog:llm-analytics/delivery@0.1.0", "wasi:cli/run@0.2.12"]
+    );
+}
+
+#[test]
+fn the_server_imports_variables_requests_clocks_and_random_numbers_and_no_files() {
+    let (imports, exports) = interface("server");
+    let expected = [
+        "wasi:cli/environment@0.2.12",
+        "wasi:clocks/monotonic-clock@0.2.12",
+        "wasi:http/outgoing-handler@0.2.12",
+        "wasi:http/types@0.2.12",
+        "wasi:io/error@0.2.12",
+        "wasi:io/poll@0.2.12",
+        "wasi:io/streams@0.2.12",
+        "wasi:random/random@0.2.12",
+    ];
+    assert_eq!(imports, expected);
+    assert_eq!(exports, ["wasi:http/incoming-handler@0.2.12"]);
+}
+
+#[test]
+fn the_program_carries_the_exporter_that_anyone_can_build() {
+    assert!(fs::read(component("exporter")).unwrap() == COMPONENT);
+}

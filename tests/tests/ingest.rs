@@ -1,0 +1,245 @@
+//! Past sessions: which ones, how many at once, interrupted and continued.
+
+#![cfg(unix)]
+#![expect(clippy::unwrap_used, reason = "a test that cannot go on has failed")]
+
+use posthog_llma::local_posthog::{Answer, Config, LocalPostHog};
+use posthog_llma_tests::program::{Home, KEY, Program, until};
+use posthog_llma_tests::transcript::Transcript;
+use serde_json::{Value, json};
+use std::collections::BTreeMap;
+use std::fs;
+
+fn posthog() -> LocalPostHog {
+    LocalPostHog::start(Config::default()).unwrap()
+}
+
+/// `ingest` to this server. Sending by itself is off.
+fn ingest(home: &Home, posthog: &LocalPostHog, arguments: &[&str]) -> Program {
+    let ingest = home.program(["ingest"]).env("POSTHOG_API_KEY", KEY).env("POSTHOG_HOST", posthog.origin());
+    ingest.args(arguments)
+}
+
+/// A session of a project, of so many turns.
+fn session(home: &Home, project: &str, id: &str, transcript: &Transcript) {
+    // The name of the folder says nothing; what counts is where the session began to work.
+    let text = transcript.text().replace("/home/dev/shop", home.path().join(project).to_str().unwrap());
+    fs::create_dir_all(home.path().join(project)).unwrap();
+    home.write(format!(".claude/projects/{}/{id}.jsonl", project.replace('/', "-")), text);
+}
+
+fn arrivals(posthog: &LocalPostHog) -> BTreeMap<String, usize> {
+    let mut arrivals = BTreeMap::new();
+    for event in posthog.events() {
+        *arrivals.entry(event["uuid"].as_str().unwrap().to_owned()).or_default() += 1;
+    }
+    arrivals
+}
+
+fn sessions_of(posthog: &LocalPostHog) -> Vec<String> {
+    let ids = posthog.events().into_iter().map(|e| e["properties"]["$ai_session_id"].as_str().unwrap().to_owned());
+    let mut ids: Vec<_> = ids.collect();
+    ids.sort();
+    ids.dedup();
+    ids
+}
+
+#[test]
+fn two_thousand_sessions_interrupted_continued_and_repeated_arrive_once() {
+    let (home, posthog) = (Home::new(), posthog());
+    let mut expected = 0;
+    for i in 0..2000 {
+        let whole = Transcript::new().turns(3).text();
+        let lines: Vec<_> = whole.split_inclusive('\n').collect();
+        let id = format!("session-{i:04}");
+        home.write(format!(".claude/projects/-p{}/{id}.jsonl", i % 7), lines[..4].concat());
+        expected += 3;
+        // Every tenth was forked: the same lines, and one turn more.
+        if i % 10 == 0 {
+            home.write(format!(".claude/projects/-p{}/{id}-fork.jsonl", i % 7), &whole);
+            expected += 2;
+        }
+    }
+    let running = ingest(&home, &posthog, &["--all"]).start();
+    until("some are sent", || posthog.events().len() > 500);
+    let outcome = running.interrupt().exits_with(130);
+    outcome.says(&["Stopping after what is under way"]).prints(&["not reached", "The same command goes on from here"]);
+    let before = posthog.events().len();
+    assert!(before < expected, "it was interrupted");
+
+    let report = ingest(&home, &posthog, &["--all", "--json"]).run().exits_with(0).json();
+    assert_eq!(report["sent"].as_u64().unwrap() + report["delivered_before"].as_u64().unwrap(), 2200);
+    let arrived = arrivals(&posthog);
+    assert_eq!(arrived.len(), expected);
+    assert!(arrived.values().all(|times| *times == 1), "each exactly once");
+
+    let requests = posthog.requests().len();
+    ingest(&home, &posthog, &["--all"]).run().exits_with(0).prints(&["0 sessions sent, 2200 delivered before"]);
+    assert_eq!(posthog.requests().len(), requests);
+    // A fork's copies belong to its origin.
+    let of_forks = posthog
+        .events()
+        .iter()
+        .filter(|e| e["properties"]["$ai_session_id"].as_str().unwrap().ends_with("fork"))
+        .count();
+    assert_eq!(of_forks, 2 * 200);
+}
+
+#[test]
+fn without_a_word_it_takes_the_newest_session_of_the_current_project() {
+    let (home, posthog) = (Home::new(), posthog());
+    session(&home, "work", "old", &Transcript::of_days_ago(3).turns(1));
+    session(&home, "work/deeper", "new", &Transcript::of_days_ago(2).turns(1));
+    session(&home, "other", "newer", &Transcript::of_days_ago(1).turns(1));
+    ingest(&home, &posthog, &[]).run().exits_with(0).prints(&["1 sessions sent"]);
+    assert_eq!(sessions_of(&posthog), ["new"]);
+}
+
+#[test]
+fn sessions_are_chosen_by_id_project_and_time() {
+    let home = Home::new();
+    for (project, id, days) in [("work", "aaaa-1", 1), ("work", "aaaa-2", 10), ("other", "bbbb-1", 5)] {
+        session(&home, project, id, &Transcript::of_days_ago(days).turns(1));
+    }
+    let other = home.path().join("other");
+    for (arguments, chosen) in [
+        (&["aaaa-2", "bbbb"][..], &["aaaa-2", "bbbb-1"][..]),
+        (&["--all"], &["aaaa-1", "aaaa-2", "bbbb-1"]),
+        (&["--project", other.to_str().unwrap()], &["bbbb-1"]),
+        (&["--all", "--since", "7d"], &["aaaa-1", "bbbb-1"]),
+        (&["--all", "--until", "7d"], &["aaaa-2"]),
+        (&["--since", "30d"], &["aaaa-1", "aaaa-2"]),
+        (&["--all", "--since", "7d", "--until", "3d"], &["bbbb-1"]),
+    ] {
+        let posthog = posthog();
+        ingest(&home, &posthog, arguments).run().exits_with(0);
+        assert_eq!(sessions_of(&posthog), chosen, "{arguments:?}");
+    }
+    let posthog = posthog();
+    let path = home.path().join(".claude/projects/other/bbbb-1.jsonl");
+    ingest(&home, &posthog, &[path.to_str().unwrap()]).run().exits_with(0);
+    assert_eq!(sessions_of(&posthog), ["bbbb-1"]);
+}
+
+#[test]
+fn what_is_not_there_is_an_error_that_says_what_to_do() {
+    let (home, posthog) = (Home::new(), posthog());
+    session(&home, "other", "aaaa", &Transcript::new().turns(1));
+    ingest(&home, &posthog, &[]).run().exits_with(1).says(&["no such session of this project", "--all"]);
+    ingest(&home, &posthog, &["--all", "--since", "2100-01-01"]).run().exits_with(1).says(&["no such session"]);
+    ingest(&home, &posthog, &["zzzz"]).run().exits_with(1).says(&["no session \"zzzz\""]);
+    ingest(&home, &posthog, &["--since", "soon"]).run().exits_with(2).says(&["is no time such as"]);
+    ingest(&home, &posthog, &["--all", "aaaa"]).run().exits_with(2);
+    let without_key = home.program(["ingest", "--all"]).run().exits_with(2);
+    without_key.says(&["POSTHOG_API_KEY is not set"]);
+    assert!(posthog.requests().is_empty());
+}
+
+#[test]
+fn a_dry_run_sends_nothing_and_says_what_a_real_one_would() {
+    let (home, posthog) = (Home::new(), posthog());
+    for id in ["one", "two"] {
+        session(&home, "work", id, &Transcript::new().turns(3));
+    }
+    let report = |arguments: &[&str]| ingest(&home, &posthog, arguments).arg("--json").run().exits_with(0).json();
+    let dry = report(&["--all", "--dry-run"]);
+    assert!(posthog.requests().is_empty());
+    assert!(!home.path().join(".local").exists(), "to look is not to write");
+    let real = report(&["--all"]);
+    for name in ["sent", "events", "tokens", "delivered_before"] {
+        assert_eq!(dry[name], real[name], "{name}");
+    }
+    assert_eq!((&dry["dry_run"], &real["dry_run"]), (&json!(true), &json!(false)));
+    let after = report(&["--all", "--dry-run"]);
+    assert_eq!((&after["sent"], &after["delivered_before"]), (&json!(0), &json!(2)));
+    // Without a key nothing is known of what was delivered, and nothing can be sent.
+    home.program(["ingest", "--all", "--dry-run"]).run().exits_with(0).prints(&["2 sessions to send"]);
+}
+
+#[test]
+fn what_was_delivered_is_skipped_unless_forced() {
+    let (home, posthog) = (Home::new(), posthog());
+    session(&home, "work", "aaaa", &Transcript::new().turns(1));
+    home.send(&posthog, "aaaa").run().exits_with(0);
+    ingest(&home, &posthog, &["--all"]).run().exits_with(0).prints(&["0 sessions sent, 1 delivered before"]);
+    assert_eq!(posthog.events().len(), 2);
+    ingest(&home, &posthog, &["--all", "--force"]).run().exits_with(0).prints(&["1 sessions sent"]);
+    assert!(arrivals(&posthog).values().all(|times| *times == 2));
+    ingest(&home, &posthog, &["--all"]).run().exits_with(0).prints(&["1 delivered before"]);
+}
+
+#[test]
+fn the_list_says_when_where_what_how_much_and_whether() {
+    let (home, posthog) = (Home::new(), posthog());
+    session(&home, "work", "aaaa1111-0000", &Transcript::of_days_ago(2).turn("fix the\u{1b}[2J test", "done"));
+    session(&home, "work", "bbbb2222-0000", &Transcript::of_days_ago(1).turn("ship it", "done"));
+    ingest(&home, &posthog, &["aaaa"]).run().exits_with(0);
+    let list = ingest(&home, &posthog, &["--list"]).run().exits_with(0);
+    let lines: Vec<_> = list.stdout.lines().collect();
+    assert!(lines[0].starts_with("BEGAN (UTC)"));
+    assert!(lines[1].contains("bbbb2222") && lines[1].contains(" no ") && lines[1].ends_with("ship it"), "{list:?}");
+    assert!(lines[2].contains("aaaa1111") && lines[2].contains(" yes ") && lines[2].contains("fix the"), "{list:?}");
+    assert!(!list.stdout.contains('\u{1b}'));
+    assert_eq!(lines[3], "2 sessions");
+    let rows = ingest(&home, &posthog, &["--list", "--json"]).run().exits_with(0).json();
+    assert_eq!((&rows[0]["delivered"], &rows[1]["delivered"]), (&json!(false), &json!(true)));
+    assert_eq!(rows[0]["tokens"], json!([3, 7, 11, 13]));
+}
+
+#[test]
+fn a_session_that_fails_does_not_cost_the_others() {
+    let (home, posthog) = (Home::new(), posthog());
+    session(&home, "work", "good", &Transcript::new().turns(1));
+    let pipe = home.path().join(".claude/projects/work/bad.jsonl");
+    assert!(std::process::Command::new("mkfifo").arg(&pipe).status().unwrap().success());
+    // What is no file is no session; one that cannot be converted within its limits is one that fails.
+    session(&home, "work", "large", &Transcript::new().turns(40_000));
+    let outcome = ingest(&home, &posthog, &["--all", "--max-memory", "8"]).run().exits_with(1);
+    outcome.says(&["large: ", "memory"]).prints(&["1 sessions sent", "1 failed"]);
+    assert!(sessions_of(&posthog).contains(&"good".to_owned()));
+}
+
+#[test]
+fn a_server_that_fails_stops_everything_and_the_same_command_goes_on() {
+    let home = Home::new();
+    for i in 0..30 {
+        session(&home, "work", &format!("session-{i:02}"), &Transcript::new().turns(1));
+    }
+    let no = Answer::Status { code: 401, headers: Vec::new(), body: "no".to_owned() };
+    let mut script = vec![Answer::Normal; 5];
+    script.extend(vec![no; 40]);
+    let posthog = LocalPostHog::start(Config { script, ..Config::default() }).unwrap();
+    let outcome = ingest(&home, &posthog, &["--all", "--jobs", "2"]).run().exits_with(1);
+    outcome.prints(&["Stopped: the server refuses", "5 sessions sent", "The same command goes on"]);
+    assert!(posthog.requests().len() <= 8, "{}", posthog.requests().len());
+    let good = self::posthog();
+    ingest(&home, &good, &["--all"]).run().exits_with(0).prints(&["30 sessions sent"]);
+}
+
+#[test]
+fn old_sessions_are_warned_about() {
+    let (home, posthog) = (Home::new(), posthog());
+    session(&home, "work", "old", &Transcript::of_days_ago(40).turns(1));
+    ingest(&home, &posthog, &["--all"]).run().exits_with(0).says(&["1 sessions are over 30 days old"]);
+}
+
+#[test]
+fn a_hook_delivers_nothing_that_is_being_ingested() {
+    let (home, posthog) = (Home::new(), posthog());
+    for i in 0..100 {
+        session(&home, "work", &format!("session-{i:03}"), &Transcript::new().turns(2));
+    }
+    let running = ingest(&home, &posthog, &["--all"]).start();
+    for i in (0..100).step_by(9) {
+        let transcript = home.path().join(format!(".claude/projects/work/session-{i:03}.jsonl"));
+        home.hook(&posthog, "SessionEnd", &transcript).run().exits_with(0);
+    }
+    running.wait().exits_with(0);
+    home.until_quiet();
+    home.ready("flush", &posthog).run().exits_with(0);
+    let arrived = arrivals(&posthog);
+    assert_eq!(arrived.len(), 300);
+    assert!(arrived.values().all(|times| *times == 1));
+    let value: Value = home.status(&posthog)["coverage"].clone();
+    assert_eq!((&value["delivered"], &value["owed"]), (&json!(100), &json!(0)));
+}

@@ -1,0 +1,86 @@
+//! Builds the components, each as a file of its own.
+//!
+//! All are the package `guest`, built for another target or with another feature. `wasm32-wasip2` has a linker that makes
+//! a component. `wasm32-unknown-unknown` gives a core module, in which `wit-bindgen` has left the world as a custom
+//! section; `wit-component` makes the component of it, as `wasm-tools component new` would.
+
+use crate::workspace;
+use anyhow::{Context as _, Result, bail};
+use std::env;
+use std::fs;
+use std::path::{Path, PathBuf};
+use std::process::Command;
+use wit_component::ComponentEncoder;
+
+/// Flags for the compilation of this machine's programs. Cargo would take them for those of the components.
+const FLAGS: [&str; 3] = ["RUSTFLAGS", "CARGO_ENCODED_RUSTFLAGS", "CARGO_BUILD_RUSTFLAGS"];
+
+/// A component that can be built.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub struct Component {
+    /// Its world in `wit/worlds.wit`, and the name of its file.
+    pub world: &'static str,
+    target: &'static str,
+    /// A feature of the package.
+    feature: Option<&'static str>,
+}
+
+/// All of them.
+pub const COMPONENTS: [Component; 3] = [
+    Component { world: "exporter", target: "wasm32-wasip2", feature: None },
+    Component { world: "converter", target: "wasm32-unknown-unknown", feature: None },
+    Component { world: "server", target: "wasm32-unknown-unknown", feature: Some("server") },
+];
+
+/// Where cargo builds, unless it is told otherwise.
+pub fn default_target_directory() -> PathBuf {
+    env::var_os("CARGO_TARGET_DIR").map_or_else(|| workspace().join("target"), PathBuf::from)
+}
+
+impl Component {
+    /// Builds it in cargo's target directory and writes `<output>/<world>.wasm`. The path of that file.
+    pub fn build(self, target_directory: &Path, output: &Path) -> Result<PathBuf> {
+        // What is built with a feature has the same name as what is built without, and each would be built anew after the other.
+        let directory = self.feature.map_or_else(|| target_directory.to_owned(), |name| target_directory.join(name));
+        let mut cargo = Command::new(env::var_os("CARGO").unwrap_or_else(|| "cargo".into()));
+        cargo.args([
+            "build",
+            "--quiet",
+            "--locked",
+            "--package",
+            "posthog-llma-guest",
+            "--lib",
+            "--profile",
+            "component",
+        ]);
+        cargo.args(["--target", self.target]).args(self.feature.iter().flat_map(|feature| ["--features", *feature]));
+        cargo.arg("--target-dir").arg(&directory).current_dir(workspace());
+        for flags in FLAGS {
+            cargo.env_remove(flags);
+        }
+        if !cargo.status().context("cargo cannot be started")?.success() {
+            bail!("{} cannot be built. If a target is missing: rustup target add {}", self.world, self.target);
+        }
+        let built = directory.join(self.target).join("component/posthog_llma_guest.wasm");
+        let bytes = fs::read(&built).with_context(|| format!("cargo built no {}", built.display()))?;
+        let component = if self.target == "wasm32-wasip2" { bytes } else { encode(&bytes)? };
+        let file = output.join(self.world).with_extension("wasm");
+        write(&file, &component).with_context(|| format!("{} cannot be written", file.display()))?;
+        Ok(file)
+    }
+}
+
+/// The component of a core module.
+fn encode(module: &[u8]) -> Result<Vec<u8>> {
+    ComponentEncoder::default().validate(true).module(module)?.encode().context("the module makes no component")
+}
+
+/// Writes a file that nobody ever sees in part.
+fn write(file: &Path, bytes: &[u8]) -> std::io::Result<()> {
+    let partial = file.with_extension(format!("{}.partial", std::process::id()));
+    if let Some(folder) = file.parent() {
+        fs::create_dir_all(folder)?;
+    }
+    fs::write(&partial, bytes)?;
+    fs::rename(&partial, file)
+}

@@ -1,0 +1,12 @@
+//! What cargo does not do by itself in this workspace.
+
+pub mod components;
+pub mod wit;
+
+use std::path::Path;
+
+/// Directory of the workspace, where its sources were when this was built.
+pub fn workspace() -> &'static Path {
+    let package = Path::new(env!("CARGO_MANIFEST_DIR"));
+    package.parent().unwrap_or(package)
+}
