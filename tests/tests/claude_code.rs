@@ -148,6 +148,15 @@ fn an_installed_plugin_sends_every_session_and_its_commands_answer() {
         assert!(!asked.contains(KEY), "{version}");
         // That was a session, too.
         sessions(&machine, &posthog, 2);
+        machine.shell(
+            "claude -p '/posthog:llma-cc-ingest --list'; claude -p '/posthog:llma-cc-setup --region eu --dry-run'",
+            &machine.work(),
+        );
+        let asked = machine.asked();
+        for said in ["delivered", "would get", "https://eu.i.posthog.com"] {
+            assert!(asked.contains(said), "{version}: {said}");
+        }
+        sessions(&machine, &posthog, 4);
     }
 }
 
