@@ -176,12 +176,9 @@ pub struct Send {
     /// Send what was delivered before, too: PostHog's trace views then count it twice
     #[arg(long)]
     pub again: bool,
-    /// Time of one request, from its start to the end of the answer
-    #[arg(long, value_name = "SECONDS", default_value = "60", value_parser = seconds)]
-    pub timeout: Duration,
-    /// How often a request is sent again after a failure that may pass
-    #[arg(long, value_name = "N", default_value = "3", value_parser = clap::value_parser!(u32).range(0..=20))]
-    pub retries: u32,
+    #[command(flatten)]
+    #[expect(missing_docs, reason = "clap would show it as the command's own")]
+    pub patience: PatienceArguments,
     #[command(flatten)]
     #[expect(missing_docs, reason = "clap would show it as the command's own")]
     pub limits: LimitArguments,
@@ -311,12 +308,9 @@ pub struct Ingest {
     /// Sessions that are read at the same time; one for each core unless set
     #[arg(long, value_name = "N", value_parser = clap::value_parser!(u16).range(1..=256))]
     pub jobs: Option<u16>,
-    /// Time of one request, from its start to the end of the answer
-    #[arg(long, value_name = "SECONDS", default_value = "60", value_parser = seconds)]
-    pub timeout: Duration,
-    /// How often a request is sent again after a failure that may pass
-    #[arg(long, value_name = "N", default_value = "3", value_parser = clap::value_parser!(u32).range(0..=20))]
-    pub retries: u32,
+    #[command(flatten)]
+    #[expect(missing_docs, reason = "clap would show it as the command's own")]
+    pub patience: PatienceArguments,
     #[command(flatten)]
     #[expect(missing_docs, reason = "clap would show it as the command's own")]
     pub limits: LimitArguments,
@@ -342,12 +336,9 @@ pub struct Flush {
     /// Also when the server has asked to wait
     #[arg(long)]
     pub now: bool,
-    /// Time of one request, from its start to the end of the answer
-    #[arg(long, value_name = "SECONDS", default_value = "60", value_parser = seconds)]
-    pub timeout: Duration,
-    /// How often a request is sent again after a failure that may pass
-    #[arg(long, value_name = "N", default_value = "3", value_parser = clap::value_parser!(u32).range(0..=20))]
-    pub retries: u32,
+    #[command(flatten)]
+    #[expect(missing_docs, reason = "clap would show it as the command's own")]
+    pub patience: PatienceArguments,
     /// Print the report as one JSON object
     #[arg(long)]
     pub json: bool,
@@ -423,6 +414,17 @@ pub struct Demo {
     /// Print everything as one JSON object
     #[arg(long)]
     pub json: bool,
+}
+
+/// Bounds of the delivery.
+#[derive(Debug, Args)]
+pub struct PatienceArguments {
+    /// Time of one request, from its start to the end of the answer
+    #[arg(long, value_name = "SECONDS", default_value = "60", value_parser = seconds)]
+    pub timeout: Duration,
+    /// How often a request is sent again after a failure that may pass
+    #[arg(long, value_name = "N", default_value = "3", value_parser = clap::value_parser!(u32).range(0..=20))]
+    pub retries: u32,
 }
 
 /// Bounds of the sandbox.

@@ -1,6 +1,7 @@
 //! Delivers a session with the component's `delivery` interface: it is handed the session's files, and can reach the one
 //! destination.
 
+use crate::cli::PatienceArguments;
 use crate::outbox::OutboxError;
 use crate::program::{self, Session};
 use crate::sandbox::bindings::exports::posthog::llm_analytics::delivery::{
@@ -12,7 +13,6 @@ use crate::sandbox::{Run, Sandbox, SandboxError, State};
 use posthog_llma_guest::options::ApiKey;
 use posthog_llma_guest::origin::Origin;
 use std::io;
-use std::time::Duration;
 use wasmtime::Store;
 use wasmtime::component::ResourceAny;
 
@@ -228,14 +228,14 @@ pub const PATIENCE: Patience = Patience {
     first_delay: 500,
 };
 
-/// Patience with this time for a request and so many retries. The whole request bounds its parts.
-pub fn patience(timeout: Duration, retries: u32) -> Patience {
-    let request_timeout = u32::try_from(timeout.as_millis()).unwrap_or(u32::MAX);
+/// Patience as the user wants it. The time of the whole request bounds its parts.
+pub fn patience(arguments: &PatienceArguments) -> Patience {
+    let request_timeout = u32::try_from(arguments.timeout.as_millis()).unwrap_or(u32::MAX);
     Patience {
         connect_timeout: PATIENCE.connect_timeout.min(request_timeout),
         first_byte_timeout: PATIENCE.first_byte_timeout.min(request_timeout),
         request_timeout,
-        max_retries: retries,
+        max_retries: arguments.retries,
         ..PATIENCE
     }
 }

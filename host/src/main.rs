@@ -95,7 +95,7 @@ fn send(arguments: &Send) -> anyhow::Result<ExitCode> {
     let ((sandbox, cache_warning), options) = program.prepare(&session, Limits::from(&arguments.limits))?;
     warnings.extend(cache_warning);
     let destination = Destination { origin: program.options.origin.clone(), api_key };
-    let patience = delivery::patience(arguments.timeout, arguments.retries);
+    let patience = delivery::patience(&arguments.patience);
     let size: u64 = session.transcripts().filter_map(|(path, _)| path.metadata().ok()).map(|m| m.len()).sum();
     let progress = Progress::new(size * 2);
     let mut record = match SessionRecord::open(&destination, &session, &program.options, arguments.again) {

@@ -10,9 +10,18 @@ const MOST: f64 = 8.0;
 /// Compares the time of the session of size `n` with that of a quarter of it; gives the larger one.
 fn grows_with_its_size(n: i64, session: impl Fn(i64) -> Case) -> Case {
     let time = |case: Case| {
-        let start = processor_time();
-        case.count();
-        processor_time().saturating_sub(start).as_secs_f64()
+        let mut runs = 1;
+        loop {
+            let copies = vec![case.clone(); runs];
+            let start = processor_time();
+            copies.into_iter().for_each(|copy| drop(copy.count()));
+            let time = processor_time().saturating_sub(start);
+            // The system tells it in steps of some milliseconds.
+            if time >= Duration::from_millis(40) {
+                return time.as_secs_f64() / runs as f64;
+            }
+            runs *= 4;
+        }
     };
     let large = session(n);
     let (quarter, whole) = (time(session(n / 4)), time(large.clone()));

@@ -26,7 +26,7 @@ pub fn run(arguments: &Flush) -> anyhow::Result<ExitCode> {
     if arguments.failed {
         outbox.retry_failed(id)?;
     }
-    let patience = delivery::patience(arguments.timeout, arguments.retries);
+    let patience = delivery::patience(&arguments.patience);
     let mut courier = Courier::new(&program, destination, id).with(patience, Limits::default());
     courier.catch_up(&mut outbox)?;
     let (_, asked_until) = outbox.destination_due(id)?;

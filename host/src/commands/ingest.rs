@@ -54,7 +54,7 @@ pub fn run(arguments: &Arguments) -> anyhow::Result<ExitCode> {
         directory: &directory,
         destination: destination.as_ref(),
         known: known_destination(&program, &directory)?,
-        patience: delivery::patience(arguments.timeout, arguments.retries),
+        patience: delivery::patience(&arguments.patience),
         force: arguments.force,
         jobs: jobs(arguments),
         stop: &STOP,
