@@ -15,6 +15,7 @@ use serde_json::Value;
 use sha2::{Digest as _, Sha256};
 use std::io::{self, BufWriter, Write};
 use std::path::{Path, PathBuf};
+use std::sync::atomic::{AtomicBool, Ordering};
 
 const PAGE: &str = include_str!("view/page.html");
 const STYLE: &str = concat!(include_str!("view/trace.css"), include_str!("view/page.css"));
@@ -65,24 +66,22 @@ pub async fn tree(
     Ok((lines.tree.draw(), converted))
 }
 
-/// Writes the session's page, as a whole or not at all.
+/// Writes the session's page, as a whole or not at all. When `stop` becomes true it ends with
+/// [`ViewError::Interrupted`]: a program that a signal ends would leave the unfinished file.
 pub async fn page(
     sandbox: &Sandbox,
     session: &Session,
     options: &ConversionOptions,
     path: &Path,
+    stop: &AtomicBool,
 ) -> Result<Page, ViewError> {
     let failed = |error| ViewError::Write { path: path.to_owned(), error };
     let mut file = Counted { inner: BufWriter::new(AtomicFile::create(path).map_err(failed)?), bytes: 0 };
     let (before, after) = frame();
     file.write_all(before.as_bytes()).map_err(failed)?;
-    let mut data = DataBlock { inner: &mut file, events: 0, is_between: true };
-    let converted = tokio::select! {
-        converted = conversion::convert(sandbox, session, options, &mut data) => converted,
-        // Else the unfinished file would stay.
-        _ = tokio::signal::ctrl_c() => return Err(ViewError::Interrupted(path.to_owned())),
-    };
-    let converted = converted.map_err(|error| match error {
+    let mut data = DataBlock { inner: &mut file, events: 0, is_between: true, stop };
+    let converted = conversion::convert(sandbox, session, options, &mut data).await.map_err(|error| match error {
+        ConversionError::Write(_) if stop.load(Ordering::Relaxed) => ViewError::Interrupted(path.to_owned()),
         ConversionError::Write(error) => failed(error),
         error => error.into(),
     })?;
@@ -140,10 +139,15 @@ struct DataBlock<'a, W> {
     events: u64,
     /// No byte of the next event was written yet.
     is_between: bool,
+    /// Write no more.
+    stop: &'a AtomicBool,
 }
 
 impl<W: Write> Write for DataBlock<'_, W> {
     fn write(&mut self, bytes: &[u8]) -> io::Result<usize> {
+        if self.stop.load(Ordering::Relaxed) {
+            return Err(io::Error::other("stopped"));
+        }
         let mut rest = bytes;
         while let Some(&first) = rest.first() {
             if first == b'\n' {
@@ -197,7 +201,8 @@ mod tests {
 
     fn data_block(pieces: &[&str]) -> String {
         let mut out = Vec::new();
-        let mut block = DataBlock { inner: &mut out, events: 0, is_between: true };
+        let stop = AtomicBool::new(false);
+        let mut block = DataBlock { inner: &mut out, events: 0, is_between: true, stop: &stop };
         for piece in pieces {
             block.write_all(piece.as_bytes()).unwrap();
         }

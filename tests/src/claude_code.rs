@@ -5,7 +5,7 @@
 
 use crate::lock;
 use crate::program::{Home, binary, cache};
-use http::{Method, Request, Response};
+use http::{Request, Response};
 use http_body_util::{BodyExt as _, Full};
 use hyper::body::{Bytes, Incoming};
 use hyper::service::service_fn;
@@ -15,10 +15,12 @@ use serde_json::{Value, json};
 use std::convert::Infallible;
 use std::ffi::OsString;
 use std::fs;
-use std::io::{self, Write as _};
+use std::io::{self, Read as _, Write as _};
 use std::path::{Path, PathBuf};
-use std::process::{Command, Stdio};
+use std::process::{Child, ChildStdin, Command, Stdio};
 use std::sync::{Arc, Mutex};
+use std::thread;
+use std::time::{Duration, Instant};
 
 /// Claude Code's package.
 const PACKAGE: &str = "@anthropic-ai/claude-code";
@@ -91,7 +93,8 @@ impl Machine {
         let home = Home::new();
         let work = home.path().join("work").canonicalize().unwrap();
         let known = json!({"hasCompletedOnboarding": true, "lastOnboardingVersion": "9.9.9", "theme": "dark", "autoUpdates": false,
-            "customApiKeyResponses": {"approved": ["sk-ant-not-a-real-key"], "rejected": []},
+            // The client knows a key by its last 20 letters.
+            "customApiKeyResponses": {"approved": ["k-ant-not-a-real-key"], "rejected": []},
             "projects": {work.to_str().unwrap(): {"hasTrustDialogAccepted": true, "hasCompletedProjectOnboarding": true}}});
         home.write(".claude.json", known.to_string());
         let command: Vec<_> = client.command.iter().map(|part| format!("'{}'", part.display())).collect();
@@ -107,9 +110,43 @@ impl Machine {
     /// Runs shell commands to their end, `claude` and `posthog-llma` among them; returns their standard output.
     #[track_caller]
     pub fn shell(&self, script: &str, directory: &Path) -> String {
-        let output = Command::new("timeout")
-            .args(["--kill-after=5", "90", "sh", "-euc", script])
-            .current_dir(directory)
+        let mut timeout = self.command("timeout");
+        timeout.args(["--kill-after=5", "90", "sh", "-euc", script]).current_dir(directory);
+        let output = timeout.stdin(Stdio::null()).output().unwrap();
+        let (out, err) = (String::from_utf8_lossy(&output.stdout), String::from_utf8_lossy(&output.stderr));
+        assert!(output.status.success(), "{script}\n{}\n{out}\n{err}", output.status);
+        out.into_owned()
+    }
+
+    /// Starts `claude` in a terminal; none without util-linux's `script`, which makes one.
+    pub fn terminal(&self, test: &str) -> Option<Screen> {
+        let mut terminal = self.command("script");
+        terminal.args(["-qefc", "stty cols 120 rows 40; exec claude", "/dev/null"]).current_dir(self.work());
+        let spawned = terminal.stdin(Stdio::piped()).stdout(Stdio::piped()).stderr(Stdio::null()).spawn();
+        let mut child = match spawned {
+            Ok(child) => child,
+            Err(error) => {
+                let _ = writeln!(io::stderr(), "skipped: {test} needs a terminal: {error}");
+                return None;
+            }
+        };
+        let shown = Arc::new(Mutex::new(String::new()));
+        let mut stdout = child.stdout.take().unwrap();
+        thread::spawn({
+            let shown = Arc::clone(&shown);
+            move || {
+                let mut buffer = [0; 4096];
+                while let Ok(length @ 1..) = stdout.read(&mut buffer) {
+                    lock(&shown).push_str(&String::from_utf8_lossy(&buffer[..length]));
+                }
+            }
+        });
+        Some(Screen { keyboard: child.stdin.take().unwrap(), child, shown })
+    }
+
+    fn command(&self, program: &str) -> Command {
+        let mut command = Command::new(program);
+        command
             .env_clear()
             .envs([("LANG", "C.UTF-8"), ("TERM", "xterm-256color"), ("SHELL", "/bin/sh"), ("IS_SANDBOX", "1")])
             .env("PATH", &self.path)
@@ -120,13 +157,8 @@ impl Machine {
             .env("ANTHROPIC_API_KEY", "sk-ant-not-a-real-key")
             // The client asks nobody but the API.
             .envs(["DISABLE_TELEMETRY", "DISABLE_ERROR_REPORTING", "DISABLE_AUTOUPDATER"].map(|name| (name, "1")))
-            .env("CLAUDE_CODE_DISABLE_NONESSENTIAL_TRAFFIC", "1")
-            .stdin(Stdio::null())
-            .output()
-            .unwrap();
-        let (out, err) = (String::from_utf8_lossy(&output.stdout), String::from_utf8_lossy(&output.stderr));
-        assert!(output.status.success(), "{script}\n{}\n{out}\n{err}", output.status);
-        out.into_owned()
+            .env("CLAUDE_CODE_DISABLE_NONESSENTIAL_TRAFFIC", "1");
+        command
     }
 
     /// The folder in which the user works.
@@ -140,8 +172,71 @@ impl Machine {
     }
 }
 
-/// What the model answers to everything.
+/// The client in a terminal. With the terminal it ends, too, when this is dropped.
+#[derive(Debug)]
+pub struct Screen {
+    child: Child,
+    keyboard: ChildStdin,
+    shown: Arc<Mutex<String>>,
+}
+
+impl Screen {
+    /// Waits until the terminal has been sent one of these texts since the last key. Between letters may be control
+    /// sequences.
+    #[track_caller]
+    pub fn shows(&self, texts: &[&str]) {
+        let letters =
+            |shown: &str| anstream::adapter::strip_str(shown).to_string().split_whitespace().collect::<String>();
+        let start = Instant::now();
+        loop {
+            let shown = letters(&lock(&self.shown));
+            if texts.iter().any(|text| shown.contains(&letters(text))) {
+                return;
+            }
+            assert!(start.elapsed() < Duration::from_secs(30), "none of {texts:?} in {shown}");
+            thread::sleep(Duration::from_millis(50));
+        }
+    }
+
+    /// Presses keys, one after the other, as a person would: what comes in one piece is a paste.
+    pub fn press(&mut self, keys: &str) {
+        lock(&self.shown).clear();
+        for key in keys.chars() {
+            thread::sleep(Duration::from_millis(if key == '\r' { 300 } else { 20 }));
+            let _ = self.keyboard.write_all(key.to_string().as_bytes());
+        }
+    }
+
+    /// Waits for the client's end, and says how long that took.
+    #[track_caller]
+    pub fn ends(mut self) -> Duration {
+        let start = Instant::now();
+        while self.child.try_wait().unwrap().is_none() {
+            assert!(start.elapsed() < Duration::from_secs(30), "it does not end: {}", lock(&self.shown));
+            thread::sleep(Duration::from_millis(5));
+        }
+        start.elapsed()
+    }
+}
+
+impl Drop for Screen {
+    fn drop(&mut self) {
+        let _ = self.child.kill();
+        let _ = self.child.wait();
+    }
+}
+
+/// What the model answers, but to [`FAIL`] and [`AGENT`].
 pub const ANSWER: &str = "Hello from the fake model.";
+
+/// In a prompt: the call fails.
+pub const FAIL: &str = "FAIL";
+
+/// In a prompt: the model starts a sub-agent, whose prompt is [`AGENTS_PROMPT`], and answers when that has answered.
+pub const AGENT: &str = "AGENT";
+
+/// What a sub-agent is asked.
+pub const AGENTS_PROMPT: &str = "Say hello as a helper.";
 
 /// As much of the Anthropic API as the client needs: `POST /v1/messages`, whole or as a stream.
 #[derive(Debug)]
@@ -173,48 +268,98 @@ async fn answer(
     request: Request<Incoming>,
     bodies: Arc<Mutex<Vec<Value>>>,
 ) -> Result<Response<Full<Bytes>>, Infallible> {
-    let is_post = request.method() == Method::POST;
     let path = request.uri().path().to_owned();
     let body = request.into_body().collect().await.map(http_body_util::Collected::to_bytes).unwrap_or_default();
     let body: Value = serde_json::from_slice(&body).unwrap_or_default();
+    let mut status = 200;
     let (kind, text) = match path.as_str() {
-        "/v1/messages" if is_post => {
+        "/v1/messages" => {
             let number = {
                 let mut bodies = lock(&bodies);
                 bodies.push(body.clone());
                 bodies.len()
             };
-            let id = format!("msg_{:p}_{number}", Arc::as_ptr(&bodies)).replace("0x", "");
-            if body["stream"] == true {
-                ("text/event-stream", stream(&id, &body["model"]))
+            let message = Message { id: format!("msg_{:x}_{number}", Arc::as_ptr(&bodies).addr()), body: &body };
+            let asked = message.asked();
+            if asked.contains(FAIL) {
+                status = 400;
+                let error = json!({"type": "invalid_request_error", "message": "The fake API refuses."});
+                ("application/json", json!({"type": "error", "error": error}).to_string())
             } else {
-                ("application/json", whole(&id, &body["model"]).to_string())
+                let content = message.content(&asked);
+                if body["stream"] == true {
+                    ("text/event-stream", message.stream(&content))
+                } else {
+                    ("application/json", message.whole(&json!([content])).to_string())
+                }
             }
         }
         "/v1/messages/count_tokens" => ("application/json", json!({"input_tokens": 10}).to_string()),
         _ => ("application/json", "{}".to_owned()),
     };
-    Ok(Response::builder().header("content-type", kind).body(Full::new(Bytes::from(text))).unwrap())
+    let response = Response::builder().status(status).header("content-type", kind);
+    Ok(response.body(Full::new(Bytes::from(text))).unwrap())
 }
 
-fn whole(id: &str, model: &Value) -> Value {
-    json!({"id": id, "type": "message", "role": "assistant", "model": model, "content": [{"type": "text", "text": ANSWER}],
-        "stop_reason": "end_turn", "stop_sequence": null, "usage": {"input_tokens": 3, "output_tokens": 7,
-            "cache_read_input_tokens": 11, "cache_creation_input_tokens": 13}})
+/// An answer of the model.
+struct Message<'a> {
+    id: String,
+    /// The request.
+    body: &'a Value,
 }
 
-fn stream(id: &str, model: &Value) -> String {
-    let mut start = whole(id, model);
-    (start["content"], start["stop_reason"]) = (json!([]), Value::Null);
-    let events = [
-        json!({"type": "message_start", "message": start}),
-        json!({"type": "content_block_start", "index": 0, "content_block": {"type": "text", "text": ""}}),
-        json!({"type": "content_block_delta", "index": 0, "delta": {"type": "text_delta", "text": ANSWER}}),
-        json!({"type": "content_block_stop", "index": 0}),
-        json!({"type": "message_delta", "delta": {"stop_reason": "end_turn", "stop_sequence": null}, "usage": {"output_tokens": 7}}),
-        json!({"type": "message_stop"}),
-    ];
-    events.iter().fold(String::new(), |text, event| {
-        text + &format!("event: {}\ndata: {event}\n\n", event["type"].as_str().unwrap_or_default())
-    })
+impl Message<'_> {
+    /// The text of the user's last message, if it is no tool's result. Newer clients add one of the system's after it.
+    fn asked(&self) -> String {
+        let messages = self.body["messages"].as_array();
+        let last = messages.and_then(|messages| messages.iter().rfind(|message| message["role"] == "user"));
+        match last.map(|message| &message["content"]) {
+            Some(Value::String(text)) => text.clone(),
+            Some(Value::Array(parts)) if parts.iter().all(|part| part["type"] == "text") => {
+                parts.iter().filter_map(|part| part["text"].as_str()).collect()
+            }
+            _ => String::new(),
+        }
+    }
+
+    /// The one block of the answer.
+    fn content(&self, asked: &str) -> Value {
+        // The tool was `Task` first.
+        let offered =
+            |name: &&str| self.body["tools"].as_array().is_some_and(|tools| tools.iter().any(|t| t["name"] == *name));
+        match ["Agent", "Task"].into_iter().find(offered).filter(|_| asked.contains(AGENT)) {
+            Some(tool) => json!({"type": "tool_use", "id": self.id.replace("msg", "toolu"), "name": tool, "input": {
+                "description": "Say hello", "prompt": AGENTS_PROMPT, "subagent_type": "general-purpose"}}),
+            None => json!({"type": "text", "text": ANSWER}),
+        }
+    }
+
+    fn whole(&self, content: &Value) -> Value {
+        json!({"id": self.id, "type": "message", "role": "assistant", "model": self.body["model"], "content": content,
+            "stop_reason": if content[0]["type"] == "tool_use" { "tool_use" } else { "end_turn" }, "stop_sequence": null,
+            "usage": {"input_tokens": 3, "output_tokens": 7, "cache_read_input_tokens": 11, "cache_creation_input_tokens": 13}})
+    }
+
+    fn stream(&self, content: &Value) -> String {
+        let (mut start, mut block) = (self.whole(&json!([content])), content.clone());
+        let stop = start["stop_reason"].take();
+        start["content"] = json!([]);
+        let delta = if block["type"] == "text" {
+            json!({"type": "text_delta", "text": std::mem::replace(&mut block["text"], json!(""))})
+        } else {
+            let input = std::mem::replace(&mut block["input"], json!({}));
+            json!({"type": "input_json_delta", "partial_json": input.to_string()})
+        };
+        let events = [
+            json!({"type": "message_start", "message": start}),
+            json!({"type": "content_block_start", "index": 0, "content_block": block}),
+            json!({"type": "content_block_delta", "index": 0, "delta": delta}),
+            json!({"type": "content_block_stop", "index": 0}),
+            json!({"type": "message_delta", "delta": {"stop_reason": stop, "stop_sequence": null}, "usage": {"output_tokens": 7}}),
+            json!({"type": "message_stop"}),
+        ];
+        events.iter().fold(String::new(), |text, event| {
+            text + &format!("event: {}\ndata: {event}\n\n", event["type"].as_str().unwrap_or_default())
+        })
+    }
 }

@@ -1,14 +1,16 @@
 //! The plugin in the real Claude Code, installed as the README says, from the repository; everything is sent to a strict local
 //! `PostHog`.
 
-#![cfg(unix)]
+#![cfg(target_os = "linux")]
 #![expect(clippy::unwrap_used, reason = "a test that cannot go on has failed")]
 
 use posthog_llma::local_posthog::{Config, LocalPostHog};
-use posthog_llma_tests::claude_code::{ANSWER, ClaudeCode, Machine};
+use posthog_llma_tests::claude_code::{AGENT, AGENTS_PROMPT, ANSWER, ClaudeCode, FAIL, Machine};
 use posthog_llma_tests::program::{KEY, until};
 use serde_json::{Value, json};
 use std::path::Path;
+use std::thread;
+use std::time::Duration;
 
 /// Before hooks had a time limit and unknown members were allowed, and the newest that was tried.
 const VERSIONS: [&str; 2] = ["2.0.76", "2.1.330"];
@@ -58,6 +60,49 @@ fn id(event: &Value) -> &Value {
     &event["properties"]["$ai_session_id"]
 }
 
+/// Installs the plugin and sets it up.
+#[track_caller]
+fn install(machine: &Machine, posthog: &LocalPostHog) {
+    let said = machine.shell(installation(), workspace());
+    assert!(said.contains("Successfully installed plugin: posthog@posthog-llma"), "{said}");
+    let setup = format!("POSTHOG_API_KEY={KEY} posthog-llma setup --key-env --host {} --no-check", posthog.origin());
+    machine.shell(&setup, &machine.work());
+}
+
+/// The generations that answer each of these prompts, once everything has arrived: one each, and no event twice.
+#[track_caller]
+fn answers(machine: &Machine, posthog: &LocalPostHog, prompts: &[&str]) -> Vec<Value> {
+    let of = |prompt: &str| -> Vec<Value> {
+        let answers = |event: &Value| {
+            let input = event["properties"]["$ai_input"].as_array();
+            input.is_some_and(|input| input.iter().any(|m| m["role"] == "user" && m["content"] == prompt))
+        };
+        posthog.events().into_iter().filter(|event| answers(event)).collect()
+    };
+    for prompt in prompts {
+        let all = || posthog.events().iter().map(|e| e["properties"]["$ai_input"].to_string()).collect::<Vec<_>>();
+        let start = std::time::Instant::now();
+        while of(prompt).is_empty() {
+            assert!(start.elapsed() < Duration::from_secs(20), "no answer to {prompt:?}, but {:#?}", all());
+            thread::sleep(Duration::from_millis(20));
+        }
+    }
+    machine.home.until_quiet();
+    let mut ids: Vec<_> = posthog.events().iter().map(|event| event["uuid"].to_string()).collect();
+    ids.sort();
+    let count = ids.len();
+    ids.dedup();
+    assert_eq!(ids.len(), count, "an event arrived twice");
+    prompts
+        .iter()
+        .map(|prompt| {
+            let mut answers = of(prompt);
+            assert_eq!(answers.len(), 1, "{prompt}: {answers:#?}");
+            answers.remove(0)
+        })
+        .collect()
+}
+
 #[test]
 fn the_clients_own_validator_accepts_the_plugin_and_the_marketplace() {
     for version in VERSIONS {
@@ -103,5 +148,63 @@ fn an_installed_plugin_sends_every_session_and_its_commands_answer() {
         assert!(!asked.contains(KEY), "{version}");
         // That was a session, too.
         sessions(&machine, &posthog, 2);
+        machine.shell(
+            "claude -p '/posthog:llma-cc-ingest --list'; claude -p '/posthog:llma-cc-setup --region eu --dry-run'",
+            &machine.work(),
+        );
+        let asked = machine.asked();
+        for said in ["delivered", "would get", "https://eu.i.posthog.com"] {
+            assert!(asked.contains(said), "{version}: {said}");
+        }
+        sessions(&machine, &posthog, 4);
+    }
+}
+
+#[test]
+fn sessions_that_go_on_fork_fail_or_start_agents_arrive_once() {
+    for version in VERSIONS {
+        let Some(client) = client(version, "the test of resumed sessions") else { return };
+        let (machine, posthog) = (Machine::new(&client), LocalPostHog::start(Config::default()).unwrap());
+        install(&machine, &posthog);
+        machine.shell("claude -p First.; claude -p --continue Second.", &machine.work());
+        let first = answers(&machine, &posthog, &["First.", "Second."]).remove(0);
+        let id = id(&first).as_str().unwrap();
+        machine.shell(
+            &format!("claude -p --resume {id} Third.; claude -p --resume {id} --fork-session Fourth."),
+            &machine.work(),
+        );
+        answers(&machine, &posthog, &["First.", "Second.", "Third.", "Fourth."]);
+
+        machine.shell(&format!("claude -p '{FAIL} now.' || true; claude -p '{AGENT} please.'"), &machine.work());
+        let found = answers(&machine, &posthog, &["FAIL now.", "AGENT please.", AGENTS_PROMPT]);
+        assert_eq!(found[0]["properties"]["$ai_is_error"], true, "{version}: {:#}", found[0]);
+        let events = posthog.events();
+        let span = |id: &Value| events.iter().find(|event| event["properties"]["$ai_span_id"] == *id);
+        let call = span(&found[2]["properties"]["$ai_parent_id"]).unwrap();
+        assert_eq!(call["properties"]["$ai_parent_id"], found[1]["properties"]["$ai_span_id"], "{version}: {call:#}");
+    }
+}
+
+#[test]
+fn every_way_to_leave_a_terminal_sends_the_session_once() {
+    for version in VERSIONS {
+        let Some(client) = client(version, "the test of a terminal") else { return };
+        let (machine, posthog) = (Machine::new(&client), LocalPostHog::start(Config::default()).unwrap());
+        install(&machine, &posthog);
+        let ways = [("By exit.", "/exit\r"), ("By key.", "\u{3}\u{3}"), ("By clearing.", "/clear\r")];
+        for (prompt, way) in ways {
+            let Some(mut screen) = machine.terminal("the test of a terminal") else { return };
+            screen.shows(&["❯", ">"]);
+            thread::sleep(Duration::from_secs(2));
+            screen.press(&format!("{prompt}\r"));
+            screen.shows(&[ANSWER]);
+            screen.press(way);
+            if way == "/clear\r" {
+                answers(&machine, &posthog, &[prompt]);
+                screen.press("/exit\r");
+            }
+            screen.ends();
+        }
+        answers(&machine, &posthog, &ways.map(|(prompt, _)| prompt));
     }
 }

@@ -1,7 +1,7 @@
 //! `cargo xtask dist`: what a user installs.
 
 use crate::archive;
-use crate::metadata::{self, cargo, workspace};
+use crate::metadata::{self, cargo};
 use crate::sbom::Shipped;
 use anyhow::{Context as _, bail};
 use clap::Args;
@@ -10,6 +10,7 @@ use std::fmt::Write as _;
 use std::fs;
 use std::path::{Path, PathBuf};
 use std::process::Command;
+use xtask::workspace;
 
 /// The package and its program.
 const PROGRAM: &str = "posthog-llma";

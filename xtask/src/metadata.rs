@@ -3,18 +3,12 @@
 use anyhow::{Context as _, bail};
 use serde_json::Value;
 use std::ffi::OsString;
-use std::path::PathBuf;
 use std::process::Command;
+use xtask::workspace;
 
 /// The cargo that runs this, else the one on the path.
 pub fn cargo() -> Command {
     Command::new(std::env::var_os("CARGO").unwrap_or_else(|| OsString::from("cargo")))
-}
-
-/// The workspace that this was built from.
-pub fn workspace() -> PathBuf {
-    let own = PathBuf::from(env!("CARGO_MANIFEST_DIR"));
-    own.parent().map_or(own.clone(), PathBuf::from)
 }
 
 /// `cargo metadata`, with the dependencies of one target.

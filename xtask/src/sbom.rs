@@ -7,6 +7,7 @@ use std::collections::{BTreeMap, BTreeSet, HashMap};
 use std::fmt::Write as _;
 use std::fs;
 use std::path::Path;
+use xtask::workspace;
 
 /// The package that becomes the component, and its target.
 const COMPONENT_PACKAGE: (&str, &str) = ("posthog-llma-guest", "wasm32-wasip2");
@@ -60,7 +61,7 @@ impl Shipped {
 
     /// The bill.
     pub fn bill(&self) -> anyhow::Result<Value> {
-        let checksums = checksums(&fs::read_to_string(metadata::workspace().join("Cargo.lock"))?);
+        let checksums = checksums(&fs::read_to_string(workspace().join("Cargo.lock"))?);
         let program = self.packages.get(&self.program).context("the program is no package")?;
         let libraries = self.packages.iter().filter(|(reference, _)| **reference != self.program);
         let depends_on = self.depends_on.iter().map(|(reference, on)| json!({"ref": reference, "dependsOn": on}));

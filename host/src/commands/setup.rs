@@ -41,10 +41,12 @@ pub fn run(arguments: &Setup) -> anyhow::Result<ExitCode> {
         ask(&mut Terminal, &before, &mut answers).map_err(|error| anyhow!("nothing was written: {error}"))?;
     }
     if answers.is_empty() {
-        return Err(Unusable(Cow::Borrowed(
-            "there is nothing to set: run it in a terminal, where it asks, or give the answers as flags (--help has them)",
-        ))
-        .into());
+        // The one in the plugin is not on the path.
+        let own = std::env::current_exe().map_or_else(|_| "posthog-llma".to_owned(), |path| path.display().to_string());
+        return Err(unusable(format!(
+            "there is nothing to set: run `{own} setup` in a terminal, where it asks, or give the answers as flags \
+             (--help has them)"
+        )));
     }
     let is_new = |name: &str| !answers.iter().any(|(answered, _)| *answered == name) && before.get(name).is_none();
     if answers.iter().any(|(name, _)| *name == API_KEY) && is_new(ENABLED) {

@@ -2,10 +2,18 @@
 
 use crate::cli::View;
 use crate::sandbox::{self, Limits};
-use crate::terminal::{load, print, print_to, warn};
+use crate::terminal::{complain, load, print, print_to, warn};
+use crate::view::ViewError;
 use crate::{report, tree, view};
 use std::io;
 use std::process::ExitCode;
+use std::sync::atomic::{AtomicBool, Ordering};
+
+/// Ended by Ctrl-C, as shells give it.
+const INTERRUPTED: u8 = 130;
+
+/// Set by Ctrl-C.
+static STOP: AtomicBool = AtomicBool::new(false);
 
 /// Runs the command.
 pub fn run(arguments: &View) -> anyhow::Result<ExitCode> {
@@ -14,10 +22,19 @@ pub fn run(arguments: &View) -> anyhow::Result<ExitCode> {
     let ((sandbox, cache_warning), options) = program.prepare(&session, Limits::from(&arguments.limits))?;
     warn(cache_warning.as_slice());
     let converted = if let Some(path) = &arguments.html {
-        let page = sandbox::block_on(view::page(&sandbox, &session, &options, path))??;
-        let size = report::bytes(page.bytes);
-        print(&format!("{}: {} events, {size}. Open it in a browser.\n", path.display(), page.events))?;
-        page.converted
+        stop_on_interrupt();
+        match sandbox::block_on(view::page(&sandbox, &session, &options, path, &STOP))? {
+            Ok(page) => {
+                let size = report::bytes(page.bytes);
+                print(&format!("{}: {} events, {size}. Open it in a browser.\n", path.display(), page.events))?;
+                page.converted
+            }
+            Err(error @ ViewError::Interrupted(_)) => {
+                complain("error", &error.to_string());
+                return Ok(ExitCode::from(INTERRUPTED));
+            }
+            Err(error) => return Err(error.into()),
+        }
     } else {
         let (tree, converted) = sandbox::block_on(view::tree(&sandbox, &session, &options))??;
         let columns = terminal_size::terminal_size_of(io::stdout()).map(|(terminal_size::Width(columns), _)| columns);
@@ -29,4 +46,16 @@ pub fn run(arguments: &View) -> anyhow::Result<ExitCode> {
     warn(&converted.warnings);
     warn(&report::line_warnings(&converted.report));
     Ok(ExitCode::SUCCESS)
+}
+
+/// A conversion does not wait for anything, so nothing beside it would run in its thread.
+fn stop_on_interrupt() {
+    std::thread::spawn(|| {
+        let interrupt = async {
+            if tokio::signal::ctrl_c().await.is_ok() {
+                STOP.store(true, Ordering::Relaxed);
+            }
+        };
+        sandbox::block_on(interrupt)
+    });
 }

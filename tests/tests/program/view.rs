@@ -2,7 +2,7 @@
 
 use super::*;
 use posthog_llma_tests::browser::Browser;
-use posthog_llma_tests::program::Program;
+use posthog_llma_tests::program::{Program, until};
 use serde_json::{Value, json};
 use std::fs;
 use std::path::Path;
@@ -252,6 +252,19 @@ fn a_session_that_cannot_be_converted_leaves_the_old_page() {
     view(&home, &session).args(["--max-time", "0.01", "--html"]).arg(&path).run().exits_with(1);
     assert_eq!(fs::read_to_string(&path).unwrap(), "old");
     assert_eq!(entries(path.parent().unwrap()), ["page.html"], "nothing is left beside it");
+}
+
+#[cfg(unix)]
+#[test]
+fn an_interrupted_page_leaves_the_old_one_and_nothing_beside_it() {
+    let home = Home::new();
+    let session = home.session(Transcript::new().turns(60_000).text());
+    let path = home.write("work/page.html", "old");
+    let running = view(&home, &session).arg("--html").arg(&path).start();
+    until("the page is begun", || entries(path.parent().unwrap()).len() == 2);
+    running.interrupt().exits_with(130).says(&["interrupted", "is as it was before"]);
+    assert_eq!(fs::read_to_string(&path).unwrap(), "old");
+    assert_eq!(entries(path.parent().unwrap()), ["page.html"]);
 }
 
 fn entries(folder: &Path) -> Vec<String> {
