@@ -381,15 +381,18 @@ impl Detach {
 /// `worker`
 #[derive(Debug, Args)]
 pub struct Worker {
-    /// The hook's event. Without the three, they are read from standard input
+    /// The hook's event. Without the four, they are read from standard input
     #[arg(long, requires = "transcript")]
     pub event: Option<String>,
     /// The session's id
     #[arg(long, requires = "transcript")]
     pub session: Option<String>,
     /// Its main transcript
-    #[arg(long, requires_all = ["event", "session"])]
+    #[arg(long, requires_all = ["event", "session", "at"])]
     pub transcript: Option<PathBuf>,
+    /// When the hook was called, in milliseconds since 1970
+    #[arg(long, requires = "transcript")]
+    pub at: Option<i64>,
     /// The client's process: its number and its start
     #[arg(long, value_parser = process)]
     pub client: Option<Process>,
@@ -398,7 +401,7 @@ pub struct Worker {
 impl Worker {
     /// The hook's input, if the hook had read it.
     pub fn input(self) -> Option<Input> {
-        Some(Input { event: self.event?, session_id: self.session?, transcript: self.transcript? })
+        Some(Input { event: self.event?, session_id: self.session?, transcript: self.transcript?, at: self.at? })
     }
 }
 

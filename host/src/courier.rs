@@ -282,8 +282,13 @@ impl SessionRecord {
         let turn = Turn::take(&outbox, id)?;
         let transcript = std::path::absolute(&session.files.main).unwrap_or_else(|_| session.files.main.clone());
         let options = StoredOptions::of(&ConversionOptions::from(options)).to_text();
-        let sighting =
-            Sighting { transcript: &transcript, session_id: &session.files.id, options: &options, hook: None };
+        let sighting = Sighting {
+            transcript: &transcript,
+            session_id: &session.files.id,
+            options: &options,
+            hook: None,
+            at: outbox::now(),
+        };
         let known = outbox.see(id, &sighting)?;
         let state = session.state();
         Ok((Self { outbox, destination: id, session: known, state, again, _turn: turn }, warning))

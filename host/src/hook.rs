@@ -8,7 +8,7 @@ use crate::client::{self, Process};
 use crate::courier::{Courier, Turn};
 use crate::delivery::Destination;
 use crate::detach;
-use crate::outbox::{self, HOOK_FAILURE, Outbox, OutboxError, Sighting};
+use crate::outbox::{self, HOOK_FAILURE, Millis, Outbox, OutboxError, Sighting};
 use crate::program::{Program, ProgramError};
 use crate::settings::Environment;
 use crate::status_file::StatusFile;
@@ -63,6 +63,8 @@ pub struct Input {
     pub session_id: String,
     /// Its main transcript, which need not exist.
     pub transcript: PathBuf,
+    /// When the hook was called, in milliseconds since 1970.
+    pub at: Millis,
 }
 
 impl Input {
@@ -88,7 +90,7 @@ impl Input {
             return None;
         }
         let session_id = Some(text(&object.session_id)).filter(|id| !id.is_empty()).or(name)?;
-        Some(Self { event: text(&object.hook_event_name), session_id, transcript })
+        Some(Self { event: text(&object.hook_event_name), session_id, transcript, at: outbox::now() })
     }
 }
 
@@ -175,6 +177,7 @@ fn start_worker(input: Option<&Input>, client: Option<Process>, directory: &Path
         arguments.extend(["--event".into(), OsString::from(&input.event)]);
         arguments.extend(["--session".into(), OsString::from(&input.session_id)]);
         arguments.extend(["--transcript".into(), input.transcript.clone().into()]);
+        arguments.extend(["--at".into(), OsString::from(input.at.to_string())]);
     }
     if let Some((process, started)) = client {
         arguments.extend(["--client".into(), OsString::from(format!("{process}:{started}"))]);
@@ -198,6 +201,7 @@ fn write_down(
         session_id: &input.session_id,
         options: &options,
         hook: Some(&input.event),
+        at: input.at,
     };
     if input.event != SESSION_END {
         outbox.runs(id, &sighting, client)?;

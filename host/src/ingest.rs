@@ -205,7 +205,13 @@ impl Ingest<'_> {
         let own = ConversionOptions::from(&self.program.options);
         let options = StoredOptions::of(&own).to_text();
         let transcript = std::path::absolute(&candidate.transcript).unwrap_or_else(|_| candidate.transcript.clone());
-        let sighting = Sighting { transcript: &transcript, session_id: &candidate.id, options: &options, hook: None };
+        let sighting = Sighting {
+            transcript: &transcript,
+            session_id: &candidate.id,
+            options: &options,
+            hook: None,
+            at: outbox::now(),
+        };
         let known = record.map(|(outbox, destination)| {
             let id = match self.destination {
                 Some(_) => Some(outbox.see(destination, &sighting)?),

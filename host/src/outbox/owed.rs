@@ -36,6 +36,8 @@ pub struct Sighting<'a> {
     pub options: &'a str,
     /// The hook's event, if it was a hook that saw it.
     pub hook: Option<&'a str>,
+    /// When it was seen. What was seen later, or is written down already, stays.
+    pub at: Millis,
 }
 
 /// A session of which something is to be sent.
@@ -106,6 +108,9 @@ impl Outbox {
     ) -> Result<SessionId, OutboxError> {
         let (pid, started) = client.unzip();
         self.write(|db| {
+            if let Some(known) = seen_since(db, destination, sighting)? {
+                return Ok(known);
+            }
             let id = see(db, destination, sighting)?;
             let update = "UPDATE session SET running = 1, client_pid = ?2, client_started = ?3 WHERE id = ?1";
             db.execute(update, params![id, pid, started.map(u64::cast_signed)])?;
@@ -121,6 +126,9 @@ impl Outbox {
         due_at: Millis,
     ) -> Result<SessionId, OutboxError> {
         self.write(|db| {
+            if let Some(known) = seen_since(db, destination, sighting)? {
+                return Ok(known);
+            }
             let id = see(db, destination, sighting)?;
             owe(db, SessionId(id), due_at)?;
             Ok(SessionId(id))
@@ -280,6 +288,18 @@ fn owed(row: &Row<'_>) -> rusqlite::Result<Owed> {
     })
 }
 
+/// The session, if it was seen at this time or later: the hook has told already what its worker tells again, or the next
+/// hook of the session was quicker than the worker of the one before.
+fn seen_since(
+    db: &Connection,
+    destination: DestinationId,
+    sighting: &Sighting<'_>,
+) -> rusqlite::Result<Option<SessionId>> {
+    let select = "SELECT id FROM session WHERE destination = ?1 AND transcript = ?2 AND seen_at >= ?3";
+    let known = params![destination.0, bytes_of(sighting.transcript), sighting.at];
+    db.query_row(select, known, |row| row.get(0).map(SessionId)).optional()
+}
+
 fn see(db: &Connection, destination: DestinationId, sighting: &Sighting<'_>) -> rusqlite::Result<i64> {
     if let Some(event) = sighting.hook {
         note(db, HOOK, event)?;
@@ -288,7 +308,7 @@ fn see(db: &Connection, destination: DestinationId, sighting: &Sighting<'_>) -> 
         "INSERT INTO session (destination, transcript, session_id, options, seen_at) VALUES (?1, ?2, ?3, ?4, ?5)
          ON CONFLICT DO UPDATE SET session_id = excluded.session_id, options = excluded.options, seen_at = excluded.seen_at
          RETURNING id",
-        params![destination.0, bytes_of(sighting.transcript), sighting.session_id, sighting.options, now()],
+        params![destination.0, bytes_of(sighting.transcript), sighting.session_id, sighting.options, sighting.at],
         |row| row.get(0),
     )
 }

@@ -25,7 +25,7 @@ fn case() -> Case {
 }
 
 fn sighting(transcript: &str) -> Sighting<'_> {
-    Sighting { transcript: Path::new(transcript), session_id: "id", options: "{}", hook: Some("SessionEnd") }
+    Sighting { transcript: Path::new(transcript), session_id: "id", options: "{}", hook: Some("SessionEnd"), at: now() }
 }
 
 fn ids(range: std::ops::Range<u64>) -> Vec<EventId> {
@@ -172,6 +172,24 @@ fn a_command_does_not_change_the_settings_that_a_hook_wrote_down() {
     outbox.see(destination, &Sighting { options: "open", hook: None, ..sighting("/a") }).unwrap();
     assert_eq!(outbox.owed(destination, true).unwrap()[0].options, "private");
     assert_eq!(outbox.noted(HOOK).unwrap().unwrap().text, "SessionEnd");
+}
+
+#[test]
+fn what_was_seen_later_is_not_overwritten_by_what_comes_late() {
+    let Case { mut outbox, destination, .. } = case();
+    let start = Sighting { at: now() - 1000, ..sighting("/a") };
+    let end = Sighting { at: now() - 500, ..sighting("/a") };
+    let session = outbox.owe(destination, &end, 0).unwrap();
+    // The worker of the session's start was slower than the hook of its end.
+    assert_eq!(outbox.runs(destination, &start, Some((1, 1))).unwrap(), session);
+    assert!(outbox.running(destination).unwrap().is_empty());
+    // The worker tells again what the hook has told, after the delivery.
+    outbox.record(destination, session, &batch(0..1, true), "s").unwrap();
+    outbox.owe(destination, &end, 0).unwrap();
+    assert!(outbox.owed(destination, true).unwrap().is_empty());
+    // The session ends again.
+    outbox.owe(destination, &sighting("/a"), 0).unwrap();
+    assert_eq!(outbox.owed(destination, true).unwrap().len(), 1);
 }
 
 #[test]
