@@ -141,7 +141,14 @@ fn run_in_workspace(command: &str, target_directory: &Path) -> String {
 
 #[test]
 fn every_block_is_run_or_has_a_reason_not_to() {
-    let run = ["-- demo", "posthog-llma convert", "posthog-llma view", "posthog-llma send", "cargo xtask components"];
+    let run = [
+        "-- demo",
+        "posthog-llma convert",
+        "posthog-llma view",
+        "posthog-llma send",
+        "posthog-llma status",
+        "cargo xtask components",
+    ];
     let run: BTreeSet<_> = run.iter().map(|text| block_with(text)).collect();
     for block in blocks("sh") {
         assert!(run.contains(block) || NOT_RUN.iter().any(|(known, _)| *known == block), "nothing runs {block:?}");
@@ -199,6 +206,15 @@ fn view_prints_a_tree_and_writes_a_page() {
     assert!(printed.contains("session.html: 18 events"), "{printed}");
     let page = fs::read_to_string(machine.home.path().join("work/session.html")).unwrap();
     assert!(page.contains("drawTrace("));
+}
+
+#[test]
+fn status_and_flush_say_how_it_stands() {
+    let machine = Machine::new();
+    let settings = "export POSTHOG_API_KEY=phc_your_project_key POSTHOG_LLMA_CC_ENABLED=true";
+    let script = format!("{settings}\n{}", block_with("posthog-llma status"));
+    let printed = succeeded(&machine.shell(&script).output().unwrap());
+    assert!(printed.contains("last delivery") && printed.contains("owed"), "{printed}");
 }
 
 #[test]

@@ -37,8 +37,10 @@ pub fn run(arguments: &View) -> anyhow::Result<ExitCode> {
         }
     } else {
         let (tree, converted) = sandbox::block_on(view::tree(&sandbox, &session, &options))??;
-        let columns = terminal_size::terminal_size_of(io::stdout()).map(|(terminal_size::Width(columns), _)| columns);
-        let tree = columns.map_or_else(|| tree.clone(), |columns| tree::fit(&tree, usize::from(columns)));
+        let tree = match terminal_size::terminal_size_of(io::stdout()) {
+            Some((terminal_size::Width(columns), _)) => tree::fit(&tree, usize::from(columns)),
+            None => tree,
+        };
         // Without the colours where nobody would see them.
         print_to(&mut anstream::stdout(), &tree)?;
         converted
