@@ -1,7 +1,7 @@
 //! What Claude Code calls when a session begins and ends.
 //!
 //! The client gives a hook little time and kills it without a word (`claude-code.md`), so a hook only says what is owed: it
-//! starts a process of its own that outlives it ([`detach`](crate::detach)), writes the session down, and ends. It prints
+//! starts a process of its own that outlives it ([`detach`]), writes the session down, and ends. It prints
 //! nothing, whatever happens: a word or a failure would be shown to the user who is just leaving.
 
 use crate::client::{self, Process};

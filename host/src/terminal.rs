@@ -33,7 +33,7 @@ pub fn print(text: &str) -> io::Result<()> {
     print_to(&mut io::stdout(), text)
 }
 
-/// As [`print`], to another stream.
+/// As [`print()`], to another stream.
 pub fn print_to(out: &mut impl io::Write, text: &str) -> io::Result<()> {
     match out.write_all(without_key(text).as_bytes()) {
         Err(error) if error.kind() == io::ErrorKind::BrokenPipe => Ok(()),

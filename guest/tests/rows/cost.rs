@@ -14,7 +14,9 @@ fn grows_with_its_size(n: i64, session: impl Fn(i64) -> Case) -> Case {
         loop {
             let copies = vec![case.clone(); runs];
             let start = processor_time();
-            copies.into_iter().for_each(|copy| drop(copy.count()));
+            for copy in copies {
+                drop(copy.count());
+            }
             let time = processor_time().saturating_sub(start);
             // The system tells it in steps of some milliseconds.
             if time >= Duration::from_millis(40) {
