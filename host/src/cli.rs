@@ -460,6 +460,16 @@ mod tests {
     }
 
     #[test]
+    fn every_command_has_examples() {
+        let command = Cli::command();
+        let shown = command.get_subcommands().filter(|command| !command.is_hide_set());
+        for command in shown {
+            let help = command.get_after_help().map(ToString::to_string).unwrap_or_default();
+            assert!(help.contains(&format!("posthog-llma {}", command.get_name())), "{}", command.get_name());
+        }
+    }
+
+    #[test]
     fn every_variable_is_in_the_help() {
         for variable in posthog_llma_guest::options::VARIABLES {
             // The one that only the hook reads is in the README.

@@ -5,7 +5,7 @@
 //! nothing, whatever happens: a word or a failure would be shown to the user who is just leaving.
 
 use crate::client::{self, Process};
-use crate::courier::{Courier, Turn};
+use crate::courier::Courier;
 use crate::delivery::Destination;
 use crate::detach;
 use crate::outbox::{self, HOOK_FAILURE, Millis, Outbox, OutboxError, Sighting};
@@ -254,18 +254,6 @@ fn work_in(directory: &Path, input: &Input, client: Option<Process>) -> anyhow::
     let id = outbox.destination(&destination.origin, &destination.api_key)?;
     let mut courier = Courier::new(&program, destination, id);
     courier.catch_up(&mut outbox)?;
-    let end = Instant::now() + WORKER_STAYS;
-    loop {
-        let (server_due, _) = outbox.destination_due(id)?;
-        let Some(due) = outbox.next_due(id)? else { return Ok(()) };
-        let wait = Duration::from_millis((due.max(server_due) - outbox::now()).max(0) as u64);
-        if Instant::now() + wait > end {
-            return Ok(());
-        }
-        thread::sleep(wait);
-        // Whoever has the turn looks again after it, so that nothing written down before is missed.
-        let Some(turn) = Turn::try_take(&outbox, id)? else { return Ok(()) };
-        courier.deliver_owed(&mut outbox, false, |_| {})?;
-        drop(turn);
-    }
+    courier.work_off(&mut outbox, WORKER_STAYS)?;
+    Ok(())
 }

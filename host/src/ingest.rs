@@ -5,13 +5,13 @@
 //! order what it will send, and what another one has said is left to that one.
 
 use crate::conversion::{self, ConversionError};
-use crate::courier::Turn;
+use crate::courier::{Courier, CourierError, Turn};
 use crate::delivery::{self, Destination, Record, SendError};
 use crate::outbox::{self, DestinationId, Outbox, OutboxError, SessionId, Sighting};
 use crate::program::{Program, Session};
 use crate::sandbox::bindings::exports::posthog::llm_analytics::delivery::{BatchReport, DeliveryError, Patience};
 use crate::sandbox::bindings::posthog::llm_analytics::types::{ConversionReport, EventId};
-use crate::sandbox::{Sandbox, SandboxError, block_on};
+use crate::sandbox::{Sandbox, block_on};
 use crate::sessions::Head;
 use crate::stored_options::StoredOptions;
 use posthog_llma_guest::session::ConversionOptions;
@@ -20,7 +20,7 @@ use std::io;
 use std::path::{Path, PathBuf};
 use std::sync::atomic::{AtomicBool, AtomicUsize, Ordering};
 use std::sync::{Condvar, Mutex, MutexGuard, PoisonError};
-use std::time::SystemTime;
+use std::time::{Duration, SystemTime};
 
 /// A session that may be sent.
 #[derive(Debug, Clone)]
@@ -104,9 +104,9 @@ pub enum IngestError {
     /// The record cannot be used: nothing may be sent that cannot be written down.
     #[error(transparent)]
     Outbox(#[from] OutboxError),
-    /// The sandbox cannot be set up.
+    /// What hooks made owed meanwhile cannot be delivered.
     #[error(transparent)]
-    Sandbox(#[from] SandboxError),
+    Courier(#[from] CourierError),
 }
 
 /// What all threads share.
@@ -140,12 +140,13 @@ impl Ingest<'_> {
         done: impl Fn(usize, &Outcome) + Sync,
     ) -> Result<(Vec<Outcome>, Option<String>), IngestError> {
         let mut id = self.known;
-        let mut turn = None;
+        let mut own = None;
         if let Some(destination) = self.destination {
             let (mut outbox, _) = Outbox::open_and_check(self.directory)?;
             let to = outbox.destination(&destination.origin, &destination.api_key)?;
             // No hook's process delivers the same meanwhile.
-            turn = Some(Turn::take(&outbox, to)?);
+            let turn = Turn::take(&outbox, to)?;
+            own = Some((outbox, turn));
             id = Some(to);
         }
         let shared = Shared {
@@ -184,8 +185,15 @@ impl Ingest<'_> {
                 .into_iter()
                 .try_for_each(|thread| thread.join().unwrap_or_else(|panic| std::panic::resume_unwind(panic)))
         })?;
-        drop(turn);
         let stopped = shared.stopped.into_inner().unwrap_or_else(PoisonError::into_inner);
+        if let (Some((mut outbox, turn)), Some(destination), Some(id)) = (own, self.destination, id)
+            && stopped.is_none()
+            && !self.stop.load(Ordering::Relaxed)
+        {
+            drop(turn);
+            // Sessions that ended meanwhile: their own processes found the turn taken, and left.
+            Courier::new(self.program, destination.clone(), id).work_off(&mut outbox, Duration::ZERO)?;
+        }
         Ok((outcomes.into_inner().unwrap_or_else(PoisonError::into_inner), stopped))
     }
 

@@ -148,17 +148,25 @@ impl Home {
     /// Waits until no program of this home runs any more: none that a hook has left behind.
     #[track_caller]
     pub fn until_quiet(&self) {
-        let home = [b"HOME=", self.path().as_os_str().as_encoded_bytes()].concat();
+        // A look at all processes takes time: one that starts another and ends can hide both from it, but not from two looks.
         until("nothing runs", || {
-            !fs::read_dir("/proc").unwrap().flatten().any(|process| {
-                // Of a process that has ended, and of another user's, there is nothing to read.
-                let environment = fs::read(process.path().join("environ")).unwrap_or_default();
-                let is_ours = environment.split(|byte| *byte == 0).any(|variable| variable == home);
-                is_ours
-                    && fs::read(process.path().join("cmdline"))
-                        .is_ok_and(|line| line.starts_with(BINARY.as_os_str().as_encoded_bytes()))
-            })
+            !self.is_running() && {
+                thread::sleep(Duration::from_millis(20));
+                !self.is_running()
+            }
         });
+    }
+
+    /// Does a program of this home run?
+    fn is_running(&self) -> bool {
+        let home = [b"HOME=", self.path().as_os_str().as_encoded_bytes()].concat();
+        fs::read_dir("/proc").unwrap().flatten().any(|process| {
+            // Of a process that has ended, and of another user's, there is nothing to read.
+            let environment = fs::read(process.path().join("environ")).unwrap_or_default();
+            let is_ours = environment.split(|byte| *byte == 0).any(|variable| variable == home);
+            let line = || fs::read(process.path().join("cmdline"));
+            is_ours && line().is_ok_and(|line| line.starts_with(BINARY.as_os_str().as_encoded_bytes()))
+        })
     }
 
     /// What `status --json` says.

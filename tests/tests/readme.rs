@@ -140,6 +140,16 @@ fn run_in_workspace(command: &str, target_directory: &Path) -> String {
 }
 
 #[test]
+fn ingest_lists_says_and_sends_what_there_is() {
+    let machine = Machine::new();
+    let mut shell = machine.shell(block_with("posthog-llma ingest"));
+    let printed = succeeded(&shell.env("POSTHOG_API_KEY", "phc_your_project_key").output().unwrap());
+    assert!(printed.contains("44e37528") && printed.contains("1 sessions to send"), "{printed}");
+    assert!(printed.contains("1 sessions sent, 0 delivered before"), "{printed}");
+    assert_eq!(machine.posthog.events().len(), 18);
+}
+
+#[test]
 fn every_block_is_run_or_has_a_reason_not_to() {
     let run = [
         "-- demo",
@@ -147,6 +157,7 @@ fn every_block_is_run_or_has_a_reason_not_to() {
         "posthog-llma view",
         "posthog-llma send",
         "posthog-llma status",
+        "posthog-llma ingest",
         "cargo xtask components",
     ];
     let run: BTreeSet<_> = run.iter().map(|text| block_with(text)).collect();

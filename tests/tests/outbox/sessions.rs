@@ -93,15 +93,14 @@ fn what_is_owed_to_another_destination_stays_owed_to_it() {
     assert_eq!(at_down()["coverage"]["owed"], 1);
 }
 
-/// `timeout` stands for the client: a process that is no shell, and that is gone when the hook is done.
-const CLIENT_THAT_DIES: [&str; 2] = ["timeout", "60"];
-
 #[test]
 fn a_session_whose_client_was_killed_is_delivered_when_the_next_one_starts() {
     let (home, posthog) = (Home::new(), posthog());
     let killed = session(&home, "killed", &Transcript::new().turns(2));
-    home.hook(&posthog, "SessionStart", &killed).under(&CLIENT_THAT_DIES).run().exits_with(0);
-    assert_eq!(home.status(&posthog)["coverage"]["running"], 1);
+    let client = home.hook(&posthog, "SessionStart", &killed).under(&CLIENT_THAT_DIES).start();
+    until("it is written down", || home.status(&posthog)["coverage"]["running"] == 1);
+    client.wait().exits_with(0);
+    home.until_quiet();
 
     let next = home.path().join(".claude/projects/-work/next.jsonl");
     home.hook(&posthog, "SessionStart", &next).run().exits_with(0);

@@ -1,0 +1,27 @@
+//! Any text as a setting: no panic, and no error shows a key.
+
+#![no_main]
+
+use libfuzzer_sys::fuzz_target;
+use posthog_llma_guest::options::{API_KEY, Options, VARIABLES};
+use posthog_llma_guest::origin::Origin;
+
+const KEY: &str = "phc_0123456789abcdefghijklmnop";
+
+fuzz_target!(|input: (u8, &str, bool)| {
+    let (variable, value, custom) = input;
+    let variable = VARIABLES[usize::from(variable) % VARIABLES.len()];
+    let lookup = |name: &str| match name {
+        _ if name == variable => Some(value.to_owned()),
+        API_KEY => Some(KEY.to_owned()),
+        _ => None,
+    };
+    if let Err(error) = Options::parse(lookup) {
+        assert!(!error.to_string().contains(&KEY[4..]), "{error}");
+    }
+    if let Ok(origin) = Origin::parse(value, custom) {
+        // What was read is in its normal form.
+        let again = Origin::parse(&origin.to_string(), true).expect("an origin is one");
+        assert_eq!(again.to_string(), origin.to_string());
+    }
+});
