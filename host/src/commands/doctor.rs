@@ -245,7 +245,7 @@ impl Checks {
         let plugin = installed["plugins"].as_object().and_then(|plugins| plugins.keys().find(is_ours));
         let own_hook = settings["hooks"].to_string().contains("posthog-llma");
         let install =
-            "In a clone of this repository: `claude plugin marketplace add .`, then `claude plugin install posthog`.";
+            "In a clone of this repository: `claude plugin marketplace add ./`, then `claude plugin install posthog`.";
         match plugin {
             _ if own_hook => self.good("plugin", "its hooks stand in settings.json"),
             None => self.bad("plugin", "it is not installed", install),

@@ -145,6 +145,15 @@ fn a_session_without_a_transcript_owes_nothing() {
 }
 
 #[test]
+fn an_id_that_looks_like_a_flag_is_an_id() {
+    let (home, posthog) = (Home::new(), posthog());
+    let transcript = session(&home, "--help", &Transcript::new().turns(1));
+    home.hook(&posthog, "SessionEnd", &transcript).run().exits_with(0);
+    until("it arrives", || posthog.events().len() == 2);
+    until_nothing_is_owed(&home, &posthog);
+}
+
+#[test]
 fn the_record_holds_no_content_and_no_key() {
     let (home, posthog) = (Home::new(), posthog());
     let transcript = session(&home, "aaaa", &Transcript::new().turn("the clandestine plan", "the clandestine answer"));
