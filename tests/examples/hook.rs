@@ -21,9 +21,13 @@ fn main() {
         let hook = home.hook(&posthog, "SessionEnd", &transcript).env("POSTHOG_LLMA_CC_ENABLED", "");
         hook.run().exits_with(0).time
     };
+    // Python itself: `python3` may be a script of a version manager, which takes as long again.
+    let interpreter = Command::new("python3").args(["-c", "import sys; print(sys.executable)"]).output();
+    let interpreter = String::from_utf8(interpreter.unwrap().stdout).unwrap();
     let python = || {
         let start = Instant::now();
-        let python = Command::new("python3").args(["-c", "import json, urllib.request"]).stdin(Stdio::null()).status();
+        let python =
+            Command::new(interpreter.trim()).args(["-c", "import json, urllib.request"]).stdin(Stdio::null()).status();
         assert!(python.is_ok_and(|status| status.success()), "this needs python3");
         start.elapsed()
     };
