@@ -17,7 +17,11 @@ fuzz_target!(|input: (u8, &str, bool)| {
         _ => None,
     };
     if let Err(error) = Options::parse(lookup) {
-        assert!(!error.to_string().contains(&KEY[4..]), "{error}");
+        let shown = error.to_string();
+        // Longer than what is found in the value: an escaped character before a piece can look like another byte of the key.
+        let piece =
+            KEY.as_bytes().windows(16).find(|piece| shown.as_bytes().windows(16).any(|window| window == *piece));
+        assert!(piece.is_none(), "{shown}");
     }
     if let Ok(origin) = Origin::parse(value, custom) {
         // What was read is in its normal form.

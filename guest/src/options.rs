@@ -54,6 +54,8 @@ pub const VARIABLES: &[&str] = &[
 const MAX_DISTINCT_ID: usize = 200;
 /// Longest project key in bytes that `PostHog` takes.
 const MAX_API_KEY: usize = 64;
+/// Bytes of the key that are a good piece of it: one that was pasted into the wrong variable may lack its beginning.
+const KEY_PIECE: usize = 12;
 /// Characters of a refused value that an error shows.
 const SHOWN_LENGTH: usize = 60;
 
@@ -241,9 +243,14 @@ impl<Lookup: Fn(&str) -> Option<String>> Reader<'_, Lookup> {
         InvalidVariable::new(variable, &format_args!("{value} {reason}"))
     }
 
-    /// Whether the key, or what looks like one, stands in another variable's value.
+    /// Whether a good piece of the key, or what looks like one, stands in another variable's value.
     fn holds_a_key(&self, value: &str) -> bool {
-        value.contains("phc_") || value.contains("phx_") || self.api_key.is_some_and(|key| value.contains(key.expose()))
+        let holds = |piece: &[u8]| memchr::memmem::find(value.as_bytes(), piece).is_some();
+        let of_key = |key: &ApiKey| {
+            let key = key.expose().as_bytes();
+            key.windows(KEY_PIECE.min(key.len())).any(holds)
+        };
+        value.contains("phc_") || value.contains("phx_") || self.api_key.is_some_and(of_key)
     }
 }
 

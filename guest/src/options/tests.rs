@@ -251,6 +251,18 @@ fn no_error_shows_a_key() {
 }
 
 #[test]
+fn a_piece_of_the_key_in_the_wrong_variable_is_not_shown() {
+    let key = "phc_0123456789abcdefghijklmnop";
+    for name in VARIABLES.iter().filter(|name| **name != API_KEY) {
+        for value in [&key[1..], &key[..20], &key[8..], "x 0123456789abcdefghij"] {
+            if let Err(error) = parse(&[(API_KEY, key), (name, value)]) {
+                assert!(!error.to_string().contains("456789"), "{name}: {error}");
+            }
+        }
+    }
+}
+
+#[test]
 fn a_key_in_the_wrong_variable_is_not_shown() {
     for key in ["phc_0123456789", "phx_0123456789"] {
         for name in VARIABLES {
