@@ -111,6 +111,15 @@ impl Default for Options {
     }
 }
 
+/// What a variable that is true or false says, in any case; none if it says neither.
+pub fn boolean(value: &str) -> Option<bool> {
+    match value.to_ascii_lowercase().as_str() {
+        "true" | "1" | "yes" | "on" => Some(true),
+        "false" | "0" | "no" | "off" => Some(false),
+        _ => None,
+    }
+}
+
 impl Options {
     /// Reads all [`VARIABLES`]. `lookup` gives a variable's value; an empty one counts as not set.
     ///
@@ -151,11 +160,8 @@ impl<Lookup: Fn(&str) -> Option<String>> Reader<'_, Lookup> {
         let Some(value) = (self.set)(name) else {
             return Ok(default);
         };
-        match value.to_ascii_lowercase().as_str() {
-            "true" | "1" | "yes" | "on" => Ok(true),
-            "false" | "0" | "no" | "off" => Ok(false),
-            _ => Err(self.invalid(name, &value, "is neither true, 1, yes or on, nor false, 0, no or off")),
-        }
+        boolean(&value)
+            .ok_or_else(|| self.invalid(name, &value, "is neither true, 1, yes or on, nor false, 0, no or off"))
     }
 
     fn origin(&self, allow_custom_host: bool) -> Result<Option<Origin>, InvalidVariable> {

@@ -205,10 +205,10 @@ impl<'a> Courier<'a> {
         };
         let own = StoredOptions::read(&owed.options, ConversionOptions::from(&self.program.options));
         let options = self.program.conversion_options(&session, own);
-        if self.sandbox.is_none() {
-            self.sandbox = Some(program::sandbox(self.limits)?.0);
-        }
-        let Some(sandbox) = &self.sandbox else { return Ok(Outcome::Gone) };
+        let sandbox = match &mut self.sandbox {
+            Some(sandbox) => sandbox,
+            none => none.insert(program::sandbox(self.limits)?.0),
+        };
         let state = session.state();
         let mut record = OutboxRecord { outbox: &mut *outbox, destination: self.id, session: owed.id, state: &state };
         let delivered = sandbox::block_on(delivery::deliver(
@@ -322,20 +322,27 @@ impl SessionRecord {
     }
 }
 
+impl SessionRecord {
+    fn borrowed(&mut self) -> OutboxRecord<'_> {
+        let Self { outbox, destination, session, state, .. } = self;
+        OutboxRecord { outbox, destination: *destination, session: *session, state }
+    }
+}
+
 impl Record for SessionRecord {
     fn known(&mut self, events: &[EventId]) -> Result<Vec<EventId>, OutboxError> {
         if self.again {
             self.outbox.forget(self.destination, self.session, events)?;
         }
-        self.outbox.known(self.destination, Some(self.session), events)
+        self.borrowed().known(events)
     }
 
     fn uncovered(&mut self) -> Result<Vec<EventId>, OutboxError> {
-        self.outbox.uncovered(self.session)
+        self.borrowed().uncovered()
     }
 
     fn batch(&mut self, batch: &BatchReport) -> Result<(), OutboxError> {
-        self.outbox.record(self.destination, self.session, batch, &self.state)
+        self.borrowed().batch(batch)
     }
 }
 

@@ -9,7 +9,7 @@ use serde_json::{Value, json};
 use std::fmt::Write as _;
 
 /// PostHog keeps content for so many days.
-const CONTENT_DAYS: i64 = 30;
+pub(crate) const CONTENT_DAYS: i64 = 30;
 
 /// Rejected events that are shown one by one.
 const SHOWN_REJECTED: usize = 10;

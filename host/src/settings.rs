@@ -23,7 +23,7 @@ use std::fs::File;
 use std::io::{self, Read};
 use std::path::{Path, PathBuf};
 
-use posthog_llma_guest::options::{ENABLED, InvalidVariable, Options, VARIABLES};
+use posthog_llma_guest::options::{ENABLED, InvalidVariable, Options, VARIABLES, boolean};
 use serde_json::{Map, Value};
 
 use crate::git;
@@ -84,9 +84,8 @@ impl Environment {
     /// Has the user, or somebody, turned sending on, or tried to? Off is what most machines are: this costs nothing.
     pub fn is_off(&self) -> bool {
         let enabled = self.get(ENABLED).or_else(|| self.plugin_options.get(ENABLED).map(OsString::as_os_str));
-        let off = |value: &str| ["false", "0", "no", "off"].contains(&&*value.to_ascii_lowercase());
         // What cannot be read is no off, but a mistake to be told.
-        enabled.is_none_or(|value| value.to_str().is_some_and(off))
+        enabled.is_none_or(|value| value.to_str().and_then(boolean) == Some(false))
     }
 
     fn get(&self, name: &str) -> Option<&OsStr> {

@@ -8,7 +8,7 @@ use crate::delivery;
 use crate::ingest::{Candidate, Ingest, Outcome, Sent};
 use crate::outbox::{self, Outbox, now};
 use crate::program::{self, Program};
-use crate::report;
+use crate::report::{self, CONTENT_DAYS};
 use crate::sandbox::{Limits, Sandbox};
 use crate::terminal::{complain, load, print, tell, warn};
 use posthog_llma_guest::time;
@@ -21,9 +21,6 @@ use std::sync::atomic::{AtomicBool, Ordering};
 
 /// Ended by Ctrl-C, as shells give it.
 const INTERRUPTED: u8 = 130;
-
-/// `PostHog` keeps content for so many days.
-const CONTENT_DAYS: i64 = 30;
 
 /// Failures that are told one by one.
 const SHOWN: usize = 20;

@@ -7,7 +7,7 @@
 
 use super::{CLAUDE_FOLDER, Environment, SettingsError, read};
 use crate::git;
-use posthog_llma_guest::options::{ALLOW_CUSTOM_HOST, API_KEY, ENABLED, HOST, PRIVACY_MODE, REDACT_SECRETS};
+use posthog_llma_guest::options::{ALLOW_CUSTOM_HOST, API_KEY, ENABLED, HOST, PRIVACY_MODE, REDACT_SECRETS, boolean};
 use std::path::Path;
 
 /// Variables that decide whether, where and how privately a session is sent. Others a repository may set: `$ai_purpose`, say.
@@ -44,8 +44,7 @@ pub(super) fn refuse(environment: &Environment, project: &Path) -> Result<(), Se
 
 /// More privacy is nobody's harm.
 fn is_private(name: &str, value: &str) -> bool {
-    [PRIVACY_MODE, REDACT_SECRETS].contains(&name)
-        && ["true", "1", "yes", "on"].contains(&&*value.trim().to_ascii_lowercase())
+    [PRIVACY_MODE, REDACT_SECRETS].contains(&name) && boolean(value.trim()) == Some(true)
 }
 
 fn is_same(one: &Path, other: &Path) -> bool {
