@@ -1,6 +1,6 @@
 //! Builds the component that misbehaves.
 
-#[path = "../host/build/component.rs"]
+#[path = "../host/sandbox/build/component.rs"]
 mod component;
 
 use component::{ComponentPackage, package_directory, workspace_directory};

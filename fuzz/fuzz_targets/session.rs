@@ -5,8 +5,8 @@
 #![no_main]
 
 use libfuzzer_sys::fuzz_target;
-use posthog_llma_guest::options::TraceGrouping;
-use posthog_llma_guest::session::{AgentFile, ConversionOptions, FileRole, Session};
+use posthog_llma_pipeline::options::TraceGrouping;
+use posthog_llma_pipeline::session::{AgentFile, ConversionOptions, FileRole, Session};
 
 /// What separates the files of a session in the input: no byte of UTF-8.
 const NEXT_FILE: u8 = 0xff;

@@ -3,8 +3,8 @@
 #![no_main]
 
 use libfuzzer_sys::fuzz_target;
-use posthog_llma_guest::options::{API_KEY, Options, VARIABLES};
-use posthog_llma_guest::origin::Origin;
+use posthog_llma_pipeline::options::{API_KEY, Options, VARIABLES};
+use posthog_llma_pipeline::origin::Origin;
 
 const KEY: &str = "phc_0123456789abcdefghijklmnop";
 

@@ -1,27 +1,12 @@
 //! The native host of the component: what to read, where it may go, what was delivered.
+//!
+//! `system → claude_code, outbox → program → delivery → view → commands`: each imports only from those before it;
+//! `tests/tests/layers.rs` holds that.
 
-pub mod atomic;
-pub mod cli;
-pub mod client;
+pub mod claude_code;
 pub mod commands;
-pub mod conversion;
-pub mod courier;
 pub mod delivery;
-pub mod demo;
-pub mod detach;
-pub mod directories;
-pub mod git;
-pub mod hook;
-pub mod ingest;
-pub mod local_posthog;
 pub mod outbox;
 pub mod program;
-pub mod report;
-pub mod sandbox;
-pub mod sessions;
-pub mod settings;
-pub mod status_file;
-pub mod stored_options;
-pub mod terminal;
-pub mod tree;
+pub mod system;
 pub mod view;

@@ -5,17 +5,21 @@
 //! holds references to transcripts and ids of events, no content and no key. Many processes use it at once.
 
 mod delivered;
+mod ids;
+mod notes;
 mod owed;
 mod repair;
 mod summary;
 
-pub use owed::{Backoff, DestinationId, Owed, SessionId, Sighting};
-pub use summary::{Counts, DAMAGED, DestinationSummary, FailedSession, HOOK, HOOK_FAILURE, Note, Quarantined, Summary};
+pub use ids::{DestinationId, SessionId};
+pub use notes::{DAMAGED, HOOK, HOOK_FAILURE, Note};
+pub use owed::{Backoff, Owed, Sighting};
+pub use summary::{Counts, DestinationSummary, FailedSession, Quarantined, Summary};
 
 #[cfg(test)]
 mod tests;
 
-use crate::directories;
+use crate::system::directories;
 use rusqlite::{Connection, ErrorCode, OpenFlags, TransactionBehavior};
 use std::fs;
 use std::io;

@@ -1,20 +1,19 @@
 //! What every command needs: the settings, the session's files, the sandbox.
 
-use crate::cli::LimitArguments;
-use crate::directories;
-use crate::git;
-use crate::sandbox::bindings::exports::posthog::llm_analytics::delivery as wit_delivery;
-use crate::sandbox::bindings::posthog::llm_analytics::types as wit;
-use crate::sandbox::engine::Engine;
-use crate::sandbox::files::SessionFile;
-use crate::sandbox::proxy::ProxySettings;
-use crate::sandbox::{COMPONENT, Limits, Sandbox, SandboxError, State};
-use crate::sessions::{self, SessionFiles};
-use crate::settings::{Environment, Settings, SettingsError};
+use crate::claude_code::sessions::{self, SessionFiles};
+use crate::claude_code::settings::{Environment, Settings, SettingsError};
+use crate::system::directories;
+use crate::system::git;
 use memchr::memmem;
-use posthog_llma_guest::identity::EventId;
-use posthog_llma_guest::options::{Options, TraceGrouping};
-use posthog_llma_guest::session::ConversionOptions;
+use posthog_llma_pipeline::identity::EventId;
+use posthog_llma_pipeline::options::{Options, TraceGrouping};
+use posthog_llma_pipeline::session::ConversionOptions;
+use posthog_llma_sandbox::bindings::exports::posthog::llm_analytics::delivery as wit_delivery;
+use posthog_llma_sandbox::bindings::posthog::llm_analytics::types as wit;
+use posthog_llma_sandbox::engine::Engine;
+use posthog_llma_sandbox::files::SessionFile;
+use posthog_llma_sandbox::proxy::ProxySettings;
+use posthog_llma_sandbox::{COMPONENT, Limits, Sandbox, SandboxError, State};
 use serde::Deserialize;
 use std::collections::HashMap;
 use std::ffi::OsStr;
@@ -240,12 +239,6 @@ pub fn sandbox(limits: Limits) -> Result<Ready, SandboxError> {
     let proxies = ProxySettings::from_variables(|name| std::env::var(name).ok());
     let sandbox = Sandbox::new(&engine, COMPONENT, limits, proxies)?;
     Ok((sandbox, engine.cache_warning()))
-}
-
-impl From<&LimitArguments> for Limits {
-    fn from(arguments: &LimitArguments) -> Self {
-        Self { memory: arguments.max_memory as usize * 1024 * 1024, time: arguments.max_time }
-    }
 }
 
 /// The first working directory in a transcript. (The name of its folder is not to be turned back into one.)

@@ -4,13 +4,16 @@
 //! their hashes, and no request at all. Nothing of the transcript is HTML in it. The events stand in a data block, in
 //! which `<` is written `\u003c`, so no text can end the block; the script shows them as text alone.
 
-use crate::conversion::{self, ConversionError, Converted};
+pub mod tree;
+
+use crate::delivery::conversion::{self, ConversionError, Converted};
 use crate::program::Session;
-use crate::sandbox::Sandbox;
-use crate::sandbox::bindings::posthog::llm_analytics::types::ConversionOptions;
-use crate::tree::Tree;
-use crate::{atomic::AtomicFile, sandbox};
+use crate::system::atomic::AtomicFile;
+use crate::view::tree::Tree;
 use base64::Engine as _;
+use posthog_llma_sandbox as sandbox;
+use posthog_llma_sandbox::Sandbox;
+use posthog_llma_sandbox::bindings::posthog::llm_analytics::types::ConversionOptions;
 use serde_json::Value;
 use sha2::{Digest as _, Sha256};
 use std::io::{self, BufWriter, Write};

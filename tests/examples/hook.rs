@@ -4,7 +4,7 @@
 
 #![expect(clippy::unwrap_used, reason = "a measurement that cannot go on has failed")]
 
-use posthog_llma::local_posthog::{Config, LocalPostHog};
+use posthog_llma_local_posthog::{Config, LocalPostHog};
 use posthog_llma_tests::program::Home;
 use posthog_llma_tests::transcript::Transcript;
 use std::process::{Command, Stdio};

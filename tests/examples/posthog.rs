@@ -2,7 +2,7 @@
 //!
 //! Prints its origin, and keeps the file up to date with every event that it has taken, one JSON object a line.
 
-use posthog_llma::local_posthog::{Config, LocalPostHog};
+use posthog_llma_local_posthog::{Config, LocalPostHog};
 use std::fmt::Write as _;
 use std::time::Duration;
 use std::{env, fs, io, thread};

@@ -10,7 +10,7 @@ use http_body_util::{BodyExt as _, Full};
 use hyper::body::{Bytes, Incoming};
 use hyper::service::service_fn;
 use hyper_util::rt::TokioIo;
-use posthog_llma::local_posthog::loopback::Loopback;
+use posthog_llma_local_posthog::loopback::Loopback;
 use serde_json::{Value, json};
 use std::convert::Infallible;
 use std::ffi::OsString;

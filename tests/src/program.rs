@@ -15,7 +15,7 @@ use std::thread::{self, JoinHandle};
 use std::time::{Duration, Instant};
 
 use crate::components::{cargo, profile};
-use posthog_llma::local_posthog::LocalPostHog;
+use posthog_llma_local_posthog::LocalPostHog;
 use serde_json::Value;
 use tempfile::TempDir;
 

@@ -10,7 +10,7 @@ use tokio::io::{AsyncReadExt, AsyncWriteExt};
 use tokio::net::TcpStream;
 
 use crate::lock;
-use posthog_llma::local_posthog::loopback::Loopback;
+use posthog_llma_local_posthog::loopback::Loopback;
 
 /// Bytes of a request's head.
 const HEAD_LIMIT: usize = 16 * 1024;

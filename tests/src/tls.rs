@@ -13,7 +13,7 @@ use tokio::net::TcpStream;
 use tokio_rustls::TlsAcceptor;
 
 use crate::lock;
-use posthog_llma::local_posthog::loopback::Loopback;
+use posthog_llma_local_posthog::loopback::Loopback;
 
 const HANDSHAKE_TIMEOUT: Duration = Duration::from_secs(10);
 

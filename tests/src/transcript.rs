@@ -1,6 +1,6 @@
 //! Transcripts of sessions that never were, for what the fixtures do not hold: a given number of events, a given age.
 
-use posthog_llma_guest::time;
+use posthog_llma_pipeline::time;
 use serde_json::{Value, json};
 use std::sync::atomic::{AtomicU32, Ordering};
 use std::time::{SystemTime, UNIX_EPOCH};

@@ -4,7 +4,7 @@
 #![cfg(target_os = "linux")]
 #![expect(clippy::unwrap_used, reason = "a test that cannot go on has failed")]
 
-use posthog_llma::local_posthog::{Config, LocalPostHog};
+use posthog_llma_local_posthog::{Config, LocalPostHog};
 use posthog_llma_tests::claude_code::{AGENT, AGENTS_PROMPT, ANSWER, ClaudeCode, FAIL, Machine};
 use posthog_llma_tests::program::{KEY, until};
 use serde_json::{Value, json};

@@ -3,7 +3,7 @@
 #![expect(clippy::unwrap_used, reason = "a test fails by panicking")]
 
 use http::{Request, Response};
-use posthog_llma::sandbox::COMPONENT;
+use posthog_llma_sandbox::COMPONENT;
 use posthog_llma_tests::fixtures;
 use posthog_llma_tests::program::{Home, KEY};
 use std::path::Path;

@@ -3,7 +3,7 @@
 #![cfg(target_os = "linux")]
 #![expect(clippy::unwrap_used, reason = "a test fails by panicking")]
 
-use posthog_llma::local_posthog::{Config, LocalPostHog};
+use posthog_llma_local_posthog::{Config, LocalPostHog};
 use posthog_llma_tests::program::{KEY, binary, cache};
 use std::fs::{self, File};
 use std::io::{BufWriter, Write as _};

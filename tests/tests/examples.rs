@@ -2,7 +2,7 @@
 
 #![expect(clippy::unwrap_used, reason = "a test that cannot go on has failed")]
 
-use posthog_llma::local_posthog::{Config, LocalPostHog};
+use posthog_llma_local_posthog::{Config, LocalPostHog};
 use posthog_llma_tests::components::component;
 use posthog_llma_tests::examples::{example, node, python};
 use posthog_llma_tests::fixtures;

@@ -2,7 +2,7 @@
 
 #![expect(clippy::unwrap_used, reason = "a test fails by panicking")]
 
-use posthog_llma::sandbox::COMPONENT;
+use posthog_llma_sandbox::COMPONENT;
 use posthog_llma_tests::components::component;
 use std::fs;
 use wasmtime::Engine;

@@ -3,7 +3,7 @@
 #![cfg(target_os = "linux")]
 #![expect(clippy::unwrap_used, reason = "a test that cannot go on has failed")]
 
-use posthog_llma::local_posthog::{Answer, Config, LocalPostHog};
+use posthog_llma_local_posthog::{Answer, Config, LocalPostHog};
 use posthog_llma_tests::program::{Home, until};
 use posthog_llma_tests::transcript::Transcript;
 use serde_json::Value;

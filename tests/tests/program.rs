@@ -3,7 +3,7 @@
 #![expect(clippy::unwrap_used, reason = "a test that cannot go on has failed")]
 
 use flate2::read::GzDecoder;
-use posthog_llma::local_posthog::{Answer, Config, LocalPostHog, Received};
+use posthog_llma_local_posthog::{Answer, Config, LocalPostHog, Received};
 use posthog_llma_tests::fixtures;
 use posthog_llma_tests::program::{Home, KEY, SESSION_ID};
 use posthog_llma_tests::transcript::Transcript;

@@ -3,7 +3,7 @@
 #![cfg(unix)]
 #![expect(clippy::unwrap_used, reason = "a test that cannot go on has failed")]
 
-use posthog_llma::local_posthog::{Config, LocalPostHog};
+use posthog_llma_local_posthog::{Config, LocalPostHog};
 use posthog_llma_tests::program::{Home, binary};
 use std::collections::BTreeSet;
 use std::ffi::OsString;
@@ -242,7 +242,7 @@ fn send_delivers_the_session() {
 #[test]
 fn the_components_are_built_where_the_readme_says() {
     // Where build scripts have built them, so that they need not be built again.
-    let directory = target_directory().join("debug/component/posthog_llma_guest");
+    let directory = target_directory().join("debug/component/posthog_llma_pipeline");
     // The same program, which is built: cargo alone would build it anew, with other features than the workspace has.
     let xtask = posthog_llma_tests::components::xtask();
     let command = block_with("cargo xtask components").replace("cargo xtask", xtask.to_str().unwrap());

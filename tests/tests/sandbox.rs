@@ -3,15 +3,15 @@
 
 #![expect(clippy::unwrap_used, reason = "a test that cannot go on has failed")]
 
-use posthog_llma::sandbox::bindings::exports::posthog::llm_analytics::delivery::{
+use posthog_llma_sandbox::bindings::exports::posthog::llm_analytics::delivery::{
     Destination, Patience, SessionFile as FileArgument, StartError,
 };
-use posthog_llma::sandbox::bindings::posthog::llm_analytics::types::{ConversionOptions, FileRole, TraceGrouping};
-use posthog_llma::sandbox::engine::Engine;
-use posthog_llma::sandbox::files::SessionFile;
-use posthog_llma::sandbox::policy::{AllowedDestination, HttpPolicy, Origin};
-use posthog_llma::sandbox::proxy::ProxySettings;
-use posthog_llma::sandbox::{Limits, Run, Sandbox, SandboxError, block_on};
+use posthog_llma_sandbox::bindings::posthog::llm_analytics::types::{ConversionOptions, FileRole, TraceGrouping};
+use posthog_llma_sandbox::engine::Engine;
+use posthog_llma_sandbox::files::SessionFile;
+use posthog_llma_sandbox::policy::{AllowedDestination, HttpPolicy, Origin};
+use posthog_llma_sandbox::proxy::ProxySettings;
+use posthog_llma_sandbox::{Limits, Run, Sandbox, SandboxError, block_on};
 use std::net::TcpListener;
 use std::path::Path;
 use std::sync::LazyLock;

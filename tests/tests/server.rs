@@ -4,8 +4,8 @@
 
 use flate2::Compression;
 use flate2::write::GzEncoder;
-use posthog_llma::local_posthog::{Answer, Config, LocalPostHog};
-use posthog_llma::sessions::SessionFiles;
+use posthog_llma::claude_code::sessions::SessionFiles;
+use posthog_llma_local_posthog::{Answer, Config, LocalPostHog};
 use posthog_llma_tests::fixtures;
 use posthog_llma_tests::program::{Home, KEY};
 use posthog_llma_tests::server::Server;

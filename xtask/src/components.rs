@@ -45,7 +45,7 @@ impl Component {
         // With a feature and without it the file has one name, and each would be built anew after the other.
         let directory = self.feature.map_or_else(|| target_directory.clone(), |name| target_directory.join(name));
         let mut cargo = Command::new(env::var_os("CARGO").unwrap_or_else(|| "cargo".into()));
-        cargo.args(["build", "--quiet", "--locked", "--package", "posthog-llma-guest", "--lib"]);
+        cargo.args(["build", "--quiet", "--locked", "--package", "posthog-llma-component", "--lib"]);
         cargo.args(["--profile", "component"]);
         cargo.args(["--target", self.target]).args(self.feature.iter().flat_map(|feature| ["--features", *feature]));
         cargo.arg("--target-dir").arg(&directory).current_dir(workspace());
@@ -55,7 +55,7 @@ impl Component {
         if !cargo.status().context("cargo cannot be started")?.success() {
             bail!("{} cannot be built. If a target is missing: rustup target add {}", self.world, self.target);
         }
-        let built = directory.join(self.target).join("component/posthog_llma_guest.wasm");
+        let built = directory.join(self.target).join("component/posthog_llma_component.wasm");
         let bytes = fs::read(&built).with_context(|| format!("cargo built no {}", built.display()))?;
         let component = if self.target == "wasm32-wasip2" { bytes } else { encode(&bytes)? };
         let file = output.join(self.world).with_extension("wasm");

@@ -15,8 +15,8 @@ use xtask::workspace;
 /// The package and its program.
 const PROGRAM: &str = "posthog-llma";
 
-/// The component in the target directory of the profile, as `host/build.rs` builds it.
-const COMPONENT: &str = "component/posthog_llma_guest/wasm32-wasip2/component/posthog_llma_guest.wasm";
+/// The component in the target directory of the profile, as `host/sandbox/build.rs` builds it.
+const COMPONENT: &str = "component/posthog_llma_component/wasm32-wasip2/component/posthog_llma_component.wasm";
 
 /// What is copied as it is, from the workspace into the folder: a marketplace with the plugin, and the component's interface.
 const COPIED: [&str; 4] = [".claude-plugin", "plugin", "wit", "LICENSE"];
@@ -63,7 +63,7 @@ pub fn run(arguments: &Arguments) -> anyhow::Result<()> {
     }
     let executable = format!("plugin/bin/{PROGRAM}{}", std::env::consts::EXE_SUFFIX);
     copy(&program, &folder.join(&executable))?;
-    copy(&component, &folder.join("posthog_llma_guest.wasm"))?;
+    copy(&component, &folder.join("posthog_llma_component.wasm"))?;
     document(&program, &folder)?;
     let shipped = Shipped::of(PROGRAM, &target)?;
     write(&folder.join("sbom.cdx.json"), format!("{:#}\n", shipped.bill()?))?;

@@ -56,7 +56,7 @@ fn the_archive_is_a_marketplace_with_the_program_the_component_checksums_and_the
         "plugin/.claude-plugin/plugin.json",
         "plugin/hooks/hooks.json",
         "plugin/commands/llma-cc-status.md",
-        "posthog_llma_guest.wasm",
+        "posthog_llma_component.wasm",
         "wit/conversion.wit",
         "wit/worlds.wit",
         "share/man/man1/posthog-llma.1",
@@ -91,7 +91,7 @@ fn the_archive_is_a_marketplace_with_the_program_the_component_checksums_and_the
     assert_eq!(wasmtime["purl"], format!("pkg:cargo/wasmtime@{}", wasmtime["version"].as_str().unwrap()));
     assert_eq!(wasmtime["hashes"][0]["content"].as_str().unwrap().len(), 64);
     // The component's own, the program's own, what only tests use, what only another system uses.
-    assert!(named("wit-bindgen").is_some() && named("hyper").is_some() && named("posthog-llma-guest").is_some());
+    assert!(named("wit-bindgen").is_some() && named("hyper").is_some() && named("posthog-llma-component").is_some());
     assert!(named("insta").is_none() && named("posthog-llma-tests").is_none() && named("xtask").is_none());
     let references: Vec<_> = components.iter().map(|component| &component["bom-ref"]).collect();
     for dependency in bill["dependencies"].as_array().unwrap().iter().flat_map(|d| d["dependsOn"].as_array().unwrap()) {

@@ -1,16 +1,16 @@
 //! `doctor`: checks all that delivery needs, one thing after the other, and says what to do.
 
-use crate::cli;
-use crate::git;
+use crate::claude_code::sessions;
+use crate::claude_code::settings::{Environment, Settings};
+use crate::commands::cli;
 use crate::outbox::{self, Outbox, OutboxError};
-use crate::sandbox::block_on;
-use crate::sandbox::probe::{Probed, probe};
-use crate::sandbox::proxy::ProxySettings;
-use crate::sessions;
-use crate::settings::{Environment, Settings};
-use crate::terminal::{hide, print};
-use posthog_llma_guest::options::{self, ApiKey, InvalidVariable, Options};
-use posthog_llma_guest::origin::{Origin, Scheme};
+use crate::system::git;
+use crate::system::terminal::{hide, print};
+use posthog_llma_pipeline::options::{self, ApiKey, InvalidVariable, Options};
+use posthog_llma_pipeline::origin::{Origin, Scheme};
+use posthog_llma_sandbox::block_on;
+use posthog_llma_sandbox::probe::{Probed, probe};
+use posthog_llma_sandbox::proxy::ProxySettings;
 use serde_json::{Value, json};
 use std::fmt::Write as _;
 use std::fs::{self, File};
@@ -98,9 +98,10 @@ impl Checks {
     fn of_settings(&mut self, settings: &Settings) -> anyhow::Result<()> {
         let options = settings.options();
         let error_of = |variable: &str| match &options {
-            Err(crate::settings::SettingsError::Invalid { error: InvalidVariable { variable: bad, .. }, .. }) => {
-                *bad == variable
-            }
+            Err(crate::claude_code::settings::SettingsError::Invalid {
+                error: InvalidVariable { variable: bad, .. },
+                ..
+            }) => *bad == variable,
             _ => false,
         };
         match &options {

@@ -1,13 +1,15 @@
 //! `flush`: delivers what is owed now.
 
-use crate::cli::Flush;
-use crate::courier::{Courier, Outcome, Report, Turn};
-use crate::delivery::{self, Destination};
+use super::load;
+use crate::commands::cli::Flush;
+use crate::delivery::courier::{Courier, Report, Turn};
+use crate::delivery::outcome::Outcome;
+use crate::delivery::send::Destination;
 use crate::outbox::{self, Outbox, now};
 use crate::program::Program;
-use crate::sandbox::Limits;
-use crate::terminal::{complain, load, print, tell};
-use posthog_llma_guest::time;
+use crate::system::terminal::{complain, print, tell};
+use posthog_llma_pipeline::time;
+use posthog_llma_sandbox::Limits;
 use serde_json::json;
 use std::fmt::Write as _;
 use std::process::ExitCode;
@@ -26,7 +28,7 @@ pub fn run(arguments: &Flush) -> anyhow::Result<ExitCode> {
     if arguments.failed {
         outbox.retry_failed(id)?;
     }
-    let patience = delivery::patience(&arguments.patience);
+    let patience = arguments.patience.patience();
     let mut courier = Courier::new(&program, destination, id).with(patience, Limits::default());
     courier.catch_up(&mut outbox)?;
     let (_, asked_until) = outbox.destination_due(id)?;

@@ -3,15 +3,16 @@
 mod progress;
 mod select;
 
-use crate::cli::Ingest as Arguments;
-use crate::delivery;
-use crate::ingest::{Candidate, Ingest, Outcome, Sent};
+use super::load;
+use crate::commands::cli::Ingest as Arguments;
+use crate::delivery::ingest::{Candidate, Ingest, Outcome, Sent};
+use crate::delivery::report::{self, CONTENT_DAYS};
+use crate::delivery::send;
 use crate::outbox::{self, Outbox, now};
 use crate::program::{self, Program};
-use crate::report::{self, CONTENT_DAYS};
-use crate::sandbox::{Limits, Sandbox};
-use crate::terminal::{complain, load, print, tell, warn};
-use posthog_llma_guest::time;
+use crate::system::terminal::{complain, print, tell, warn};
+use posthog_llma_pipeline::time;
+use posthog_llma_sandbox::{Limits, Sandbox};
 use progress::Progress;
 use serde_json::{Value, json};
 use std::fmt::Write as _;
@@ -51,7 +52,7 @@ pub fn run(arguments: &Arguments) -> anyhow::Result<ExitCode> {
         directory: &directory,
         destination: destination.as_ref(),
         known: known_destination(&program, &directory)?,
-        patience: delivery::patience(&arguments.patience),
+        patience: arguments.patience.patience(),
         force: arguments.force,
         jobs: jobs(arguments),
         stop: &STOP,
@@ -103,7 +104,7 @@ fn stop_on_interrupt() {
                 std::process::exit(INTERRUPTED.into());
             }
         };
-        crate::sandbox::block_on(interrupts)
+        posthog_llma_sandbox::block_on(interrupts)
     });
 }
 
@@ -239,7 +240,7 @@ fn list(
         directory: &directory,
         destination: None,
         known: None,
-        patience: delivery::PATIENCE,
+        patience: send::PATIENCE,
         force: false,
         jobs: jobs(arguments),
         stop: &STOP,

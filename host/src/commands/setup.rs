@@ -1,18 +1,18 @@
 //! `setup`: asks what a user has to say, and writes it into a settings file of Claude Code.
 
 use super::{Unusable, doctor};
-use crate::atomic;
-use crate::cli::{Doctor, Grouping, Region, Setup};
-use crate::git;
+use crate::claude_code::settings::edit::{EditError, set_variables};
+use crate::claude_code::settings::{Environment, Settings, SettingsError, Source, read_file};
+use crate::commands::cli::{Doctor, Grouping, Region, Setup};
 use crate::program::ProgramError;
-use crate::settings::edit::{EditError, set_variables};
-use crate::settings::{Environment, Settings, SettingsError, Source, read_file};
-use crate::terminal::{hide, print, tell, warn};
+use crate::system::atomic;
+use crate::system::git;
+use crate::system::terminal::{hide, print, tell, warn};
 use anyhow::{Context as _, anyhow};
-use posthog_llma_guest::options::{
+use posthog_llma_pipeline::options::{
     ALLOW_CUSTOM_HOST, API_KEY, ApiKey, ENABLED, HOST, Options, PRIVACY_MODE, TRACE_GROUPING, TraceGrouping,
 };
-use posthog_llma_guest::origin::Origin;
+use posthog_llma_pipeline::origin::Origin;
 use std::borrow::Cow;
 use std::fmt::Write as _;
 use std::fs;
@@ -30,9 +30,9 @@ type Answers = Vec<(&'static str, String)>;
 pub fn run(arguments: &Setup) -> anyhow::Result<ExitCode> {
     let environment = Environment::of_process();
     let directory = std::env::current_dir().context("the current directory cannot be used")?;
-    let path = Settings::file(&environment, arguments.scope, &directory)
+    let path = Settings::file(&environment, arguments.scope.into(), &directory)
         .ok_or_else(|| anyhow!("there is no home directory: set CLAUDE_CONFIG_DIR"))?;
-    let before = Settings::of_file(&path, arguments.scope).map_err(ProgramError::from)?;
+    let before = Settings::of_file(&path, arguments.scope.into()).map_err(ProgramError::from)?;
     let key = before.get(API_KEY).and_then(|(key, _)| ApiKey::parse(key).ok());
     hide(key.as_ref());
 
@@ -397,7 +397,7 @@ mod tests {
         let folder = tempfile::tempdir().unwrap();
         let path = folder.path().join("settings.json");
         fs::write(&path, before).unwrap();
-        let before = Settings::of_file(&path, crate::settings::Scope::User).unwrap();
+        let before = Settings::of_file(&path, crate::claude_code::settings::Scope::User).unwrap();
         let (mut person, mut answers) = (Scripted::new(given), Answers::new());
         ask(&mut person, &before, &mut answers).unwrap();
         assert!(person.answers.is_empty(), "{:?} was not asked for", person.answers);

@@ -2,8 +2,8 @@
 //! cannot differ from what it takes.
 
 use super::Unusable;
-use crate::cli::{Cli, Completions, Man};
-use crate::terminal::print;
+use crate::commands::cli::{Cli, Completions, Man};
+use crate::system::terminal::print;
 use anyhow::anyhow;
 use clap::{Command, CommandFactory as _};
 use std::fs;

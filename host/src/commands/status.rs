@@ -1,12 +1,12 @@
 //! `status`: whether sessions are sent by themselves, what was delivered, what is owed, and what went wrong.
 
-use crate::cli;
+use crate::claude_code::sessions;
+use crate::claude_code::settings::{Environment, Settings};
+use crate::commands::cli;
 use crate::outbox::{self, DAMAGED, HOOK, HOOK_FAILURE, Millis, Note, Outbox, Summary, now};
-use crate::sessions;
-use crate::settings::{Environment, Settings};
-use crate::terminal::{hide, print};
-use posthog_llma_guest::options::{self, ApiKey, Options};
-use posthog_llma_guest::time;
+use crate::system::terminal::{hide, print};
+use posthog_llma_pipeline::options::{self, ApiKey, Options};
+use posthog_llma_pipeline::time;
 use serde_json::{Value, json};
 use std::collections::HashSet;
 use std::fmt::Write as _;

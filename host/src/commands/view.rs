@@ -1,10 +1,12 @@
 //! `view`: shows a session, in the terminal or as a page.
 
-use crate::cli::View;
-use crate::sandbox::{self, Limits};
-use crate::terminal::{complain, load, print, print_to, warn};
+use super::load;
+use crate::commands::cli::View;
+use crate::delivery::report;
+use crate::system::terminal::{complain, print, print_to, warn};
 use crate::view::ViewError;
-use crate::{report, tree, view};
+use crate::view::{self, tree};
+use posthog_llma_sandbox::{self, Limits};
 use std::io;
 use std::process::ExitCode;
 use std::sync::atomic::{AtomicBool, Ordering};
@@ -23,7 +25,7 @@ pub fn run(arguments: &View) -> anyhow::Result<ExitCode> {
     warn(cache_warning.as_slice());
     let converted = if let Some(path) = &arguments.html {
         stop_on_interrupt();
-        match sandbox::block_on(view::page(&sandbox, &session, &options, path, &STOP))? {
+        match posthog_llma_sandbox::block_on(view::page(&sandbox, &session, &options, path, &STOP))? {
             Ok(page) => {
                 let size = report::bytes(page.bytes);
                 print(&format!("{}: {} events, {size}. Open it in a browser.\n", path.display(), page.events))?;
@@ -36,7 +38,7 @@ pub fn run(arguments: &View) -> anyhow::Result<ExitCode> {
             Err(error) => return Err(error.into()),
         }
     } else {
-        let (tree, converted) = sandbox::block_on(view::tree(&sandbox, &session, &options))??;
+        let (tree, converted) = posthog_llma_sandbox::block_on(view::tree(&sandbox, &session, &options))??;
         let tree = match terminal_size::terminal_size_of(io::stdout()) {
             Some((terminal_size::Width(columns), _)) => tree::fit(&tree, usize::from(columns)),
             None => tree,
@@ -58,6 +60,6 @@ fn stop_on_interrupt() {
                 STOP.store(true, Ordering::Relaxed);
             }
         };
-        sandbox::block_on(interrupt)
+        posthog_llma_sandbox::block_on(interrupt)
     });
 }

@@ -1,9 +1,9 @@
 //! What a server took.
 
-use super::owed::{DestinationId, SessionId};
+use super::ids::{DestinationId, SessionId};
 use super::{Outbox, OutboxError, now};
-use crate::sandbox::bindings::exports::posthog::llm_analytics::delivery::BatchReport;
-use crate::sandbox::bindings::posthog::llm_analytics::types::{ConversionReport, EventId};
+use posthog_llma_sandbox::bindings::exports::posthog::llm_analytics::delivery::BatchReport;
+use posthog_llma_sandbox::bindings::posthog::llm_analytics::types::{ConversionReport, EventId};
 use rusqlite::{Connection, OptionalExtension as _, params};
 use std::path::Path;
 

@@ -1,29 +1,14 @@
 //! Which sessions are owed to a destination, and when to try them again.
 
-use super::summary::{HOOK, note};
+use super::ids::{DestinationId, SessionId, bytes_of, key_hash, path_of};
+use super::notes::{HOOK, note};
 use super::{Millis, Outbox, OutboxError, now};
-use posthog_llma_guest::identity::EventId;
-use posthog_llma_guest::options::ApiKey;
-use posthog_llma_guest::origin::Origin;
+use posthog_llma_pipeline::options::ApiKey;
+use posthog_llma_pipeline::origin::Origin;
 use rusqlite::{Connection, OptionalExtension as _, Row, params};
-use std::fmt;
 use std::hash::{BuildHasher as _, Hasher as _, RandomState};
 use std::path::{Path, PathBuf};
 use std::time::Duration;
-
-/// A destination's number in the record.
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub struct DestinationId(pub(super) i64);
-
-impl fmt::Display for DestinationId {
-    fn fmt(&self, formatter: &mut fmt::Formatter<'_>) -> fmt::Result {
-        self.0.fmt(formatter)
-    }
-}
-
-/// A session's number in the record, of one destination.
-#[derive(Debug, Clone, Copy, PartialEq, Eq, Hash)]
-pub struct SessionId(pub(super) i64);
 
 /// A session that was seen: by a hook, or by a command.
 #[derive(Debug, Clone)]
@@ -32,7 +17,7 @@ pub struct Sighting<'a> {
     pub transcript: &'a Path,
     /// Its id.
     pub session_id: &'a str,
-    /// How it is to be converted, see [`StoredOptions`](crate::stored_options::StoredOptions).
+    /// How it is to be converted, see [`StoredOptions`](crate::delivery::stored_options::StoredOptions).
     pub options: &'a str,
     /// The hook's event, if it was a hook that saw it.
     pub hook: Option<&'a str>,
@@ -341,32 +326,4 @@ fn is_over(owed_at: Millis, now: Millis) -> bool {
 fn destination_id(db: &Connection, origin: &str, hash: &str) -> rusqlite::Result<Option<i64>> {
     let mut select = db.prepare("SELECT id FROM destination WHERE origin = ?1 AND key_hash = ?2")?;
     select.query_row([origin, hash], |row| row.get(0)).optional()
-}
-
-/// Tells keys apart without holding one: a SHA-1 of it, which a key is too random to be guessed from.
-pub(super) fn key_hash(key: &ApiKey) -> String {
-    EventId::other("project-key", key.expose()).to_string()
-}
-
-#[cfg(unix)]
-fn bytes_of(path: &Path) -> Vec<u8> {
-    use std::os::unix::ffi::OsStrExt as _;
-    path.as_os_str().as_bytes().to_vec()
-}
-
-#[cfg(unix)]
-pub(super) fn path_of(bytes: Vec<u8>) -> PathBuf {
-    use std::os::unix::ffi::OsStringExt as _;
-    std::ffi::OsString::from_vec(bytes).into()
-}
-
-/// Paths of transcripts that are not Unicode are not found there.
-#[cfg(not(unix))]
-fn bytes_of(path: &Path) -> Vec<u8> {
-    path.to_string_lossy().into_owned().into_bytes()
-}
-
-#[cfg(not(unix))]
-pub(super) fn path_of(bytes: Vec<u8>) -> PathBuf {
-    String::from_utf8_lossy(&bytes).into_owned().into()
 }

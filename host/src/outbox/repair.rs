@@ -1,6 +1,6 @@
 //! A damaged record is put aside and what is good in it is taken over: losing it would mean to send again.
 
-use super::summary::DAMAGED;
+use super::notes::DAMAGED;
 use super::{Outbox, OutboxError, now};
 use rusqlite::{Connection, OpenFlags};
 use std::fs::{self, File};

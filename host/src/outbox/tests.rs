@@ -1,8 +1,8 @@
 use super::*;
-use crate::sandbox::bindings::exports::posthog::llm_analytics::delivery::{BatchReport, RejectedEvent};
-use crate::sandbox::bindings::posthog::llm_analytics::types::EventId;
-use posthog_llma_guest::options::ApiKey;
-use posthog_llma_guest::origin::Origin;
+use posthog_llma_pipeline::options::ApiKey;
+use posthog_llma_pipeline::origin::Origin;
+use posthog_llma_sandbox::bindings::exports::posthog::llm_analytics::delivery::{BatchReport, RejectedEvent};
+use posthog_llma_sandbox::bindings::posthog::llm_analytics::types::EventId;
 use tempfile::TempDir;
 
 /// An outbox with a destination.

@@ -1,14 +1,14 @@
 //! The same sessions are the same events, byte for byte, in every host.
 
 use super::*;
-use posthog_llma::conversion;
+use posthog_llma::claude_code::sessions::SessionFiles;
+use posthog_llma::delivery::conversion;
 use posthog_llma::program::{self, Session};
-use posthog_llma::sandbox::engine::Engine as Sandboxes;
-use posthog_llma::sandbox::proxy::ProxySettings;
-use posthog_llma::sandbox::{COMPONENT, Limits, Sandbox, block_on};
-use posthog_llma::sessions::SessionFiles;
-use posthog_llma_guest::options::Options;
-use posthog_llma_guest::session::{self as native, ConversionOptions};
+use posthog_llma_pipeline::options::Options;
+use posthog_llma_pipeline::session::{self as native, ConversionOptions};
+use posthog_llma_sandbox::engine::Engine as Sandboxes;
+use posthog_llma_sandbox::proxy::ProxySettings;
+use posthog_llma_sandbox::{COMPONENT, Limits, Sandbox, block_on};
 use posthog_llma_tests::components::built;
 use posthog_llma_tests::program::cache;
 use std::fs;

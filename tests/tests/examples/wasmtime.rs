@@ -1,7 +1,7 @@
 //! The exporter and the server in the stock `wasmtime`, with the flags that `docs/embedding.md` gives.
 
 use super::*;
-use posthog_llma::sessions::SessionFiles;
+use posthog_llma::claude_code::sessions::SessionFiles;
 use posthog_llma_tests::examples::wasmtime;
 use posthog_llma_tests::server::Server;
 use std::io::{BufRead as _, BufReader};

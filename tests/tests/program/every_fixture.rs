@@ -2,17 +2,17 @@
 //! would take minutes.
 
 use super::*;
-use posthog_llma::conversion;
-use posthog_llma::delivery::{self, Destination, Unrecorded};
+use posthog_llma::claude_code::sessions::SessionFiles;
+use posthog_llma::delivery::conversion;
+use posthog_llma::delivery::send::{self, Destination, Unrecorded};
 use posthog_llma::program::{self, Session};
-use posthog_llma::sandbox::bindings::posthog::llm_analytics::types::{ConversionOptions, TraceGrouping};
-use posthog_llma::sandbox::engine::Engine;
-use posthog_llma::sandbox::proxy::ProxySettings;
-use posthog_llma::sandbox::{COMPONENT, Limits, Sandbox, block_on};
-use posthog_llma::sessions::SessionFiles;
-use posthog_llma_guest::options::ApiKey;
-use posthog_llma_guest::origin::Origin;
-use posthog_llma_guest::session;
+use posthog_llma_pipeline::options::ApiKey;
+use posthog_llma_pipeline::origin::Origin;
+use posthog_llma_pipeline::session;
+use posthog_llma_sandbox::bindings::posthog::llm_analytics::types::{ConversionOptions, TraceGrouping};
+use posthog_llma_sandbox::engine::Engine;
+use posthog_llma_sandbox::proxy::ProxySettings;
+use posthog_llma_sandbox::{COMPONENT, Limits, Sandbox, block_on};
 use serde_json::Value;
 use std::path::Path;
 use std::sync::LazyLock;
@@ -44,7 +44,7 @@ fn every_fixture_is_accepted(options: &ConversionOptions) -> Vec<Value> {
         let origin = Origin::parse(&posthog.origin(), false).unwrap();
         let destination = Destination { origin, api_key: ApiKey::parse(KEY).unwrap() };
         let mut record = Unrecorded;
-        let deliver = delivery::deliver(&SANDBOX, &session, options, &destination, delivery::PATIENCE, &mut record);
+        let deliver = send::deliver(&SANDBOX, &session, options, &destination, send::PATIENCE, &mut record);
         let delivered = block_on(deliver).unwrap();
         assert!(delivered.error.is_none(), "{}: {:?}", path.display(), delivered.error);
         for batch in &delivered.batches {

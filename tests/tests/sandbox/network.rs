@@ -1,7 +1,7 @@
 //! Requests, sockets and names.
 
 use super::*;
-use posthog_llma::sandbox::policy::Refusal;
+use posthog_llma_sandbox::policy::Refusal;
 use std::io::{BufRead, BufReader, Read, Write};
 use std::net::UdpSocket;
 use std::sync::atomic::{AtomicUsize, Ordering};

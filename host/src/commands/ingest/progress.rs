@@ -1,8 +1,8 @@
 //! How far it is: a bar on a terminal, a line now and then elsewhere.
 
-use crate::ingest::{Candidate, Outcome};
-use crate::report;
-use crate::terminal::tell;
+use crate::delivery::ingest::{Candidate, Outcome};
+use crate::delivery::report;
+use crate::system::terminal::tell;
 use indicatif::{ProgressBar, ProgressDrawTarget, ProgressStyle};
 use std::io::{self, IsTerminal as _};
 use std::sync::atomic::{AtomicU64, Ordering};

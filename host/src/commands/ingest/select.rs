@@ -1,10 +1,10 @@
 //! Which sessions are meant.
 
-use crate::cli::Ingest as Arguments;
-use crate::ingest::Candidate;
+use crate::claude_code::sessions::{self, Head};
+use crate::commands::cli::Ingest as Arguments;
+use crate::delivery::ingest::Candidate;
 use crate::outbox::now;
 use crate::program::{Program, ProgramError};
-use crate::sessions::{self, Head};
 use std::fs;
 use std::path::{Path, PathBuf};
 use std::time::UNIX_EPOCH;

@@ -1,0 +1,155 @@
+//! The component as a command, `wasi:cli/run`: for `wasmtime run` and its like, without our host.
+//!
+//! It sees the directories and variables that its host gives it. What it can reach is the host's to limit.
+
+use super::Component;
+use super::environment;
+use super::http::{Timeouts, WasiTransport};
+use crate::bindings::exports::wasi::cli::run::Guest;
+use posthog_llma_pipeline::delivery::deliver::{Delivery, Retries};
+use posthog_llma_pipeline::delivery::reading::{Reading, Source};
+use posthog_llma_pipeline::session::{AgentFile, ConversionOptions, FileRole, Session};
+use serde::Deserialize;
+use std::fs::{self, File};
+use std::io::{self, BufRead, BufReader, Read as _, Seek as _, SeekFrom, Write as _};
+use std::path::{Path, PathBuf};
+
+const USAGE: &str = "\
+usage: convert TRANSCRIPT   print the session's events, one JSON object a line
+       send TRANSCRIPT      send them to POSTHOG_HOST with POSTHOG_API_KEY
+
+TRANSCRIPT is a path within a directory that the host gives (wasmtime run --dir DIR …). Settings are the POSTHOG_…
+variables that the host passes (--env NAME).";
+
+/// Bytes of a transcript that are read to learn which session it belongs to.
+const HEAD: u64 = 64 * 1024;
+
+impl Guest for Component {
+    fn run() -> Result<(), ()> {
+        let arguments = wasi::cli::environment::get_arguments();
+        let arguments: Vec<&str> = arguments.iter().skip(1).map(String::as_str).collect();
+        let outcome = match arguments.as_slice() {
+            ["convert", path] => convert(Path::new(path)),
+            ["send", path] => send(Path::new(path)),
+            ["-h" | "--help" | "help"] => print(USAGE),
+            _ => Err(USAGE.to_owned()),
+        };
+        outcome.map_err(|message| eprintln!("{message}"))
+    }
+}
+
+fn print(text: &str) -> Result<(), String> {
+    writeln!(io::stdout(), "{text}").map_err(|error| error.to_string())
+}
+
+fn convert(path: &Path) -> Result<(), String> {
+    let options = ConversionOptions::from(&environment::options()?);
+    let (id, roles, files) = open(path)?;
+    let mut session = Session::open(&id, &roles, options).map_err(|error| error.to_string())?;
+    let mut out = io::stdout().lock();
+    let unreadable = |(_, error): (u32, io::Error)| format!("{} or a sub-agent's transcript: {error}", path.display());
+    let mut reading = Reading::first(&mut session, files, roles.len()).map_err(unreadable)?;
+    loop {
+        let more = reading.second(&mut session).map_err(unreadable)?;
+        out.write_all(&session.take_events(usize::MAX)).map_err(|error| error.to_string())?;
+        if !more {
+            return Ok(());
+        }
+    }
+}
+
+fn send(path: &Path) -> Result<(), String> {
+    let options = environment::options()?;
+    let Some(api_key) = &options.api_key else { return Err("POSTHOG_API_KEY is not set".to_owned()) };
+    let (id, roles, files) = open(path)?;
+    let transport = WasiTransport::new(options.origin.clone(), Timeouts::default());
+    let retries = Retries::default();
+    let key = api_key.expose().to_owned();
+    let mut delivery = Delivery::start(&id, &roles, ConversionOptions::from(&options), files, transport, key, retries)
+        .map_err(|error| error.to_string())?;
+    let (mut accepted, mut rejected) = (0, 0);
+    let outcome = loop {
+        match delivery.next_batch() {
+            Ok(Some(batch)) => {
+                accepted += batch.accepted.len();
+                rejected += batch.rejected.len();
+                for event in &batch.rejected {
+                    eprintln!("rejected: {} {}: {} {}", event.kind.name(), event.id, event.status, event.message);
+                }
+            }
+            Ok(None) => break Ok(()),
+            Err(error) => break Err(format!("{}: {error}", options.origin)),
+        }
+    };
+    print(&format!("{id}: {accepted} events accepted by {}, {rejected} rejected", options.origin))?;
+    outcome?;
+    if rejected > 0 { Err(format!("{rejected} events were rejected")) } else { Ok(()) }
+}
+
+/// Open files.
+struct Files(Vec<File>);
+
+impl Source for Files {
+    type Error = io::Error;
+
+    fn size(&mut self, file: u32) -> io::Result<u64> {
+        Ok(self.0[file as usize].metadata()?.len())
+    }
+
+    fn read(&mut self, file: u32, offset: u64, most: usize) -> io::Result<Vec<u8>> {
+        let file = &mut self.0[file as usize];
+        file.seek(SeekFrom::Start(offset))?;
+        let mut piece = vec![0; most];
+        let length = file.read(&mut piece)?;
+        piece.truncate(length);
+        Ok(piece)
+    }
+}
+
+/// The session's id and its files, the main one first.
+fn open(main: &Path) -> Result<(String, Vec<FileRole>, Files), String> {
+    let cannot = |error: io::Error| format!("{} cannot be read: {error}", main.display());
+    let id = main.file_stem().and_then(|stem| stem.to_str()).ok_or("the transcript's name gives no session id")?;
+    let folder = main.parent().unwrap_or(Path::new("."));
+    let mut roles = vec![FileRole::Main];
+    let mut files = vec![File::open(main).map_err(cannot)?];
+    let subagents = folder.join(id).join("subagents");
+    let mut agents: Vec<(AgentFile, PathBuf)> = Vec::new();
+    agents.extend(agents_in(&subagents, None));
+    for run in entries(&subagents.join("workflows")) {
+        let name = run.file_name().and_then(|name| name.to_str()).filter(|name| name.starts_with("wf_"));
+        agents.extend(agents_in(&run, name));
+    }
+    // 2.0.28 to 2.1.1 put them beside the session's own.
+    agents.extend(agents_in(folder, None).into_iter().filter(|(_, path)| session_of(path).as_deref() == Some(id)));
+    agents.sort_by(|(a, p), (b, q)| (&a.agent_id, p).cmp(&(&b.agent_id, q)));
+    for (agent, path) in agents {
+        files.push(File::open(&path).map_err(|error| format!("{} cannot be read: {error}", path.display()))?);
+        roles.push(FileRole::Agent(agent));
+    }
+    Ok((id.to_owned(), roles, Files(files)))
+}
+
+fn entries(folder: &Path) -> Vec<PathBuf> {
+    fs::read_dir(folder).into_iter().flatten().filter_map(Result::ok).map(|entry| entry.path()).collect()
+}
+
+fn agents_in(folder: &Path, workflow_run: Option<&str>) -> Vec<(AgentFile, PathBuf)> {
+    let agent = |path: PathBuf| {
+        let agent_id = path.file_name()?.to_str()?.strip_prefix("agent-")?.strip_suffix(".jsonl")?.to_owned();
+        let metadata = fs::read_to_string(path.with_extension("meta.json")).ok();
+        Some((AgentFile { agent_id, metadata, workflow_run: workflow_run.map(str::to_owned) }, path))
+    };
+    entries(folder).into_iter().filter_map(agent).collect()
+}
+
+/// The session that a sub-agent's transcript says it belongs to.
+fn session_of(path: &Path) -> Option<String> {
+    #[derive(Deserialize)]
+    #[serde(rename_all = "camelCase")]
+    struct Line {
+        session_id: String,
+    }
+    let head = BufReader::new(File::open(path).ok()?.take(HEAD)).split(b'\n');
+    head.map_while(Result::ok).find_map(|line| Some(serde_json::from_slice::<Line>(&line).ok()?.session_id))
+}

@@ -1,0 +1,144 @@
+//! The `conversion` interface.
+
+use super::Component;
+use super::types;
+use crate::bindings::exports::posthog::llm_analytics::conversion::{Guest, GuestSession, SequenceError};
+use posthog_llma_pipeline::identity::EventId;
+use posthog_llma_pipeline::session::{self, Session};
+use posthog_llma_pipeline::time;
+use std::cell::RefCell;
+
+impl Guest for Component {
+    type Session = Converting;
+}
+
+/// A session that is being converted.
+pub(crate) struct Converting(RefCell<Session>);
+
+impl GuestSession for Converting {
+    fn open(
+        id: String,
+        files: Vec<types::FileRole>,
+        options: types::ConversionOptions,
+    ) -> Result<crate::bindings::exports::posthog::llm_analytics::conversion::Session, types::InvalidOption> {
+        let files: Vec<_> = files.into_iter().map(role).collect();
+        let session = Session::open(&id, &files, options.into())?;
+        Ok(crate::bindings::exports::posthog::llm_analytics::conversion::Session::new(Self(RefCell::new(session))))
+    }
+
+    fn scan(&self, file: u32, bytes: Vec<u8>) -> Result<(), SequenceError> {
+        Ok(self.0.borrow_mut().scan(file, &bytes)?)
+    }
+
+    fn identities(&self, offset: u32, count: u32) -> Vec<types::EventId> {
+        page(self.0.borrow_mut().identities(), offset, count)
+    }
+
+    fn exclude(&self, events: Vec<types::EventId>) {
+        self.0.borrow_mut().exclude(events.into_iter().map(EventId::from));
+    }
+
+    fn withhold(&self, events: Vec<types::EventId>) {
+        self.0.borrow_mut().withhold(events.into_iter().map(EventId::from));
+    }
+
+    fn convert(&self, file: u32, bytes: Vec<u8>) -> Result<(), SequenceError> {
+        Ok(self.0.borrow_mut().convert(file, &bytes)?)
+    }
+
+    fn finish(&self) -> Result<(), SequenceError> {
+        Ok(self.0.borrow_mut().finish()?)
+    }
+
+    fn take_events(&self, max_bytes: u32) -> Vec<u8> {
+        self.0.borrow_mut().take_events(max_bytes as usize)
+    }
+
+    fn report(&self) -> types::ConversionReport {
+        report(&self.0.borrow())
+    }
+}
+
+/// A part of a list of ids.
+pub(crate) fn page(ids: &[EventId], offset: u32, count: u32) -> Vec<types::EventId> {
+    ids.iter().skip(offset as usize).take(count as usize).map(|id| (*id).into()).collect()
+}
+
+pub(crate) fn role(role: types::FileRole) -> session::FileRole {
+    match role {
+        types::FileRole::Main => session::FileRole::Main,
+        types::FileRole::Agent(agent) => session::FileRole::Agent(session::AgentFile {
+            agent_id: agent.agent_id,
+            metadata: agent.metadata,
+            workflow_run: agent.workflow_run,
+        }),
+    }
+}
+
+pub(crate) fn report(session: &Session) -> types::ConversionReport {
+    let counts = session.counts();
+    types::ConversionReport {
+        bytes: counts.bytes,
+        lines: counts.lines,
+        bad_lines: counts.bad_lines,
+        unknown_lines: counts.unknown_lines,
+        unknown_types: counts.unknown_types.into_iter().collect(),
+        generations: counts.generations,
+        spans: counts.spans,
+        traces: counts.traces,
+        input_tokens: counts.input_tokens,
+        output_tokens: counts.output_tokens,
+        cache_read_tokens: counts.cache_read_tokens,
+        cache_creation_tokens: counts.cache_creation_tokens,
+        excluded_events: counts.excluded_events,
+        shortened_events: counts.shortened_events,
+        earliest: counts.earliest.map(time::format),
+        ignored_properties: session.ignored_properties().to_vec(),
+    }
+}
+
+impl From<types::ConversionOptions> for session::ConversionOptions {
+    fn from(options: types::ConversionOptions) -> Self {
+        Self {
+            distinct_id: options.distinct_id,
+            git_repo: options.git_repo,
+            purpose: options.purpose,
+            trace_grouping: match options.trace_grouping {
+                types::TraceGrouping::Session => session::TraceGrouping::Session,
+                types::TraceGrouping::Message => session::TraceGrouping::Message,
+            },
+            privacy_mode: options.privacy_mode,
+            redact_secrets: options.redact_secrets,
+            max_attribute_length: options.max_attribute_length,
+            custom_properties: options.custom_properties,
+        }
+    }
+}
+
+impl From<session::InvalidOption> for types::InvalidOption {
+    fn from(invalid: session::InvalidOption) -> Self {
+        Self { name: invalid.name.to_owned(), reason: invalid.reason }
+    }
+}
+
+impl From<session::SequenceError> for SequenceError {
+    fn from(error: session::SequenceError) -> Self {
+        match error {
+            session::SequenceError::NoSuchFile(files) => Self::NoSuchFile(files),
+            session::SequenceError::OutOfOrder => Self::OutOfOrder,
+            session::SequenceError::Finished => Self::Finished,
+        }
+    }
+}
+
+impl From<EventId> for types::EventId {
+    fn from(id: EventId) -> Self {
+        Self { high: (id.0 >> 64) as u64, low: id.0 as u64 }
+    }
+}
+
+impl From<types::EventId> for EventId {
+    fn from(id: types::EventId) -> Self {
+        Self(u128::from(id.high) << 64 | u128::from(id.low))
+    }
+}

@@ -1,0 +1,21 @@
+//! The `converter` world: `conversion` alone. It exports `types`, too: what an export uses and the world does not export
+//! would be an import.
+
+use super::Component;
+pub(crate) use bindings::exports::posthog::llm_analytics::types;
+
+#[expect(clippy::same_length_and_capacity, reason = "generated code")]
+pub mod bindings {
+    wit_bindgen::generate!({
+        path: "../../wit",
+        world: "converter",
+        export_macro_name: "export_converter",
+        pub_export_macro: true,
+    });
+}
+
+#[expect(unsafe_code, reason = "generated code")]
+mod export {
+    use super::{Component, bindings};
+    bindings::export_converter!(Component with_types_in bindings);
+}

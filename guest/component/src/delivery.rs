@@ -1,0 +1,153 @@
+//! The `delivery` interface.
+
+use super::Component;
+use super::conversion;
+use super::http::{Timeouts, WasiTransport};
+use super::types::{ConversionOptions, ConversionReport, EventId};
+use crate::bindings::exports::posthog::llm_analytics::delivery::{
+    self as wit, BatchReport, DeliveryError, Destination, Guest, GuestDelivering, Patience, RejectedEvent, SessionFile,
+    StartError,
+};
+use posthog_llma_pipeline::delivery::deliver::{self, Delivery, Retries};
+use posthog_llma_pipeline::delivery::reading::Source;
+use posthog_llma_pipeline::events::event::Kind;
+use posthog_llma_pipeline::origin::Origin;
+use std::cell::RefCell;
+use std::time::Duration;
+use wasi::filesystem::types::{Descriptor, ErrorCode};
+
+impl Guest for Component {
+    type Delivering = Delivering;
+}
+
+/// Files by their handles: all that can be read.
+pub(crate) struct Handles(Vec<Descriptor>);
+
+impl Source for Handles {
+    type Error = ErrorCode;
+
+    fn size(&mut self, file: u32) -> Result<u64, ErrorCode> {
+        Ok(self.0[file as usize].stat()?.size)
+    }
+
+    fn read(&mut self, file: u32, offset: u64, most: usize) -> Result<Vec<u8>, ErrorCode> {
+        Ok(self.0[file as usize].read(most as u64, offset)?.0)
+    }
+}
+
+impl From<Patience> for Retries {
+    fn from(patience: Patience) -> Self {
+        Self { most: patience.max_retries, first_delay: Duration::from_millis(patience.first_delay.into()) }
+    }
+}
+
+impl From<Patience> for Timeouts {
+    fn from(patience: Patience) -> Self {
+        let milliseconds = |time: u32| Duration::from_millis(time.into());
+        Self {
+            connect: milliseconds(patience.connect_timeout),
+            first_byte: milliseconds(patience.first_byte_timeout),
+            request: milliseconds(patience.request_timeout),
+        }
+    }
+}
+
+/// A session on its way.
+pub(crate) struct Delivering(RefCell<Delivery<Handles, WasiTransport>>);
+
+impl GuestDelivering for Delivering {
+    fn start(
+        id: String,
+        files: Vec<SessionFile>,
+        options: ConversionOptions,
+        destination: Destination,
+        patience: Patience,
+    ) -> Result<wit::Delivering, StartError> {
+        let (roles, handles): (Vec<_>, Vec<_>) =
+            files.into_iter().map(|file| (conversion::role(file.role), file.contents)).unzip();
+        // Which hosts are allowed is the caller's to say, and the host's to enforce.
+        let origin = Origin::parse(&destination.origin, true)
+            .map_err(|error| StartError::InvalidDestination(error.to_string()))?;
+        let transport = WasiTransport::new(origin, patience.into());
+        let retries = Retries::from(patience);
+        let source = Handles(handles);
+        let delivery = Delivery::start(&id, &roles, options.into(), source, transport, destination.api_key, retries)?;
+        Ok(wit::Delivering::new(Self(RefCell::new(delivery))))
+    }
+
+    fn identities(&self, offset: u32, count: u32) -> Vec<EventId> {
+        conversion::page(self.0.borrow_mut().session().identities(), offset, count)
+    }
+
+    fn exclude(&self, events: Vec<EventId>) {
+        self.0.borrow_mut().session().exclude(events.into_iter().map(Into::into));
+    }
+
+    fn withhold(&self, events: Vec<EventId>) {
+        self.0.borrow_mut().session().withhold(events.into_iter().map(Into::into));
+    }
+
+    fn next(&self) -> Result<Option<BatchReport>, DeliveryError> {
+        Ok(self.0.borrow_mut().next_batch()?.map(Into::into))
+    }
+
+    fn report(&self) -> ConversionReport {
+        conversion::report(self.0.borrow_mut().session())
+    }
+}
+
+impl From<deliver::StartError<ErrorCode>> for StartError {
+    fn from(error: deliver::StartError<ErrorCode>) -> Self {
+        match error {
+            deliver::StartError::InvalidOption(invalid) => Self::InvalidOption(invalid.into()),
+            deliver::StartError::UnreadableFile(file, error) => Self::UnreadableFile((file, error)),
+        }
+    }
+}
+
+impl From<deliver::DeliveryError<ErrorCode>> for DeliveryError {
+    fn from(error: deliver::DeliveryError<ErrorCode>) -> Self {
+        match error {
+            deliver::DeliveryError::Unreachable(why) => Self::Unreachable(why),
+            deliver::DeliveryError::TimedOut(why) => Self::TimedOut(why),
+            deliver::DeliveryError::Unavailable(status, after, words) => Self::Unavailable((status, after, words)),
+            deliver::DeliveryError::Refused(status, words) => Self::Refused((status, words)),
+            deliver::DeliveryError::NotPostHog(words) => Self::NotPosthog(words),
+            deliver::DeliveryError::UnreadableFile(file, error) => Self::UnreadableFile((file, error)),
+        }
+    }
+}
+
+impl From<deliver::BatchReport> for BatchReport {
+    fn from(report: deliver::BatchReport) -> Self {
+        let count = |kind: Kind| report.accepted.iter().filter(|(_, k)| *k == kind).count() as u32;
+        Self {
+            generations: count(Kind::Generation),
+            spans: count(Kind::Span),
+            traces: count(Kind::Trace),
+            input_tokens: report.tokens[0],
+            output_tokens: report.tokens[1],
+            cache_read_tokens: report.tokens[2],
+            cache_creation_tokens: report.tokens[3],
+            shortened_events: report.shortened,
+            accepted: report.accepted.iter().map(|(id, _)| (*id).into()).collect(),
+            rejected: report
+                .rejected
+                .into_iter()
+                .map(|r| RejectedEvent {
+                    id: r.id.into(),
+                    name: r.kind.name().to_owned(),
+                    status: r.status,
+                    message: r.message,
+                })
+                .collect(),
+            requests: report.requests,
+            raw_bytes: report.raw_bytes,
+            sent_bytes: report.sent_bytes,
+            path: report.path.to_owned(),
+            quota_limited: report.quota_limited,
+            bytes_read: report.bytes_read,
+            last: report.last,
+        }
+    }
+}

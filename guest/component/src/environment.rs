@@ -1,0 +1,13 @@
+//! The variables that a host passes to a command or a server.
+
+use posthog_llma_pipeline::options::Options;
+
+/// The value of a variable.
+pub(crate) fn variable(name: &str) -> Option<String> {
+    wasi::cli::environment::get_environment().into_iter().find(|(known, _)| known == name).map(|(_, value)| value)
+}
+
+/// The settings; the error names the variable.
+pub(crate) fn options() -> Result<Options, String> {
+    Options::parse(variable).map_err(|error| error.to_string())
+}

@@ -1,0 +1,5 @@
+//! From events to requests: files are read, events packed in batches, answers judged.
+
+mod batch;
+pub mod deliver;
+pub mod reading;

@@ -1,0 +1,8 @@
+//! What an event is made of, by kind.
+
+pub(crate) mod chat;
+pub mod event;
+pub(crate) mod generation;
+pub mod shorten;
+pub(crate) mod span;
+pub(crate) mod trace;

@@ -1,0 +1,178 @@
+//! Events as JSON, written straight into bytes.
+
+use crate::events::shorten;
+use crate::identity::EventId;
+use crate::time;
+pub use crate::transcript::context::Context;
+use serde::Serialize;
+
+/// Bytes of one event that PostHog accepts on its AI path.
+pub const LARGEST_EVENT: usize = 8 * 1024 * 1024;
+
+/// What an event is.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Kind {
+    /// One response of a model.
+    Generation,
+    /// One tool call.
+    Span,
+    /// What belongs together: a session, or a prompt.
+    Trace,
+}
+
+impl Kind {
+    /// The event's name.
+    pub fn name(self) -> &'static str {
+        match self {
+            Kind::Generation => "$ai_generation",
+            Kind::Span => "$ai_span",
+            Kind::Trace => "$ai_trace",
+        }
+    }
+}
+
+/// A complete event.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Event {
+    /// Its `uuid`.
+    pub id: EventId,
+    /// Its name.
+    pub kind: Kind,
+    /// One JSON object, without a line break: `event`, `uuid`, `distinct_id`, `timestamp`, `properties`.
+    pub json: Vec<u8>,
+    /// Tokens of a generation: input, output, cache read, cache creation; else zeros.
+    pub tokens: [u64; 4],
+    /// Its texts were shortened for a server that takes no larger events.
+    pub shortened: bool,
+}
+
+/// What all events of a session have in common.
+#[derive(Debug, Default)]
+pub struct Envelope {
+    /// Whom they belong to.
+    pub distinct_id: String,
+    /// `distinct_id` is the session's, no person's.
+    pub personless: bool,
+    /// `$ai_session_id`.
+    pub session_id: String,
+    /// `$ai_git_repo`.
+    pub git_repo: Option<String>,
+    /// `$ai_purpose`.
+    pub purpose: Option<String>,
+    /// Custom properties, in the order of their names.
+    pub custom: Vec<(String, serde_json::Value)>,
+}
+
+impl Envelope {
+    /// Writes an event; `own` adds what is the event's own. The second value: it was shortened to [`LARGEST_EVENT`].
+    pub fn event(
+        &self,
+        kind: Kind,
+        id: EventId,
+        timestamp: i64,
+        trace_id: &str,
+        context: &Context,
+        own: impl FnOnce(&mut Object),
+    ) -> (Event, bool) {
+        let mut event = Object::begin(Vec::with_capacity(2048));
+        event.field("event", kind.name());
+        event.field("uuid", &id.to_string());
+        event.field("distinct_id", &self.distinct_id);
+        event.field("timestamp", &time::format(timestamp));
+        event.name("properties");
+        let mut properties = Object::begin(event.out);
+        properties.field("$ai_trace_id", trace_id);
+        properties.field("$ai_session_id", &self.session_id);
+        own(&mut properties);
+        properties.some("$ai_project_name", context.project.as_ref());
+        properties.some("$ai_git_branch", context.branch.as_ref());
+        properties.some("$ai_git_repo", self.git_repo.as_ref());
+        properties.some("$ai_purpose", self.purpose.as_ref());
+        properties.some("claude_code_version", context.version.as_ref());
+        properties.some("claude_code_entrypoint", context.entrypoint.as_ref());
+        properties.field("$ai_framework", "claude-code");
+        for library in ["$ai_lib", "$lib"] {
+            properties.field(library, "posthog-llma");
+        }
+        for version in ["$ai_lib_version", "$lib_version"] {
+            properties.field(version, env!("CARGO_PKG_VERSION"));
+        }
+        if self.personless {
+            properties.field("$process_person_profile", &false);
+        }
+        for (name, value) in &self.custom {
+            properties.custom(name, value);
+        }
+        let json = Object { out: properties.end(), first: false }.end();
+        let shortened = json.len() > LARGEST_EVENT;
+        let json = if shortened { shorten::to_fit(json, LARGEST_EVENT) } else { json };
+        (Event { id, kind, json, tokens: [0; 4], shortened: false }, shortened)
+    }
+}
+
+/// A JSON object that is being written.
+#[derive(Debug)]
+pub struct Object {
+    out: Vec<u8>,
+    first: bool,
+}
+
+impl Object {
+    fn begin(mut out: Vec<u8>) -> Self {
+        out.push(b'{');
+        Self { out, first: true }
+    }
+
+    fn end(mut self) -> Vec<u8> {
+        self.out.push(b'}');
+        self.out
+    }
+
+    /// A name of ours: it has nothing to escape.
+    fn name(&mut self, name: &'static str) {
+        self.separate();
+        self.out.push(b'"');
+        self.out.extend_from_slice(name.as_bytes());
+        self.out.extend_from_slice(b"\":");
+    }
+
+    fn separate(&mut self) {
+        if !std::mem::take(&mut self.first) {
+            self.out.push(b',');
+        }
+    }
+
+    fn value(&mut self, value: &(impl Serialize + ?Sized)) {
+        // Writing to memory does not fail, and no value here has keys that are no strings.
+        if serde_json::to_writer(&mut self.out, value).is_err() {
+            self.out.extend_from_slice(b"null");
+        }
+    }
+
+    fn custom(&mut self, name: &str, value: &serde_json::Value) {
+        self.separate();
+        self.value(name);
+        self.out.push(b':');
+        self.value(value);
+    }
+
+    /// Adds a member.
+    pub fn field(&mut self, name: &'static str, value: &(impl Serialize + ?Sized)) {
+        self.name(name);
+        self.value(value);
+    }
+
+    /// Adds a member that may be missing.
+    pub fn some<T: Serialize>(&mut self, name: &'static str, value: Option<T>) {
+        if let Some(value) = value {
+            self.field(name, &value);
+        }
+    }
+
+    /// Adds a member that is only there when it is true.
+    pub fn flag(&mut self, name: &'static str, value: bool) {
+        if value {
+            self.field(name, &true);
+        }
+    }
+}

@@ -1,0 +1,264 @@
+//! Generations: one for each response of a model, and for each call that failed.
+
+use crate::events::chat::{Input, Output};
+use crate::events::event::{Context, Object};
+use crate::identity::{EventId, FixedSet};
+use crate::place::Place;
+use crate::time;
+use crate::transcript::context::{LONGEST_NAME, name};
+use crate::transcript::entry::{Content, Entry, Message, Usage};
+use crate::transcript::lenient;
+use crate::transcript::prompt;
+use crate::transcript::text::{self, ERROR_LIMIT, Text, TextRules};
+use std::hash::{DefaultHasher, Hash, Hasher};
+use std::rc::Rc;
+
+/// Characters of `$ai_tools_called`. A real response has a few calls.
+const LONGEST_TOOLS: usize = 100_000;
+
+/// A response whose lines have not all been read yet.
+#[derive(Debug)]
+pub struct Generation {
+    /// Its event's id.
+    pub id: EventId,
+    /// Order of beginning, for those still open at the end.
+    pub sequence: u64,
+    /// Index of its turn.
+    pub turn: u32,
+    /// Index of its thread.
+    pub thread: u32,
+    /// Where it was written.
+    pub context: Rc<Context>,
+    /// When the call began: its `api-request` line, else the line it answers.
+    pub started: Option<i64>,
+    /// When its last line was written.
+    pub ended: i64,
+    /// What it answers.
+    pub input: Input,
+    /// What it says.
+    pub output: Output,
+    /// Names of the tools it calls.
+    pub tools: Vec<String>,
+    /// Tokens, as its last line has them.
+    pub usage: Usage,
+    /// The failed call, if it is one.
+    pub failure: Option<Failure>,
+    /// The user stopped it.
+    pub interrupted: bool,
+    model: Option<Rc<str>>,
+    stop_reason: Option<String>,
+    effort: Option<String>,
+    skill: Option<String>,
+    blocks: FixedSet<u64>,
+}
+
+/// A call that failed.
+#[derive(Debug)]
+pub struct Failure {
+    kind: Option<String>,
+    status: Option<u64>,
+}
+
+impl Failure {
+    fn of(entry: &Entry<'_>, message: &Message<'_>) -> Self {
+        // A word, a status, or an object that says more.
+        let error = entry.error.map(|raw| raw.get().trim_matches('"'));
+        let status = error.and_then(|error| error.parse().ok()).filter(is_status);
+        let text = || status_in(&prompt::beginning(&Content::of(message.content), entry.elided));
+        let kind = entry.api_error_type.as_deref().or(error.filter(|_| status.is_none()));
+        Self {
+            kind: kind.filter(|kind| is_word(kind)).map(str::to_owned),
+            status: entry.api_error_status.or(status).or_else(text),
+        }
+    }
+}
+
+/// A type of error is a word, such as `rate_limit`. A text would be content.
+fn is_word(text: &str) -> bool {
+    (1..=64).contains(&text.len())
+        && text.bytes().all(|b| b.is_ascii_alphanumeric() || b"_-.".contains(&b))
+        && text != "null"
+}
+
+#[allow(clippy::trivially_copy_pass_by_ref, reason = "a filter; where pointers have 32 bits, clippy agrees")]
+fn is_status(status: &u64) -> bool {
+    (400..600).contains(status)
+}
+
+impl Generation {
+    /// A response begins with this entry.
+    pub fn begin(id: EventId, sequence: u64, place: Place, context: Rc<Context>, ended: i64) -> Self {
+        Self {
+            id,
+            sequence,
+            turn: place.turn,
+            thread: place.thread,
+            context,
+            started: None,
+            ended,
+            input: Input::default(),
+            output: Output::default(),
+            tools: Vec::new(),
+            usage: Usage::default(),
+            failure: None,
+            interrupted: false,
+            model: None,
+            stop_reason: None,
+            effort: None,
+            skill: None,
+            blocks: FixedSet::default(),
+        }
+    }
+
+    /// Is this block new to the response? Copies of a line repeat its blocks; a call is known by its id.
+    pub fn is_new(&mut self, block: &crate::transcript::entry::Block<'_>) -> bool {
+        let mut hasher = DefaultHasher::new();
+        block.kind.hash(&mut hasher);
+        if let Some(id) = &block.id {
+            id.hash(&mut hasher);
+        } else {
+            for raw in [block.text, block.thinking, block.content] {
+                raw.map(serde_json::value::RawValue::get).hash(&mut hasher);
+            }
+            block.tool_use_id.hash(&mut hasher);
+            block.source.as_ref().and_then(|s| s.data).map(serde_json::value::RawValue::get).hash(&mut hasher);
+        }
+        self.blocks.insert(hasher.finish())
+    }
+
+    /// Takes what a line says of the response as a whole. `model`: the response's own, or for a failed call the thread's last.
+    /// `adds`: the line holds something new, and is no copy of an earlier one under other ids.
+    pub fn update(&mut self, entry: &Entry<'_>, message: &Message<'_>, model: Option<Rc<str>>, adds: bool) {
+        if let Some(model) = model {
+            self.model = Some(model);
+        }
+        // The last line holds the maximum; a copy of an earlier one must not take it back.
+        if let Some(usage) = &message.usage
+            && (usage.output_tokens.is_none() || usage.output_tokens >= self.usage.output_tokens)
+        {
+            self.usage = usage.clone();
+        }
+        if adds || message.stop_reason.is_some() {
+            self.stop_reason = name(&message.stop_reason).map(str::to_owned);
+        }
+        let owned = |text: &lenient::Str<'_>| name(text).map(str::to_owned);
+        self.effort = owned(&entry.effort).or_else(|| self.effort.take());
+        self.skill = owned(&entry.attribution_skill).or_else(|| self.skill.take());
+        self.interrupted |= entry.is_aborted_mid_stream;
+        if entry.is_api_error_message {
+            self.failure = Some(Failure::of(entry, message));
+        }
+    }
+
+    /// What a failed call's error says, within the limit of errors.
+    pub fn error(&self, rules: TextRules) -> Option<String> {
+        self.failure.as_ref()?;
+        Some(rules.of_within(&self.output.text(), ERROR_LIMIT)).filter(|error| !error.is_empty())
+    }
+
+    /// Writes its own properties.
+    pub fn write(&self, p: &mut Object, rules: TextRules, parent: &str, prompt: Option<&Text>, agent: Option<&str>) {
+        p.field("$ai_span_id", &self.id.to_string());
+        p.field("$ai_parent_id", parent);
+        p.some("$ai_agent_name", agent.map(short));
+        p.field("$ai_provider", "anthropic");
+        p.some("$ai_model", self.model.as_deref().map(short));
+        p.some("$ai_latency", self.started.map(|started| time::seconds(started, self.ended)));
+        if let Some(failure) = &self.failure {
+            p.field("$ai_is_error", &true);
+            p.some("$ai_error", self.error(rules));
+            p.some("$ai_error_type", failure.kind.as_ref());
+            p.some("$ai_http_status", failure.status);
+        } else {
+            self.write_usage(p);
+            p.some("$ai_stop_reason", self.stop_reason.as_deref().map(stop_reason));
+            p.field("$ai_tool_call_count", &self.tools.len());
+            if !self.tools.is_empty() {
+                p.field("$ai_tools_called", &text::prefix(&self.tools.join(","), LONGEST_TOOLS));
+            }
+        }
+        p.some("$ai_effort", self.effort.as_ref());
+        p.some("claude_code_skill", self.skill.as_ref());
+        p.flag("claude_code_interrupted", self.interrupted);
+        if !rules.privacy {
+            if !self.input.is_empty() {
+                p.field("$ai_input", &self.input);
+            }
+            p.field("$ai_output_choices", &self.output);
+            p.some("$ai_user_prompt", prompt);
+        }
+    }
+
+    fn write_usage(&self, p: &mut Object) {
+        let usage = &self.usage;
+        p.some("$ai_input_tokens", usage.input_tokens);
+        p.some("$ai_output_tokens", usage.output_tokens);
+        p.some("$ai_cache_read_input_tokens", usage.cache_read_input_tokens);
+        p.some("$ai_cache_creation_input_tokens", usage.cache_creation_input_tokens);
+        // PostHog prices them apart only if it has both.
+        if let Some(c) = &usage.cache_creation
+            && let (Some(five_minutes), Some(hour)) = (c.ephemeral_5m_input_tokens, c.ephemeral_1h_input_tokens)
+        {
+            p.field("$ai_cache_creation_5m_input_tokens", &five_minutes);
+            p.field("$ai_cache_creation_1h_input_tokens", &hour);
+        }
+        p.field("$ai_cache_reporting_exclusive", &true);
+        if let (Some(input), Some(output)) = (usage.input_tokens, usage.output_tokens) {
+            p.field("$ai_total_tokens", &input.saturating_add(output));
+        }
+        p.some("$ai_reasoning_tokens", usage.output_tokens_details.as_ref().and_then(|d| d.thinking_tokens));
+        p.some("$ai_web_search_count", usage.server_tool_use.as_ref().and_then(|s| s.web_search_requests));
+        p.some("$ai_service_tier", usage.service_tier.as_deref().map(short));
+        p.some("claude_code_speed", usage.speed.as_deref().map(short));
+        // Without a stop reason, `output_tokens` is what the stream began with.
+        p.flag("claude_code_output_tokens_partial", self.stop_reason.is_none());
+    }
+}
+
+fn short(text: &str) -> &str {
+    text::prefix(text, LONGEST_NAME)
+}
+
+/// PostHog's words for the common reasons.
+fn stop_reason(reason: &str) -> &str {
+    match reason {
+        "end_turn" => "stop",
+        "tool_use" => "tool_calls",
+        "max_tokens" => "length",
+        other => other,
+    }
+}
+
+/// The status in an error's text, where the line has no field for it: `API Error: 529 …`, `… (429) …`.
+fn status_in(text: &str) -> Option<u64> {
+    let after = |mark: &'static str, ends: fn(char) -> bool| {
+        text.split(mark).skip(1).filter_map(move |rest| {
+            let (digits, rest) = rest.split_at_checked(3)?;
+            digits.parse().ok().filter(|status| is_status(status) && rest.chars().next().is_none_or(ends))
+        })
+    };
+    after("API Error: ", |c| !c.is_alphanumeric()).chain(after("(", |c| c == ')')).next()
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn the_status_is_found_in_the_texts_that_the_client_wrote() {
+        for (text, status) in [
+            (r#"API Error: 429 {"type":"error"}"#, Some(429)),
+            ("API Error: Request rejected (429) · slow down", Some(429)),
+            ("API Error: Connection (to the API) was lost (503)", Some(503)),
+            ("API Error: 529", Some(529)),
+            ("API Error: Connection error.", None),
+            ("Invalid API key", None),
+            ("API Error: 4290 tokens", None),
+            ("API Error: the prompt is too long (413 pages)", None),
+            ("API Error: 200 OK", None),
+            ("API Error: é€", None),
+        ] {
+            assert_eq!(status_in(text), status, "{text}");
+        }
+    }
+}

@@ -1,0 +1,179 @@
+//! Traces: what becomes `$ai_trace`.
+
+use crate::events::event::{Context, Envelope, Event, Kind};
+use crate::identity::EventId;
+use crate::transcript::prompt;
+use std::rc::Rc;
+
+/// A trace, and the sums over its events.
+#[derive(Debug, Default)]
+pub struct Trace {
+    /// `None`: the session's; its id is the session's id.
+    id: Option<EventId>,
+    name: Option<String>,
+    /// The name is more than a command such as `/clear`.
+    named_well: bool,
+    first: Option<EventId>,
+    timestamp: i64,
+    context: Rc<Context>,
+    /// When a call of the model failed last, and what it said.
+    failure: Option<(i64, Option<String>)>,
+    /// Sums.
+    pub totals: Totals,
+}
+
+/// Sums over the events of a trace that are sent now.
+#[derive(Debug, Default, Clone)]
+pub struct Totals {
+    /// Tokens; `None` as long as no generation says.
+    pub input_tokens: Option<u64>,
+    /// See `input_tokens`.
+    pub output_tokens: Option<u64>,
+    /// See `input_tokens`.
+    pub cache_read_tokens: Option<u64>,
+    /// See `input_tokens`.
+    pub cache_creation_tokens: Option<u64>,
+    /// Responses and failed calls.
+    pub generations: u64,
+    /// Spans.
+    pub tool_calls: u64,
+    /// Spans whose result is an error.
+    pub tool_errors: u64,
+    /// Sub-agents whose first generation is among them; those that the client started for itself do not count.
+    pub subagents: u64,
+    /// What was noticed in the lines.
+    pub noticed: Noticed,
+}
+
+/// What was noticed in lines that become no event.
+#[derive(Debug, Default, Clone, Copy, PartialEq, Eq)]
+pub struct Noticed {
+    /// `compact_boundary` lines.
+    pub compactions: u64,
+    /// Lines of a type that is not known.
+    pub unknown_lines: u64,
+    /// Lines that are not whole.
+    pub bad_lines: u64,
+}
+
+impl std::ops::AddAssign for Noticed {
+    fn add_assign(&mut self, other: Self) {
+        self.compactions += other.compactions;
+        self.unknown_lines += other.unknown_lines;
+        self.bad_lines += other.bad_lines;
+    }
+}
+
+/// Adds a count that may be missing.
+pub fn add(sum: &mut Option<u64>, count: Option<u64>) {
+    if let Some(count) = count {
+        *sum = Some(sum.unwrap_or(0).saturating_add(count));
+    }
+}
+
+impl Trace {
+    /// The session's trace.
+    pub fn of_session() -> Self {
+        Self::default()
+    }
+
+    /// The trace of a prompt: `id` is derived from its `promptId`.
+    pub fn of_prompt(id: EventId) -> Self {
+        Self { id: Some(id), ..Self::default() }
+    }
+
+    /// `$ai_trace_id`.
+    pub fn id(&self, envelope: &Envelope) -> String {
+        self.id.map_or_else(|| envelope.session_id.clone(), |id| id.to_string())
+    }
+
+    /// Does a prompt give it a better name than it has?
+    pub fn wants_name(&self) -> bool {
+        !self.named_well
+    }
+
+    /// Takes a prompt's name, of at most `limit` characters.
+    pub fn name_after(&mut self, prompt: &str, limit: usize) {
+        if let Some(name) = prompt::name(prompt, limit) {
+            self.named_well = !prompt::is_housekeeping(&name);
+            if self.named_well || self.name.is_none() {
+                self.name = Some(name);
+            }
+        }
+    }
+
+    /// An event is sent that belongs to this trace.
+    pub fn cover(&mut self, id: EventId, timestamp: i64, context: &Rc<Context>) {
+        let first = self.first.replace(self.first.unwrap_or(id)).is_none();
+        if first || timestamp >= self.timestamp {
+            self.timestamp = timestamp;
+            self.context = Rc::clone(context);
+        }
+    }
+
+    /// A call of the model failed. The last error is the trace's; sub-agents' calls do not come in the order of time.
+    pub fn fail(&mut self, at: i64, error: Option<String>) {
+        if self.failure.as_ref().is_none_or(|(last, _)| at >= *last) {
+            self.failure = Some((at, error));
+        }
+    }
+
+    /// Does it cover any event?
+    pub fn is_sent(&self) -> bool {
+        self.first.is_some()
+    }
+
+    /// The `$ai_trace` event, if it covers any.
+    pub fn event(&self, envelope: &Envelope, work: Work, privacy: bool) -> Option<(Event, bool)> {
+        let trace_id = self.id(envelope);
+        let id = EventId::trace(&trace_id, self.first?);
+        let totals = &self.totals;
+        Some(envelope.event(Kind::Trace, id, self.timestamp, &trace_id, &self.context, |p| {
+            // Neither nothing nor the trace's id: else PostHog adds its latency to its generations'.
+            p.field("$ai_parent_id", "root");
+            p.some("$ai_trace_name", self.name.as_ref().filter(|_| !privacy));
+            p.some("$ai_latency", work.seconds);
+            p.some("$ai_total_input_tokens", totals.input_tokens);
+            p.some("$ai_total_output_tokens", totals.output_tokens);
+            p.some("$ai_total_cache_read_input_tokens", totals.cache_read_tokens);
+            p.some("$ai_total_cache_creation_input_tokens", totals.cache_creation_tokens);
+            p.field("$ai_is_error", &self.failure.is_some());
+            p.some("$ai_error", self.failure.as_ref().and_then(|(_, error)| error.as_ref()).filter(|_| !privacy));
+            p.field("claude_code_turns", &work.turns);
+            p.field("claude_code_generations", &totals.generations);
+            p.field("claude_code_tool_calls", &totals.tool_calls);
+            p.field("claude_code_tool_errors", &totals.tool_errors);
+            p.field("claude_code_subagents", &totals.subagents);
+            p.field("claude_code_compactions", &totals.noticed.compactions);
+            p.field("claude_code_unknown_lines", &totals.noticed.unknown_lines);
+            p.field("claude_code_bad_lines", &totals.noticed.bad_lines);
+        }))
+    }
+}
+
+/// The work in the turns of a trace.
+#[derive(Debug, Default, Clone, Copy)]
+pub struct Work {
+    /// Prompts.
+    pub turns: u64,
+    /// From each prompt to the last line that follows from it: a night between two prompts does not count.
+    pub seconds: Option<f64>,
+}
+
+/// What was noticed under a prompt that nothing follows from (a `/compact`, say) belongs to the next trace that is sent; at
+/// the end to the last one. So it is in one of them.
+pub fn hand_on_noticed(traces: &mut [Trace]) {
+    let mut waiting = Noticed::default();
+    let mut last = None;
+    for (i, trace) in traces.iter_mut().enumerate() {
+        if trace.is_sent() {
+            trace.totals.noticed += std::mem::take(&mut waiting);
+            last = Some(i);
+        } else {
+            waiting += std::mem::take(&mut trace.totals.noticed);
+        }
+    }
+    if let Some(last) = last {
+        traces[last].totals.noticed += waiting;
+    }
+}

@@ -1,0 +1,252 @@
+//! One session, from bytes to events: what the component's `conversion` interface exports.
+//!
+//! ```
+//! use posthog_llma_pipeline::session::{ConversionOptions, FileRole, Session};
+//!
+//! let transcript = br#"{"type":"assistant","uuid":"u","timestamp":"2026-01-01T00:00:00Z","message":{"id":"msg_1","model":"claude-x"}}"#;
+//! let mut session = Session::open("my-session", &[FileRole::Main], ConversionOptions::default()).unwrap();
+//! session.scan(0, transcript).unwrap();
+//! session.convert(0, transcript).unwrap();
+//! session.finish().unwrap();
+//! let event = session.next_event().unwrap();
+//! assert_eq!(event.kind.name(), "$ai_generation");
+//! ```
+
+mod convert;
+mod index;
+mod threads;
+mod turns;
+pub mod types;
+
+use self::convert::Converter;
+use self::index::Index;
+use self::types::Before;
+pub use self::types::{AgentFile, ConversionOptions, Counts, FileRole, InvalidOption, SequenceError, TraceGrouping};
+use crate::events::event::{Envelope, Event};
+use crate::identity::{self, EventId};
+use crate::transcript::entry;
+use crate::transcript::lines::{Line, Lines};
+use crate::transcript::text::{LARGEST_LIMIT, TextRules};
+use std::collections::BTreeMap;
+
+/// A session that is being converted.
+#[derive(Debug)]
+pub struct Session {
+    files: Vec<FileRole>,
+    rules: TextRules,
+    grouping: TraceGrouping,
+    ignored_properties: Vec<String>,
+    lines: Lines,
+    /// The file whose lines are in `lines`.
+    file: u32,
+    bytes: u64,
+    stage: Stage,
+}
+
+#[derive(Debug)]
+enum Stage {
+    /// First reading.
+    Scanning { index: Box<Index>, envelope: Envelope, before: Before },
+    /// Second reading, or the end of it.
+    Converting { converter: Box<Converter>, order: Vec<EventId>, finished: bool },
+}
+
+impl Session {
+    /// Starts with the session `id`, whose transcripts are `files`: the main one first.
+    pub fn open(id: &str, files: &[FileRole], options: ConversionOptions) -> Result<Self, InvalidOption> {
+        let (custom, ignored_properties) = custom_properties(options.custom_properties.as_deref())?;
+        if let Some(long) = options.distinct_id.as_ref().filter(|id| id.chars().count() > 200) {
+            let reason = format!("has {} characters, and PostHog keeps 200", long.chars().count());
+            return Err(InvalidOption { name: "distinct-id", reason });
+        }
+        let session_id = identity::session_id(id);
+        let distinct_id = options.distinct_id.filter(|id| !id.is_empty());
+        let envelope = Envelope {
+            personless: distinct_id.is_none(),
+            distinct_id: distinct_id.unwrap_or_else(|| format!("claude-code:{session_id}")),
+            session_id,
+            git_repo: options.git_repo,
+            purpose: options.purpose,
+            custom,
+        };
+        let rules = TextRules {
+            limit: LARGEST_LIMIT.min(options.max_attribute_length as usize),
+            redact_secrets: options.redact_secrets,
+            privacy: options.privacy_mode,
+        };
+        Ok(Self {
+            files: files.to_vec(),
+            rules,
+            grouping: options.trace_grouping,
+            ignored_properties,
+            lines: Lines::new(rules.longest_string()),
+            file: 0,
+            bytes: 0,
+            stage: Stage::Scanning { index: Box::new(Index::new(files)), envelope, before: Before::default() },
+        })
+    }
+
+    /// First reading: the next bytes of this file.
+    pub fn scan(&mut self, file: u32, bytes: &[u8]) -> Result<(), SequenceError> {
+        self.check(file)?;
+        let index = match &mut self.stage {
+            Stage::Scanning { index, .. } => index,
+            Stage::Converting { finished: true, .. } => return Err(SequenceError::Finished),
+            Stage::Converting { .. } => return Err(SequenceError::OutOfOrder),
+        };
+        if file < self.file {
+            return Err(SequenceError::OutOfOrder);
+        }
+        if file > self.file {
+            let before = std::mem::replace(&mut self.file, file);
+            self.lines.end(|line| scan_line(index, before, line));
+        }
+        self.lines.push(bytes, |line| scan_line(index, file, line));
+        Ok(())
+    }
+
+    /// Leaves these events out.
+    pub fn exclude(&mut self, events: impl IntoIterator<Item = EventId>) {
+        if let Stage::Scanning { before, .. } = &mut self.stage {
+            before.covered.extend(events);
+        }
+    }
+
+    /// Leaves these events out too, but lets `$ai_trace` cover them: it was not delivered with them.
+    pub fn withhold(&mut self, events: impl IntoIterator<Item = EventId>) {
+        if let Stage::Scanning { before, .. } = &mut self.stage {
+            before.uncovered.extend(events);
+        }
+    }
+
+    /// Ids of the generations and spans that the second reading gives, after the first.
+    pub fn identities(&mut self) -> &[EventId] {
+        self.end_last_scanned_line();
+        match &self.stage {
+            Stage::Scanning { index, .. } => &index.order,
+            Stage::Converting { order, .. } => order,
+        }
+    }
+
+    /// Second reading: the next bytes of this file.
+    pub fn convert(&mut self, file: u32, bytes: &[u8]) -> Result<(), SequenceError> {
+        self.check(file)?;
+        self.end_scan();
+        let Stage::Converting { converter, finished: false, .. } = &mut self.stage else {
+            return Err(SequenceError::Finished);
+        };
+        if file < self.file {
+            return Err(SequenceError::OutOfOrder);
+        }
+        if file > self.file {
+            self.file = file;
+            self.lines.end(|line| convert_line(converter, line));
+            converter.begin_file(file);
+        }
+        self.lines.push(bytes, |line| convert_line(converter, line));
+        self.bytes += bytes.len() as u64;
+        Ok(())
+    }
+
+    /// The end of the second reading.
+    pub fn finish(&mut self) -> Result<(), SequenceError> {
+        self.end_scan();
+        let Stage::Converting { converter, finished: finished @ false, .. } = &mut self.stage else {
+            return Err(SequenceError::Finished);
+        };
+        *finished = true;
+        self.lines.end(|line| convert_line(converter, line));
+        converter.finish();
+        Ok(())
+    }
+
+    /// The next event that is complete.
+    pub fn next_event(&mut self) -> Option<Event> {
+        match &mut self.stage {
+            Stage::Scanning { .. } => None,
+            Stage::Converting { converter, .. } => converter.events().pop_front(),
+        }
+    }
+
+    /// As many complete events as fit in `most` bytes, but at least one if there is one; one JSON object a line.
+    pub fn take_events(&mut self, most: usize) -> Vec<u8> {
+        let Stage::Converting { converter, .. } = &mut self.stage else { return Vec::new() };
+        let events = converter.events();
+        let (mut count, mut size) = (0, 0);
+        for event in events.iter() {
+            if count > 0 && size + event.json.len() >= most {
+                break;
+            }
+            count += 1;
+            size += event.json.len() + 1;
+        }
+        let mut out = Vec::with_capacity(size);
+        for event in events.drain(..count) {
+            out.extend_from_slice(&event.json);
+            out.push(b'\n');
+        }
+        out
+    }
+
+    /// Counts so far.
+    pub fn counts(&self) -> Counts {
+        let counts = match &self.stage {
+            Stage::Scanning { .. } => Counts::default(),
+            Stage::Converting { converter, .. } => converter.counts().clone(),
+        };
+        Counts { bytes: self.bytes, ..counts }
+    }
+
+    /// Names of custom properties that were left out.
+    pub fn ignored_properties(&self) -> &[String] {
+        &self.ignored_properties
+    }
+
+    fn check(&self, file: u32) -> Result<(), SequenceError> {
+        if file as usize >= self.files.len() {
+            return Err(SequenceError::NoSuchFile(self.files.len() as u32));
+        }
+        Ok(())
+    }
+
+    /// Ends the first reading, if it has not ended yet.
+    fn end_scan(&mut self) {
+        self.end_last_scanned_line();
+        let Stage::Scanning { index, envelope, before } = &mut self.stage else { return };
+        let (mut index, envelope, before) = (std::mem::take(index), std::mem::take(envelope), std::mem::take(before));
+        let order = std::mem::take(&mut index.order);
+        let converter = Converter::new(*index, &self.files, self.rules, self.grouping, envelope, before);
+        self.stage = Stage::Converting { converter: Box::new(converter), order, finished: false };
+        self.file = 0;
+    }
+
+    fn end_last_scanned_line(&mut self) {
+        if let Stage::Scanning { index, .. } = &mut self.stage {
+            let file = self.file;
+            self.lines.end(|line| scan_line(index, file, line));
+        }
+    }
+}
+
+fn scan_line(index: &mut Index, file: u32, line: Line<'_>) {
+    if index.concerns(file, line.bytes) {
+        entry::read(line, |entry| index.add(file, entry));
+    }
+}
+
+fn convert_line(converter: &mut Converter, line: Line<'_>) {
+    let whole = entry::read(line, |entry| converter.add(entry));
+    converter.end_line(whole);
+}
+
+/// Custom properties, and the names of those that are left out: they would replace one of ours.
+#[expect(clippy::type_complexity, reason = "two lists, used once")]
+fn custom_properties(json: Option<&str>) -> Result<(Vec<(String, serde_json::Value)>, Vec<String>), InvalidOption> {
+    let Some(json) = json.filter(|json| !json.trim().is_empty()) else { return Ok(Default::default()) };
+    let invalid = |reason: String| InvalidOption { name: "custom-properties", reason };
+    let members: BTreeMap<String, serde_json::Value> =
+        serde_json::from_str(json).map_err(|error| invalid(format!("is not a JSON object: {error}")))?;
+    let reserved = |name: &str| name.starts_with('$') || name.starts_with("claude_code_");
+    let (ignored, custom): (Vec<_>, Vec<_>) = members.into_iter().partition(|(name, _)| reserved(name));
+    Ok((custom, ignored.into_iter().map(|(name, _)| name).collect()))
+}

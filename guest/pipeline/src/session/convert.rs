@@ -1,0 +1,383 @@
+//! The second reading: entries become events.
+
+use crate::events::chat;
+use crate::events::event::{Context, Envelope, Event};
+use crate::events::generation::Generation;
+use crate::events::span::{Span, ToolResult};
+use crate::events::trace::{self, Noticed, Trace};
+use crate::identity::{EventId, FixedMap, IdMap, IdSet, key};
+use crate::place::Place;
+use crate::session::index::{self, Index};
+use crate::session::threads::{MAIN, Threads};
+use crate::session::turns::{self, Turns};
+use crate::session::types::{Before, Counts, FileRole, TraceGrouping};
+use crate::time;
+use crate::transcript::entry::{Content, Entry};
+use crate::transcript::prompt;
+use crate::transcript::text::{Text, TextRules, prefix};
+use std::collections::{BTreeMap, VecDeque};
+use std::rc::Rc;
+
+mod responses;
+
+/// Types of lines that are known, beside those that are used.
+const KNOWN: [&str; 26] = [
+    "agent-color",
+    "agent-name",
+    "agent-setting",
+    "ai-title",
+    "api-request-blob",
+    "api-request-shape",
+    "atis-latch",
+    "attachment",
+    "bridge-session",
+    "cost-state",
+    "custom-title",
+    "file-history-delta",
+    "file-history-snapshot",
+    "last-prompt",
+    "mode",
+    "permission-mode",
+    "pr-link",
+    "progress",
+    "queue-operation",
+    "saved_hook_context",
+    "speculation-accept",
+    "summary",
+    "tag",
+    "task-summary",
+    "tools-used",
+    "worktree-state",
+];
+
+/// Different unknown types that are named in a report.
+const MOST_UNKNOWN_TYPES: usize = 32;
+
+/// Turns entries into events.
+#[derive(Debug)]
+pub struct Converter {
+    index: Index,
+    rules: TextRules,
+    grouping: TraceGrouping,
+    envelope: Envelope,
+    before: Before,
+    turns: Turns,
+    threads: Threads,
+    traces: Vec<Trace>,
+    generations: IdMap<Generation>,
+    spans: IdMap<Span>,
+    /// Spans that were opened, done or not.
+    opened: IdSet,
+    /// Results that stand before their call.
+    early: IdMap<ToolResult>,
+    /// Start of the calls that have an `api-request` line.
+    requests: FixedMap<u128, i64>,
+    /// Noticed in the file that is being read, by trace. What stands before an excluded event was covered before.
+    noticed: BTreeMap<u32, Noticed>,
+    /// The event before was excluded: up to the next prompt, all was there when it was delivered.
+    covered: bool,
+    context: Rc<Context>,
+    file: u32,
+    line: u64,
+    /// The last time seen, for lines without one.
+    now: i64,
+    sequence: u64,
+    events: VecDeque<Event>,
+    counts: Counts,
+}
+
+impl Converter {
+    /// Converts the session with these files, once they have been indexed.
+    pub fn new(
+        mut index: Index,
+        files: &[FileRole],
+        rules: TextRules,
+        grouping: TraceGrouping,
+        envelope: Envelope,
+        before: Before,
+    ) -> Self {
+        let threads = Threads::new(files, &mut index);
+        let now = index.earliest.unwrap_or(0);
+        Self {
+            index,
+            rules,
+            grouping,
+            envelope,
+            before,
+            turns: Turns::new(),
+            threads,
+            traces: vec![Trace::of_session()],
+            generations: IdMap::default(),
+            spans: IdMap::default(),
+            opened: IdSet::default(),
+            early: IdMap::default(),
+            requests: FixedMap::default(),
+            noticed: BTreeMap::new(),
+            covered: false,
+            context: Rc::default(),
+            file: 0,
+            line: 0,
+            now,
+            sequence: 0,
+            events: VecDeque::new(),
+            counts: Counts::default(),
+        }
+    }
+
+    /// From here on the lines are this file's.
+    pub fn begin_file(&mut self, file: u32) {
+        self.settle_noticed();
+        self.covered = false;
+        self.file = file;
+        self.line = 0;
+        // Times are only compared within a file.
+        self.requests.clear();
+    }
+
+    /// Events that are complete, in order.
+    pub fn events(&mut self) -> &mut VecDeque<Event> {
+        &mut self.events
+    }
+
+    /// Counts so far.
+    pub fn counts(&self) -> &Counts {
+        &self.counts
+    }
+
+    /// A line was read; `whole` is whether all of it could be.
+    pub fn end_line(&mut self, whole: bool) {
+        self.line += 1;
+        self.counts.lines += 1;
+        if !whole {
+            self.bad();
+        }
+    }
+
+    fn bad(&mut self) {
+        self.counts.bad_lines += 1;
+        self.notice(Noticed { bad_lines: 1, ..Noticed::default() });
+    }
+
+    fn notice(&mut self, noticed: Noticed) {
+        let turn = if self.file == 0 { self.turns.last() } else { self.threads.turn_of_file(self.file) };
+        *self.noticed.entry(self.turns.get(turn).trace).or_default() += noticed;
+    }
+
+    fn settle_noticed(&mut self) {
+        for (trace, noticed) in std::mem::take(&mut self.noticed) {
+            self.traces[trace as usize].totals.noticed += noticed;
+        }
+    }
+
+    /// Takes one entry.
+    pub fn add(&mut self, entry: &Entry<'_>) {
+        if let Some(at) = entry.timestamp.as_deref().and_then(time::parse) {
+            self.now = at;
+        }
+        match entry.kind.as_deref().unwrap_or("(none)") {
+            "assistant" => self.add_response(entry, None),
+            "user" => self.add_user(entry, None),
+            "system" => {
+                let new = self.pass(entry);
+                if new && entry.subtype.as_deref() == Some("compact_boundary") {
+                    self.notice(Noticed { compactions: 1, ..Noticed::default() });
+                }
+            }
+            "api-request" => {
+                if let (Some(id), Some(at)) = (&entry.id, entry.timestamp.as_deref().and_then(time::parse)) {
+                    self.requests.insert(key(id), at);
+                }
+            }
+            "progress" => self.add_progress(entry),
+            kind => {
+                self.pass(entry);
+                if KNOWN.binary_search(&kind).is_err() {
+                    self.unknown(kind);
+                }
+            }
+        }
+    }
+
+    fn unknown(&mut self, kind: &str) {
+        self.counts.unknown_lines += 1;
+        self.notice(Noticed { unknown_lines: 1, ..Noticed::default() });
+        let types = &mut self.counts.unknown_types;
+        let kind = prefix(kind, 64);
+        if types.len() < MOST_UNKNOWN_TYPES || types.contains_key(kind) {
+            *types.entry(kind.to_owned()).or_default() += 1;
+        }
+    }
+
+    /// A line that says nothing but may stand between two that do. Says whether it is no copy.
+    fn pass(&mut self, entry: &Entry<'_>) -> bool {
+        if self.file > 0 {
+            return !self.is_copy(entry);
+        }
+        let place = self.place(entry, None);
+        self.turns.put(entry.uuid.as_deref(), place)
+    }
+
+    /// Before the client gave sub-agents files of their own that can be lost, it repeated their messages.
+    fn add_progress(&mut self, entry: &Entry<'_>) {
+        self.pass(entry);
+        let Some(progress) = self.index.progress_of_lost_agent(entry) else { return };
+        let Some(raw) = progress.message.map(serde_json::value::RawValue::get) else { return };
+        let Some(mut inner) = crate::transcript::lenient::reparse::<Entry<'_>>(raw) else { return };
+        // What is the same for both is only said once.
+        inner.cwd = inner.cwd.or_else(|| entry.cwd.clone());
+        inner.git_branch = inner.git_branch.or_else(|| entry.git_branch.clone());
+        inner.version = inner.version.or_else(|| entry.version.clone());
+        inner.entrypoint = inner.entrypoint.or_else(|| entry.entrypoint.clone());
+        inner.elided = entry.elided;
+        if let Some(at) = inner.timestamp.as_deref().and_then(time::parse) {
+            self.now = at;
+        }
+        let Some(agent) = progress.agent_id.as_deref() else { return };
+        let call = entry.parent_tool_use_id.as_deref().map(EventId::span);
+        let turn = self.place(entry, None).turn;
+        let thread = self.threads.lost_agent(agent, call, turn, &self.index);
+        match inner.kind.as_deref() {
+            Some("assistant") => self.add_response(&inner, Some(thread)),
+            Some("user") => self.add_user(&inner, Some(thread)),
+            _ => {}
+        }
+    }
+
+    /// Did this line stand in the main file before?
+    fn is_copy(&self, entry: &Entry<'_>) -> bool {
+        entry.uuid.as_deref().is_some_and(|uuid| self.turns.place(uuid).is_some())
+    }
+
+    /// Where an entry stands that is no prompt.
+    fn place(&mut self, entry: &Entry<'_>, thread: Option<u32>) -> Place {
+        let thread = match thread {
+            Some(thread) => thread,
+            None if self.file > 0 => self.threads.of_file(self.file, &self.turns, &self.index),
+            None if entry.is_sidechain => return self.place_inline(entry),
+            None => {
+                let turn = self.turns.of_line(entry.prompt_id.as_deref(), entry.parent_uuid.as_deref());
+                return Place { turn, thread: MAIN };
+            }
+        };
+        Place { turn: self.threads.get(thread).turn, thread }
+    }
+
+    /// Where a line of a sub-agent stands that has no file of its own. The first one has no parent, and the prompt.
+    fn place_inline(&mut self, entry: &Entry<'_>) -> Place {
+        let parent = entry.parent_uuid.as_deref();
+        let known = parent.and_then(|p| self.turns.place(p));
+        if let Some(place) = known.filter(|place| place.thread != MAIN) {
+            return place;
+        }
+        let content = Content::of(entry.message.as_ref().and_then(|m| m.content));
+        let is_user = entry.kind.as_deref() == Some("user");
+        let begins = is_user && !content.has_result() && (parent.is_none() || known.is_some());
+        let thread = match self.threads.last_inline() {
+            Some(last) if !begins => last,
+            _ => {
+                let prompt = content.first_text().and_then(|raw| index::prompt_key(raw, entry.elided));
+                self.threads.inline(prompt, self.turns.last())
+            }
+        };
+        Place { turn: self.threads.get(thread).turn, thread }
+    }
+
+    fn context(&mut self, entry: &Entry<'_>) -> Rc<Context> {
+        if !self.context.is_of(entry) {
+            self.context = Rc::new(Context::of(entry));
+        }
+        Rc::clone(&self.context)
+    }
+
+    fn add_user(&mut self, entry: &Entry<'_>, thread: Option<u32>) {
+        let Some(content) = entry.message.as_ref().filter(|m| m.content.is_some()) else { return self.bad() };
+        if self.is_copy(entry) {
+            return;
+        }
+        let content = Content::of(content.content);
+        let on_main = self.file == 0 && thread.is_none() && !entry.is_sidechain;
+        let place = if on_main && prompt::is_prompt(entry, &content) {
+            Place { turn: self.begin_turn(entry, &content), thread: MAIN }
+        } else {
+            self.place(entry, thread)
+        };
+        if self.file == 0 {
+            self.turns.put(entry.uuid.as_deref(), place);
+        }
+        let results = self.add_results(entry, &content);
+        if place.thread == MAIN && self.follows(entry, place.turn) {
+            self.turns.get_mut(place.turn).worked_until(self.now);
+        }
+        let thread = self.threads.get_mut(place.thread);
+        thread.asked = Some(self.now);
+        // The client's own texts are not sent.
+        if !self.rules.privacy && !entry.is_meta {
+            thread.input.push(&content, &results, self.rules, entry.elided);
+        }
+    }
+
+    /// Does this user line follow from the turn's prompt? What the client writes before the next prompt does not: a caveat,
+    /// or a summary, which has the next one's `promptId`. There may be a night between.
+    fn follows(&self, entry: &Entry<'_>, turn: u32) -> bool {
+        let of_another = entry.prompt_id.as_deref().is_some_and(|id| self.turns.by_prompt_id(id) != Some(turn));
+        !entry.is_meta && !entry.is_compact_summary && !of_another
+    }
+
+    fn begin_turn(&mut self, entry: &Entry<'_>, content: &Content<'_>) -> u32 {
+        if self.covered {
+            self.noticed.clear();
+        }
+        let (turn, new) = self.turns.begin(entry.prompt_id.as_deref(), 0);
+        if new && self.grouping == TraceGrouping::Message {
+            let id = match (&entry.prompt_id, &entry.uuid) {
+                (Some(id), _) => EventId::other("prompt", id),
+                (None, Some(uuid)) => EventId::other("prompt-line", uuid),
+                (None, None) => EventId::other("prompt-place", &format!("{}:{}", self.envelope.session_id, self.line)),
+            };
+            self.turns.get_mut(turn).trace = self.traces.len() as u32;
+            self.traces.push(Trace::of_prompt(id));
+        }
+        self.turns.get_mut(turn).prompted(self.now);
+        if self.rules.privacy {
+            return turn;
+        }
+        let trace = &mut self.traces[self.turns.get(turn).trace as usize];
+        if trace.wants_name() {
+            let beginning = self.rules.of_within(&prompt::beginning(content, entry.elided), usize::MAX);
+            trace.name_after(&beginning, self.rules.limit);
+        }
+        if self.turns.get(turn).prompt.is_none() {
+            let text = match content {
+                Content::Text(raw) => self.rules.of_json(raw, entry.elided),
+                Content::Blocks(_) => {
+                    chat::result_text(entry.message.as_ref().and_then(|m| m.content), self.rules, entry.elided)
+                }
+            };
+            self.turns.hold(turn, Text::from(prompt::typed(&text.decoded()).as_ref()));
+        }
+        turn
+    }
+
+    /// The end: what is still open is complete now, and so are the traces.
+    pub fn finish(&mut self) {
+        self.settle_noticed();
+        let mut generations: Vec<_> = std::mem::take(&mut self.generations).into_values().collect();
+        generations.sort_by_key(|g| g.sequence);
+        for generation in generations {
+            self.end_generation(generation);
+        }
+        let mut spans: Vec<_> = std::mem::take(&mut self.spans).into_values().collect();
+        spans.sort_by_key(|s| s.sequence);
+        for span in &spans {
+            self.end_span(span, None);
+        }
+        let work = turns::work(&self.turns, self.traces.len());
+        trace::hand_on_noticed(&mut self.traces);
+        for (trace, work) in std::mem::take(&mut self.traces).iter().zip(work) {
+            if let Some((event, shortened)) = trace.event(&self.envelope, work, self.rules.privacy) {
+                let earliest = self.counts.earliest;
+                self.emit(event, shortened, earliest.unwrap_or(0));
+            }
+        }
+    }
+}

@@ -1,0 +1,9 @@
+//! From bytes to entries: lines, what is in one, and its texts.
+
+pub mod context;
+pub mod elide;
+pub mod entry;
+pub mod lenient;
+pub mod lines;
+pub mod prompt;
+pub mod text;

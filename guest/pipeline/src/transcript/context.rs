@@ -1,0 +1,108 @@
+//! Where and by whom a line was written.
+
+use crate::transcript::entry::Entry;
+use crate::transcript::lenient::Str;
+use crate::transcript::text::prefix;
+
+/// Characters of a name that the client gives: of a model, a branch, a sub-agent. Real ones are far shorter.
+pub const LONGEST_NAME: usize = 200;
+
+/// Where and by whom a line was written.
+#[derive(Debug, Default, Clone, PartialEq)]
+pub struct Context {
+    /// Last part of the working directory.
+    pub project: Option<String>,
+    /// Git branch.
+    pub branch: Option<String>,
+    /// Version of the client.
+    pub version: Option<String>,
+    /// How the client was started: `cli`, `sdk-cli`, …
+    pub entrypoint: Option<String>,
+}
+
+/// The same, borrowed from a line: hardly any differs from the line before it.
+struct Borrowed<'a> {
+    project: Option<&'a str>,
+    branch: Option<&'a str>,
+    version: Option<&'a str>,
+    entrypoint: Option<&'a str>,
+}
+
+impl<'a> Borrowed<'a> {
+    fn of(entry: &'a Entry<'_>) -> Self {
+        Self {
+            project: entry.cwd.as_deref().and_then(last_part).map(short),
+            // Outside of a repository: "" up to 2.0.76, "HEAD" from 2.1.112 on.
+            branch: name(&entry.git_branch).filter(|branch| *branch != "HEAD"),
+            version: name(&entry.version),
+            entrypoint: name(&entry.entrypoint),
+        }
+    }
+}
+
+impl Context {
+    /// Of a line.
+    pub fn of(entry: &Entry<'_>) -> Self {
+        let own = Borrowed::of(entry);
+        Self {
+            project: own.project.map(str::to_owned),
+            branch: own.branch.map(str::to_owned),
+            version: own.version.map(str::to_owned),
+            entrypoint: own.entrypoint.map(str::to_owned),
+        }
+    }
+
+    /// Is it this line's?
+    pub fn is_of(&self, entry: &Entry<'_>) -> bool {
+        let other = Borrowed::of(entry);
+        self.project.as_deref() == other.project
+            && self.branch.as_deref() == other.branch
+            && self.version.as_deref() == other.version
+            && self.entrypoint.as_deref() == other.entrypoint
+    }
+}
+
+/// A name that the client gives, if it is not empty.
+pub fn name<'a>(text: &'a Str<'_>) -> Option<&'a str> {
+    text.as_deref().filter(|text| !text.is_empty()).map(short)
+}
+
+fn short(text: &str) -> &str {
+    prefix(text, LONGEST_NAME)
+}
+
+/// The last part of a path. A session may have been written on another system than the one it is read on: what begins with
+/// a drive or two back-slashes is a path of Windows, and on Unix a back-slash is a character like any other.
+fn last_part(path: &str) -> Option<&str> {
+    let is_windows =
+        path.starts_with("\\\\") || matches!(path.as_bytes(), [drive, b':', ..] if drive.is_ascii_alphabetic());
+    let separator = |c: char| c == '/' || (is_windows && c == '\\');
+    let name = path.trim_end_matches(separator).rsplit(separator).next()?;
+    // `C:\` has no name.
+    let is_drive = is_windows && name.len() == 2 && name.ends_with(':');
+    Some(name).filter(|name| !name.is_empty() && !is_drive)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn the_last_part_of_unix_and_windows_paths() {
+        for (path, name) in [
+            ("/home/dev/shop", Some("shop")),
+            ("/home/dev/shop/", Some("shop")),
+            (r"C:\Users\dev\shop", Some("shop")),
+            (r"c:\Users\dev\shop\", Some("shop")),
+            ("C:/Users/dev/shop", Some("shop")),
+            (r"\\server\share\shop", Some("shop")),
+            (r"/home/dev/back\slash", Some(r"back\slash")),
+            ("shop", Some("shop")),
+            ("/", None),
+            (r"C:\", None),
+            ("", None),
+        ] {
+            assert_eq!(last_part(path), name, "{path}");
+        }
+    }
+}

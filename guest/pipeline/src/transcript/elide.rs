@@ -1,0 +1,133 @@
+//! Cuts the long strings of a JSON line while it arrives.
+//!
+//! Nothing that is sent is longer than the attribute limit. The rest of a longer string is counted, not kept; what is left
+//! of the string ends in a mark that says how much there was: `\u0000elided:<characters>:<bytes>`, where the
+//! characters are those after JSON decoding. [`crate::transcript::text`] reads the mark.
+
+/// The mark's beginning, as it stands in the JSON text.
+pub const MARK: &str = "\\u0000elided:";
+
+/// Where in the line we are.
+#[derive(Debug)]
+pub struct Elider {
+    longest_string: usize,
+    in_string: bool,
+    /// Bytes of this string so far.
+    length: usize,
+    escape: Escape,
+    cut: Option<Cut>,
+}
+
+#[derive(Debug, Default, Clone, Copy)]
+struct Cut {
+    characters: u64,
+    bytes: u64,
+}
+
+/// Within an escape sequence: its value so far.
+#[derive(Debug, Default, Clone, Copy, PartialEq, Eq)]
+enum Escape {
+    #[default]
+    None,
+    /// After the back-slash.
+    Begun,
+    /// After `\u`: digits to come, and the value of those before.
+    Unicode(u8, u32),
+}
+
+impl Elider {
+    /// Keeps this many bytes of a string, as it stands in the file.
+    pub fn new(longest_string: usize) -> Self {
+        Self { longest_string, in_string: false, length: 0, escape: Escape::None, cut: None }
+    }
+
+    /// Appends to `out` what is kept of `bytes`.
+    pub fn push(&mut self, bytes: &[u8], out: &mut Vec<u8>) {
+        for &byte in bytes {
+            if !self.in_string {
+                self.in_string = byte == b'"';
+                self.length = 0;
+                out.push(byte);
+                continue;
+            }
+            let complete = self.escape == Escape::None;
+            if complete && byte == b'"' {
+                self.in_string = false;
+                if let Some(cut) = self.cut.take() {
+                    out.extend_from_slice(format!("{MARK}{}:{}", cut.characters, cut.bytes).as_bytes());
+                }
+                out.push(byte);
+                continue;
+            }
+            // Only between two characters may a string be cut.
+            if self.cut.is_none() && complete && self.length >= self.longest_string && (byte & 0xC0) != 0x80 {
+                self.cut = Some(Cut::default());
+            }
+            self.length += 1;
+            let is_character = self.step(byte);
+            match &mut self.cut {
+                Some(cut) => {
+                    cut.bytes += 1;
+                    cut.characters += u64::from(is_character);
+                }
+                None => out.push(byte),
+            }
+        }
+    }
+
+    /// Follows the escapes; says whether a character ends with this byte (of a pair of surrogates, the first counts).
+    fn step(&mut self, byte: u8) -> bool {
+        match self.escape {
+            Escape::None if byte == b'\\' => {
+                self.escape = Escape::Begun;
+                false
+            }
+            Escape::None => (byte & 0xC0) != 0x80,
+            Escape::Begun if byte == b'u' => {
+                self.escape = Escape::Unicode(4, 0);
+                false
+            }
+            Escape::Begun => {
+                self.escape = Escape::None;
+                true
+            }
+            Escape::Unicode(left, value) => {
+                let value = value << 4 | char::from(byte).to_digit(16).unwrap_or(0);
+                self.escape = if left == 1 { Escape::None } else { Escape::Unicode(left - 1, value) };
+                left == 1 && !(0xDC00..0xE000).contains(&value)
+            }
+        }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    const LONGEST_STRING: usize = 1000;
+
+    fn elide(input: &str) -> String {
+        let mut out = Vec::new();
+        Elider::new(LONGEST_STRING).push(input.as_bytes(), &mut out);
+        String::from_utf8(out).unwrap()
+    }
+
+    #[test]
+    fn short_strings_stay_as_they_are() {
+        let line = r#"{"a":"b\"\\","c":["\ud83d\ude00",1]}"#;
+        assert_eq!(elide(line), line);
+    }
+
+    #[test]
+    fn a_long_string_ends_in_the_count_of_what_is_missing() {
+        let line = format!(
+            r#"{{"a":"{}{}","b":"c"}}"#,
+            "x".repeat(LONGEST_STRING),
+            r#"\n\u00e9\ud83d\ude00é"q"#.replace('"', "\\\"")
+        );
+        let cut = elide(&line);
+        // \n, é, the emoji, é, ", q: six characters in 2 + 6 + 12 + 2 + 2 + 1 bytes.
+        assert!(cut.ends_with(r#"x\u0000elided:6:25","b":"c"}"#), "{}", &cut[cut.len() - 60..]);
+        assert!(serde_json::from_str::<serde_json::Value>(&cut).is_ok());
+    }
+}

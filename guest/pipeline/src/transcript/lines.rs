@@ -1,0 +1,156 @@
+//! Bytes, pushed in pieces of any size, become lines.
+//!
+//! A line is held only while it is not complete, and never more than [`LONGEST_LINE`] of it: one line of a transcript
+//! can hold megabytes of images that are never sent. From [`ELIDE_FROM`] on, its long strings are cut while they
+//! arrive ([`crate::transcript::elide`]).
+
+use crate::transcript::elide::Elider;
+use memchr::memchr;
+
+/// Bytes from which on the long strings of a line are cut.
+pub const ELIDE_FROM: usize = 1 << 20;
+
+/// Bytes of a line, its long strings cut, that are held. What is longer is no line that the client writes: an event may
+/// have 8 MiB (PostHog's limit).
+pub const LONGEST_LINE: usize = 16 << 20;
+
+/// One line, without its line break.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub struct Line<'a> {
+    /// The line's bytes.
+    pub bytes: &'a [u8],
+    /// Its long strings were cut and say so: see [`crate::transcript::elide`].
+    pub elided: bool,
+    /// It was longer than [`LONGEST_LINE`]; only its beginning is here.
+    pub overlong: bool,
+}
+
+/// Splits bytes into lines.
+#[derive(Debug)]
+pub struct Lines {
+    longest_string: usize,
+    /// The beginning of a line whose end has not come yet.
+    partial: Vec<u8>,
+    elider: Option<Elider>,
+    overlong: bool,
+}
+
+impl Lines {
+    /// Of a long line's strings, `longest_string` bytes are kept.
+    pub fn new(longest_string: usize) -> Self {
+        Self { longest_string, partial: Vec::new(), elider: None, overlong: false }
+    }
+
+    /// Takes the next bytes and calls `on_line` for each line that is now complete. Lines of nothing but white space are
+    /// left out.
+    pub fn push(&mut self, mut bytes: &[u8], mut on_line: impl FnMut(Line<'_>)) {
+        while let Some(end) = memchr(b'\n', bytes) {
+            let (head, rest) = (&bytes[..end], &bytes[end + 1..]);
+            if self.partial.is_empty() && self.elider.is_none() && head.len() < ELIDE_FROM {
+                emit(head, false, false, &mut on_line);
+            } else {
+                self.hold(head);
+                self.end(&mut on_line);
+            }
+            bytes = rest;
+        }
+        self.hold(bytes);
+    }
+
+    /// The end of the file: a last line without a line break is a line too.
+    pub fn end(&mut self, mut on_line: impl FnMut(Line<'_>)) {
+        let elided = self.elider.take().is_some();
+        emit(&self.partial, elided, self.overlong, &mut on_line);
+        self.overlong = false;
+        self.partial.clear();
+        // One huge line must not keep its memory for the rest of the file.
+        self.partial.shrink_to(ELIDE_FROM);
+    }
+
+    fn hold(&mut self, bytes: &[u8]) {
+        if self.overlong || bytes.is_empty() {
+            return;
+        }
+        if self.elider.is_none() && self.partial.len() + bytes.len() >= ELIDE_FROM {
+            let held = std::mem::take(&mut self.partial);
+            let mut elider = Elider::new(self.longest_string);
+            elider.push(&held, &mut self.partial);
+            self.elider = Some(elider);
+        }
+        match &mut self.elider {
+            Some(elider) => elider.push(bytes, &mut self.partial),
+            None => self.partial.extend_from_slice(bytes),
+        }
+        if self.partial.len() > LONGEST_LINE {
+            self.partial.truncate(ELIDE_FROM);
+            self.overlong = true;
+        }
+    }
+}
+
+fn emit(bytes: &[u8], elided: bool, overlong: bool, on_line: &mut impl FnMut(Line<'_>)) {
+    let bytes = bytes.trim_ascii();
+    if !bytes.is_empty() {
+        on_line(Line { bytes, elided, overlong });
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn split(input: &[u8], piece: usize) -> Vec<(Vec<u8>, bool, bool)> {
+        let mut lines = Lines::new(1000);
+        let mut found = Vec::new();
+        let mut on_line = |l: Line<'_>| found.push((l.bytes.to_vec(), l.elided, l.overlong));
+        for piece in input.chunks(piece) {
+            lines.push(piece, &mut on_line);
+        }
+        lines.end(&mut on_line);
+        found
+    }
+
+    #[test]
+    fn pieces_of_any_size_give_the_same_lines() {
+        let input = b"{\"a\":1}\r\n\n  \n{\"b\":2}\n{\"c\":3}";
+        let whole = split(input, input.len());
+        assert_eq!(whole.len(), 3);
+        assert_eq!(whole[2].0, b"{\"c\":3}");
+        for piece in 1..input.len() {
+            assert_eq!(split(input, piece), whole);
+        }
+    }
+
+    #[test]
+    fn a_line_with_a_huge_string_is_held_in_part_and_stays_json() {
+        let huge = "x".repeat(5 << 20);
+        let input = format!("{{\"before\":1,\"data\":\"{huge}\",\"after\":2}}\n{{\"next\":1}}\n");
+        let lines = split(input.as_bytes(), 65536);
+        assert_eq!(lines.len(), 2);
+        assert!(lines[0].1 && !lines[0].2);
+        assert!(lines[0].0.len() < 2000);
+        let value: serde_json::Value = serde_json::from_slice(&lines[0].0).unwrap();
+        assert_eq!(value["after"], 2);
+        assert_eq!(lines[1], (b"{\"next\":1}".to_vec(), false, false));
+    }
+
+    #[test]
+    fn the_pieces_of_a_huge_line_do_not_change_what_is_held() {
+        let input = format!("{{\"data\":\"{}\"}}\n", "ab\\n".repeat(1 << 20));
+        let whole = split(input.as_bytes(), input.len());
+        assert_eq!(split(input.as_bytes(), 65536), whole);
+        assert_eq!(split(input.as_bytes(), 999_983), whole);
+    }
+
+    #[test]
+    fn a_line_without_end_is_given_up_and_the_next_one_counts() {
+        let mut input = b"[".to_vec();
+        input.extend_from_slice("1,".repeat(LONGEST_LINE / 2 + 10).as_bytes());
+        input.extend_from_slice(b"\n{\"next\":1}\n");
+        let lines = split(&input, 65536);
+        assert_eq!(lines.len(), 2);
+        assert!(lines[0].2);
+        assert!(lines[0].0.len() <= ELIDE_FROM);
+        assert_eq!(lines[1].0, b"{\"next\":1}");
+    }
+}

@@ -1,0 +1,409 @@
+//! Texts as they are sent: decoded from JSON, cleaned of secrets, cut at the attribute limit, and JSON again.
+//!
+//! Every text of a transcript that leaves goes through [`TextRules`]: it is the one place to look at for what leaves.
+//! Only as much of a string is decoded as is kept; the rest is counted. Most texts are kept whole and written as they
+//! would be written here: those are copied as they are.
+
+use crate::transcript::elide::MARK;
+use memchr::{memchr, memmem};
+use serde::{Serialize, Serializer};
+use serde_json::value::{RawValue, to_raw_value};
+use std::borrow::Cow;
+use std::fmt::Write as _;
+
+/// The largest attribute limit, in characters: an event holds at most 8 MiB, so more would never be sent.
+pub const LARGEST_LIMIT: usize = 500_000;
+
+/// Characters of a `$ai_error`. PostHog keeps it long-term, so it is short.
+pub const ERROR_LIMIT: usize = 500;
+
+/// Decoded beyond the limit, so that a secret that lies across it is seen whole.
+const MARGIN: usize = 512;
+
+/// A text as it is sent. It is held as JSON, because most are sent twice: escaping is what costs most.
+#[derive(Debug, Clone)]
+pub struct Text {
+    /// A string, written as `serde_json` writes it.
+    json: Box<RawValue>,
+    /// Bytes of the text itself.
+    length: usize,
+}
+
+impl Text {
+    /// Bytes of the text itself.
+    pub fn len(&self) -> usize {
+        self.length
+    }
+
+    /// Is there nothing?
+    pub fn is_empty(&self) -> bool {
+        self.length == 0
+    }
+
+    /// The text itself.
+    pub fn decoded(&self) -> Cow<'_, str> {
+        decode(unquoted(self.json.get()).unwrap_or_default(), usize::MAX / 4, false).0
+    }
+}
+
+impl From<&str> for Text {
+    fn from(text: &str) -> Self {
+        // Writing a string to memory does not fail.
+        Self { json: to_raw_value(text).unwrap_or_default(), length: text.len() }
+    }
+}
+
+impl Default for Text {
+    fn default() -> Self {
+        Self::from("")
+    }
+}
+
+impl Serialize for Text {
+    fn serialize<S: Serializer>(&self, serializer: S) -> Result<S::Ok, S::Error> {
+        self.json.serialize(serializer)
+    }
+}
+
+/// What is done to every text.
+#[derive(Debug, Clone, Copy)]
+pub struct TextRules {
+    /// Characters that are kept.
+    pub limit: usize,
+    /// Replace secrets.
+    pub redact_secrets: bool,
+    /// Keep nothing at all: privacy mode.
+    pub privacy: bool,
+}
+
+impl TextRules {
+    /// Bytes of a string in the file that any text can need.
+    pub fn longest_string(self) -> usize {
+        // Two `\u` escapes, the longest form of one character, take twelve bytes.
+        12 * (self.limit.max(ERROR_LIMIT) + MARGIN)
+    }
+
+    /// The text of a raw JSON value: a string is decoded, anything else stands as it is written. `elided`: the value comes
+    /// from a line whose long strings were cut.
+    pub fn of_json(self, json: &RawValue, elided: bool) -> Text {
+        if self.privacy {
+            return Text::default();
+        }
+        let raw = json.get();
+        let Some(inner) = unquoted(raw) else { return self.of(raw) };
+        if !elided && let Some(length) = self.length_unchanged(inner) {
+            return Text { json: json.to_owned(), length };
+        }
+        let (text, total) = decode(inner, self.limit.saturating_add(MARGIN), elided);
+        Text::from(self.finish(text, total, self.limit).as_ref())
+    }
+
+    /// The length in bytes of the text between the quotes of a JSON string, if that is sent as it is written. (Only a
+    /// text that comes near the limit needs its characters counted.)
+    fn length_unchanged(self, inner: &str) -> Option<usize> {
+        // Nothing is escaped that could be a part of a secret.
+        let length = canonical_length(inner)?;
+        let has_secret = || self.redact_secrets && may_hold_secret(inner);
+        (length <= self.limit && !has_secret()).then_some(length)
+    }
+
+    /// A text that is no raw JSON.
+    pub fn of(self, text: &str) -> Text {
+        if self.privacy {
+            return Text::default();
+        }
+        Text::from(self.finish(Cow::Borrowed(text), text.chars().count(), self.limit).as_ref())
+    }
+
+    /// As [`TextRules::of`], cut at another limit, and not JSON again.
+    pub fn of_within(self, text: &str, limit: usize) -> String {
+        if self.privacy {
+            return String::new();
+        }
+        self.finish(Cow::Borrowed(text), text.chars().count(), limit).into_owned()
+    }
+
+    /// `text` is the beginning of a text of `total` characters.
+    fn finish(self, mut text: Cow<'_, str>, mut total: usize, limit: usize) -> Cow<'_, str> {
+        if self.redact_secrets
+            && let Cow::Owned(clean) = redact(&text)
+        {
+            // What redaction took away is not "missing".
+            total = (total + clean.chars().count()).saturating_sub(text.chars().count());
+            text = Cow::Owned(clean);
+        }
+        if total <= limit { text } else { Cow::Owned(cut(&text, total, limit)) }
+    }
+}
+
+/// Where secrets are replaced. No pattern is known yet.
+fn redact(text: &str) -> Cow<'_, str> {
+    Cow::Borrowed(text)
+}
+
+/// Whether [`redact`] has to look at the text that is written like this in JSON: its quotes, back-slashes and control
+/// characters are escaped, nothing else is. May say so too often. No pattern is known yet.
+fn may_hold_secret(_inner: &str) -> bool {
+    false
+}
+
+fn unquoted(raw: &str) -> Option<&str> {
+    raw.strip_prefix('"')?.strip_suffix('"')
+}
+
+/// Bytes of the text that stands between the quotes of a JSON string, if `serde_json` would write it the same way: with
+/// the shortest escapes, and none that is not needed. (JavaScript writes the same ones, but for halves of surrogates.)
+fn canonical_length(inner: &str) -> Option<usize> {
+    let mut length = inner.len();
+    let mut rest = inner.as_bytes();
+    while let Some(at) = memchr(b'\\', rest) {
+        let escape = &rest[at..];
+        let used = match escape {
+            [_, b'"' | b'\\' | b'b' | b'f' | b'n' | b'r' | b't', ..] => 2,
+            [_, b'u', b'0', b'0', b'0', b'0'..=b'7' | b'b' | b'e' | b'f', ..]
+            | [_, b'u', b'0', b'0', b'1', b'0'..=b'9' | b'a'..=b'f', ..] => 6,
+            _ => return None,
+        };
+        length -= used - 1;
+        rest = &escape[used..];
+    }
+    Some(length)
+}
+
+/// `text`, the beginning of a text of `total` characters, within `limit` characters. What was cut says so, inside the limit:
+/// `… [truncated N characters]`.
+pub fn cut(text: &str, total: usize, limit: usize) -> String {
+    if total <= limit {
+        return text.to_owned();
+    }
+    let mut kept = limit;
+    let mut mark = String::new();
+    // The number's own length changes how much is cut: two rounds settle it, the third is for a carry.
+    for _ in 0..3 {
+        mark.clear();
+        let _ = write!(mark, "… [truncated {} characters]", total - kept);
+        let length = mark.chars().count();
+        if length > limit {
+            // No room to say it.
+            return prefix(text, limit).to_owned();
+        }
+        kept = limit - length;
+    }
+    let mut out = prefix(text, kept).to_owned();
+    out.push_str(&mark);
+    out
+}
+
+/// The first `characters` characters.
+pub fn prefix(text: &str, characters: usize) -> &str {
+    if text.len() <= characters {
+        return text;
+    }
+    text.char_indices().nth(characters).map_or(text, |(end, _)| &text[..end])
+}
+
+/// Decodes what stands between the quotes of a JSON string, up to about `wanted` characters, and counts all of them. A
+/// surrogate without its other half becomes U+FFFD: the client has written such.
+pub fn decode(inner: &str, wanted: usize, elided: bool) -> (Cow<'_, str>, usize) {
+    let (inner, missing) = if elided { split_mark(inner) } else { (inner, 0) };
+    let Some(first) = memchr(b'\\', inner.as_bytes()) else {
+        let total = inner.chars().count();
+        return (Cow::Borrowed(prefix(inner, wanted)), total + missing);
+    };
+    let mut text = String::with_capacity(inner.len().min(wanted + wanted / 8 + 16));
+    let mut total = 0;
+    let mut rest = inner;
+    let mut next = Some(first);
+    while let Some(at) = next {
+        let plain = &rest[..at];
+        if total < wanted {
+            text.push_str(plain);
+        }
+        total += plain.chars().count();
+        let (decoded, length) = escape(&rest[at..]);
+        if total < wanted {
+            text.push(decoded);
+        }
+        total += 1;
+        rest = &rest[at + length..];
+        next = memchr(b'\\', rest.as_bytes());
+    }
+    if total < wanted {
+        text.push_str(rest);
+    }
+    total += rest.chars().count();
+    (Cow::Owned(text), total + missing)
+}
+
+/// One escape sequence, at the start of `text`: its character and its length in bytes.
+fn escape(text: &str) -> (char, usize) {
+    let bytes = text.as_bytes();
+    let simple = match bytes.get(1) {
+        Some(b'n') => '\n',
+        Some(b't') => '\t',
+        Some(b'r') => '\r',
+        Some(b'b') => '\u{8}',
+        Some(b'f') => '\u{c}',
+        Some(b'u') => return unicode_escape(text),
+        Some(&other) if other.is_ascii() => char::from(other),
+        _ => return ('\u{FFFD}', 1),
+    };
+    (simple, 2)
+}
+
+fn unicode_escape(text: &str) -> (char, usize) {
+    let unit = |at: usize| text.get(at..at + 4).and_then(|digits| u32::from_str_radix(digits, 16).ok());
+    let Some(first) = unit(2) else { return ('\u{FFFD}', 2) };
+    if (0xD800..0xDC00).contains(&first)
+        && text.get(6..8) == Some("\\u")
+        && let Some(second) = unit(8)
+        && (0xDC00..0xE000).contains(&second)
+    {
+        let code = 0x10000 + ((first - 0xD800) << 10) + (second - 0xDC00);
+        return (char::from_u32(code).unwrap_or('\u{FFFD}'), 12);
+    }
+    (char::from_u32(first).unwrap_or('\u{FFFD}'), 6)
+}
+
+/// What of an elided string is there, and how many characters are missing.
+fn split_mark(inner: &str) -> (&str, usize) {
+    let Some((at, count)) = mark(inner) else { return (inner, 0) };
+    let missing = count.split(':').next().and_then(|n| n.parse().ok()).unwrap_or(0);
+    (&inner[..at], missing)
+}
+
+fn mark(inner: &str) -> Option<(usize, &str)> {
+    let at = memmem::rfind(inner.as_bytes(), MARK.as_bytes())?;
+    Some((at, &inner[at + MARK.len()..]))
+}
+
+/// Bytes of a raw JSON string (with its quotes), also where it was elided.
+pub fn raw_length(raw: &str, elided: bool) -> usize {
+    let inner = raw.trim_matches('"');
+    match mark(inner).filter(|_| elided) {
+        Some((at, counts)) => at + counts.rsplit(':').next().and_then(|n| n.parse::<usize>().ok()).unwrap_or(0),
+        None => inner.len(),
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use proptest::prelude::*;
+
+    const RULES: TextRules = TextRules { limit: 40, redact_secrets: true, privacy: false };
+
+    /// The text itself, of which the JSON must be what `serde_json` writes.
+    fn of_json(rules: TextRules, raw: &str, elided: bool) -> String {
+        let text = rules.of_json(serde_json::from_str(raw).unwrap(), elided);
+        let decoded = text.decoded();
+        assert_eq!(text.json.get(), serde_json::to_string(&decoded).unwrap());
+        assert_eq!(text.len(), decoded.len());
+        decoded.into_owned()
+    }
+
+    #[test]
+    fn a_text_within_the_limit_is_whole() {
+        assert_eq!(of_json(RULES, r#""a\"b\\c\n\u00e9\ud83d\ude00""#, false), "a\"b\\c\né😀");
+    }
+
+    #[test]
+    fn a_cut_text_says_how_much_is_missing_inside_the_limit() {
+        let cut = RULES.of_within(&"x".repeat(100), 40);
+        assert_eq!(cut, "xxxxxxxxxxxxx… [truncated 87 characters]");
+        assert_eq!(cut.chars().count(), 40);
+        assert_eq!(cut.chars().filter(|c| *c == 'x').count() + 87, 100);
+    }
+
+    #[test]
+    fn a_limit_too_small_for_the_mark_keeps_just_the_beginning() {
+        assert_eq!(cut("abcdef", 6, 3), "abc");
+        assert_eq!(cut("abcdef", 6, 0), "");
+    }
+
+    #[test]
+    fn a_lone_surrogate_becomes_a_replacement_character() {
+        assert_eq!(of_json(RULES, r#""a\ud83db\ude00c\ud800\u0041""#, false), "a\u{FFFD}b\u{FFFD}c\u{FFFD}A");
+    }
+
+    #[test]
+    fn anything_but_a_string_stands_as_it_is_written() {
+        assert_eq!(of_json(RULES, r#"{"a":[1,2]}"#, false), r#"{"a":[1,2]}"#);
+    }
+
+    #[test]
+    fn privacy_keeps_nothing() {
+        let rules = TextRules { privacy: true, ..RULES };
+        assert_eq!(of_json(rules, r#""secret""#, false), "");
+        assert!(rules.of("secret").is_empty());
+        assert_eq!(rules.of_within("secret", 40), "");
+    }
+
+    #[test]
+    fn the_count_includes_what_was_elided_before() {
+        let cut = of_json(RULES, &format!("\"{}{MARK}1000:3000\"", "x".repeat(50)), true);
+        assert_eq!(cut, "xxxxxxxxxxx… [truncated 1039 characters]");
+        assert_eq!(raw_length(&format!("\"abc{MARK}1000:3000\""), true), 3003);
+    }
+
+    #[test]
+    fn a_mark_in_a_line_that_was_not_elided_is_text() {
+        assert_eq!(of_json(RULES, &format!("\"a{MARK}5:5\""), false), "a\0elided:5:5");
+    }
+
+    #[test]
+    fn a_text_is_written_the_same_way_however_its_escapes_were_written() {
+        for raw in
+            [r#""\u001b[1m\/\u0008\u000a""#, r#""\u001B""#, r#""\u0041""#, r#""\u007f\u2028""#, r#""\b\f\n\r\t\"\\""#]
+        {
+            assert_eq!(of_json(RULES, raw, false), serde_json::from_str::<String>(raw).unwrap(), "{raw}");
+        }
+    }
+
+    #[test]
+    fn a_text_that_is_written_as_serde_json_writes_it_is_copied() {
+        for raw in [r#""""#, r#""a\u001bb\n\"é\u2028""#.replace(r"\u2028", "\u{2028}").as_str()] {
+            let inner = unquoted(raw).unwrap();
+            assert_eq!(
+                RULES.length_unchanged(inner),
+                Some(serde_json::from_str::<String>(raw).unwrap().len()),
+                "{raw}"
+            );
+        }
+        for raw in [r"\/", r"\u00e9", r"\u000a", r"\u001B", r"\ud83d\ude00", r"\ud83d", &"x".repeat(41)] {
+            assert_eq!(RULES.length_unchanged(raw), None, "{raw}");
+        }
+    }
+
+    proptest! {
+        #[test]
+        fn a_text_is_what_serde_json_reads_and_is_written_as_it_writes(
+            pieces in proptest::collection::vec(r#"[ -!#-\[\]-~é😀]{0,9}|\\["/\\bfnrt]|\\u00[0-9a-fA-F]{2}|\\ud83d\\ude00"#, 0..8),
+            limit in 0usize..80,
+        ) {
+            let raw = format!("\"{}\"", pieces.concat());
+            let text: String = serde_json::from_str(&raw).unwrap();
+            let expected = cut(&text, text.chars().count(), limit);
+            prop_assert_eq!(of_json(TextRules { limit, ..RULES }, &raw, false), expected);
+        }
+
+        #[test]
+        fn decoding_agrees_with_serde_json(text in ".{0,200}") {
+            let raw = serde_json::to_string(&text).unwrap();
+            let (decoded, total) = decode(&raw[1..raw.len() - 1], usize::MAX / 4, false);
+            prop_assert_eq!(decoded.as_ref(), text.as_str());
+            prop_assert_eq!(total, text.chars().count());
+        }
+
+        #[test]
+        fn a_cut_never_exceeds_the_limit_and_counts_right(text in ".{0,200}", limit in 0usize..80) {
+            let total = text.chars().count();
+            let out = cut(&text, total, limit);
+            prop_assert!(out.chars().count() <= limit);
+            if total > limit && let Some((kept, rest)) = out.rsplit_once("… [truncated ") {
+                let missing: usize = rest.trim_end_matches(" characters]").parse().unwrap();
+                prop_assert_eq!(kept.chars().count() + missing, total);
+            }
+        }
+    }
+}

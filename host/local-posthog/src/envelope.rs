@@ -1,0 +1,156 @@
+//! The rules for one event around its properties: name, size, `uuid`, `distinct_id`, `timestamp`.
+
+use http::StatusCode;
+use serde_json::{Map, Value};
+
+use super::json::{Object, shown};
+use super::limits::{AI_EVENT_LIMIT, BATCH_EVENT_LIMIT};
+use super::properties;
+use super::refusal::Refusal;
+
+/// Everything an event may hold. A member beside these is a mistake, or changes the event (`offset` shifts its timestamp).
+const MEMBERS: [&str; 5] = ["event", "distinct_id", "uuid", "timestamp", "properties"];
+
+/// Values that stand for "nobody": the newer capture route refuses an event of one of them. The first four are named in its
+/// documentation, the others are of their kind: what a program writes when it has no id.
+const NOBODY: [&str; 12] = [
+    "anonymous",
+    "null",
+    "system",
+    "user",
+    "guest",
+    "undefined",
+    "none",
+    "nan",
+    "distinct_id",
+    "not_authenticated",
+    "[object object]",
+    "0",
+];
+
+/// Characters of a `distinct_id`; `PostHog` cuts the rest off.
+const DISTINCT_ID_LIMIT: usize = 200;
+
+/// Checks one event as it stands in the batch. The reason of a refusal begins with what the event is.
+pub(super) fn check(ai_path: bool, text: &str) -> Result<Value, Refusal> {
+    let limit = if ai_path { AI_EVENT_LIMIT } else { BATCH_EVENT_LIMIT };
+    let Ok(Value::Object(event)) = serde_json::from_str(text) else {
+        let problem = match Object::parse(text) {
+            Err(problem) => problem,
+            Ok(_) => "is not good JSON: a text, a number or the depth".to_owned(),
+        };
+        return Err(Refusal::new(StatusCode::BAD_REQUEST, format!(" {problem}")));
+    };
+    let refuse = |status, problem: String| {
+        let name = member_text(&event, "event");
+        let uuid = member_text(&event, "uuid");
+        Refusal::new(status, format!(" ({name}, {uuid}) {problem}"))
+    };
+    if text.len() > limit {
+        let problem = format!("is {} bytes, more than {limit}", text.len());
+        return Err(refuse(StatusCode::PAYLOAD_TOO_LARGE, problem));
+    }
+    check_members(ai_path, text, &event).map_err(|problem| refuse(StatusCode::BAD_REQUEST, problem))?;
+    Ok(Value::Object(event))
+}
+
+fn member_text(event: &Map<String, Value>, name: &str) -> String {
+    match event.get(name).and_then(Value::as_str) {
+        Some(text) => shown(text),
+        None => format!("no {name}"),
+    }
+}
+
+fn check_members(ai_path: bool, text: &str, event: &Map<String, Value>) -> Result<(), String> {
+    let members = Object::parse(text)?;
+    if let Some(name) = members.other_than(&MEMBERS) {
+        return Err(format!("has the unknown member `{}`", shown(name)));
+    }
+    let string = |name: &str| match event.get(name) {
+        Some(Value::String(text)) => Ok(text.as_str()),
+        Some(_) => Err(format!("has a `{name}` that is no string")),
+        None => Err(format!("has no `{name}`")),
+    };
+
+    let name = string("event")?;
+    let is_ai = name.strip_prefix("$ai_").is_some_and(|rest| !rest.is_empty());
+    if ai_path && !is_ai {
+        return Err("is no AI event: its name does not begin with `$ai_`".to_owned());
+    }
+    if name.trim().is_empty() {
+        return Err("has an empty name".to_owned());
+    }
+    if !is_uuid(string("uuid")?) {
+        return Err("has a `uuid` that is none".to_owned());
+    }
+    check_distinct_id(string("distinct_id")?)?;
+    if !is_utc_timestamp(string("timestamp")?) {
+        return Err("has a `timestamp` that is not RFC 3339 in UTC".to_owned());
+    }
+
+    let Some(Value::Object(found)) = event.get("properties") else {
+        return Err("has no object `properties`".to_owned());
+    };
+    if let Some(raw) = members.get("properties") {
+        Object::parse(raw.get()).map_err(|problem| format!("has `properties`, which {problem}"))?;
+    }
+    properties::check(name, found)
+}
+
+fn check_distinct_id(id: &str) -> Result<(), String> {
+    let length = id.chars().count();
+    if id.trim().is_empty() {
+        Err("has an empty `distinct_id`".to_owned())
+    } else if length > DISTINCT_ID_LIMIT {
+        Err(format!("has a `distinct_id` of {length} characters, more than {DISTINCT_ID_LIMIT}"))
+    } else if NOBODY.contains(&id.trim().to_lowercase().as_str()) {
+        Err(format!("has the `distinct_id` `{}`, which stands for nobody", shown(id)))
+    } else {
+        Ok(())
+    }
+}
+
+/// 8-4-4-4-12 hexadecimal digits, the one form that every reader of a `uuid` takes.
+fn is_uuid(text: &str) -> bool {
+    text.len() == 36
+        && text.bytes().enumerate().all(|(index, byte)| match index {
+            8 | 13 | 18 | 23 => byte == b'-',
+            _ => byte.is_ascii_hexdigit(),
+        })
+}
+
+/// `2026-01-31T23:59:59.999Z`: any number of digits from 1 to 9 after the point, or no point; `+00:00` is as good as `Z`.
+fn is_utc_timestamp(text: &str) -> bool {
+    let Some(local) = text.strip_suffix('Z').or_else(|| text.strip_suffix("+00:00")) else {
+        return false;
+    };
+    let Some((seconds, fraction)) = local.split_at_checked(19) else {
+        return false;
+    };
+    let shape = seconds
+        .bytes()
+        .zip(*b"0000-00-00T00:00:00")
+        .all(|(byte, wanted)| byte == wanted || (wanted == b'0' && byte.is_ascii_digit()));
+    let number = |range: std::ops::Range<usize>| {
+        seconds.get(range).and_then(|digits| digits.parse::<u32>().ok()).unwrap_or(u32::MAX)
+    };
+    let year = number(0..4);
+    let leap = year.is_multiple_of(4) && (!year.is_multiple_of(100) || year.is_multiple_of(400));
+    let days = match number(5..7) {
+        1 | 3 | 5 | 7 | 8 | 10 | 12 => 31,
+        4 | 6 | 9 | 11 => 30,
+        2 if leap => 29,
+        2 => 28,
+        _ => 0,
+    };
+    let fraction_is_good = fraction.is_empty()
+        || fraction
+            .strip_prefix('.')
+            .is_some_and(|digits| (1..=9).contains(&digits.len()) && digits.bytes().all(|byte| byte.is_ascii_digit()));
+    shape
+        && fraction_is_good
+        && (1..=days).contains(&number(8..10))
+        && number(11..13) < 24
+        && number(14..16) < 60
+        && number(17..19) < 60
+}

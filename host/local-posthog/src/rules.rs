@@ -1,0 +1,172 @@
+//! What the capture API takes and what it refuses, as a pure function of one request.
+//!
+//! The rules are those of `PostHog`'s capture service for `/i/v0/ai/batch/` and `/batch/`; a batch is taken whole or not at
+//! all. What is only written down as a form to keep (the chat format, the alphabet of ids) is a rule here too.
+
+use std::collections::HashSet;
+use std::io::Read;
+
+use flate2::bufread::GzDecoder;
+use http::header::CONTENT_ENCODING;
+use http::{HeaderMap, Method, StatusCode};
+use serde_json::Value;
+
+use super::envelope;
+use super::json::{Object, array, shown};
+pub use super::limits::{AI_EVENT_LIMIT, AI_PATH, BATCH_EVENT_LIMIT, BATCH_PATH, BODY_LIMIT, KEY_LIMIT};
+pub use super::refusal::Refusal;
+
+/// What becomes of a request.
+pub type Verdict = Result<Accepted, Refusal>;
+
+/// A batch in which everything is good.
+#[derive(Debug, Clone, PartialEq)]
+pub struct Accepted {
+    /// The events, in the order of the batch.
+    pub events: Vec<Value>,
+    /// Bytes of the body after decompression.
+    pub raw_bytes: u64,
+}
+
+/// Checks one request. `path` may have a query; `body` is the body as it came over the wire.
+pub fn check(method: &Method, path: &str, headers: &HeaderMap, body: &[u8]) -> Verdict {
+    let (path, query) = path.split_once('?').unwrap_or((path, ""));
+    let ai = match path {
+        AI_PATH => true,
+        BATCH_PATH => false,
+        _ => {
+            return Err(Refusal::new(StatusCode::NOT_FOUND, format!("nothing here but {AI_PATH} and {BATCH_PATH}")));
+        }
+    };
+    if method != Method::POST {
+        return Err(Refusal::new(StatusCode::METHOD_NOT_ALLOWED, "only POST is allowed here"));
+    }
+    if body.len() > BODY_LIMIT {
+        return Err(Refusal::new(StatusCode::PAYLOAD_TOO_LARGE, format!("the body is over {BODY_LIMIT} bytes")));
+    }
+    let decompressed;
+    let text = if is_gzip(query, headers, body)? {
+        decompressed = decompress(body)?;
+        &decompressed
+    } else {
+        body
+    };
+    let text =
+        std::str::from_utf8(text).map_err(|error| Refusal::bad_request(format!("the body is not UTF-8: {error}")))?;
+    Ok(Accepted { events: check_batch(ai, text)?, raw_bytes: text.len() as u64 })
+}
+
+/// Whether the body is compressed: by its header, by `?compression=gzip`, or by its first two bytes.
+fn is_gzip(query: &str, headers: &HeaderMap, body: &[u8]) -> Result<bool, Refusal> {
+    let mut gzip = body.starts_with(&[0x1f, 0x8b]);
+    for pair in query.split('&') {
+        match pair.split_once('=') {
+            Some(("compression", "gzip")) => gzip = true,
+            Some(("compression", other)) => {
+                return Err(Refusal::bad_request(format!(
+                    "the compression `{}` is not known, only gzip",
+                    shown(other)
+                )));
+            }
+            _ => {}
+        }
+    }
+    for encoding in headers.get_all(CONTENT_ENCODING) {
+        if encoding.as_bytes().eq_ignore_ascii_case(b"gzip") {
+            gzip = true;
+        } else if !encoding.as_bytes().eq_ignore_ascii_case(b"identity") {
+            return Err(Refusal::new(
+                StatusCode::UNSUPPORTED_MEDIA_TYPE,
+                format!(
+                    "the content encoding `{}` is not known, only gzip",
+                    shown(&String::from_utf8_lossy(encoding.as_bytes()))
+                ),
+            ));
+        }
+    }
+    Ok(gzip)
+}
+
+/// Decompresses one gzip member and never makes more than [`BODY_LIMIT`] bytes and one.
+fn decompress(body: &[u8]) -> Result<Vec<u8>, Refusal> {
+    let mut decoder = GzDecoder::new(body);
+    let mut text = Vec::new();
+    (&mut decoder)
+        .take(BODY_LIMIT as u64 + 1)
+        .read_to_end(&mut text)
+        .map_err(|error| Refusal::bad_request(format!("the body is not good gzip: {error}")))?;
+    if text.len() > BODY_LIMIT {
+        return Err(Refusal::new(
+            StatusCode::PAYLOAD_TOO_LARGE,
+            format!("the body is over {BODY_LIMIT} bytes after decompression"),
+        ));
+    }
+    if !decoder.into_inner().is_empty() {
+        return Err(Refusal::bad_request("there are bytes behind the end of the gzip data"));
+    }
+    Ok(text)
+}
+
+fn check_batch(ai: bool, text: &str) -> Result<Vec<Value>, Refusal> {
+    let body = Object::parse(text).map_err(|problem| Refusal::bad_request(format!("the body {problem}")))?;
+    if body.get("sent_at").is_some() {
+        return Err(Refusal::bad_request(
+            "`sent_at` is set: the server shifts every timestamp by the difference to its own clock, so that a retry changes them",
+        ));
+    }
+    if let Some(name) = body.other_than(&["api_key", "batch"]) {
+        return Err(Refusal::bad_request(format!("the body has the unknown member `{}`", shown(name))));
+    }
+    let key = body.get("api_key").map(|raw| serde_json::from_str::<Value>(raw.get()));
+    check_key(match &key {
+        Some(Ok(Value::String(key))) => Some(key),
+        _ => None,
+    })
+    .map_err(|problem| Refusal::new(StatusCode::UNAUTHORIZED, problem))?;
+
+    let batch = body.get("batch").ok_or_else(|| Refusal::bad_request("`batch` is missing"))?;
+    let batch = array(batch.get()).map_err(|problem| Refusal::bad_request(format!("`batch` {problem}")))?;
+    if batch.is_empty() {
+        return Err(Refusal::bad_request("`batch` is empty"));
+    }
+    let mut uuids = HashSet::new();
+    let mut events = Vec::new();
+    for (index, raw) in batch.iter().enumerate() {
+        let event = envelope::check(ai, raw.get()).map_err(|refusal| {
+            let reason = format!("event {} of {}{}", index + 1, batch.len(), refusal.reason);
+            Refusal::new(refusal.status, reason)
+        })?;
+        if let Some(uuid) = event.get("uuid").and_then(Value::as_str)
+            && !uuids.insert(uuid.to_owned())
+        {
+            return Err(Refusal::bad_request(format!(
+                "event {} of {}: its `uuid` {} is that of an earlier event in the batch",
+                index + 1,
+                batch.len(),
+                shown(uuid)
+            )));
+        }
+        events.push(event);
+    }
+    Ok(events)
+}
+
+/// Project keys: trimmed, 1 to [`KEY_LIMIT`] bytes of ASCII, no personal key. Whether the project exists is not asked.
+fn check_key(key: Option<&String>) -> Result<(), &'static str> {
+    let Some(key) = key else {
+        return Err("`api_key` is missing or no string");
+    };
+    if key.trim().is_empty() {
+        Err("`api_key` is empty")
+    } else if key.trim().len() != key.len() {
+        Err("`api_key` has white space around it")
+    } else if !key.is_ascii() {
+        Err("`api_key` is not ASCII")
+    } else if key.len() > KEY_LIMIT {
+        Err("`api_key` is over 64 bytes")
+    } else if key.starts_with("phx_") {
+        Err("`api_key` is a personal key, which is for other parts of the API")
+    } else {
+        Ok(())
+    }
+}

@@ -1,0 +1,133 @@
+//! Builds a component with a cargo of its own. Used by the build scripts of the host and of the tests.
+
+use std::env;
+use std::hash::{DefaultHasher, Hash, Hasher};
+use std::path::{Path, PathBuf};
+use std::process::{Command, ExitCode};
+
+/// Target of every component of this workspace.
+const TARGET: &str = "wasm32-wasip2";
+
+/// What is meant for the outer build: for its target, its compiler wrapper (clippy), its profile.
+const OUTER_VARIABLES: [&str; 9] = [
+    "CARGO_ENCODED_RUSTFLAGS",
+    "RUSTFLAGS",
+    "CARGO_BUILD_RUSTFLAGS",
+    "CARGO_BUILD_TARGET",
+    "RUSTC_WRAPPER",
+    "RUSTC_WORKSPACE_WRAPPER",
+    "CARGO_BUILD_RUSTC_WRAPPER",
+    "CARGO_BUILD_RUSTC_WORKSPACE_WRAPPER",
+    "CLIPPY_ARGS",
+];
+
+/// What a build script ends with: cargo shows what it wrote only when it fails.
+pub(crate) fn exit_code(built: Result<(), String>) -> ExitCode {
+    match built {
+        Ok(()) => ExitCode::SUCCESS,
+        Err(message) => {
+            eprintln!("{message}");
+            ExitCode::FAILURE
+        }
+    }
+}
+
+/// A package that becomes a component.
+pub(crate) struct ComponentPackage<'a> {
+    /// Its `Cargo.toml`.
+    pub(crate) manifest: PathBuf,
+    /// Where `Cargo.lock` lies: its workspace.
+    pub(crate) workspace: PathBuf,
+    /// Name of the library, as in the name of the `.wasm` file.
+    pub(crate) library: &'a str,
+    /// Profile to build with.
+    pub(crate) profile: &'a str,
+    /// Whatever it is made of: the script runs again when one of these changes.
+    pub(crate) sources: Vec<PathBuf>,
+}
+
+impl ComponentPackage<'_> {
+    /// Builds the component and makes its path known to the crate as `env!(variable)`, and a hash of it as `variable` with
+    /// `_HASH` behind it.
+    pub(crate) fn build(&self, variable: &str) -> Result<(), String> {
+        for path in &self.sources {
+            println!("cargo:rerun-if-changed={}", path.display());
+        }
+        // A target directory of its own: cargo holds a lock on the outer one while this script runs. It lies above
+        // `<profile>/build/<package>-<hash>/out`, so that clippy, whose hash is another one, does not build it all again.
+        let out = PathBuf::from(env::var_os("OUT_DIR").ok_or("OUT_DIR is not set")?);
+        let directory = profile_directory(&out).join("component").join(self.library);
+        let cargo = env::var_os("CARGO").unwrap_or_else(|| "cargo".into());
+        let mut command = Command::new(cargo);
+        command
+            .args(["build", "--lib", "--target", TARGET, "--profile", self.profile])
+            .arg("--manifest-path")
+            .arg(&self.manifest)
+            .arg("--target-dir")
+            .arg(&directory);
+        if self.workspace.join("Cargo.lock").exists() {
+            command.arg("--locked");
+        }
+        for name in OUTER_VARIABLES {
+            command.env_remove(name);
+        }
+        for (name, _) in env::vars_os() {
+            if name.to_string_lossy().starts_with("CARGO_PROFILE_") {
+                command.env_remove(name);
+            }
+        }
+        let output = command.output().map_err(|error| format!("cargo cannot be started: {error}"))?;
+        if !output.status.success() {
+            let errors = String::from_utf8_lossy(&output.stderr);
+            let advice = if target_is_missing(&errors) {
+                format!("\n\nThe target is missing. Run: rustup target add {TARGET}\n")
+            } else {
+                String::new()
+            };
+            return Err(format!("the component {} cannot be built:\n{errors}{advice}", self.library));
+        }
+        let file = format!("{}.wasm", self.library);
+        let component = directory.join(TARGET).join(self.profile).join(file);
+        if !component.is_file() {
+            return Err(format!("cargo built no {}", component.display()));
+        }
+        let wasm = std::fs::read(&component).map_err(|error| format!("{}: {error}", component.display()))?;
+        let mut hasher = DefaultHasher::new();
+        wasm.hash(&mut hasher);
+        println!("cargo:rustc-env={variable}={}", component.display());
+        println!("cargo:rustc-env={variable}_HASH={:016x}", hasher.finish());
+        Ok(())
+    }
+}
+
+/// `<target directory>/<profile>`, the same for all platforms: what cargo builds for another one has its output in
+/// `<target directory>/<platform>/<profile>/build/<package>-<hash>/out`.
+fn profile_directory(out: &Path) -> PathBuf {
+    let profile = out.ancestors().nth(3).unwrap_or(out);
+    let platform = profile.parent().filter(|parent| parent.file_name() == env::var_os("TARGET").as_deref());
+    match (platform.and_then(Path::parent), profile.file_name()) {
+        (Some(target_directory), Some(name)) => target_directory.join(name),
+        _ => profile.to_owned(),
+    }
+}
+
+/// What rustc says when the standard library of a target is not installed (E0463).
+fn target_is_missing(errors: &str) -> bool {
+    errors.contains("can't find crate for `core`")
+        || errors.contains("can't find crate for `std`")
+        || errors.contains("target may not be installed")
+}
+
+/// Directory of the package whose build script this is.
+pub(crate) fn package_directory() -> Result<PathBuf, String> {
+    env::var_os("CARGO_MANIFEST_DIR").map(PathBuf::from).ok_or_else(|| "CARGO_MANIFEST_DIR is not set".to_owned())
+}
+
+/// The workspace: the directory above the package that holds the interface.
+pub(crate) fn workspace_directory(package: &Path) -> Result<PathBuf, String> {
+    package
+        .ancestors()
+        .find(|directory| directory.join("wit/worlds.wit").is_file())
+        .map(Path::to_owned)
+        .ok_or_else(|| format!("{} is not in the workspace", package.display()))
+}

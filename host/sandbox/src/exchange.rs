@@ -1,0 +1,325 @@
+//! One HTTP/1.1 request and its whole response, each step of it bounded in time and size.
+
+use super::connect::Connector;
+use super::policy::AllowedRequest;
+use bytes::Bytes;
+use http::{HeaderValue, Request, Response, Uri, header};
+use http_body::{Body, Frame, SizeHint};
+use http_body_util::BodyExt;
+use hyper::body::Incoming;
+use hyper::client::conn::http1;
+use hyper_util::rt::TokioIo;
+use std::error::Error as _;
+use std::pin::Pin;
+use std::task::{Context, Poll};
+use std::time::Duration;
+use tokio::sync::oneshot;
+use tokio::time::{sleep, timeout};
+use wasmtime_wasi_http::{Error, RequestOptions, WasiBody};
+
+/// Bytes of a response body. `PostHog` answers with a few hundred.
+pub const MAX_RESPONSE_BYTES: usize = 1024 * 1024;
+
+/// How long the host waits, whatever the component asks for.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(super) struct Patience {
+    /// Name lookup, TCP, proxy and TLS together.
+    pub(super) connect: Duration,
+    /// From the request's last byte to the response's head.
+    pub(super) first_byte: Duration,
+    /// Between two pieces of the response's body.
+    pub(super) between_bytes: Duration,
+    /// All of it.
+    pub(super) total: Duration,
+}
+
+impl Patience {
+    /// The most there is.
+    pub(super) const MOST: Self = Self {
+        connect: Duration::from_secs(30),
+        first_byte: Duration::from_mins(2),
+        between_bytes: Duration::from_mins(1),
+        total: Duration::from_mins(5),
+    };
+
+    /// What the component asked for, as far as it is within [`MOST`](Self::MOST).
+    pub(super) fn of(options: Option<RequestOptions>) -> Self {
+        let options = options.unwrap_or_default();
+        let clamp = |asked: Option<Duration>, most: Duration| asked.map_or(most, |t| t.min(most));
+        Self {
+            connect: clamp(options.connect_timeout, Self::MOST.connect),
+            first_byte: clamp(options.first_byte_timeout, Self::MOST.first_byte),
+            between_bytes: clamp(options.between_bytes_timeout, Self::MOST.between_bytes),
+            total: Self::MOST.total,
+        }
+    }
+}
+
+/// Sends the request over a connection of its own. The response comes back whole, so that a body that is too long, too
+/// slow or cut short is an error code of the response: `wasi:http` has no way to read it from a body's stream
+/// (wasmtime-wasi-http 48.0.8, `http-error-code`). Redirects are not followed.
+pub(super) async fn exchange(
+    connector: &Connector,
+    allowed: &AllowedRequest,
+    request: Request<WasiBody>,
+    patience: Patience,
+) -> Result<Response<Bytes>, Error> {
+    let request = addressed(allowed, request)?;
+    let exchange = async {
+        let connection = connector.connect(&allowed.origin, patience.connect).await?;
+        let (mut sender, driver) = http1::handshake(TokioIo::new(connection)).await.map_err(http_error)?;
+        let _driver = wasmtime_wasi::runtime::spawn(async move {
+            // Whatever goes wrong here, the request's own result says so.
+            let _ = driver.await;
+        });
+        let (request, sent) = watched(request);
+        let late = async {
+            // An error means that the body was dropped, which is its end too.
+            let _ = sent.await;
+            sleep(patience.first_byte).await;
+        };
+        let response = tokio::select! {
+            response = sender.send_request(request) => response.map_err(http_error)?,
+            () = late => return Err(Error::ConnectionReadTimeout),
+        };
+        let (head, body) = response.into_parts();
+        let body = read(body, patience.between_bytes).await?;
+        Ok(Response::from_parts(head, body))
+    };
+    timeout(patience.total, exchange).await.map_err(|_| Error::HttpResponseTimeout)?
+}
+
+/// The request with the policy's own host and path instead of the component's text.
+fn addressed(allowed: &AllowedRequest, mut request: Request<WasiBody>) -> Result<Request<WasiBody>, Error> {
+    let host = HeaderValue::from_str(&allowed.origin.authority()).map_err(|_| Error::HttpRequestUriInvalid)?;
+    *request.uri_mut() = Uri::from_static(allowed.path);
+    request.headers_mut().insert(header::HOST, host);
+    Ok(request)
+}
+
+/// The whole body.
+async fn read(mut body: Incoming, between_bytes: Duration) -> Result<Bytes, Error> {
+    let too_long = || Error::HttpResponseBodySize(Some(MAX_RESPONSE_BYTES as u64));
+    if body.size_hint().lower() > MAX_RESPONSE_BYTES as u64 {
+        return Err(too_long());
+    }
+    let mut bytes = Vec::new();
+    while let Some(frame) = timeout(between_bytes, body.frame()).await.map_err(|_| Error::ConnectionReadTimeout)? {
+        let Ok(data) = frame.map_err(http_error)?.into_data() else {
+            continue; // Trailers: nobody asks for them.
+        };
+        if bytes.len() + data.len() > MAX_RESPONSE_BYTES {
+            return Err(too_long());
+        }
+        bytes.extend_from_slice(&data);
+    }
+    Ok(bytes.into())
+}
+
+/// The request, and a signal at the end of its body.
+fn watched(request: Request<WasiBody>) -> (Request<WatchedBody>, oneshot::Receiver<()>) {
+    let (end, sent) = oneshot::channel();
+    let request = request.map(|body| WatchedBody { body, end: Some(end) });
+    (request, sent)
+}
+
+struct WatchedBody {
+    body: WasiBody,
+    end: Option<oneshot::Sender<()>>,
+}
+
+impl Body for WatchedBody {
+    type Data = Bytes;
+    type Error = Error;
+
+    fn poll_frame(mut self: Pin<&mut Self>, context: &mut Context<'_>) -> Poll<Option<Result<Frame<Bytes>, Error>>> {
+        let frame = Pin::new(&mut self.body).poll_frame(context);
+        if matches!(frame, Poll::Ready(None)) {
+            self.end = None;
+        }
+        frame
+    }
+
+    fn is_end_stream(&self) -> bool {
+        self.body.is_end_stream()
+    }
+
+    fn size_hint(&self) -> SizeHint {
+        self.body.size_hint()
+    }
+}
+
+/// The codes of `wasi:http` for what hyper reports. Without this, nearly all would be `HTTP-protocol-error`.
+fn http_error(error: hyper::Error) -> Error {
+    let io_kind = error.source().and_then(|cause| cause.downcast_ref::<std::io::Error>()).map(std::io::Error::kind);
+    if error.is_incomplete_message() {
+        Error::HttpResponseIncomplete
+    } else if io_kind.is_some() || error.is_closed() || error.is_canceled() {
+        Error::ConnectionTerminated
+    } else if error.is_parse_too_large() {
+        Error::HttpResponseHeaderSectionSize(None)
+    } else if error.is_timeout() {
+        Error::HttpResponseTimeout
+    } else {
+        Error::Hyper(error)
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::block_on;
+    use crate::policy::Origin;
+    use http_body_util::Full;
+    use std::io::{Read, Write};
+    use std::net::{TcpListener, TcpStream};
+    use std::time::Instant;
+
+    const SHORT: Duration = Duration::from_millis(300);
+
+    /// Answers one connection with `answer`, which gets the stream after the request's head has come.
+    fn serve(answer: impl FnOnce(&mut TcpStream) + Send + 'static) -> u16 {
+        let listener = TcpListener::bind("127.0.0.1:0").unwrap();
+        let port = listener.local_addr().unwrap().port();
+        std::thread::spawn(move || {
+            let (mut stream, _) = listener.accept().unwrap();
+            let mut head = Vec::new();
+            let mut byte = [0];
+            while !head.ends_with(b"\r\n\r\n") && stream.read(&mut byte).unwrap() == 1 {
+                head.push(byte[0]);
+            }
+            answer(&mut stream);
+            // Closing with the request's body unread would reset the connection.
+            let _ = stream.shutdown(std::net::Shutdown::Write);
+            let _ = stream.read_to_end(&mut Vec::new());
+        });
+        port
+    }
+
+    fn post(port: u16, patience: Patience) -> Result<Response<Bytes>, Error> {
+        let allowed = AllowedRequest {
+            origin: Origin::parse(&format!("http://127.0.0.1:{port}"), true).unwrap(),
+            path: "/batch/",
+        };
+        let body = Full::new(Bytes::from_static(b"{}")).map_err(|never| match never {}).boxed_unsync();
+        let request = Request::post("http://elsewhere.invalid/x").body(body).unwrap();
+        block_on(async { exchange(&Connector::default(), &allowed, request, patience).await }).unwrap()
+    }
+
+    #[test]
+    fn times_are_clamped_but_shorter_ones_are_kept() {
+        assert_eq!(Patience::of(None), Patience::MOST);
+        let asked = RequestOptions {
+            connect_timeout: Some(Duration::from_secs(1)),
+            first_byte_timeout: Some(Duration::from_secs(1000)),
+            between_bytes_timeout: None,
+        };
+        let patience = Patience::of(Some(asked));
+        assert_eq!(patience.connect, Duration::from_secs(1));
+        assert_eq!(patience.first_byte, Duration::from_mins(2));
+        assert_eq!(patience.between_bytes, Duration::from_mins(1));
+        assert_eq!(patience.total, Duration::from_mins(5));
+    }
+
+    #[test]
+    fn the_response_comes_back_whole_and_the_request_goes_to_the_allowed_path() {
+        let (sender, heads) = std::sync::mpsc::channel();
+        let listener = TcpListener::bind("127.0.0.1:0").unwrap();
+        let port = listener.local_addr().unwrap().port();
+        std::thread::spawn(move || {
+            let (mut stream, _) = listener.accept().unwrap();
+            let mut request = [0; 1000];
+            let length = stream.read(&mut request).unwrap();
+            sender.send(String::from_utf8_lossy(&request[..length]).into_owned()).unwrap();
+            stream.write_all(b"HTTP/1.1 200 OK\r\ncontent-length: 2\r\n\r\nok").unwrap();
+        });
+        let response = post(port, Patience::MOST).unwrap();
+        assert_eq!((response.status().as_u16(), &response.body()[..]), (200, &b"ok"[..]));
+        let head = heads.recv().unwrap().to_lowercase();
+        assert!(head.starts_with("post /batch/ http/1.1\r\n"), "{head}");
+        assert!(head.contains(&format!("host: 127.0.0.1:{port}\r\n")));
+    }
+
+    #[test]
+    fn a_redirect_is_an_answer_like_any_other() {
+        let port = serve(|stream| {
+            let _ =
+                stream.write_all(b"HTTP/1.1 302 Found\r\nlocation: http://127.0.0.1:1/\r\ncontent-length: 0\r\n\r\n");
+        });
+        assert_eq!(post(port, Patience::MOST).unwrap().status(), 302);
+    }
+
+    #[test]
+    fn a_server_that_never_answers_is_given_up() {
+        let port = serve(|_| std::thread::sleep(Duration::from_secs(5)));
+        let patience = Patience { first_byte: SHORT, ..Patience::MOST };
+        let start = Instant::now();
+        let result = post(port, patience);
+        assert!(matches!(result, Err(Error::ConnectionReadTimeout)), "{result:?}");
+        assert!(start.elapsed() < Duration::from_secs(3));
+    }
+
+    #[test]
+    fn a_body_that_stops_coming_is_given_up() {
+        let port = serve(|stream| {
+            let _ = stream.write_all(b"HTTP/1.1 200 OK\r\ncontent-length: 20\r\n\r\nok");
+            std::thread::sleep(Duration::from_secs(5));
+        });
+        let patience = Patience { between_bytes: SHORT, ..Patience::MOST };
+        let result = post(port, patience);
+        assert!(matches!(result, Err(Error::ConnectionReadTimeout)), "{result:?}");
+    }
+
+    #[test]
+    fn a_body_that_trickles_is_given_up_at_the_end_of_the_total_time() {
+        let port = serve(|stream| {
+            let _ = stream.write_all(b"HTTP/1.1 200 OK\r\ncontent-length: 1000\r\n\r\n");
+            while stream.write_all(b"x").is_ok() {
+                std::thread::sleep(Duration::from_millis(50));
+            }
+        });
+        let patience = Patience { total: SHORT, ..Patience::MOST };
+        let result = post(port, patience);
+        assert!(matches!(result, Err(Error::HttpResponseTimeout)), "{result:?}");
+    }
+
+    #[test]
+    fn a_body_over_the_cap_is_refused_however_it_is_announced() {
+        for head in ["content-length: 2000000\r\n", "connection: close\r\n", "transfer-encoding: chunked\r\n"] {
+            let port = serve(move |stream| {
+                let _ = write!(stream, "HTTP/1.1 200 OK\r\n{head}\r\n");
+                for _ in 0..200 {
+                    let piece = vec![b'x'; 10_000];
+                    let chunked = head.starts_with("transfer");
+                    let _ = if chunked {
+                        write!(stream, "{:x}\r\n", piece.len())
+                            .and_then(|()| stream.write_all(&piece))
+                            .and_then(|()| stream.write_all(b"\r\n"))
+                    } else {
+                        stream.write_all(&piece)
+                    };
+                }
+            });
+            let result = post(port, Patience::MOST);
+            assert!(matches!(result, Err(Error::HttpResponseBodySize(Some(1_048_576)))), "{head}: {result:?}");
+        }
+    }
+
+    #[test]
+    fn a_connection_that_closes_half_way_is_an_incomplete_response() {
+        let port = serve(|stream| {
+            let _ = stream.write_all(b"HTTP/1.1 200 OK\r\ncontent-length: 20\r\n\r\nok");
+        });
+        let result = post(port, Patience::MOST);
+        assert!(matches!(result, Err(Error::HttpResponseIncomplete | Error::ConnectionTerminated)), "{result:?}");
+    }
+
+    #[test]
+    fn an_answer_that_is_not_http_is_a_protocol_error() {
+        let port = serve(|stream| {
+            let _ = stream.write_all(b"SSH-2.0-OpenSSH_9.6\r\n\r\n");
+        });
+        let result = post(port, Patience::MOST);
+        assert!(matches!(result, Err(Error::Hyper(_))), "{result:?}");
+    }
+}

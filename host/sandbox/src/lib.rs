@@ -1,0 +1,156 @@
+//! Runs the component in a sandbox: everything between wasmtime and the component's exports.
+//!
+//! The component reads the files that it is handed, makes the requests that [`policy::HttpPolicy`] lets through, asks for
+//! the time and for random bytes. It has no directory, environment, argument, input, socket or name lookup, and its
+//! memory and time are bounded. Whatever it does, a run ends with a value or a [`SandboxError`].
+//!
+//! ```no_run
+//! use posthog_llma_sandbox::engine::Engine;
+//! use posthog_llma_sandbox::policy::HttpPolicy;
+//! use posthog_llma_sandbox::proxy::ProxySettings;
+//! use posthog_llma_sandbox::{COMPONENT, Limits, Sandbox, block_on};
+//!
+//! let engine = Engine::new(None)?;
+//! let sandbox = Sandbox::new(&engine, COMPONENT, Limits::default(), ProxySettings::default())?;
+//! let run = block_on(sandbox.run(HttpPolicy::Deny, async |exporter, store| {
+//!     exporter.wasi_cli_run().call_run(store).await
+//! }))?;
+//! println!("{:?}, {} requests refused", run.result?, run.requests.refused());
+//! # Ok::<(), posthog_llma_sandbox::SandboxError>(())
+//! ```
+
+pub mod bindings;
+mod cache;
+mod connect;
+pub mod engine;
+mod error;
+mod exchange;
+pub mod files;
+mod limits;
+pub mod policy;
+pub mod private_directory;
+pub mod probe;
+pub mod proxy;
+mod state;
+
+pub use error::SandboxError;
+pub use exchange::MAX_RESPONSE_BYTES;
+pub use limits::Limits;
+pub use state::State;
+
+use bindings::{Exporter, ExporterPre};
+use connect::Connector;
+use engine::Engine;
+use limits::{TimeExhausted, Watchdog};
+use policy::{HttpPolicy, RequestLog};
+use proxy::ProxySettings;
+use std::sync::Arc;
+use std::time::{Duration, Instant};
+use wasmtime::component::Linker;
+use wasmtime::{Store, UpdateDeadline};
+
+/// The component that is part of this program.
+pub static COMPONENT: &[u8] = include_bytes!(env!("POSTHOG_LLMA_COMPONENT"));
+
+/// A component that is ready to run, any number of times.
+pub struct Sandbox {
+    component: ExporterPre<State>,
+    limits: Limits,
+    connector: Arc<Connector>,
+}
+
+/// What became of a run.
+#[derive(Debug)]
+pub struct Run<T> {
+    /// What the run was for, or what ended it early.
+    pub result: Result<T, SandboxError>,
+    /// Requests that were let through or refused, also of a run that failed.
+    pub requests: RequestLog,
+}
+
+impl Sandbox {
+    /// Compiles the component, or takes its compiled code from the engine's cache, and links it. Fails if it is not a
+    /// component of the `exporter` world.
+    pub fn new(
+        engine: &Engine,
+        component: &[u8],
+        limits: Limits,
+        proxies: ProxySettings,
+    ) -> Result<Self, SandboxError> {
+        let component = engine.component(component).map_err(SandboxError::setup)?;
+        let linker = linker(engine.wasmtime()).map_err(SandboxError::setup)?;
+        let component = linker.instantiate_pre(&component).and_then(ExporterPre::new).map_err(SandboxError::setup)?;
+        Ok(Self { component, limits, connector: Arc::new(Connector::new(proxies)) })
+    }
+
+    /// Runs `calls` on a new instance of the component, within the limits. The instance and all that it holds are gone
+    /// afterwards. Needs a tokio runtime with I/O and time, as [`block_on`] makes one.
+    ///
+    /// An error that `calls` returns is taken for one of the component; give what is wrong on the host's side as a value.
+    pub async fn run<T>(
+        &self,
+        policy: HttpPolicy,
+        calls: impl AsyncFnOnce(&Exporter, &mut Store<State>) -> wasmtime::Result<T>,
+    ) -> Run<T> {
+        let state = State::new(self.limits, policy, Arc::clone(&self.connector));
+        let mut store = Store::new(self.component.engine(), state);
+        store.limiter(|state| &mut state.ceiling);
+        let result = self.run_in(&mut store, calls).await;
+        Run { result, requests: store.into_data().into_requests() }
+    }
+
+    async fn run_in<T>(
+        &self,
+        store: &mut Store<State>,
+        calls: impl AsyncFnOnce(&Exporter, &mut Store<State>) -> wasmtime::Result<T>,
+    ) -> Result<T, SandboxError> {
+        let start = Instant::now();
+        // A limit too far away to be counted is far enough at a year.
+        let deadline = start.checked_add(self.limits.time).unwrap_or(start + Duration::from_hours(365 * 24));
+        // Another run on the same engine may advance the epoch: look at the clock before giving up.
+        store.set_epoch_deadline(1);
+        store.epoch_deadline_callback(move |_| {
+            if Instant::now() >= deadline {
+                return Err(TimeExhausted.into());
+            }
+            Ok(UpdateDeadline::Continue(1))
+        });
+        let _watchdog = Watchdog::start(self.component.engine().clone(), deadline)
+            .map_err(|error| SandboxError::Setup(error.to_string()))?;
+        // The watchdog stops a component that computes, this one that waits.
+        let outcome = tokio::time::timeout_at(deadline.into(), async {
+            let exporter = self.component.instantiate_async(&mut *store).await?;
+            calls(&exporter, store).await
+        })
+        .await;
+        match outcome {
+            Ok(Ok(value)) => Ok(value),
+            Ok(Err(error)) => {
+                let stderr = store.data().stderr();
+                Err(SandboxError::of_call(&error, self.limits, &stderr))
+            }
+            Err(_) => Err(SandboxError::TimeLimit(self.limits.time)),
+        }
+    }
+}
+
+/// All of `wasi:cli` and `wasi:http`, more than our component imports: what another one asks for is there and refuses, by
+/// the configuration of [`State`].
+fn linker(engine: &wasmtime::Engine) -> wasmtime::Result<Linker<State>> {
+    let mut linker = Linker::new(engine);
+    wasmtime_wasi::p2::add_to_linker_async(&mut linker)?;
+    wasmtime_wasi_http::p2::add_only_http_to_linker_async(&mut linker)?;
+    Ok(linker)
+}
+
+/// Runs a future on a runtime of the current thread. Does not wait for what is left over when it is done, such as the
+/// lookup of a name that never answers.
+pub fn block_on<F: Future>(future: F) -> Result<F::Output, SandboxError> {
+    let runtime = tokio::runtime::Builder::new_current_thread()
+        .enable_all()
+        .build()
+        .map_err(|error| SandboxError::Setup(error.to_string()))?;
+    let output = runtime.block_on(future);
+    runtime.shutdown_background();
+    Ok(output)
+}

@@ -1,0 +1,235 @@
+//! Which HTTP requests the component may make. Nothing here does I/O.
+
+use http::{Method, Uri};
+use posthog_llma_pipeline::delivery::deliver::{AI_PATH, FALLBACK_PATH};
+pub use posthog_llma_pipeline::origin::{Origin, Scheme};
+use std::collections::VecDeque;
+use std::fmt;
+
+/// Paths that events are posted to, preferred one first.
+pub const BATCH_PATHS: [&str; 2] = [AI_PATH, FALLBACK_PATH];
+
+/// Requests that a [`RequestLog`] keeps; the ones after are only counted.
+const MAX_RECORDS: usize = 100;
+
+/// Characters of a URL that a [`RequestRecord`] keeps.
+const MAX_URL_CHARS: usize = 200;
+
+/// The one place where requests may go.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct AllowedDestination {
+    /// The server.
+    pub origin: Origin,
+    /// The paths, each to be matched exactly.
+    pub paths: Vec<&'static str>,
+}
+
+impl AllowedDestination {
+    /// Posting batches of events to this server.
+    pub fn batches(origin: Origin) -> Self {
+        Self { origin, paths: BATCH_PATHS.to_vec() }
+    }
+}
+
+/// Which requests are let through.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub enum HttpPolicy {
+    /// None at all.
+    Deny,
+    /// `POST` to one destination.
+    Allow(AllowedDestination),
+}
+
+/// Why a request was not let through.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, thiserror::Error)]
+pub enum Refusal {
+    /// The policy is [`HttpPolicy::Deny`].
+    #[error("no request is allowed")]
+    NoNetwork,
+    /// The URL has no host.
+    #[error("the URL has no host")]
+    NoHost,
+    /// The URL has a user name or a password.
+    #[error("the URL has user info")]
+    UserInfo,
+    /// The host is not in the form that hosts are compared in: letters, digits, `-` and single dots, or an address.
+    #[error("the host is not in its normal form")]
+    OddHost,
+    /// The port is empty, zero, or not in its normal form.
+    #[error("the port is not in its normal form")]
+    OddPort,
+    /// Another scheme.
+    #[error("another scheme")]
+    Scheme,
+    /// Another host.
+    #[error("another host")]
+    Host,
+    /// Another port.
+    #[error("another port")]
+    Port,
+    /// Another method than `POST`.
+    #[error("another method")]
+    Method,
+    /// Another path.
+    #[error("another path")]
+    Path,
+    /// The URL has a query, if only an empty one.
+    #[error("the URL has a query")]
+    Query,
+}
+
+/// A request that may be made, in the policy's own words: what is sent never repeats the component's text.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct AllowedRequest {
+    /// Where to connect.
+    pub origin: Origin,
+    /// Path to ask for.
+    pub path: &'static str,
+}
+
+impl HttpPolicy {
+    /// Compares scheme, host (in lower case), effective port, method and path. Whatever is not in its normal form is
+    /// refused, not normalised.
+    pub fn check(&self, method: &Method, uri: &Uri) -> Result<AllowedRequest, Refusal> {
+        let Self::Allow(AllowedDestination { origin, paths }) = self else {
+            return Err(Refusal::NoNetwork);
+        };
+        let authority = uri.authority().ok_or(Refusal::NoHost)?.as_str();
+        if authority.contains('@') {
+            return Err(Refusal::UserInfo);
+        }
+        if uri.scheme_str() != Some(origin.scheme().as_str()) {
+            return Err(Refusal::Scheme);
+        }
+        let (host, port) = split_authority(authority);
+        let host = host.to_ascii_lowercase();
+        if !is_normal_host(&host) {
+            return Err(Refusal::OddHost);
+        }
+        if host != origin.host() {
+            return Err(Refusal::Host);
+        }
+        let port = match port {
+            None => origin.scheme().default_port(),
+            Some(digits) => normal_port(digits).ok_or(Refusal::OddPort)?,
+        };
+        if port != origin.port() {
+            return Err(Refusal::Port);
+        }
+        if method != Method::POST {
+            return Err(Refusal::Method);
+        }
+        // The whole of it, because `Uri::query` does not tell `/batch/?` from `/batch/`.
+        let target = uri.path_and_query().map_or("", |target| target.as_str());
+        if target.contains('?') {
+            return Err(Refusal::Query);
+        }
+        let path = paths.iter().find(|path| **path == target).ok_or(Refusal::Path)?;
+        Ok(AllowedRequest { origin: origin.clone(), path })
+    }
+}
+
+/// Host and port; the colons of an IPv6 address belong to the host.
+fn split_authority(authority: &str) -> (&str, Option<&str>) {
+    let after_address = authority.rfind(']').map_or(0, |end| end + 1);
+    match authority[after_address..].find(':') {
+        Some(colon) => {
+            let colon = after_address + colon;
+            (&authority[..colon], Some(&authority[colon + 1..]))
+        }
+        None => (authority, None),
+    }
+}
+
+fn is_normal_host(host: &str) -> bool {
+    if let Some(address) = host.strip_prefix('[').and_then(|rest| rest.strip_suffix(']')) {
+        return address.parse::<std::net::Ipv6Addr>().is_ok_and(|parsed| parsed.to_string() == address);
+    }
+    host.split('.').all(|label| {
+        !label.is_empty()
+            && label.bytes().all(|byte| byte.is_ascii_lowercase() || byte.is_ascii_digit() || byte == b'-')
+    })
+}
+
+fn normal_port(digits: &str) -> Option<u16> {
+    let port = digits.parse::<u16>().ok()?;
+    (port != 0 && port.to_string() == digits).then_some(port)
+}
+
+/// One request that the component wanted to make.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct RequestRecord {
+    /// Its method, at most 20 characters.
+    pub method: String,
+    /// Its URL without query and user info, at most 200 characters. Control characters are escaped.
+    pub url: String,
+    /// Why it was refused; none if it was let through.
+    pub refusal: Option<Refusal>,
+}
+
+impl fmt::Display for RequestRecord {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        match self.refusal {
+            None => write!(f, "allowed {} {}", self.method, self.url),
+            Some(refusal) => write!(f, "refused {} {}: {refusal}", self.method, self.url),
+        }
+    }
+}
+
+/// What the sandbox let through and what it refused, in the order of the requests.
+#[derive(Debug, Clone, Default, PartialEq, Eq)]
+pub struct RequestLog {
+    records: VecDeque<RequestRecord>,
+    allowed: u64,
+    refused: u64,
+}
+
+impl RequestLog {
+    /// The last 100 requests.
+    pub fn records(&self) -> impl Iterator<Item = &RequestRecord> {
+        self.records.iter()
+    }
+
+    /// The refused ones among [`records`](Self::records).
+    pub fn refusals(&self) -> impl Iterator<Item = &RequestRecord> {
+        self.records().filter(|record| record.refusal.is_some())
+    }
+
+    /// How many were let through.
+    pub fn allowed(&self) -> u64 {
+        self.allowed
+    }
+
+    /// How many were refused.
+    pub fn refused(&self) -> u64 {
+        self.refused
+    }
+
+    /// Takes note of a request.
+    pub fn push(&mut self, method: &Method, uri: &Uri, refusal: Option<Refusal>) {
+        match refusal {
+            None => self.allowed += 1,
+            Some(_) => self.refused += 1,
+        }
+        if self.records.len() == MAX_RECORDS {
+            self.records.pop_front();
+        }
+        self.records.push_back(RequestRecord {
+            method: method.as_str().chars().take(20).collect(),
+            url: printable_url(uri),
+            refusal,
+        });
+    }
+}
+
+/// Neither query nor user info: a component could put a secret there. Escaped, because it is printed to a terminal.
+fn printable_url(uri: &Uri) -> String {
+    let scheme = uri.scheme_str().unwrap_or("");
+    let authority = uri.authority().map_or("", |authority| authority.as_str());
+    let host_and_port = authority.rsplit('@').next().unwrap_or("");
+    format!("{scheme}://{host_and_port}{}", uri.path()).escape_debug().take(MAX_URL_CHARS).collect()
+}
+
+#[cfg(test)]
+#[path = "policy_tests.rs"]
+mod tests;

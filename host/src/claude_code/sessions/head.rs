@@ -1,0 +1,114 @@
+//! What the beginning of a transcript tells of its session, without converting it.
+
+use posthog_llma_pipeline::time;
+use serde::Deserialize;
+use serde_json::Value;
+use std::fs::File;
+use std::io::{BufRead as _, BufReader, Read as _};
+use std::path::{Path, PathBuf};
+
+/// Bytes of a transcript that are read at most. The first prompt stands in the first lines; an image may be in it.
+const MOST: u64 = 1024 * 1024;
+
+/// Characters of the first prompt.
+const PROMPT: usize = 200;
+
+/// What the beginning tells.
+#[derive(Debug, Clone, Default, PartialEq, Eq)]
+pub struct Head {
+    /// Where the session began to work. (The name of its folder is not to be turned back into one.)
+    pub directory: Option<PathBuf>,
+    /// The first timestamp, in milliseconds since 1970.
+    pub started: Option<i64>,
+    /// The beginning of the first thing that the user typed, on one line.
+    pub prompt: Option<String>,
+}
+
+#[derive(Deserialize)]
+#[serde(rename_all = "camelCase")]
+struct Line {
+    #[serde(default, rename = "type")]
+    kind: Value,
+    #[serde(default)]
+    cwd: Value,
+    #[serde(default)]
+    timestamp: Value,
+    #[serde(default)]
+    is_meta: Value,
+    #[serde(default)]
+    is_sidechain: Value,
+    #[serde(default)]
+    message: Value,
+}
+
+impl Head {
+    /// Reads the beginning, up to the first prompt. Of a file that cannot be read it tells nothing.
+    pub fn read(transcript: &Path) -> Self {
+        let mut head = Self::default();
+        let Ok(file) = File::open(transcript) else { return head };
+        for line in BufReader::new(file.take(MOST)).split(b'\n').map_while(Result::ok) {
+            let Ok(line) = serde_json::from_slice::<Line>(&line) else { continue };
+            head.directory = head.directory.or_else(|| line.cwd.as_str().map(PathBuf::from));
+            head.started = head.started.or_else(|| time::parse(line.timestamp.as_str()?));
+            head.prompt = head.prompt.or_else(|| prompt(&line));
+            if head.directory.is_some() && head.started.is_some() && head.prompt.is_some() {
+                break;
+            }
+        }
+        head
+    }
+}
+
+/// What the user typed in this line, if that is what it is.
+fn prompt(line: &Line) -> Option<String> {
+    if line.kind != "user" || line.is_meta == true || line.is_sidechain == true {
+        return None;
+    }
+    let content = &line.message["content"];
+    let text = match content {
+        Value::String(text) => text,
+        _ => content.as_array()?.iter().find(|block| block["type"] == "text")?["text"].as_str()?,
+    };
+    // The client's own wrappers: `<command-name>`, `<local-command-stdout>` and their like.
+    if text.trim_start().starts_with(['<', '[']) {
+        return None;
+    }
+    let line: Vec<_> =
+        text.split(|c: char| c.is_whitespace() || c.is_control()).filter(|word| !word.is_empty()).collect();
+    Some(line.join(" ").chars().take(PROMPT).collect()).filter(|prompt: &String| !prompt.is_empty())
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn head(text: &str) -> Head {
+        let file = tempfile::NamedTempFile::new().unwrap();
+        std::fs::write(file.path(), text).unwrap();
+        Head::read(file.path())
+    }
+
+    #[test]
+    fn directory_start_and_prompt_are_found_wherever_they_stand() {
+        let text = r#"{"type":"summary"}
+not json
+{"type":"user","isMeta":true,"cwd":"/home/dev/shop","timestamp":"2026-01-02T03:04:05Z","message":{"content":"meta"}}
+{"type":"user","cwd":"/elsewhere","message":{"content":"<command-name>/clear</command-name>"}}
+{"type":"user","message":{"content":[{"type":"image"},{"type":"text","text":"fix\n\tthe  test"}]}}
+{"type":"user","message":{"content":"another"}}"#;
+        let expected = Head {
+            directory: Some("/home/dev/shop".into()),
+            started: time::parse("2026-01-02T03:04:05Z"),
+            prompt: Some("fix the test".into()),
+        };
+        assert_eq!(head(text), expected);
+    }
+
+    #[test]
+    fn odd_lines_tell_nothing() {
+        for text in ["", "null\n[]\n5\n", "{\"type\":5,\"cwd\":6,\"timestamp\":7,\"message\":8}", "\u{0}\u{0}"] {
+            assert_eq!(head(text), Head::default(), "{text:?}");
+        }
+        assert_eq!(Head::read(Path::new("/nowhere")), Head::default());
+    }
+}

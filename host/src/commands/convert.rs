@@ -1,0 +1,32 @@
+//! `convert`: a session's events, as they would be sent.
+
+use super::cli::Convert;
+use super::load;
+use crate::delivery::conversion::{self, ConversionError};
+use crate::delivery::report;
+use crate::system::terminal::warn;
+use posthog_llma_sandbox::{Limits, block_on};
+use std::io::{self, BufWriter};
+use std::process::ExitCode;
+
+/// Prints a session's events.
+pub fn run(arguments: &Convert) -> anyhow::Result<ExitCode> {
+    let program = load()?;
+    let session = program.session(&arguments.session)?;
+    let ((sandbox, cache_warning), options) = program.prepare(&session, Limits::from(&arguments.limits))?;
+    warn(cache_warning.as_slice());
+    let mut out = BufWriter::new(io::stdout().lock());
+    let converted = block_on(conversion::convert(&sandbox, &session, &options, &mut out))?;
+    // The end of the process gives its memory back, too, and faster.
+    std::mem::forget(sandbox);
+    match converted {
+        Ok(converted) => {
+            warn(&converted.warnings);
+            warn(&report::line_warnings(&converted.report));
+            Ok(ExitCode::SUCCESS)
+        }
+        // `| head` has seen enough.
+        Err(ConversionError::Write(error)) if error.kind() == io::ErrorKind::BrokenPipe => Ok(ExitCode::SUCCESS),
+        Err(error) => Err(error.into()),
+    }
+}

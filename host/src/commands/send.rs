@@ -1,0 +1,90 @@
+//! `send`: one session, and what arrived of it.
+
+use super::cli::Send;
+use super::{FAILED, Unusable, load};
+use crate::delivery::courier::{SessionRecord, Told};
+use crate::delivery::report::{self, Report};
+use crate::delivery::send::{self, Destination};
+use crate::outbox::now;
+use crate::system::terminal::{complain, print, warn};
+use posthog_llma_sandbox::bindings::exports::posthog::llm_analytics::delivery::BatchReport;
+use posthog_llma_sandbox::{Limits, block_on};
+use std::io::{self, IsTerminal as _, Write as _};
+use std::process::ExitCode;
+
+/// Sends a session.
+pub fn run(arguments: &Send) -> anyhow::Result<ExitCode> {
+    let program = load()?;
+    let Some(api_key) = program.options.api_key.clone() else { return Err(Unusable::NO_KEY.into()) };
+    let session = program.session(&arguments.session)?;
+    let mut warnings = Vec::new();
+    if !api_key.looks_like_project_key() {
+        warnings.push(format!(
+            "POSTHOG_API_KEY ({api_key}) does not look like a project key (phc_…); PostHog answers 200 to an unknown key and \
+             keeps nothing"
+        ));
+    }
+    let ((sandbox, cache_warning), options) = program.prepare(&session, Limits::from(&arguments.limits))?;
+    warnings.extend(cache_warning);
+    let destination = Destination { origin: program.options.origin.clone(), api_key };
+    let patience = arguments.patience.patience();
+    let size: u64 = session.transcripts().filter_map(|(path, _)| path.metadata().ok()).map(|m| m.len()).sum();
+    let progress = Progress::new(size * 2);
+    let mut record = match SessionRecord::open(&destination, &session, &program.options, arguments.again) {
+        Ok((record, warning)) => {
+            warnings.extend(warning);
+            Some(record)
+        }
+        Err(error) => {
+            warnings.push(format!("what is sent is not written down, so a later delivery sends it again: {error}"));
+            None
+        }
+    };
+    let on_batch = |batch: &BatchReport| progress.show(batch.bytes_read);
+    let mut told = Told { record: record.as_mut(), on_batch };
+    let delivered = block_on(send::deliver(&sandbox, &session, &options, &destination, patience, &mut told))?;
+    if let Some(record) = record.as_mut().filter(|_| delivered.error.is_none()) {
+        record.complete()?;
+    }
+    let refused = record.as_ref().map_or(Ok(0), SessionRecord::refused)?;
+    progress.end();
+    let report = Report::of(&session.files.id, &destination.origin, &delivered, warnings, now()).with_refused(refused);
+    if arguments.json {
+        print(&format!("{:#}\n", report.json()))?;
+    } else {
+        print(&report.text())?;
+        warn(&report.warnings);
+        if let Some(error) = &report.error {
+            complain("error", error);
+        }
+    }
+    Ok(if report.is_complete() { ExitCode::SUCCESS } else { ExitCode::from(FAILED) })
+}
+
+/// How far a long delivery is, on a terminal.
+struct Progress {
+    total: u64,
+    shown: bool,
+}
+
+impl Progress {
+    /// Sessions below this size are done before anyone reads it.
+    const WORTH_IT: u64 = 8 << 20;
+
+    fn new(total: u64) -> Self {
+        Self { total, shown: total > Self::WORTH_IT && io::stderr().is_terminal() }
+    }
+
+    fn show(&self, bytes: u64) {
+        if self.shown {
+            let percent = (bytes * 100).checked_div(self.total).unwrap_or(100).min(100);
+            let _ = write!(io::stderr(), "\r{percent:3} % of {}", report::bytes(self.total / 2));
+        }
+    }
+
+    fn end(&self) {
+        if self.shown {
+            let _ = writeln!(io::stderr());
+        }
+    }
+}

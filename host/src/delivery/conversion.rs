@@ -1,0 +1,193 @@
+//! Converts a session with the component's `conversion` interface: it is handed bytes and can reach nothing.
+
+use crate::delivery::send::{PAGE, Record, Unrecorded};
+use crate::outbox::OutboxError;
+use crate::program::Session;
+use posthog_llma_sandbox::bindings::exports::posthog::llm_analytics::conversion::{GuestSession, SequenceError};
+use posthog_llma_sandbox::bindings::posthog::llm_analytics::types::{
+    ConversionOptions, ConversionReport, FileRole, InvalidOption,
+};
+use posthog_llma_sandbox::files::SessionFile;
+use posthog_llma_sandbox::policy::HttpPolicy;
+use posthog_llma_sandbox::{Run, Sandbox, SandboxError, State};
+use std::io::{self, Read as _, Seek as _, Write};
+use wasmtime::Store;
+use wasmtime::component::ResourceAny;
+
+/// Bytes that are handed to the component at once. More is slower: memory that was used before need not be mapped.
+const PIECE: usize = 64 * 1024;
+
+/// Bytes of events that are taken at once.
+const EVENTS: u32 = 1024 * 1024;
+
+/// Why a session was not converted.
+#[derive(Debug, thiserror::Error)]
+#[non_exhaustive]
+pub enum ConversionError {
+    /// A transcript cannot be read.
+    #[error("the transcript cannot be read: {0}")]
+    Read(#[source] io::Error),
+    /// The events cannot be written.
+    #[error("the events cannot be written: {0}")]
+    Write(#[source] io::Error),
+    /// An option cannot be used.
+    #[error("the option {} cannot be used: it {}", .0.name, .0.reason)]
+    Option(InvalidOption),
+    /// What was delivered cannot be looked up.
+    #[error(transparent)]
+    Record(OutboxError),
+    /// The component broke its own rules.
+    #[error("the component refused a piece of the transcript: {0:?}")]
+    Sequence(SequenceError),
+    /// The sandbox failed.
+    #[error(transparent)]
+    Sandbox(#[from] SandboxError),
+}
+
+/// What a conversion gave besides the events.
+#[derive(Debug)]
+pub struct Converted {
+    /// The component's counts.
+    pub report: ConversionReport,
+    /// Files that were left out.
+    pub warnings: Vec<String>,
+}
+
+/// What stops a conversion: the sandbox, or something of ours.
+enum Stop {
+    Call(wasmtime::Error),
+    Own(ConversionError),
+}
+
+impl From<wasmtime::Error> for Stop {
+    fn from(error: wasmtime::Error) -> Self {
+        Self::Call(error)
+    }
+}
+
+impl From<ConversionError> for Stop {
+    fn from(error: ConversionError) -> Self {
+        Self::Own(error)
+    }
+}
+
+/// Writes a session's events to `out`, one JSON object a line, while they become complete. Every request is refused.
+pub async fn convert(
+    sandbox: &Sandbox,
+    session: &Session,
+    options: &ConversionOptions,
+    out: &mut impl Write,
+) -> Result<Converted, ConversionError> {
+    convert_new(sandbox, session, options, &mut Unrecorded, out).await
+}
+
+/// As [`convert`], without what was delivered before.
+pub async fn convert_new(
+    sandbox: &Sandbox,
+    session: &Session,
+    options: &ConversionOptions,
+    record: &mut impl Record,
+    out: &mut impl Write,
+) -> Result<Converted, ConversionError> {
+    let (files, warnings) = session.open().map_err(ConversionError::Read)?;
+    let Run { result, .. } = sandbox
+        .run(HttpPolicy::Deny, async |exporter, store| {
+            let interface = exporter.posthog_llm_analytics_conversion();
+            match convert_in(&interface.session(), store, &session.files.id, files, options, record, out).await {
+                Ok(report) => Ok(Ok(report)),
+                Err(Stop::Own(error)) => Ok(Err(error)),
+                Err(Stop::Call(error)) => Err(error),
+            }
+        })
+        .await;
+    let report = result??;
+    out.flush().map_err(ConversionError::Write)?;
+    Ok(Converted { report, warnings })
+}
+
+async fn convert_in(
+    interface: &GuestSession<'_>,
+    store: &mut Store<State>,
+    id: &str,
+    files: Vec<(SessionFile, FileRole)>,
+    options: &ConversionOptions,
+    record: &mut impl Record,
+    out: &mut impl Write,
+) -> Result<ConversionReport, Stop> {
+    let (mut files, roles): (Vec<_>, Vec<_>) = files.into_iter().unzip();
+    let opened = interface.call_open(&mut *store, id, &roles, options).await?;
+    let session = opened.map_err(ConversionError::Option)?;
+    let mut piece = vec![0; PIECE];
+    let mut sizes = Vec::with_capacity(files.len());
+    for (index, file) in (0..).zip(&mut files) {
+        let mut size = 0;
+        while let Some(bytes) = next_piece(file.as_file(), &mut piece)? {
+            size += bytes.len() as u64;
+            let scanned = interface.call_scan(&mut *store, session, index, bytes).await?;
+            scanned.map_err(ConversionError::Sequence)?;
+        }
+        sizes.push(size);
+    }
+    leave_out(interface, store, session, record).await?;
+    for ((index, file), size) in (0..).zip(&mut files).zip(sizes) {
+        file.as_file().rewind().map_err(ConversionError::Read)?;
+        // What is written meanwhile was not scanned.
+        let mut file = file.as_file().take(size);
+        while let Some(bytes) = next_piece(&mut file, &mut piece)? {
+            let converted = interface.call_convert(&mut *store, session, index, bytes).await?;
+            converted.map_err(ConversionError::Sequence)?;
+            take_events(interface, store, session, out).await?;
+        }
+    }
+    let finished = interface.call_finish(&mut *store, session).await?;
+    finished.map_err(ConversionError::Sequence)?;
+    take_events(interface, store, session, out).await?;
+    Ok(interface.call_report(&mut *store, session).await?)
+}
+
+/// Tells the component what was delivered before.
+async fn leave_out(
+    interface: &GuestSession<'_>,
+    store: &mut Store<State>,
+    session: ResourceAny,
+    record: &mut impl Record,
+) -> Result<(), Stop> {
+    let failed = |error| Stop::Own(ConversionError::Record(error));
+    let mut offset = 0;
+    loop {
+        let page = interface.call_identities(&mut *store, session, offset, PAGE).await?;
+        let known = record.known(&page).map_err(failed)?;
+        if !known.is_empty() {
+            interface.call_exclude(&mut *store, session, &known).await?;
+        }
+        offset += page.len() as u32;
+        if page.len() < PAGE as usize {
+            break;
+        }
+    }
+    let uncovered = record.uncovered().map_err(failed)?;
+    if !uncovered.is_empty() {
+        interface.call_withhold(&mut *store, session, &uncovered).await?;
+    }
+    Ok(())
+}
+
+fn next_piece<'a>(file: &mut impl io::Read, piece: &'a mut [u8]) -> Result<Option<&'a [u8]>, ConversionError> {
+    let length = file.read(piece).map_err(ConversionError::Read)?;
+    Ok(Some(&piece[..length]).filter(|bytes| !bytes.is_empty()))
+}
+
+async fn take_events(
+    interface: &GuestSession<'_>,
+    store: &mut Store<State>,
+    session: ResourceAny,
+    out: &mut impl Write,
+) -> Result<(), Stop> {
+    loop {
+        let events = interface.call_take_events(&mut *store, session, EVENTS).await?;
+        if events.is_empty() {
+            return Ok(());
+        }
+        out.write_all(&events).map_err(ConversionError::Write)?;
+    }
+}

@@ -1,0 +1,261 @@
+//! What Claude Code calls when a session begins and ends.
+//!
+//! The client gives a hook little time (a plugin's 1.5 s, measured with 2.1.112 to 2.1.330) and kills it without a word. So a
+//! hook only says what is owed: it starts a process of its own that outlives it ([`detach`]), writes the session down, and
+//! ends. It prints nothing, whatever happens: a word or a failure would be shown to the user who is just leaving.
+
+use crate::claude_code::client::{self, Process};
+use crate::claude_code::settings::Environment;
+use crate::delivery::courier::Courier;
+use crate::delivery::send::Destination;
+use crate::delivery::status_file::StatusFile;
+use crate::delivery::stored_options::StoredOptions;
+use crate::outbox::{self, HOOK, HOOK_FAILURE, Millis, Outbox, OutboxError, Sighting};
+use crate::program::{Program, ProgramError};
+use crate::system::detach;
+use posthog_llma_pipeline::options;
+use posthog_llma_pipeline::session::ConversionOptions;
+use serde::Deserialize;
+use std::ffi::OsString;
+use std::io;
+use std::path::{Path, PathBuf};
+use std::sync::mpsc;
+use std::thread;
+use std::time::{Duration, Instant};
+
+/// Name of the command that goes on after the hook.
+pub const WORKER: &str = "worker";
+
+/// How long the hook takes at most, once the worker is started. What is not written down by then the worker writes down.
+const TIME_LIMIT: Duration = Duration::from_millis(40);
+
+/// How long the hook waits for what should take no time: to read its input, to start the worker.
+const PATIENCE_LIMIT: Duration = Duration::from_secs(1);
+
+/// How long the hook waits for the beginning of its input, which the client writes at once. On a machine that is busy the
+/// client may be late: then the worker waits.
+const INPUT_LIMIT: Duration = Duration::from_millis(20);
+
+/// How long the worker waits for the input.
+const LATE_INPUT_LIMIT: Duration = Duration::from_secs(20);
+
+/// How long the hook waits for others that write. The worker has more time.
+const HOOK_PATIENCE: Duration = Duration::from_millis(20);
+
+/// How long the worker stays for what is due soon.
+const WORKER_STAYS: Duration = Duration::from_secs(15);
+
+/// Wait before a session that ended is read: the client may still write its last line.
+const LAST_LINES: Duration = Duration::from_millis(300);
+
+/// What is wrong with the input.
+const NO_INPUT: &str = "the hook's input is no JSON object with a `transcript_path`";
+
+/// The event that ends a session.
+pub const SESSION_END: &str = "SessionEnd";
+
+/// The hook's input, as far as it matters. Fields of other kinds than expected count as missing.
+#[derive(Debug, Default, Clone, PartialEq, Eq)]
+pub struct Input {
+    /// `SessionEnd`, `SessionStart`, …
+    pub event: String,
+    /// The session's id.
+    pub session_id: String,
+    /// Its main transcript, which need not exist.
+    pub transcript: PathBuf,
+    /// When the hook was called, in milliseconds since 1970.
+    pub at: Millis,
+}
+
+impl Input {
+    /// Reads one JSON object, and does not wait for more.
+    pub fn read(from: impl io::Read) -> Option<Self> {
+        #[derive(Deserialize)]
+        struct Object {
+            #[serde(default)]
+            hook_event_name: serde_json::Value,
+            #[serde(default)]
+            session_id: serde_json::Value,
+            #[serde(default)]
+            transcript_path: serde_json::Value,
+        }
+        // Real ones have a few hundred bytes; a prompt may be in it.
+        let from = io::BufReader::new(from.take(16 << 20));
+        let object = serde_json::Deserializer::from_reader(from).into_iter::<Object>().next()?.ok()?;
+        let text = |value: &serde_json::Value| value.as_str().unwrap_or_default().to_owned();
+        let transcript = PathBuf::from(text(&object.transcript_path));
+        let name = transcript.file_stem().map(|name| name.to_string_lossy().into_owned());
+        // Relative to what, nobody says.
+        if !transcript.is_absolute() {
+            return None;
+        }
+        let session_id = Some(text(&object.session_id)).filter(|id| !id.is_empty()).or(name)?;
+        Some(Self { event: text(&object.hook_event_name), session_id, transcript, at: outbox::now() })
+    }
+}
+
+/// What the hook does. It ends in time, even if something blocks.
+pub fn run() {
+    let start = Instant::now();
+    // Not even a panic is the user's.
+    std::panic::set_hook(Box::new(|_| {}));
+    if Environment::of_process().is_off() {
+        return;
+    }
+    let (sender, receiver) = mpsc::channel();
+    thread::spawn(move || act(&sender));
+    // The worker is started. An error is the end, also by a panic.
+    if receiver.recv_timeout(PATIENCE_LIMIT).is_ok() {
+        let _ = receiver.recv_timeout(TIME_LIMIT.saturating_sub(start.elapsed()));
+    }
+}
+
+/// Has the client begun to write the input, or ended it?
+#[cfg(unix)]
+fn has_input(within: Duration) -> bool {
+    use rustix::event::{PollFd, PollFlags, Timespec, poll};
+    let stdin = io::stdin();
+    let mut streams = [PollFd::new(&stdin, PollFlags::IN)];
+    let time = Timespec { tv_sec: 0, tv_nsec: within.subsec_nanos().into() };
+    poll(&mut streams, Some(&time)).is_ok_and(|ready| ready > 0)
+}
+
+/// Nobody says; reading tells.
+#[cfg(not(unix))]
+fn has_input(_: Duration) -> bool {
+    true
+}
+
+/// Does the hook's work; a message says that the worker is started, the end of the sender that all is done.
+fn act(started: &mpsc::Sender<()>) {
+    let Ok(directory) = outbox::directory() else { return };
+    let client = client::calling();
+    if !has_input(INPUT_LIMIT) {
+        let _ = start_worker(None, client, Path::new("/"));
+        return;
+    }
+    let Some(input) = Input::read(io::stdin()) else {
+        let _ = fail(&directory, "", NO_INPUT);
+        return;
+    };
+    let (program, destination) = match ready() {
+        Ok(ready) => ready,
+        Err(error) => {
+            let _ = fail(&directory, &input.session_id, &error);
+            return;
+        }
+    };
+    // First, because it can do all the rest by itself.
+    let root = input.transcript.ancestors().last().unwrap_or(Path::new("/"));
+    let handed_over = start_worker(Some(&input), client, root);
+    let _ = started.send(());
+    let written = Outbox::open(&directory, HOOK_PATIENCE)
+        .and_then(|(outbox, _)| write_down(outbox, &program, &destination, &input, client));
+    if let (Err(error), Err(_)) = (handed_over, written) {
+        let _ =
+            fail(&directory, &input.session_id, &format!("the hook can neither start a process nor write: {error}"));
+    }
+}
+
+/// The settings, if they are complete and say that sessions are to be sent.
+fn ready() -> Result<(Program, Destination), String> {
+    let program = Program::of_environment().map_err(|error: ProgramError| error.to_string())?;
+    if !program.options.enabled {
+        return Err(format!("{} is not true", options::ENABLED));
+    }
+    let Some(api_key) = program.options.api_key.clone() else {
+        return Err(format!("{} is true, but {} is not set", options::ENABLED, options::API_KEY));
+    };
+    let origin = program.options.origin.clone();
+    Ok((program, Destination { origin, api_key }))
+}
+
+/// Starts the worker, in a directory that nobody is about to remove. Without the input it reads it itself.
+fn start_worker(input: Option<&Input>, client: Option<Process>, directory: &Path) -> io::Result<()> {
+    let mut arguments: Vec<OsString> = vec![WORKER.into()];
+    if let Some(input) = input {
+        // One argument each: a value may look like a flag.
+        arguments.push(format!("--event={}", input.event).into());
+        arguments.push(format!("--session={}", input.session_id).into());
+        arguments.extend(["--transcript".into(), input.transcript.clone().into()]);
+        arguments.push(format!("--at={}", input.at).into());
+    }
+    if let Some((process, started)) = client {
+        arguments.push(format!("--client={process}:{started}").into());
+    }
+    let stdin = if input.is_some() { detach::Stdin::Null } else { detach::Stdin::Inherit };
+    detach::start(&arguments, directory, stdin)
+}
+
+/// Writes down what the hook saw, and gives the record.
+fn write_down(
+    mut outbox: Outbox,
+    program: &Program,
+    destination: &Destination,
+    input: &Input,
+    client: Option<Process>,
+) -> Result<Outbox, OutboxError> {
+    let id = outbox.destination(&destination.origin, &destination.api_key)?;
+    let options = StoredOptions::of(&ConversionOptions::from(&program.options)).to_text();
+    let sighting = Sighting {
+        transcript: &input.transcript,
+        session_id: &input.session_id,
+        options: &options,
+        hook: Some(&input.event),
+        at: input.at,
+    };
+    if input.event != SESSION_END {
+        outbox.runs(id, &sighting, client)?;
+    } else if input.transcript.exists() {
+        outbox.owe(id, &sighting, outbox::now() + LAST_LINES.as_millis() as i64)?;
+    } else {
+        // A session without a prompt leaves no transcript: there is nothing to deliver.
+        let session = outbox.see(id, &sighting)?;
+        outbox.ended_quietly(session)?;
+        outbox.note(HOOK, &input.event)?;
+    }
+    if outbox.noted(HOOK_FAILURE)?.is_some() {
+        outbox.unnote(HOOK_FAILURE)?;
+    }
+    Ok(outbox)
+}
+
+/// Writes down why the hook could do nothing, where that can be: `status` tells it.
+fn fail(directory: &Path, session_id: &str, error: &str) -> Result<(), OutboxError> {
+    if let Some(config) = Environment::of_process().config_dir() {
+        let _ = StatusFile::of_failed_hook(&config, session_id, error).save();
+    }
+    let (mut outbox, _) = Outbox::open(directory, HOOK_PATIENCE)?;
+    outbox.note(HOOK_FAILURE, error)
+}
+
+/// What goes on after the hook: writes down what the hook may have had no time for, and delivers what is due.
+pub fn work(input: Option<Input>, client: Option<Process>) -> anyhow::Result<()> {
+    detach::leave();
+    let directory = outbox::directory()?;
+    let Some(input) = input.or_else(late_input) else { return Ok(fail(&directory, "", NO_INPUT)?) };
+    let worked = work_in(&directory, &input, client);
+    if let Err(error) = &worked {
+        // Nobody sees what this process prints.
+        fail(&directory, &input.session_id, &error.to_string())?;
+    }
+    worked
+}
+
+/// The input that the hook did not wait for.
+fn late_input() -> Option<Input> {
+    let (sender, receiver) = mpsc::channel();
+    thread::spawn(move || sender.send(Input::read(io::stdin())));
+    receiver.recv_timeout(LATE_INPUT_LIMIT).ok().flatten()
+}
+
+fn work_in(directory: &Path, input: &Input, client: Option<Process>) -> anyhow::Result<()> {
+    let (program, destination) = ready().map_err(anyhow::Error::msg)?;
+    let (outbox, _) = Outbox::open_and_check(directory)?;
+    let mut outbox = write_down(outbox, &program, &destination, input, client)?;
+    let id = outbox.destination(&destination.origin, &destination.api_key)?;
+    let mut courier = Courier::new(&program, destination, id);
+    courier.catch_up(&mut outbox)?;
+    courier.work_off(&mut outbox, WORKER_STAYS)?;
+    Ok(())
+}

@@ -1,0 +1,430 @@
+//! Sends many sessions of the past, on all cores, each event once.
+//!
+//! Sessions share events: a fork holds what its origin has. Whoever reads first must not decide by chance who sends them, and
+//! two that are sent at the same time must not both. So the sessions are in the order in which they began, each says in that
+//! order what it will send, and what another one has said is left to that one.
+
+use crate::claude_code::sessions::Head;
+use crate::delivery::conversion::{self, ConversionError};
+use crate::delivery::courier::{Courier, CourierError, Turn};
+use crate::delivery::send::{self, Destination, Record, SendError};
+use crate::delivery::stored_options::StoredOptions;
+use crate::outbox::{self, DestinationId, Outbox, OutboxError, SessionId, Sighting};
+use crate::program::{Program, Session};
+use posthog_llma_pipeline::session::ConversionOptions;
+use posthog_llma_sandbox::bindings::exports::posthog::llm_analytics::delivery::{BatchReport, DeliveryError, Patience};
+use posthog_llma_sandbox::bindings::posthog::llm_analytics::types::{ConversionReport, EventId};
+use posthog_llma_sandbox::{Sandbox, block_on};
+use std::collections::HashSet;
+use std::io;
+use std::path::{Path, PathBuf};
+use std::sync::atomic::{AtomicBool, AtomicUsize, Ordering};
+use std::sync::{Condvar, Mutex, MutexGuard, PoisonError};
+use std::time::{Duration, SystemTime};
+
+/// A session that may be sent.
+#[derive(Debug, Clone)]
+pub struct Candidate {
+    /// Its id.
+    pub id: String,
+    /// Its main transcript.
+    pub transcript: PathBuf,
+    /// Bytes of the main transcript.
+    pub bytes: u64,
+    /// When it began, in milliseconds since 1970; when its file was modified last if its lines do not say.
+    pub started: i64,
+    /// When its file was made, where the system says so: a fork begins when its origin did.
+    pub created: Option<SystemTime>,
+    /// What its beginning tells.
+    pub head: Head,
+}
+
+/// What became of a session.
+#[derive(Debug, Clone, serde::Serialize)]
+#[serde(rename_all = "kebab-case", tag = "outcome")]
+pub enum Outcome {
+    /// What was new is delivered, or in a dry run would be.
+    Sent(Sent),
+    /// All of it was delivered before.
+    DeliveredBefore,
+    /// It was not, or not all of it.
+    Failed {
+        /// Why.
+        error: String,
+        /// Events that were delivered before that.
+        events: u64,
+    },
+    /// It was not begun, or not ended, because something stopped everything.
+    NotReached,
+}
+
+/// What was sent of a session.
+#[derive(Debug, Clone, Default, serde::Serialize)]
+pub struct Sent {
+    /// Events.
+    pub events: u64,
+    /// Events that the server refused for good.
+    pub rejected: u64,
+    /// Tokens: input, output, cache read, cache creation.
+    pub tokens: [u64; 4],
+    /// Bytes of the events.
+    pub bytes: u64,
+    /// The earliest event, in milliseconds since 1970.
+    pub earliest: Option<i64>,
+    /// Lines that are damaged, and lines of unknown types.
+    pub odd_lines: [u64; 2],
+}
+
+/// How sessions are sent.
+pub struct Ingest<'a> {
+    /// The settings.
+    pub program: &'a Program,
+    /// The sandbox, which all threads use.
+    pub sandbox: &'a Sandbox,
+    /// Where the record is.
+    pub directory: &'a Path,
+    /// Where to. Without one nothing is sent: a dry run.
+    pub destination: Option<&'a Destination>,
+    /// The current destination in the record, for a dry run to know what was delivered there.
+    pub known: Option<DestinationId>,
+    /// How patient delivery is.
+    pub patience: Patience,
+    /// Send what was delivered before, too.
+    pub force: bool,
+    /// Threads.
+    pub jobs: usize,
+    /// Set by Ctrl-C: what is under way is brought to the end of its batch.
+    pub stop: &'a AtomicBool,
+}
+
+/// What stops everything.
+#[derive(Debug, thiserror::Error)]
+#[non_exhaustive]
+pub enum IngestError {
+    /// The record cannot be used: nothing may be sent that cannot be written down.
+    #[error(transparent)]
+    Outbox(#[from] OutboxError),
+    /// What hooks made owed meanwhile cannot be delivered.
+    #[error(transparent)]
+    Courier(#[from] CourierError),
+}
+
+/// What all threads share.
+struct Shared {
+    next: AtomicUsize,
+    /// The server takes nothing more, or the record cannot be written.
+    stopped: Mutex<Option<String>>,
+    claims: Mutex<Claims>,
+    claimed: Condvar,
+}
+
+#[derive(Default)]
+struct Claims {
+    /// The session whose turn it is to claim.
+    turn: usize,
+    /// What some session sends now.
+    events: HashSet<(u64, u64)>,
+}
+
+fn lock<T>(mutex: &Mutex<T>) -> MutexGuard<'_, T> {
+    // Whoever panicked with it left it whole.
+    mutex.lock().unwrap_or_else(PoisonError::into_inner)
+}
+
+impl Ingest<'_> {
+    /// Sends these sessions, which must be in the order in which they began. `done` is told of each, from several threads.
+    /// The second value is what stopped everything, if something did.
+    pub fn run(
+        &self,
+        sessions: &[Candidate],
+        done: impl Fn(usize, &Outcome) + Sync,
+    ) -> Result<(Vec<Outcome>, Option<String>), IngestError> {
+        let mut id = self.known;
+        let mut own = None;
+        if let Some(destination) = self.destination {
+            let (mut outbox, _) = Outbox::open_and_check(self.directory)?;
+            let to = outbox.destination(&destination.origin, &destination.api_key)?;
+            // No hook's process delivers the same meanwhile.
+            let turn = Turn::take(&outbox, to)?;
+            own = Some((outbox, turn));
+            id = Some(to);
+        }
+        let shared = Shared {
+            next: AtomicUsize::new(0),
+            stopped: Mutex::new(None),
+            claims: Mutex::default(),
+            claimed: Condvar::new(),
+        };
+        let outcomes = Mutex::new(vec![Outcome::NotReached; sessions.len()]);
+        std::thread::scope(|scope| {
+            let threads: Vec<_> = (0..self.jobs.clamp(1, sessions.len().max(1)))
+                .map(|_| {
+                    scope.spawn(|| -> Result<(), IngestError> {
+                        let mut outbox = match id {
+                            Some(_) => Some(Outbox::open(self.directory, outbox::PATIENCE)?.0),
+                            None => None,
+                        };
+                        loop {
+                            let index = shared.next.fetch_add(1, Ordering::Relaxed);
+                            let Some(candidate) = sessions.get(index) else { return Ok(()) };
+                            // Whatever becomes of it, the next one must have its turn.
+                            let turn = ClaimTurn { shared: &shared, index };
+                            if self.stop.load(Ordering::Relaxed) || lock(&shared.stopped).is_some() {
+                                return Ok(());
+                            }
+                            let record = outbox.as_mut().zip(id);
+                            let outcome = self.send(record, candidate, &shared, &turn);
+                            drop(turn);
+                            done(index, &outcome);
+                            lock(&outcomes)[index] = outcome;
+                        }
+                    })
+                })
+                .collect();
+            threads
+                .into_iter()
+                .try_for_each(|thread| thread.join().unwrap_or_else(|panic| std::panic::resume_unwind(panic)))
+        })?;
+        let stopped = shared.stopped.into_inner().unwrap_or_else(PoisonError::into_inner);
+        if let (Some((mut outbox, turn)), Some(destination), Some(id)) = (own, self.destination, id)
+            && stopped.is_none()
+            && !self.stop.load(Ordering::Relaxed)
+        {
+            drop(turn);
+            // Sessions that ended meanwhile: their own processes found the turn taken, and left.
+            Courier::new(self.program, destination.clone(), id).work_off(&mut outbox, Duration::ZERO)?;
+        }
+        Ok((outcomes.into_inner().unwrap_or_else(PoisonError::into_inner), stopped))
+    }
+
+    fn send(
+        &self,
+        record: Option<(&mut Outbox, DestinationId)>,
+        candidate: &Candidate,
+        shared: &Shared,
+        turn: &ClaimTurn<'_>,
+    ) -> Outcome {
+        let failed = |error: String, events| Outcome::Failed { error, events };
+        let session = match Session::of_transcript(&candidate.transcript) {
+            Ok(session) => session,
+            Err(error) => return failed(error.to_string(), 0),
+        };
+        let state = session.state();
+        let own = ConversionOptions::from(&self.program.options);
+        let options = StoredOptions::of(&own).to_text();
+        let transcript = std::path::absolute(&candidate.transcript).unwrap_or_else(|_| candidate.transcript.clone());
+        let sighting = Sighting {
+            transcript: &transcript,
+            session_id: &candidate.id,
+            options: &options,
+            hook: None,
+            at: outbox::now(),
+        };
+        let known = record.map(|(outbox, destination)| {
+            let id = match self.destination {
+                Some(_) => Some(outbox.see(destination, &sighting)?),
+                // To look is not to write.
+                None => outbox.session(destination, &transcript)?,
+            };
+            let delivered = !self.force && id.map_or(Ok(false), |id| outbox.is_delivered(id, &state))?;
+            Ok((Known { outbox, destination, session: id }, delivered))
+        });
+        let known = match known.transpose() {
+            Ok(Some((_, true))) => return Outcome::DeliveredBefore,
+            Ok(known) => known.map(|(known, _)| known),
+            Err(error) => return self.all_stops(shared, OutboxError::to_string(&error), 0),
+        };
+        let options = self.program.conversion_options(&session, own);
+        let mut record = IngestRecord { ingest: self, known, state: &state, shared, turn };
+        let Some(to) = self.destination else {
+            let mut bytes = Counting(0);
+            let converted =
+                block_on(conversion::convert_new(self.sandbox, &session, &options, &mut record, &mut bytes));
+            return match converted {
+                Ok(Ok(converted)) => {
+                    let sent = Sent::of_conversion(&converted.report, bytes.0);
+                    if sent.events == 0 && converted.report.excluded_events > 0 {
+                        return Outcome::DeliveredBefore;
+                    }
+                    Outcome::Sent(sent)
+                }
+                Ok(Err(ConversionError::Record(error))) => self.all_stops(shared, error.to_string(), 0),
+                Ok(Err(error)) => failed(error.to_string(), 0),
+                Err(error) => failed(error.to_string(), 0),
+            };
+        };
+        let delivered = match block_on(send::deliver(self.sandbox, &session, &options, to, self.patience, &mut record))
+        {
+            Ok(delivered) => delivered,
+            Err(error) => return failed(error.to_string(), 0),
+        };
+        let sent = Sent::of_delivery(&delivered);
+        let error = match delivered.error {
+            None => {
+                return match record.complete(delivered.report.as_ref()) {
+                    Err(error) => self.all_stops(shared, error.to_string(), sent.events),
+                    Ok(()) if sent.events + sent.rejected == 0 => Outcome::DeliveredBefore,
+                    Ok(()) => Outcome::Sent(sent),
+                };
+            }
+            Some(SendError::Record(OutboxError::Stopped)) => return Outcome::NotReached,
+            Some(error) => error,
+        };
+        let of_server =
+            matches!(&error, SendError::Delivery(error) if !matches!(error, DeliveryError::UnreadableFile(_)));
+        let error = error.to_string();
+        if of_server { self.all_stops(shared, error, sent.events) } else { failed(error, sent.events) }
+    }
+
+    /// What is wrong with one session's delivery would be with every other's.
+    fn all_stops(&self, shared: &Shared, error: String, events: u64) -> Outcome {
+        let error = match self.destination {
+            Some(destination) => crate::system::terminal::without_key(&error, &destination.api_key),
+            None => error,
+        };
+        lock(&shared.stopped).get_or_insert_with(|| error.clone());
+        Outcome::Failed { error, events }
+    }
+}
+
+/// The turn of one session to claim its events.
+struct ClaimTurn<'a> {
+    shared: &'a Shared,
+    index: usize,
+}
+
+impl ClaimTurn<'_> {
+    /// Waits until all sessions before this one have claimed.
+    fn wait(&self) -> MutexGuard<'_, Claims> {
+        let claims = lock(&self.shared.claims);
+        let waited = self.shared.claimed.wait_while(claims, |claims| claims.turn < self.index);
+        waited.unwrap_or_else(PoisonError::into_inner)
+    }
+}
+
+impl Drop for ClaimTurn<'_> {
+    fn drop(&mut self) {
+        let mut claims = self.wait();
+        claims.turn = claims.turn.max(self.index + 1);
+        self.shared.claimed.notify_all();
+    }
+}
+
+/// What the record knows of a session.
+struct Known<'a> {
+    outbox: &'a mut Outbox,
+    destination: DestinationId,
+    /// None in a dry run of one that was never seen.
+    session: Option<SessionId>,
+}
+
+/// The record of one session among many.
+struct IngestRecord<'a> {
+    ingest: &'a Ingest<'a>,
+    known: Option<Known<'a>>,
+    state: &'a str,
+    shared: &'a Shared,
+    turn: &'a ClaimTurn<'a>,
+}
+
+impl IngestRecord<'_> {
+    /// All of it is delivered.
+    fn complete(&mut self, report: Option<&ConversionReport>) -> Result<(), OutboxError> {
+        let Some(Known { outbox, session: Some(session), .. }) = &mut self.known else { return Ok(()) };
+        if let Some(report) = report {
+            outbox.unknown_types(report)?;
+        }
+        outbox.complete(*session, self.state)
+    }
+}
+
+impl Record for IngestRecord<'_> {
+    fn known(&mut self, events: &[EventId]) -> Result<Vec<EventId>, OutboxError> {
+        let mut known = match &self.known {
+            Some(Known { session, outbox, destination }) if !self.ingest.force => {
+                outbox.known(*destination, *session, events)?
+            }
+            _ => Vec::new(),
+        };
+        let before: HashSet<_> = known.iter().map(|id| (id.high, id.low)).collect();
+        let mut claims = self.turn.wait();
+        let (ours, others): (Vec<EventId>, Vec<EventId>) = events
+            .iter()
+            .filter(|event| !before.contains(&(event.high, event.low)))
+            .partition(|event| claims.events.insert((event.high, event.low)));
+        if let Some(Known { session: Some(session), outbox, destination }) = &mut self.known
+            && self.ingest.force
+            && self.ingest.destination.is_some()
+        {
+            outbox.forget(*destination, *session, &ours)?;
+        }
+        known.extend(others);
+        Ok(known)
+    }
+
+    fn uncovered(&mut self) -> Result<Vec<EventId>, OutboxError> {
+        // Called once all events are claimed.
+        let mut claims = self.turn.wait();
+        claims.turn = claims.turn.max(self.turn.index + 1);
+        self.shared.claimed.notify_all();
+        drop(claims);
+        match &self.known {
+            Some(Known { outbox, session: Some(session), .. }) if !self.ingest.force => outbox.uncovered(*session),
+            _ => Ok(Vec::new()),
+        }
+    }
+
+    fn batch(&mut self, batch: &BatchReport) -> Result<(), OutboxError> {
+        if let Some(Known { outbox, destination, session: Some(session) }) = &mut self.known {
+            outbox.record(*destination, *session, batch, self.state)?;
+        }
+        if self.ingest.stop.load(Ordering::Relaxed) && !batch.last {
+            return Err(OutboxError::Stopped);
+        }
+        Ok(())
+    }
+}
+
+/// Counts what is written to it.
+struct Counting(u64);
+
+impl io::Write for Counting {
+    fn write(&mut self, bytes: &[u8]) -> io::Result<usize> {
+        self.0 += bytes.len() as u64;
+        Ok(bytes.len())
+    }
+
+    fn flush(&mut self) -> io::Result<()> {
+        Ok(())
+    }
+}
+
+impl Sent {
+    fn of_conversion(report: &ConversionReport, bytes: u64) -> Self {
+        Self {
+            events: report.generations + report.spans + report.traces,
+            rejected: 0,
+            tokens: [report.input_tokens, report.output_tokens, report.cache_read_tokens, report.cache_creation_tokens],
+            bytes,
+            earliest: report.earliest.as_deref().and_then(posthog_llma_pipeline::time::parse),
+            odd_lines: [report.bad_lines, report.unknown_lines],
+        }
+    }
+
+    fn of_delivery(delivered: &send::Delivered) -> Self {
+        let sum = |count: fn(&BatchReport) -> u64| delivered.batches.iter().map(count).sum();
+        let of_report = delivered.report.as_ref().map(|report| Self::of_conversion(report, 0)).unwrap_or_default();
+        Self {
+            events: sum(|batch| batch.accepted.len() as u64),
+            rejected: sum(|batch| batch.rejected.len() as u64),
+            tokens: [
+                sum(|batch| batch.input_tokens),
+                sum(|batch| batch.output_tokens),
+                sum(|batch| batch.cache_read_tokens),
+                sum(|batch| batch.cache_creation_tokens),
+            ],
+            bytes: sum(|batch| batch.raw_bytes),
+            ..of_report
+        }
+    }
+}

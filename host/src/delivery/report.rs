@@ -1,0 +1,248 @@
+//! What `send` says.
+
+use crate::delivery::send::{Delivered, SendError};
+use posthog_llma_pipeline::identity::EventId;
+use posthog_llma_pipeline::origin::Origin;
+use posthog_llma_sandbox::bindings::exports::posthog::llm_analytics::delivery::DeliveryError;
+use serde_json::{Value, json};
+use std::fmt::Write as _;
+
+/// PostHog keeps content for so many days.
+pub(crate) const CONTENT_DAYS: i64 = 30;
+
+/// Rejected events that are shown one by one.
+const SHOWN_REJECTED: usize = 10;
+
+/// Sums over a delivery.
+#[derive(Debug, Default)]
+pub struct Report {
+    session: String,
+    origin: String,
+    delivered: Sums,
+    rejected: Vec<Value>,
+    quota_limited: Vec<String>,
+    paths: Vec<String>,
+    /// What the user should know, though nothing failed.
+    pub warnings: Vec<String>,
+    /// What failed.
+    pub error: Option<String>,
+    error_kind: Option<&'static str>,
+    tokens: [u64; 4],
+    lines: [u64; 3],
+    /// Events that were delivered before.
+    before: u64,
+    complete: bool,
+}
+
+#[derive(Debug, Default)]
+struct Sums {
+    generations: u64,
+    spans: u64,
+    traces: u64,
+    requests: u64,
+    raw_bytes: u64,
+    sent_bytes: u64,
+}
+
+impl Report {
+    /// The report of a delivery; `now` in milliseconds since 1970.
+    pub fn of(session: &str, origin: &Origin, delivered: &Delivered, mut warnings: Vec<String>, now: i64) -> Self {
+        let mut report = Self { session: session.to_owned(), origin: origin.to_string(), ..Self::default() };
+        let sums = &mut report.delivered;
+        let mut shortened = 0;
+        for batch in &delivered.batches {
+            sums.generations += u64::from(batch.generations);
+            sums.spans += u64::from(batch.spans);
+            sums.traces += u64::from(batch.traces);
+            sums.requests += u64::from(batch.requests);
+            sums.raw_bytes += batch.raw_bytes;
+            sums.sent_bytes += batch.sent_bytes;
+            let tokens =
+                [batch.input_tokens, batch.output_tokens, batch.cache_read_tokens, batch.cache_creation_tokens];
+            report.tokens = std::array::from_fn(|i| report.tokens[i].saturating_add(tokens[i]));
+            shortened += u64::from(batch.shortened_events);
+            for limited in &batch.quota_limited {
+                if !report.quota_limited.contains(limited) {
+                    report.quota_limited.push(limited.clone());
+                }
+            }
+            if !report.paths.contains(&batch.path) {
+                report.paths.push(batch.path.clone());
+            }
+            report.rejected.extend(batch.rejected.iter().map(|rejected| {
+                let id = EventId(u128::from(rejected.id.high) << 64 | u128::from(rejected.id.low));
+                json!({"uuid": id.to_string(), "event": rejected.name, "status": rejected.status, "message": rejected.message})
+            }));
+        }
+        if delivered.error.is_some() {
+            // The batch that failed has no report.
+            sums.requests = delivered.requests.allowed();
+        }
+        if let Some(counts) = &delivered.report {
+            report.lines = [counts.lines, counts.bad_lines, counts.unknown_lines];
+            report.before = counts.excluded_events;
+            warnings.extend(line_warnings(counts));
+            if let Some(earliest) = counts.earliest.as_deref().and_then(posthog_llma_pipeline::time::parse) {
+                let days = now.saturating_sub(earliest) / 86_400_000;
+                if days > CONTENT_DAYS {
+                    warnings.push(format!(
+                        "the session is {days} days old: PostHog keeps prompts, answers and tool output for {CONTENT_DAYS} days, so \
+                         it shows numbers only"
+                    ));
+                }
+            }
+        }
+        if shortened > 0 {
+            warnings.push(format!("{shortened} events were shortened, because the server takes no larger ones"));
+        }
+        if !report.quota_limited.is_empty() {
+            let limited = report.quota_limited.join(", ");
+            warnings.push(format!(
+                "quota_limited: PostHog took the events but does not keep them ({limited}); see its billing settings"
+            ));
+        }
+        warnings.extend(delivered.warnings.iter().cloned());
+        report.warnings = warnings;
+        report.complete = delivered.error.is_none() && report.rejected.is_empty();
+        report.error = delivered.error.as_ref().map(ToString::to_string);
+        report.error_kind = delivered.error.as_ref().map(kind);
+        report
+    }
+
+    /// So many events of the session were refused for good, now or in an earlier delivery: those are not sent again.
+    #[must_use]
+    pub fn with_refused(mut self, refused: u64) -> Self {
+        let earlier = refused.saturating_sub(self.rejected.len() as u64);
+        if earlier > 0 {
+            self.warnings.push(format!(
+                "{earlier} events were refused in an earlier delivery (`posthog-llma status` says why); --again sends them again"
+            ));
+            self.complete = false;
+        }
+        self
+    }
+
+    /// Was every event accepted?
+    pub fn is_complete(&self) -> bool {
+        self.complete
+    }
+
+    /// For scripts.
+    pub fn json(&self) -> Value {
+        let sums = &self.delivered;
+        json!({
+            "session": self.session,
+            "destination": self.origin,
+            "complete": self.complete,
+            "generations": sums.generations,
+            "spans": sums.spans,
+            "traces": sums.traces,
+            "input_tokens": self.tokens[0],
+            "output_tokens": self.tokens[1],
+            "cache_read_tokens": self.tokens[2],
+            "cache_creation_tokens": self.tokens[3],
+            "delivered_before": self.before,
+            "requests": sums.requests,
+            "raw_bytes": sums.raw_bytes,
+            "sent_bytes": sums.sent_bytes,
+            "paths": self.paths,
+            "lines": self.lines[0],
+            "bad_lines": self.lines[1],
+            "unknown_lines": self.lines[2],
+            "quota_limited": self.quota_limited,
+            "rejected": self.rejected,
+            "warnings": self.warnings,
+            "error": self.error.as_ref().map(|message| json!({"kind": self.error_kind, "message": message})),
+        })
+    }
+
+    /// For people.
+    pub fn text(&self) -> String {
+        let sums = &self.delivered;
+        let mut out = String::new();
+        let Self { session, origin, .. } = self;
+        let events = sums.generations + sums.spans + sums.traces;
+        let what = if self.complete { "delivered to" } else { "NOT delivered whole to" };
+        let _ = writeln!(out, "Session {session} {what} {origin}");
+        let _ = writeln!(
+            out,
+            "  events    {events}: {} generations, {} spans, {} traces",
+            sums.generations, sums.spans, sums.traces
+        );
+        let [input, output, read, creation] = self.tokens;
+        let _ = writeln!(out, "  tokens    {input} in, {output} out, {read} cache read, {creation} cache written");
+        let paths = if self.paths.is_empty() { String::new() } else { format!(" to {}", self.paths.join(", ")) };
+        let _ = writeln!(
+            out,
+            "  requests  {}{paths}: {} before, {} after compression",
+            sums.requests,
+            bytes(sums.raw_bytes),
+            bytes(sums.sent_bytes)
+        );
+        if self.before > 0 {
+            let _ = writeln!(out, "  before    {} events were delivered before and are not sent again", self.before);
+        }
+        for rejected in self.rejected.iter().take(SHOWN_REJECTED) {
+            let field = |name: &str| rejected[name].as_str().unwrap_or_default().to_owned();
+            let (event, uuid, message) = (field("event"), field("uuid"), field("message"));
+            let _ = writeln!(out, "  rejected  {event} {uuid}: {} {message}", rejected["status"]);
+        }
+        if self.rejected.len() > SHOWN_REJECTED {
+            let _ = writeln!(out, "  rejected  and {} more (--json has all)", self.rejected.len() - SHOWN_REJECTED);
+        }
+        out
+    }
+}
+
+/// What the lines of a transcript gave rise to.
+pub fn line_warnings(
+    counts: &posthog_llma_sandbox::bindings::posthog::llm_analytics::types::ConversionReport,
+) -> Vec<String> {
+    let mut warnings = Vec::new();
+    if counts.bad_lines > 0 {
+        warnings
+            .push(format!("{} of {} lines are damaged; what is good in them was used", counts.bad_lines, counts.lines));
+    }
+    if counts.unknown_lines > 0 {
+        let types: Vec<_> = counts.unknown_types.iter().map(|(name, count)| format!("{name:?} ({count})")).collect();
+        warnings.push(format!(
+            "{} lines are of types unknown to this version: {}",
+            counts.unknown_lines,
+            types.join(", ")
+        ));
+    }
+    if counts.shortened_events > 0 {
+        warnings.push(format!("{} events over 8 MiB were shortened", counts.shortened_events));
+    }
+    if !counts.ignored_properties.is_empty() {
+        let names = counts.ignored_properties.join(", ");
+        warnings.push(format!("custom properties must not begin with $ or claude_code_; left out: {names}"));
+    }
+    warnings
+}
+
+/// `1.2 MiB`
+pub fn bytes(count: u64) -> String {
+    match count {
+        0..1024 => format!("{count} B"),
+        1024..1_048_576 => format!("{:.1} KiB", count as f64 / 1024.0),
+        _ => format!("{:.1} MiB", count as f64 / 1_048_576.0),
+    }
+}
+
+fn kind(error: &SendError) -> &'static str {
+    match error {
+        SendError::Read(_) => "read",
+        SendError::Start(_) => "start",
+        SendError::Sandbox(_) => "sandbox",
+        SendError::Record(_) => "record",
+        SendError::Delivery(error) => match error {
+            DeliveryError::Unreachable(_) => "unreachable",
+            DeliveryError::TimedOut(_) => "timed-out",
+            DeliveryError::Unavailable(_) => "unavailable",
+            DeliveryError::Refused(_) => "refused",
+            DeliveryError::NotPosthog(_) => "not-posthog",
+            DeliveryError::UnreadableFile(_) => "unreadable-file",
+        },
+    }
+}

@@ -1,0 +1,228 @@
+//! Delivers a session with the component's `delivery` interface: it is handed the session's files, and can reach the one
+//! destination.
+
+use crate::outbox::OutboxError;
+use crate::program::{self, Session};
+use posthog_llma_pipeline::options::ApiKey;
+use posthog_llma_pipeline::origin::Origin;
+use posthog_llma_sandbox::bindings::exports::posthog::llm_analytics::delivery::{
+    self as wit, BatchReport, DeliveryError, GuestDelivering, Patience, StartError,
+};
+use posthog_llma_sandbox::bindings::posthog::llm_analytics::types::{ConversionOptions, ConversionReport, EventId};
+use posthog_llma_sandbox::policy::{AllowedDestination, HttpPolicy, RequestLog};
+use posthog_llma_sandbox::{Run, Sandbox, SandboxError, State};
+use std::io;
+use wasmtime::Store;
+use wasmtime::component::ResourceAny;
+
+/// Where a session goes.
+#[derive(Debug, Clone)]
+pub struct Destination {
+    /// Scheme, host and port.
+    pub origin: Origin,
+    /// The project key.
+    pub api_key: ApiKey,
+}
+
+/// Why a session was not delivered, or not all of it.
+#[derive(Debug, thiserror::Error)]
+#[non_exhaustive]
+pub enum SendError {
+    /// A transcript cannot be opened.
+    #[error("the transcript cannot be read: {0}")]
+    Read(#[source] io::Error),
+    /// The component could not start.
+    #[error("{}", start_error(.0))]
+    Start(StartError),
+    /// A batch was not accepted.
+    #[error("{}", delivery_error(.0))]
+    Delivery(DeliveryError),
+    /// What was delivered cannot be looked up, or written down.
+    #[error("nothing more is sent, because it could not be written down: {0}")]
+    Record(#[source] OutboxError),
+    /// The sandbox failed.
+    #[error(transparent)]
+    Sandbox(#[from] SandboxError),
+}
+
+fn start_error(error: &StartError) -> String {
+    match error {
+        StartError::InvalidOption(invalid) => {
+            format!("the option {} cannot be used: it {}", invalid.name, invalid.reason)
+        }
+        StartError::InvalidDestination(why) => why.clone(),
+        StartError::UnreadableFile((file, code)) => format!("file {file} of the session cannot be read: {code:?}"),
+    }
+}
+
+fn delivery_error(error: &DeliveryError) -> String {
+    match error {
+        DeliveryError::Unreachable(why) => format!("the server cannot be reached: {why}"),
+        DeliveryError::TimedOut(why) => format!("the server takes too long: {why}"),
+        DeliveryError::Unavailable((status, after, words)) => {
+            let after = after.map_or_else(String::new, |s| format!(", and asks to wait {s} s"));
+            format!("the server is not available: it answers {status}{after}: {words}")
+        }
+        DeliveryError::Refused((status, words)) => {
+            let hint = match status {
+                300..=399 => " (redirects are not followed: is POSTHOG_HOST right?)",
+                401 | 403 => " (is POSTHOG_API_KEY the key of a project there?)",
+                _ => "",
+            };
+            format!("the server refuses: it answers {status}: {words}{hint}")
+        }
+        DeliveryError::NotPosthog(words) => {
+            format!("the server answers 200, but not as PostHog does: {words} (is POSTHOG_HOST right?)")
+        }
+        DeliveryError::UnreadableFile((file, code)) => format!("file {file} of the session cannot be read: {code:?}"),
+    }
+}
+
+/// What became of a delivery.
+#[derive(Debug, Default)]
+pub struct Delivered {
+    /// The component's counts, if it came so far.
+    pub report: Option<ConversionReport>,
+    /// The batches that were decided.
+    pub batches: Vec<BatchReport>,
+    /// What ended it early.
+    pub error: Option<SendError>,
+    /// What the sandbox allowed and refused.
+    pub requests: RequestLog,
+    /// Files that were left out.
+    pub warnings: Vec<String>,
+}
+
+/// Ids that are asked for at once.
+pub(crate) const PAGE: u32 = 10_000;
+
+/// What was delivered before, and what is now.
+pub trait Record {
+    /// Which of these events were delivered before; called for all of a session's generations and spans.
+    fn known(&mut self, events: &[EventId]) -> Result<Vec<EventId>, OutboxError>;
+    /// Events of this session that were delivered without the trace that covers them.
+    fn uncovered(&mut self) -> Result<Vec<EventId>, OutboxError>;
+    /// What became of a batch. Nothing more is sent when this fails: it could not be written down.
+    fn batch(&mut self, batch: &BatchReport) -> Result<(), OutboxError>;
+}
+
+/// No record: everything is sent.
+pub struct Unrecorded;
+
+impl Record for Unrecorded {
+    fn known(&mut self, _: &[EventId]) -> Result<Vec<EventId>, OutboxError> {
+        Ok(Vec::new())
+    }
+    fn uncovered(&mut self) -> Result<Vec<EventId>, OutboxError> {
+        Ok(Vec::new())
+    }
+    fn batch(&mut self, _: &BatchReport) -> Result<(), OutboxError> {
+        Ok(())
+    }
+}
+
+/// Sends what is new in a session. Requests to anything but the destination are refused.
+pub async fn deliver(
+    sandbox: &Sandbox,
+    session: &Session,
+    options: &ConversionOptions,
+    destination: &Destination,
+    patience: Patience,
+    record: &mut impl Record,
+) -> Delivered {
+    let policy = HttpPolicy::Allow(AllowedDestination::batches(destination.origin.clone()));
+    deliver_within(sandbox, policy, session, options, destination, patience, record).await
+}
+
+/// As [`deliver`], under another policy than the destination's own: to show what it refuses.
+pub async fn deliver_within(
+    sandbox: &Sandbox,
+    policy: HttpPolicy,
+    session: &Session,
+    options: &ConversionOptions,
+    destination: &Destination,
+    patience: Patience,
+    record: &mut impl Record,
+) -> Delivered {
+    let (files, warnings) = match session.open() {
+        Ok(opened) => opened,
+        Err(error) => {
+            return Delivered { error: Some(SendError::Read(error)), ..Delivered::default() };
+        }
+    };
+    let wit_destination =
+        wit::Destination { origin: destination.origin.to_string(), api_key: destination.api_key.expose().to_owned() };
+    let mut batches = Vec::new();
+    let Run { result, requests } = sandbox
+        .run(policy, async |exporter, store| {
+            let files = program::grant(store, files)?;
+            let interface = exporter.posthog_llm_analytics_delivery();
+            let delivering = interface.delivering();
+            let id = &session.files.id;
+            let started = delivering.call_start(&mut *store, id, &files, options, &wit_destination, patience).await?;
+            let handle = match started {
+                Ok(handle) => handle,
+                Err(error) => return Ok((None, Some(SendError::Start(error)))),
+            };
+            if let Some(error) = leave_out(&delivering, store, handle, record).await? {
+                return Ok((None, Some(SendError::Record(error))));
+            }
+            let error = loop {
+                match delivering.call_next(&mut *store, handle).await? {
+                    Ok(Some(batch)) => {
+                        let recorded = record.batch(&batch);
+                        batches.push(batch);
+                        if let Err(error) = recorded {
+                            break Some(SendError::Record(error));
+                        }
+                    }
+                    Ok(None) => break None,
+                    Err(error) => break Some(SendError::Delivery(error)),
+                }
+            };
+            Ok((Some(delivering.call_report(&mut *store, handle).await?), error))
+        })
+        .await;
+    let (report, error) = match result {
+        Ok(outcome) => outcome,
+        Err(error) => (None, Some(SendError::Sandbox(error))),
+    };
+    Delivered { report, batches, error, requests, warnings }
+}
+
+/// Tells the component what was delivered before.
+async fn leave_out(
+    delivering: &GuestDelivering<'_>,
+    store: &mut Store<State>,
+    handle: ResourceAny,
+    record: &mut impl Record,
+) -> wasmtime::Result<Option<OutboxError>> {
+    let mut offset = 0;
+    loop {
+        let page = delivering.call_identities(&mut *store, handle, offset, PAGE).await?;
+        match record.known(&page) {
+            Ok(known) if known.is_empty() => {}
+            Ok(known) => delivering.call_exclude(&mut *store, handle, &known).await?,
+            Err(error) => return Ok(Some(error)),
+        }
+        let length = page.len() as u32;
+        offset += length;
+        if length < PAGE {
+            break;
+        }
+    }
+    match record.uncovered() {
+        Ok(uncovered) if uncovered.is_empty() => Ok(None),
+        Ok(uncovered) => delivering.call_withhold(&mut *store, handle, &uncovered).await.map(|()| None),
+        Err(error) => Ok(Some(error)),
+    }
+}
+
+/// How patient `send` is, unless told otherwise.
+pub const PATIENCE: Patience = Patience {
+    connect_timeout: 10_000,
+    first_byte_timeout: 30_000,
+    request_timeout: 60_000,
+    max_retries: 3,
+    first_delay: 500,
+};

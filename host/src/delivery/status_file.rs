@@ -1,0 +1,78 @@
+//! `posthog-llma-status.json` in Claude Code's folder: what became of the last session. Users of `PostHog`'s Python plugin
+//! know it, and their scripts read it; the keys are that plugin's.
+
+use crate::delivery::outcome::Outcome;
+use crate::delivery::send::{Delivered, Destination};
+use crate::program::{Program, Session};
+use posthog_llma_pipeline::time;
+use posthog_llma_sandbox::bindings::posthog::llm_analytics::types::ConversionOptions;
+use serde_json::{Value, json};
+use std::io::{self, Write as _};
+use std::path::{Path, PathBuf};
+
+/// Name of the file.
+pub const FILE_NAME: &str = "posthog-llma-status.json";
+
+/// What will be written.
+#[derive(Debug)]
+pub struct StatusFile {
+    path: PathBuf,
+    status: Value,
+}
+
+impl StatusFile {
+    /// Of a delivery; none if there is no folder for it.
+    pub fn new(
+        program: &Program,
+        destination: &Destination,
+        session: &Session,
+        options: &ConversionOptions,
+        delivered: &Delivered,
+    ) -> Option<Self> {
+        let sum = |count: fn(&_) -> u32| delivered.batches.iter().map(count).map(u64::from).sum::<u64>();
+        let (generations, spans, traces) = (sum(|b| b.generations), sum(|b| b.spans), sum(|b| b.traces));
+        let id = &session.files.id;
+        let project = session.directory.as_deref().and_then(Path::file_name).unwrap_or_default();
+        let status = json!({
+            "session_id": id,
+            "events_sent": generations + spans + traces,
+            "generations": generations,
+            "tool_uses": spans,
+            "traces": traces,
+            "host": destination.origin.to_string(),
+            "distinct_id": options.distinct_id.clone().unwrap_or_else(|| format!("claude-code:{id}")),
+            "project_name": project.to_string_lossy(),
+        });
+        Some(Self { path: program.config_dir()?.join(FILE_NAME), status })
+    }
+
+    /// Of a hook that could do nothing.
+    pub fn of_failed_hook(config_dir: &Path, session_id: &str, error: &str) -> Self {
+        let status = json!({"session_id": session_id, "events_sent": 0, "status": "error", "error": error});
+        Self { path: config_dir.join(FILE_NAME), status }
+    }
+
+    /// Writes it whole or not at all. That it cannot be written is no reason to fail: the record is in the outbox.
+    pub fn write(mut self, outcome: &Outcome) {
+        let error = match outcome {
+            // Nothing was new: the file still tells of the delivery before.
+            Outcome::Delivered { events: 0, rejected: 0 } | Outcome::Gone => return,
+            Outcome::Delivered { rejected: 0, .. } => None,
+            Outcome::Delivered { rejected, .. } => Some(format!("{rejected} events were refused")),
+            Outcome::Failed { error } | Outcome::ServerFailed { error, .. } => Some(error.clone()),
+        };
+        self.status["status"] = json!(if error.is_none() { "ok" } else { "error" });
+        self.status["error"] = json!(error);
+        let _ = self.save();
+    }
+
+    /// Writes it as it is, with the time.
+    pub fn save(mut self) -> io::Result<()> {
+        self.status["timestamp"] = json!(time::format(crate::outbox::now()));
+        let folder = self.path.parent().unwrap_or(Path::new("."));
+        let mut file = tempfile::Builder::new().prefix(".posthog-llma-").tempfile_in(folder)?;
+        writeln!(file, "{:#}", self.status)?;
+        file.persist(&self.path).map_err(|error| error.error)?;
+        Ok(())
+    }
+}

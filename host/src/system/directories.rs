@@ -1,0 +1,139 @@
+//! Where this program keeps what is its own: compiled code, and the record of what was delivered.
+
+pub use posthog_llma_sandbox::private_directory::make_private;
+use std::ffi::OsString;
+use std::path::PathBuf;
+
+/// Name of our directory among those of other programs.
+const DIRECTORY_NAME: &str = "posthog-llma";
+
+/// Names the state directory where it is not the platform's own.
+pub const STATE_DIR: &str = "POSTHOG_LLMA_STATE_DIR";
+
+/// How a platform names its directories.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+enum Platform {
+    Unix,
+    MacOs,
+    Windows,
+}
+
+impl Platform {
+    fn current() -> Self {
+        if cfg!(windows) {
+            Self::Windows
+        } else if cfg!(target_os = "macos") {
+            Self::MacOs
+        } else {
+            Self::Unix
+        }
+    }
+}
+
+/// Where compiled code is kept: `$XDG_CACHE_HOME/posthog-llma`, `~/.cache/posthog-llma` (macOS:
+/// `~/Library/Caches/posthog-llma`), on Windows `%LOCALAPPDATA%\posthog-llma\cache`. None if the environment does not say.
+pub fn cache(variable: impl Fn(&str) -> Option<OsString>) -> Option<PathBuf> {
+    on(Platform::current(), &CACHE, variable)
+}
+
+/// Where the outbox is kept: `$POSTHOG_LLMA_STATE_DIR`, else `$XDG_STATE_HOME/posthog-llma`, `~/.local/state/posthog-llma`
+/// (macOS: `~/Library/Application Support/posthog-llma`), on Windows `%LOCALAPPDATA%\posthog-llma\state`. None if the
+/// environment does not say.
+pub fn state(variable: impl Fn(&str) -> Option<OsString>) -> Option<PathBuf> {
+    match variable(STATE_DIR).filter(|value| !value.is_empty()) {
+        Some(directory) => Some(PathBuf::from(directory)),
+        None => on(Platform::current(), &STATE, variable),
+    }
+}
+
+/// Where a kind of directory lies on each platform.
+struct Places {
+    xdg: &'static str,
+    unix: &'static str,
+    mac_os: &'static str,
+    windows: &'static str,
+}
+
+const CACHE: Places = Places { xdg: "XDG_CACHE_HOME", unix: ".cache", mac_os: "Library/Caches", windows: "cache" };
+const STATE: Places =
+    Places { xdg: "XDG_STATE_HOME", unix: ".local/state", mac_os: "Library/Application Support", windows: "state" };
+
+fn on(platform: Platform, places: &Places, variable: impl Fn(&str) -> Option<OsString>) -> Option<PathBuf> {
+    let set = |name: &str| variable(name).filter(|value| !value.is_empty());
+    if platform == Platform::Windows {
+        let local = PathBuf::from(set("LOCALAPPDATA")?);
+        return Some(local.join(DIRECTORY_NAME).join(places.windows));
+    }
+    // "All paths set in these environment variables must be absolute. If an implementation encounters a relative path
+    // […] it should consider the path invalid and ignore it." XDG Base Directory Specification 0.8.
+    let absolute = |name: &str| set(name).map(PathBuf::from).filter(|path| path.is_absolute());
+    if let Some(directory) = absolute(places.xdg) {
+        return Some(directory.join(DIRECTORY_NAME));
+    }
+    let below_home = if platform == Platform::MacOs { places.mac_os } else { places.unix };
+    Some(absolute("HOME")?.join(below_home).join(DIRECTORY_NAME))
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn directory(platform: Platform, places: &Places, variables: &[(&str, &str)]) -> Option<PathBuf> {
+        on(platform, places, |name| {
+            variables.iter().find(|(other, _)| *other == name).map(|(_, value)| OsString::from(value))
+        })
+    }
+
+    #[test]
+    #[cfg(unix)]
+    fn each_platform_has_its_own_place() {
+        let home = [("HOME", "/home/me")];
+        for (platform, cache, state) in [
+            (Platform::Unix, "/home/me/.cache/posthog-llma", "/home/me/.local/state/posthog-llma"),
+            (
+                Platform::MacOs,
+                "/home/me/Library/Caches/posthog-llma",
+                "/home/me/Library/Application Support/posthog-llma",
+            ),
+        ] {
+            assert_eq!(directory(platform, &CACHE, &home), Some(cache.into()));
+            assert_eq!(directory(platform, &STATE, &home), Some(state.into()));
+        }
+        let local = [("LOCALAPPDATA", "/local")];
+        assert_eq!(directory(Platform::Windows, &CACHE, &local), Some("/local/posthog-llma/cache".into()));
+        assert_eq!(directory(Platform::Windows, &STATE, &local), Some("/local/posthog-llma/state".into()));
+    }
+
+    #[test]
+    #[cfg(unix)]
+    fn the_xdg_variable_comes_first() {
+        let variables = [("HOME", "/home/me"), ("XDG_CACHE_HOME", "/caches"), ("XDG_STATE_HOME", "/states")];
+        for platform in [Platform::Unix, Platform::MacOs] {
+            assert_eq!(directory(platform, &CACHE, &variables), Some("/caches/posthog-llma".into()));
+            assert_eq!(directory(platform, &STATE, &variables), Some("/states/posthog-llma".into()));
+        }
+    }
+
+    #[test]
+    #[cfg(unix)]
+    fn a_relative_or_empty_xdg_variable_is_ignored() {
+        for value in ["caches", "", "./caches"] {
+            let variables = [("HOME", "/home/me"), ("XDG_CACHE_HOME", value)];
+            assert_eq!(directory(Platform::Unix, &CACHE, &variables), Some("/home/me/.cache/posthog-llma".into()));
+        }
+    }
+
+    #[test]
+    fn without_any_variable_there_is_no_place() {
+        for platform in [Platform::Unix, Platform::MacOs, Platform::Windows] {
+            assert_eq!(directory(platform, &CACHE, &[]), None);
+            assert_eq!(directory(platform, &STATE, &[("HOME", "relative")]), None);
+        }
+    }
+
+    #[test]
+    fn the_state_directory_s_own_variable_comes_first() {
+        let found = state(|name| (name == STATE_DIR).then(|| OsString::from("here")));
+        assert_eq!(found, Some("here".into()));
+    }
+}
