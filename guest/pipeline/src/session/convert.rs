@@ -4,21 +4,26 @@ use crate::events::chat;
 use crate::events::event::{Context, Envelope, Event};
 use crate::events::generation::Generation;
 use crate::events::span::{Span, ToolResult};
-use crate::events::trace::{self, Noticed, Trace};
+use crate::events::trace::Noticed;
 use crate::identity::{EventId, FixedMap, IdMap, IdSet, key};
 use crate::place::Place;
 use crate::session::index::{self, Index};
 use crate::session::threads::{MAIN, Threads};
-use crate::session::turns::{self, Turns};
+use crate::session::turns::Turns;
 use crate::session::types::{Before, Counts, FileRole, TraceGrouping};
 use crate::time;
 use crate::transcript::entry::{Content, Entry};
 use crate::transcript::prompt;
 use crate::transcript::text::{Text, TextRules, prefix};
-use std::collections::{BTreeMap, VecDeque};
+use std::collections::VecDeque;
 use std::rc::Rc;
 
+mod emit;
+mod notices;
 mod responses;
+
+use self::emit::Emitter;
+use self::notices::Notices;
 
 /// Types of lines that are known, beside those that are used.
 const KNOWN: [&str; 26] = [
@@ -53,17 +58,21 @@ const KNOWN: [&str; 26] = [
 /// Different unknown types that are named in a report.
 const MOST_UNKNOWN_TYPES: usize = 32;
 
-/// Turns entries into events.
+/// Turns entries into events: understands lines, and gives what is complete to the [`Emitter`].
 #[derive(Debug)]
 pub struct Converter {
     index: Index,
-    rules: TextRules,
-    grouping: TraceGrouping,
-    envelope: Envelope,
-    before: Before,
     turns: Turns,
     threads: Threads,
-    traces: Vec<Trace>,
+    open: Open,
+    notices: Notices,
+    at: Position,
+    emitter: Emitter,
+}
+
+/// What is not complete yet.
+#[derive(Debug, Default)]
+struct Open {
     generations: IdMap<Generation>,
     spans: IdMap<Span>,
     /// Spans that were opened, done or not.
@@ -72,18 +81,34 @@ pub struct Converter {
     early: IdMap<ToolResult>,
     /// Start of the calls that have an `api-request` line.
     requests: FixedMap<u128, i64>,
-    /// Noticed in the file that is being read, by trace. What stands before an excluded event was covered before.
-    noticed: BTreeMap<u32, Noticed>,
-    /// The event before was excluded: up to the next prompt, all was there when it was delivered.
-    covered: bool,
-    context: Rc<Context>,
+    /// Generations and spans so far, for the order of those that are still open at the end.
+    sequence: u64,
+}
+
+impl Open {
+    fn next(&mut self) -> u64 {
+        self.sequence += 1;
+        self.sequence
+    }
+}
+
+/// The line that is being read.
+#[derive(Debug, Default)]
+struct Position {
     file: u32,
     line: u64,
     /// The last time seen, for lines without one.
     now: i64,
-    sequence: u64,
-    events: VecDeque<Event>,
-    counts: Counts,
+    context: Rc<Context>,
+}
+
+impl Position {
+    fn context(&mut self, entry: &Entry<'_>) -> Rc<Context> {
+        if !self.context.is_of(entry) {
+            self.context = Rc::new(Context::of(entry));
+        }
+        Rc::clone(&self.context)
+    }
 }
 
 impl Converter {
@@ -100,79 +125,57 @@ impl Converter {
         let now = index.earliest.unwrap_or(0);
         Self {
             index,
-            rules,
-            grouping,
-            envelope,
-            before,
             turns: Turns::new(),
             threads,
-            traces: vec![Trace::of_session()],
-            generations: IdMap::default(),
-            spans: IdMap::default(),
-            opened: IdSet::default(),
-            early: IdMap::default(),
-            requests: FixedMap::default(),
-            noticed: BTreeMap::new(),
-            covered: false,
-            context: Rc::default(),
-            file: 0,
-            line: 0,
-            now,
-            sequence: 0,
-            events: VecDeque::new(),
-            counts: Counts::default(),
+            open: Open::default(),
+            notices: Notices::default(),
+            at: Position { now, ..Position::default() },
+            emitter: Emitter::new(rules, grouping, envelope, before),
         }
     }
 
     /// From here on the lines are this file's.
     pub fn begin_file(&mut self, file: u32) {
-        self.settle_noticed();
-        self.covered = false;
-        self.file = file;
-        self.line = 0;
+        self.notices.settle(&mut self.emitter);
+        self.at.file = file;
+        self.at.line = 0;
         // Times are only compared within a file.
-        self.requests.clear();
+        self.open.requests.clear();
     }
 
     /// Events that are complete, in order.
     pub fn events(&mut self) -> &mut VecDeque<Event> {
-        &mut self.events
+        &mut self.emitter.events
     }
 
     /// Counts so far.
     pub fn counts(&self) -> &Counts {
-        &self.counts
+        &self.emitter.counts
     }
 
     /// A line was read; `whole` is whether all of it could be.
     pub fn end_line(&mut self, whole: bool) {
-        self.line += 1;
-        self.counts.lines += 1;
+        self.at.line += 1;
+        self.emitter.counts.lines += 1;
         if !whole {
             self.bad();
         }
     }
 
     fn bad(&mut self) {
-        self.counts.bad_lines += 1;
+        self.emitter.counts.bad_lines += 1;
         self.notice(Noticed { bad_lines: 1, ..Noticed::default() });
     }
 
     fn notice(&mut self, noticed: Noticed) {
-        let turn = if self.file == 0 { self.turns.last() } else { self.threads.turn_of_file(self.file) };
-        *self.noticed.entry(self.turns.get(turn).trace).or_default() += noticed;
-    }
-
-    fn settle_noticed(&mut self) {
-        for (trace, noticed) in std::mem::take(&mut self.noticed) {
-            self.traces[trace as usize].totals.noticed += noticed;
-        }
+        let turn = if self.at.file == 0 { self.turns.last() } else { self.threads.turn_of_file(self.at.file) };
+        self.notices.add(self.turns.get(turn).trace, noticed);
     }
 
     /// Takes one entry.
     pub fn add(&mut self, entry: &Entry<'_>) {
         if let Some(at) = entry.timestamp.as_deref().and_then(time::parse) {
-            self.now = at;
+            self.at.now = at;
         }
         match entry.kind.as_deref().unwrap_or("(none)") {
             "assistant" => self.add_response(entry, None),
@@ -185,7 +188,7 @@ impl Converter {
             }
             "api-request" => {
                 if let (Some(id), Some(at)) = (&entry.id, entry.timestamp.as_deref().and_then(time::parse)) {
-                    self.requests.insert(key(id), at);
+                    self.open.requests.insert(key(id), at);
                 }
             }
             "progress" => self.add_progress(entry),
@@ -199,9 +202,9 @@ impl Converter {
     }
 
     fn unknown(&mut self, kind: &str) {
-        self.counts.unknown_lines += 1;
+        self.emitter.counts.unknown_lines += 1;
         self.notice(Noticed { unknown_lines: 1, ..Noticed::default() });
-        let types = &mut self.counts.unknown_types;
+        let types = &mut self.emitter.counts.unknown_types;
         let kind = prefix(kind, 64);
         if types.len() < MOST_UNKNOWN_TYPES || types.contains_key(kind) {
             *types.entry(kind.to_owned()).or_default() += 1;
@@ -210,7 +213,7 @@ impl Converter {
 
     /// A line that says nothing but may stand between two that do. Says whether it is no copy.
     fn pass(&mut self, entry: &Entry<'_>) -> bool {
-        if self.file > 0 {
+        if self.at.file > 0 {
             return !self.is_copy(entry);
         }
         let place = self.place(entry, None);
@@ -230,7 +233,7 @@ impl Converter {
         inner.entrypoint = inner.entrypoint.or_else(|| entry.entrypoint.clone());
         inner.elided = entry.elided;
         if let Some(at) = inner.timestamp.as_deref().and_then(time::parse) {
-            self.now = at;
+            self.at.now = at;
         }
         let Some(agent) = progress.agent_id.as_deref() else { return };
         let call = entry.parent_tool_use_id.as_deref().map(EventId::span);
@@ -252,7 +255,7 @@ impl Converter {
     fn place(&mut self, entry: &Entry<'_>, thread: Option<u32>) -> Place {
         let thread = match thread {
             Some(thread) => thread,
-            None if self.file > 0 => self.threads.of_file(self.file, &self.turns, &self.index),
+            None if self.at.file > 0 => self.threads.of_file(self.at.file, &self.turns, &self.index),
             None if entry.is_sidechain => return self.place_inline(entry),
             None => {
                 let turn = self.turns.of_line(entry.prompt_id.as_deref(), entry.parent_uuid.as_deref());
@@ -282,37 +285,30 @@ impl Converter {
         Place { turn: self.threads.get(thread).turn, thread }
     }
 
-    fn context(&mut self, entry: &Entry<'_>) -> Rc<Context> {
-        if !self.context.is_of(entry) {
-            self.context = Rc::new(Context::of(entry));
-        }
-        Rc::clone(&self.context)
-    }
-
     fn add_user(&mut self, entry: &Entry<'_>, thread: Option<u32>) {
         let Some(content) = entry.message.as_ref().filter(|m| m.content.is_some()) else { return self.bad() };
         if self.is_copy(entry) {
             return;
         }
         let content = Content::of(content.content);
-        let on_main = self.file == 0 && thread.is_none() && !entry.is_sidechain;
+        let on_main = self.at.file == 0 && thread.is_none() && !entry.is_sidechain;
         let place = if on_main && prompt::is_prompt(entry, &content) {
             Place { turn: self.begin_turn(entry, &content), thread: MAIN }
         } else {
             self.place(entry, thread)
         };
-        if self.file == 0 {
+        if self.at.file == 0 {
             self.turns.put(entry.uuid.as_deref(), place);
         }
         let results = self.add_results(entry, &content);
         if place.thread == MAIN && self.follows(entry, place.turn) {
-            self.turns.get_mut(place.turn).worked_until(self.now);
+            self.turns.get_mut(place.turn).worked_until(self.at.now);
         }
         let thread = self.threads.get_mut(place.thread);
-        thread.asked = Some(self.now);
+        thread.asked = Some(self.at.now);
         // The client's own texts are not sent.
-        if !self.rules.privacy && !entry.is_meta {
-            thread.input.push(&content, &results, self.rules, entry.elided);
+        if !self.emitter.rules.privacy && !entry.is_meta {
+            thread.input.push(&content, &results, self.emitter.rules, entry.elided);
         }
     }
 
@@ -324,33 +320,33 @@ impl Converter {
     }
 
     fn begin_turn(&mut self, entry: &Entry<'_>, content: &Content<'_>) -> u32 {
-        if self.covered {
-            self.noticed.clear();
-        }
+        self.notices.prompted();
         let (turn, new) = self.turns.begin(entry.prompt_id.as_deref(), 0);
-        if new && self.grouping == TraceGrouping::Message {
+        if new {
             let id = match (&entry.prompt_id, &entry.uuid) {
                 (Some(id), _) => EventId::other("prompt", id),
                 (None, Some(uuid)) => EventId::other("prompt-line", uuid),
-                (None, None) => EventId::other("prompt-place", &format!("{}:{}", self.envelope.session_id, self.line)),
+                (None, None) => {
+                    EventId::other("prompt-place", &format!("{}:{}", self.emitter.session_id(), self.at.line))
+                }
             };
-            self.turns.get_mut(turn).trace = self.traces.len() as u32;
-            self.traces.push(Trace::of_prompt(id));
+            self.turns.get_mut(turn).trace = self.emitter.trace_of_prompt(id);
         }
-        self.turns.get_mut(turn).prompted(self.now);
-        if self.rules.privacy {
+        self.turns.get_mut(turn).prompted(self.at.now);
+        let rules = self.emitter.rules;
+        if rules.privacy {
             return turn;
         }
-        let trace = &mut self.traces[self.turns.get(turn).trace as usize];
+        let trace = self.emitter.trace(self.turns.get(turn).trace);
         if trace.wants_name() {
-            let beginning = self.rules.of_within(&prompt::beginning(content, entry.elided), usize::MAX);
-            trace.name_after(&beginning, self.rules.limit);
+            let beginning = rules.of_within(&prompt::beginning(content, entry.elided), usize::MAX);
+            trace.name_after(&beginning, rules.limit);
         }
         if self.turns.get(turn).prompt.is_none() {
             let text = match content {
-                Content::Text(raw) => self.rules.of_json(raw, entry.elided),
+                Content::Text(raw) => rules.of_json(raw, entry.elided),
                 Content::Blocks(_) => {
-                    chat::result_text(entry.message.as_ref().and_then(|m| m.content), self.rules, entry.elided)
+                    chat::result_text(entry.message.as_ref().and_then(|m| m.content), rules, entry.elided)
                 }
             };
             self.turns.hold(turn, Text::from(prompt::typed(&text.decoded()).as_ref()));
@@ -360,24 +356,17 @@ impl Converter {
 
     /// The end: what is still open is complete now, and so are the traces.
     pub fn finish(&mut self) {
-        self.settle_noticed();
-        let mut generations: Vec<_> = std::mem::take(&mut self.generations).into_values().collect();
+        self.notices.settle(&mut self.emitter);
+        let mut generations: Vec<_> = std::mem::take(&mut self.open.generations).into_values().collect();
         generations.sort_by_key(|g| g.sequence);
         for generation in generations {
             self.end_generation(generation);
         }
-        let mut spans: Vec<_> = std::mem::take(&mut self.spans).into_values().collect();
+        let mut spans: Vec<_> = std::mem::take(&mut self.open.spans).into_values().collect();
         spans.sort_by_key(|s| s.sequence);
         for span in &spans {
             self.end_span(span, None);
         }
-        let work = turns::work(&self.turns, self.traces.len());
-        trace::hand_on_noticed(&mut self.traces);
-        for (trace, work) in std::mem::take(&mut self.traces).iter().zip(work) {
-            if let Some((event, shortened)) = trace.event(&self.envelope, work, self.rules.privacy) {
-                let earliest = self.counts.earliest;
-                self.emit(event, shortened, earliest.unwrap_or(0));
-            }
-        }
+        self.emitter.finish(&self.turns);
     }
 }

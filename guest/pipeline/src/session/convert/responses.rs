@@ -2,10 +2,8 @@
 
 use super::Converter;
 use crate::events::chat;
-use crate::events::event::{Event, Kind};
 use crate::events::generation::Generation;
 use crate::events::span::{Span, ToolResult};
-use crate::events::trace;
 use crate::identity::{EventId, key};
 use crate::place::Place;
 use crate::session::threads::MAIN;
@@ -21,13 +19,13 @@ const INTERRUPTED: &str = "[Request interrupted by user for tool use";
 impl Converter {
     pub(super) fn add_response(&mut self, entry: &Entry<'_>, thread: Option<u32>) {
         let Some((id, message)) = entry.response() else { return self.bad() };
-        let copy = self.file == 0 && !self.index.is_first(entry.uuid.as_deref());
+        let copy = self.at.file == 0 && !self.index.is_first(entry.uuid.as_deref());
         let place = self.place(entry, thread);
-        if self.file == 0 {
+        if self.at.file == 0 {
             self.turns.put(entry.uuid.as_deref(), place);
         }
         // Only a transcript that grew since the first reading has messages that the index does not know.
-        let Some(known) = self.index.messages.get_mut(&id).filter(|m| m.file == self.file) else {
+        let Some(known) = self.index.messages.get_mut(&id).filter(|m| m.file == self.at.file) else {
             // Copied from another file, with what it answers.
             self.threads.get_mut(place.thread).input = chat::Input::default();
             return;
@@ -41,26 +39,25 @@ impl Converter {
         if real && (!synthetic || entry.is_api_error_message) {
             self.add_line(id, entry, message, place);
         }
-        if is_last && let Some(generation) = self.generations.remove(&id) {
+        if is_last && let Some(generation) = self.open.generations.remove(&id) {
             self.end_generation(generation);
         }
     }
 
     /// A line of a response.
     fn add_line(&mut self, id: EventId, entry: &Entry<'_>, message: &Message<'_>, place: Place) {
-        let context = self.context(entry);
+        let context = self.at.context(entry);
         let thread = self.threads.get_mut(place.thread);
         if thread.is_agent && thread.agent_type.is_none() {
             thread.agent_type = entry.attribution_agent.as_deref().map(Into::into);
         }
-        let mut generation = self.generations.remove(&id).unwrap_or_else(|| {
-            self.sequence += 1;
-            let mut new = Generation::begin(id, self.sequence, place, Rc::clone(&context), self.now);
+        let mut generation = self.open.generations.remove(&id).unwrap_or_else(|| {
+            let mut new = Generation::begin(id, self.open.next(), place, Rc::clone(&context), self.at.now);
             new.input = std::mem::take(&mut thread.input);
             new.started = thread.asked;
             new
         });
-        if let Some(requested) = entry.request_ref.as_deref().and_then(|r| self.requests.remove(&key(r))) {
+        if let Some(requested) = entry.request_ref.as_deref().and_then(|r| self.open.requests.remove(&key(r))) {
             generation.started = Some(requested);
         }
         let model = if entry.is_api_error_message {
@@ -83,14 +80,14 @@ impl Converter {
         };
         // A copy with another `uuid` and time says nothing of when the response ended.
         if adds {
-            generation.ended = self.now;
+            generation.ended = self.at.now;
             generation.context = context;
             if place.thread == MAIN {
-                self.turns.get_mut(place.turn).worked_until(self.now);
+                self.turns.get_mut(place.turn).worked_until(self.at.now);
             }
         }
         generation.update(entry, message, model, adds);
-        self.generations.insert(id, generation);
+        self.open.generations.insert(id, generation);
     }
 
     /// A block of a response; says whether it was new.
@@ -100,45 +97,44 @@ impl Converter {
         }
         let kind = block.kind.as_deref().unwrap_or_default();
         if kind == "tool_use" || kind == "server_tool_use" {
-            let input = block.input.map(|raw| self.rules.of_json(raw, entry.elided)).unwrap_or_default();
+            let input = block.input.map(|raw| self.emitter.rules.of_json(raw, entry.elided)).unwrap_or_default();
             let input = Rc::new(input);
             generation.tools.push(chat::tool_name(block));
-            if !self.rules.privacy {
+            if !self.emitter.rules.privacy {
                 generation.output.push_call(block, Rc::clone(&input));
             }
             if let Some(id) = block.id.as_deref() {
                 self.call(EventId::span(id), generation, block, input, entry);
             }
         } else if kind.ends_with("_tool_result") {
-            let output = Rc::new(chat::result_text(block.content, self.rules, entry.elided));
+            let output = Rc::new(chat::result_text(block.content, self.emitter.rules, entry.elided));
             self.add_result(block, output, false);
-        } else if !self.rules.privacy {
-            generation.output.push(block, self.rules, entry.elided);
+        } else if !self.emitter.rules.privacy {
+            generation.output.push(block, self.emitter.rules, entry.elided);
         }
         true
     }
 
     fn call(&mut self, id: EventId, generation: &Generation, block: &Block<'_>, input: Rc<Text>, entry: &Entry<'_>) {
-        if !self.opened.insert(id) {
+        if !self.open.opened.insert(id) {
             return;
         }
         self.threads.called(id, generation.turn);
-        self.sequence += 1;
         let span = Span {
             id,
-            sequence: self.sequence,
+            sequence: self.open.next(),
             generation: generation.id,
             turn: generation.turn,
             thread: generation.thread,
-            context: self.context(entry),
+            context: self.at.context(entry),
             name: chat::tool_name(block),
             input,
-            called: self.now,
+            called: self.at.now,
         };
-        if let Some(result) = self.early.remove(&id) {
+        if let Some(result) = self.open.early.remove(&id) {
             self.end_span(&span, Some(&result));
         } else if self.index.tools.get(&id).is_some_and(|t| t.answered) {
-            self.spans.insert(id, span);
+            self.open.spans.insert(id, span);
         } else {
             self.end_span(&span, None);
         }
@@ -150,7 +146,7 @@ impl Converter {
         let interrupted = was_interrupted(entry);
         let results = blocks.iter().filter(|b| b.kind.as_deref() == Some("tool_result"));
         let add = |block: &Block<'_>| {
-            let output = Rc::new(chat::result_text(block.content, self.rules, entry.elided));
+            let output = Rc::new(chat::result_text(block.content, self.emitter.rules, entry.elided));
             self.add_result(block, Rc::clone(&output), interrupted);
             output
         };
@@ -159,8 +155,8 @@ impl Converter {
 
     fn add_result(&mut self, block: &Block<'_>, output: Rc<Text>, interrupted: bool) {
         let Some(id) = block.tool_use_id.as_deref().map(EventId::span) else { return };
-        let open = self.spans.remove(&id);
-        let called_later = !self.opened.contains(&id) && self.index.tools.get(&id).is_some_and(|t| t.called);
+        let open = self.open.spans.remove(&id);
+        let called_later = !self.open.opened.contains(&id) && self.index.tools.get(&id).is_some_and(|t| t.called);
         if open.is_none() && !called_later {
             return;
         }
@@ -169,7 +165,7 @@ impl Converter {
         // A tool can also read these words somewhere.
         let stopped = block.is_error && last_text(block).trim_end_matches(['"', ']']).ends_with(INTERRUPTED);
         let result = ToolResult {
-            at: Some(self.now),
+            at: Some(self.at.now),
             is_error: block.is_error || failed_search,
             interrupted: interrupted || stopped,
             output,
@@ -177,116 +173,22 @@ impl Converter {
         match open {
             Some(span) => self.end_span(&span, Some(&result)),
             None => {
-                self.early.entry(id).or_insert(result);
+                self.open.early.entry(id).or_insert(result);
             }
         }
     }
 
     pub(super) fn end_generation(&mut self, mut generation: Generation) {
         generation.interrupted |= self.index.messages.get(&generation.id).is_some_and(|m| m.interrupted);
-        let thread = self.threads.get_mut(generation.thread);
-        let is_first_of_agent = thread.is_agent && !std::mem::replace(&mut thread.counted, true);
-        if self.before.covered.contains(&generation.id) {
-            return self.exclude(generation.turn, generation.ended);
-        }
-        self.covered = false;
-        let turn = self.turns.get_mut(generation.turn);
-        turn.sent = true;
-        let prompt = turn.prompt.clone();
-        let trace = &mut self.traces[turn.trace as usize];
-        let trace_id = trace.id(&self.envelope);
-        let parent = thread.call.map_or_else(|| trace_id.clone(), |call| call.to_string());
-        let agent = thread.agent_type.clone();
-        let (mut event, shortened) = self.envelope.event(
-            Kind::Generation,
-            generation.id,
-            generation.ended,
-            &trace_id,
-            &generation.context,
-            |p| generation.write(p, self.rules, &parent, prompt.as_deref(), agent.as_deref()),
-        );
-        trace.cover(generation.id, generation.ended, &generation.context);
-        trace.totals.generations += 1;
-        trace.totals.subagents += u64::from(is_first_of_agent);
-        if generation.failure.is_some() {
-            trace.fail(generation.ended, generation.error(self.rules));
-        } else {
-            let usage = &generation.usage;
-            let tokens = [
-                usage.input_tokens,
-                usage.output_tokens,
-                usage.cache_read_input_tokens,
-                usage.cache_creation_input_tokens,
-            ];
-            event.tokens = tokens.map(Option::unwrap_or_default);
-            let totals = &mut trace.totals;
-            for (count, sum) in tokens.into_iter().zip([
-                &mut totals.input_tokens,
-                &mut totals.output_tokens,
-                &mut totals.cache_read_tokens,
-                &mut totals.cache_creation_tokens,
-            ]) {
-                trace::add(sum, count);
-            }
-        }
-        self.emit(event, shortened, generation.ended);
+        let (turn, thread) = (self.turns.get_mut(generation.turn), self.threads.get_mut(generation.thread));
+        let sent = self.emitter.generation(&generation, turn, thread);
+        self.notices.passed(sent);
     }
 
     pub(super) fn end_span(&mut self, span: &Span, result: Option<&ToolResult>) {
-        let timestamp = span.timestamp(result);
-        if self.before.covered.contains(&span.id) {
-            return self.exclude(span.turn, timestamp);
-        }
-        self.covered = false;
-        let turn = self.turns.get_mut(span.turn);
-        turn.sent = true;
-        let trace = &mut self.traces[turn.trace as usize];
-        let trace_id = trace.id(&self.envelope);
-        let agent = self.threads.get(span.thread).agent_type.clone();
-        let (event, shortened) = self.envelope.event(Kind::Span, span.id, timestamp, &trace_id, &span.context, |p| {
-            span.write(p, self.rules, result, agent.as_deref());
-        });
-        trace.cover(span.id, timestamp, &span.context);
-        trace.totals.tool_calls += 1;
-        trace.totals.tool_errors += u64::from(result.is_some_and(|r| r.is_error));
-        self.emit(event, shortened, timestamp);
-    }
-
-    /// Leaves an event out: all up to it was covered by an earlier delivery.
-    fn exclude(&mut self, turn: u32, at: i64) {
-        self.counts.excluded_events += 1;
-        self.turns.get_mut(turn).leave_out_until(at);
-        self.noticed.clear();
-        self.covered = true;
-    }
-
-    /// Gives an event out, unless it was delivered before without its trace.
-    pub(super) fn emit(&mut self, event: Event, shortened: bool, timestamp: i64) {
-        let counts = &mut self.counts;
-        if self.before.uncovered.contains(&event.id) {
-            counts.excluded_events += 1;
-            return;
-        }
-        let (count, tokens) = match event.kind {
-            Kind::Generation => (&mut counts.generations, event.tokens),
-            Kind::Span => (&mut counts.spans, [0; 4]),
-            Kind::Trace => (&mut counts.traces, [0; 4]),
-        };
-        *count += 1;
-        for (sum, tokens) in [
-            &mut counts.input_tokens,
-            &mut counts.output_tokens,
-            &mut counts.cache_read_tokens,
-            &mut counts.cache_creation_tokens,
-        ]
-        .into_iter()
-        .zip(tokens)
-        {
-            *sum = sum.saturating_add(tokens);
-        }
-        counts.shortened_events += u64::from(shortened);
-        counts.earliest = Some(counts.earliest.map_or(timestamp, |e| e.min(timestamp)));
-        self.events.push_back(event);
+        let (turn, thread) = (self.turns.get_mut(span.turn), self.threads.get(span.thread));
+        let sent = self.emitter.span(span, result, turn, thread);
+        self.notices.passed(sent);
     }
 }
 

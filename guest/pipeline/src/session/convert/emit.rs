@@ -1,0 +1,177 @@
+//! What a complete event is given to: the traces that cover it, the counts, the queue.
+
+use crate::events::event::{Envelope, Event, Kind};
+use crate::events::generation::Generation;
+use crate::events::span::{Span, ToolResult};
+use crate::events::trace::{self, Trace};
+use crate::identity::EventId;
+use crate::session::threads::Thread;
+use crate::session::turns::{self, Turn, Turns};
+use crate::session::types::{Before, Counts, TraceGrouping};
+use crate::transcript::text::TextRules;
+use std::collections::VecDeque;
+
+/// Turns what is complete into events, and knows what each trace covers.
+#[derive(Debug)]
+pub(super) struct Emitter {
+    /// How texts are sent.
+    pub(super) rules: TextRules,
+    /// Events that are complete, in order.
+    pub(super) events: VecDeque<Event>,
+    /// Counts so far.
+    pub(super) counts: Counts,
+    grouping: TraceGrouping,
+    envelope: Envelope,
+    before: Before,
+    traces: Vec<Trace>,
+}
+
+impl Emitter {
+    /// With the session's trace, and no event.
+    pub(super) fn new(rules: TextRules, grouping: TraceGrouping, envelope: Envelope, before: Before) -> Self {
+        Self {
+            rules,
+            events: VecDeque::new(),
+            counts: Counts::default(),
+            grouping,
+            envelope,
+            before,
+            traces: vec![Trace::of_session()],
+        }
+    }
+
+    /// `$ai_session_id`.
+    pub(super) fn session_id(&self) -> &str {
+        &self.envelope.session_id
+    }
+
+    /// A trace.
+    pub(super) fn trace(&mut self, trace: u32) -> &mut Trace {
+        &mut self.traces[trace as usize]
+    }
+
+    /// The trace of a new prompt: one of its own with this id, or the session's.
+    pub(super) fn trace_of_prompt(&mut self, id: EventId) -> u32 {
+        if self.grouping == TraceGrouping::Session {
+            return 0;
+        }
+        self.traces.push(Trace::of_prompt(id));
+        self.traces.len() as u32 - 1
+    }
+
+    /// Sends a generation. Returns whether it was not covered by an earlier delivery.
+    pub(super) fn generation(&mut self, generation: &Generation, turn: &mut Turn, thread: &mut Thread) -> bool {
+        let is_first_of_agent = thread.is_agent && !std::mem::replace(&mut thread.counted, true);
+        if self.before.covered.contains(&generation.id) {
+            return self.exclude(turn, generation.ended);
+        }
+        turn.sent = true;
+        let prompt = turn.prompt.clone();
+        let trace = &mut self.traces[turn.trace as usize];
+        let trace_id = trace.id(&self.envelope);
+        let parent = thread.call.map_or_else(|| trace_id.clone(), |call| call.to_string());
+        let agent = thread.agent_type.clone();
+        let (mut event, shortened) = self.envelope.event(
+            Kind::Generation,
+            generation.id,
+            generation.ended,
+            &trace_id,
+            &generation.context,
+            |p| generation.write(p, self.rules, &parent, prompt.as_deref(), agent.as_deref()),
+        );
+        trace.cover(generation.id, generation.ended, &generation.context);
+        trace.totals.generations += 1;
+        trace.totals.subagents += u64::from(is_first_of_agent);
+        if generation.failure.is_some() {
+            trace.fail(generation.ended, generation.error(self.rules));
+        } else {
+            let usage = &generation.usage;
+            let tokens = [
+                usage.input_tokens,
+                usage.output_tokens,
+                usage.cache_read_input_tokens,
+                usage.cache_creation_input_tokens,
+            ];
+            event.tokens = tokens.map(Option::unwrap_or_default);
+            let totals = &mut trace.totals;
+            for (count, sum) in tokens.into_iter().zip([
+                &mut totals.input_tokens,
+                &mut totals.output_tokens,
+                &mut totals.cache_read_tokens,
+                &mut totals.cache_creation_tokens,
+            ]) {
+                trace::add(sum, count);
+            }
+        }
+        self.emit(event, shortened, generation.ended);
+        true
+    }
+
+    /// Sends a span. Returns whether it was not covered by an earlier delivery.
+    pub(super) fn span(&mut self, span: &Span, result: Option<&ToolResult>, turn: &mut Turn, thread: &Thread) -> bool {
+        let timestamp = span.timestamp(result);
+        if self.before.covered.contains(&span.id) {
+            return self.exclude(turn, timestamp);
+        }
+        turn.sent = true;
+        let trace = &mut self.traces[turn.trace as usize];
+        let trace_id = trace.id(&self.envelope);
+        let agent = thread.agent_type.clone();
+        let (event, shortened) = self.envelope.event(Kind::Span, span.id, timestamp, &trace_id, &span.context, |p| {
+            span.write(p, self.rules, result, agent.as_deref());
+        });
+        trace.cover(span.id, timestamp, &span.context);
+        trace.totals.tool_calls += 1;
+        trace.totals.tool_errors += u64::from(result.is_some_and(|r| r.is_error));
+        self.emit(event, shortened, timestamp);
+        true
+    }
+
+    /// Leaves an event out: all up to it was covered by an earlier delivery.
+    fn exclude(&mut self, turn: &mut Turn, at: i64) -> bool {
+        self.counts.excluded_events += 1;
+        turn.leave_out_until(at);
+        false
+    }
+
+    /// Gives an event out, unless it was delivered before without its trace.
+    fn emit(&mut self, event: Event, shortened: bool, timestamp: i64) {
+        let counts = &mut self.counts;
+        if self.before.uncovered.contains(&event.id) {
+            counts.excluded_events += 1;
+            return;
+        }
+        let (count, tokens) = match event.kind {
+            Kind::Generation => (&mut counts.generations, event.tokens),
+            Kind::Span => (&mut counts.spans, [0; 4]),
+            Kind::Trace => (&mut counts.traces, [0; 4]),
+        };
+        *count += 1;
+        for (sum, tokens) in [
+            &mut counts.input_tokens,
+            &mut counts.output_tokens,
+            &mut counts.cache_read_tokens,
+            &mut counts.cache_creation_tokens,
+        ]
+        .into_iter()
+        .zip(tokens)
+        {
+            *sum = sum.saturating_add(tokens);
+        }
+        counts.shortened_events += u64::from(shortened);
+        counts.earliest = Some(counts.earliest.map_or(timestamp, |e| e.min(timestamp)));
+        self.events.push_back(event);
+    }
+
+    /// The end: the traces are complete now.
+    pub(super) fn finish(&mut self, turns: &Turns) {
+        let work = turns::work(turns, self.traces.len());
+        trace::hand_on_noticed(&mut self.traces);
+        for (trace, work) in std::mem::take(&mut self.traces).iter().zip(work) {
+            if let Some((event, shortened)) = trace.event(&self.envelope, work, self.rules.privacy) {
+                let earliest = self.counts.earliest;
+                self.emit(event, shortened, earliest.unwrap_or(0));
+            }
+        }
+    }
+}

@@ -1,0 +1,43 @@
+//! What is noticed in lines that become no event, until it is known which delivery covers it.
+
+use super::emit::Emitter;
+use crate::events::trace::Noticed;
+use std::collections::BTreeMap;
+
+/// Noticed in the file that is being read, by trace. What stands before an excluded event was covered before.
+#[derive(Debug, Default)]
+pub(super) struct Notices {
+    by_trace: BTreeMap<u32, Noticed>,
+    /// The event before was excluded: up to the next prompt, all was there when it was delivered.
+    covered: bool,
+}
+
+impl Notices {
+    /// Something was noticed that belongs to this trace.
+    pub(super) fn add(&mut self, trace: u32, noticed: Noticed) {
+        *self.by_trace.entry(trace).or_default() += noticed;
+    }
+
+    /// An event is complete: it is `sent`, or it was covered by an earlier delivery, and all up to it with it.
+    pub(super) fn passed(&mut self, sent: bool) {
+        self.covered = !sent;
+        if !sent {
+            self.by_trace.clear();
+        }
+    }
+
+    /// A prompt begins a turn.
+    pub(super) fn prompted(&mut self) {
+        if self.covered {
+            self.by_trace.clear();
+        }
+    }
+
+    /// The end of a file: what is left belongs to this delivery.
+    pub(super) fn settle(&mut self, emitter: &mut Emitter) {
+        for (trace, noticed) in std::mem::take(&mut self.by_trace) {
+            emitter.trace(trace).totals.noticed += noticed;
+        }
+        self.covered = false;
+    }
+}
