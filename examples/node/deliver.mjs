@@ -8,7 +8,7 @@ import { dirname, relative } from 'node:path';
 import { options, start } from './component.mjs';
 import { session as find } from './session.mjs';
 
-const PATHS = ['/i/v0/ai/batch/', '/batch/'];
+const PATHS = ['/i/v1/ai/events', '/i/v0/ai/batch/', '/batch/'];
 
 /** `wasi:http/outgoing-handler`, for POST to these paths of this origin. */
 function allowing(origin) {

@@ -5,7 +5,7 @@ use crate::claude_code::settings::{Environment, Settings, SettingsError};
 use crate::system::directories;
 use crate::system::git;
 use memchr::memmem;
-use posthog_llma_pipeline::identity::EventId;
+use posthog_llma_pipeline::identity::{EventId, distinct_id_problem};
 use posthog_llma_pipeline::options::{Options, TraceGrouping};
 use posthog_llma_pipeline::session::ConversionOptions;
 use posthog_llma_sandbox::bindings::exports::posthog::llm_analytics::delivery as wit_delivery;
@@ -119,7 +119,7 @@ impl Program {
         let directory = session.directory.as_deref();
         let (email, repository) = self.git(directory, own.distinct_id.is_none());
         conversion_options(ConversionOptions {
-            distinct_id: own.distinct_id.or(email).filter(|id| id.chars().count() <= 200),
+            distinct_id: own.distinct_id.or(email).filter(|id| distinct_id_problem(id).is_none()),
             git_repo: repository,
             ..own
         })

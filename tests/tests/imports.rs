@@ -72,6 +72,8 @@ fn the_server_imports_variables_requests_clocks_and_random_numbers_and_no_files(
     let expected = [
         "wasi:cli/environment@0.2.12",
         "wasi:clocks/monotonic-clock@0.2.12",
+        // The time of a request, in its headers.
+        "wasi:clocks/wall-clock@0.2.12",
         "wasi:http/outgoing-handler@0.2.12",
         "wasi:http/types@0.2.12",
         "wasi:io/error@0.2.12",

@@ -6,7 +6,7 @@ use super::Component;
 use super::environment;
 use super::http::{Timeouts, WasiTransport};
 use crate::bindings::exports::wasi::cli::run::Guest;
-use posthog_llma_pipeline::delivery::deliver::{Delivery, Retries};
+use posthog_llma_pipeline::delivery::deliver::{Access, Delivery, Retries};
 use posthog_llma_pipeline::delivery::reading::{Reading, Source};
 use posthog_llma_pipeline::session::{AgentFile, ConversionOptions, FileRole, Session};
 use serde::Deserialize;
@@ -64,9 +64,10 @@ fn send(path: &Path) -> Result<(), String> {
     let (id, roles, files) = open(path)?;
     let transport = WasiTransport::new(options.origin.clone(), Timeouts::default());
     let retries = Retries::default();
-    let key = api_key.expose().to_owned();
-    let mut delivery = Delivery::start(&id, &roles, ConversionOptions::from(&options), files, transport, key, retries)
-        .map_err(|error| error.to_string())?;
+    let access = Access::new(api_key.expose().to_owned());
+    let mut delivery =
+        Delivery::start(&id, &roles, ConversionOptions::from(&options), files, transport, access, retries)
+            .map_err(|error| error.to_string())?;
     let (mut accepted, mut rejected) = (0, 0);
     let outcome = loop {
         match delivery.next_batch() {

@@ -8,7 +8,7 @@ use crate::bindings::exports::posthog::llm_analytics::delivery::{
     self as wit, BatchReport, DeliveryError, Destination, Guest, GuestDelivering, Patience, RejectedEvent, SessionFile,
     StartError,
 };
-use posthog_llma_pipeline::delivery::deliver::{self, Delivery, Retries};
+use posthog_llma_pipeline::delivery::deliver::{self, Access, Delivery, Retries};
 use posthog_llma_pipeline::delivery::reading::Source;
 use posthog_llma_pipeline::events::event::Kind;
 use posthog_llma_pipeline::origin::Origin;
@@ -71,7 +71,8 @@ impl GuestDelivering for Delivering {
         let transport = WasiTransport::new(origin, patience.into());
         let retries = Retries::from(patience);
         let source = Handles(handles);
-        let delivery = Delivery::start(&id, &roles, options.into(), source, transport, destination.api_key, retries)?;
+        let access = Access::new(destination.api_key);
+        let delivery = Delivery::start(&id, &roles, options.into(), source, transport, access, retries)?;
         Ok(wit::Delivering::new(Self(RefCell::new(delivery))))
     }
 
@@ -111,6 +112,8 @@ impl From<deliver::DeliveryError<ErrorCode>> for DeliveryError {
             deliver::DeliveryError::Unreachable(why) => Self::Unreachable(why),
             deliver::DeliveryError::TimedOut(why) => Self::TimedOut(why),
             deliver::DeliveryError::Unavailable(status, after, words) => Self::Unavailable((status, after, words)),
+            deliver::DeliveryError::RateLimited(words) => Self::Unavailable((429, None, words)),
+            deliver::DeliveryError::BillingLimit(words) => Self::Refused((402, words)),
             deliver::DeliveryError::Refused(status, words) => Self::Refused((status, words)),
             deliver::DeliveryError::NotPostHog(words) => Self::NotPosthog(words),
             deliver::DeliveryError::UnreadableFile(file, error) => Self::UnreadableFile((file, error)),
@@ -144,7 +147,7 @@ impl From<deliver::BatchReport> for BatchReport {
             requests: report.requests,
             raw_bytes: report.raw_bytes,
             sent_bytes: report.sent_bytes,
-            path: report.path.to_owned(),
+            path: report.lane.path().to_owned(),
             quota_limited: report.quota_limited,
             bytes_read: report.bytes_read,
             last: report.last,

@@ -1,9 +1,10 @@
 //! Requests through `wasi:http`, each with time-outs of its own.
 
 use posthog_llma_pipeline::delivery::deliver::{Answer, Transport, TransportError};
+use posthog_llma_pipeline::delivery::lane::Request;
 use posthog_llma_pipeline::origin::{Origin, Scheme};
 use std::time::Duration;
-use wasi::clocks::monotonic_clock;
+use wasi::clocks::{monotonic_clock, wall_clock};
 use wasi::http::outgoing_handler;
 use wasi::http::types::{self as http, ErrorCode, Fields, Method, OutgoingBody, OutgoingRequest, RequestOptions};
 use wasi::io::poll::{self, Pollable};
@@ -91,26 +92,21 @@ impl WasiTransport {
         Self { origin, timeouts }
     }
 
-    fn request(&self, path: &str, length: usize) -> Result<OutgoingRequest, TransportError> {
+    fn outgoing(&self, request: &Request<'_>) -> Result<OutgoingRequest, TransportError> {
         let headers = Fields::new();
-        for (name, value) in [
-            ("content-type", "application/json"),
-            ("content-encoding", "gzip"),
-            ("content-length", &length.to_string()),
-            ("user-agent", concat!("posthog-llma/", env!("CARGO_PKG_VERSION"))),
-        ] {
-            headers.set(name, &[value.as_bytes().to_vec()]).map_err(unexpected)?;
+        for (name, value) in request.headers() {
+            headers.set(name, &[value.into_bytes()]).map_err(unexpected)?;
         }
         let scheme = match self.origin.scheme() {
             Scheme::Http => http::Scheme::Http,
             Scheme::Https => http::Scheme::Https,
         };
-        let request = OutgoingRequest::new(headers);
-        request.set_method(&Method::Post).map_err(unexpected)?;
-        request.set_scheme(Some(&scheme)).map_err(unexpected)?;
-        request.set_authority(Some(&self.origin.authority())).map_err(unexpected)?;
-        request.set_path_with_query(Some(path)).map_err(unexpected)?;
-        Ok(request)
+        let outgoing = OutgoingRequest::new(headers);
+        outgoing.set_method(&Method::Post).map_err(unexpected)?;
+        outgoing.set_scheme(Some(&scheme)).map_err(unexpected)?;
+        outgoing.set_authority(Some(&self.origin.authority())).map_err(unexpected)?;
+        outgoing.set_path_with_query(Some(request.lane.path())).map_err(unexpected)?;
+        Ok(outgoing)
     }
 
     fn options(&self) -> RequestOptions {
@@ -124,16 +120,16 @@ impl WasiTransport {
 }
 
 impl Transport for WasiTransport {
-    fn post(&mut self, path: &str, body: &[u8]) -> Result<Answer, TransportError> {
+    fn post(&mut self, request: &Request<'_>) -> Result<Answer, TransportError> {
         let deadline = Deadline {
             pollable: monotonic_clock::subscribe_duration(nanoseconds(self.timeouts.request)),
             time: self.timeouts.request,
         };
-        let request = self.request(path, body.len())?;
-        let outgoing = request.body().map_err(unexpected)?;
-        let response = outgoing_handler::handle(request, Some(self.options())).map_err(|error| failed(&error))?;
+        let (outgoing, body) = (self.outgoing(request)?, request.body);
+        let stream = outgoing.body().map_err(unexpected)?;
+        let response = outgoing_handler::handle(outgoing, Some(self.options())).map_err(|error| failed(&error))?;
         // A host's refusal can show as a closed body first; the reason is in the response.
-        let written = write(outgoing, body, &deadline);
+        let written = write(stream, body, &deadline);
         if let Err(timed_out @ TransportError::TimedOut(_)) = written {
             return Err(timed_out);
         }
@@ -154,8 +150,14 @@ impl Transport for WasiTransport {
         monotonic_clock::subscribe_duration(nanoseconds(time)).block();
     }
 
-    fn chance(&mut self) -> f64 {
-        (random::get_random_u64() >> 11) as f64 / (1u64 << 53) as f64
+    fn random(&mut self) -> u64 {
+        random::get_random_u64()
+    }
+
+    fn now(&mut self) -> i64 {
+        let now = wall_clock::now();
+        i64::try_from(now.seconds).unwrap_or(i64::MAX / 1000).saturating_mul(1000)
+            + i64::from(now.nanoseconds / 1_000_000)
     }
 }
 

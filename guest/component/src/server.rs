@@ -7,7 +7,7 @@ use super::environment::{options, variable};
 use super::http::{Timeouts, WasiTransport};
 use super::upload::{self, LARGEST, Upload, UploadError};
 use bindings::exports::wasi::http::incoming_handler::{Guest, IncomingRequest, ResponseOutparam};
-use posthog_llma_pipeline::delivery::deliver::{Delivery, Retries};
+use posthog_llma_pipeline::delivery::deliver::{Access, Delivery, Retries};
 use posthog_llma_pipeline::delivery::reading::Reading;
 use posthog_llma_pipeline::options::Options;
 use posthog_llma_pipeline::session::{ConversionOptions, Session};
@@ -22,6 +22,7 @@ pub mod bindings {
         with: {
             "wasi:cli/environment@0.2.12": wasi::cli::environment,
             "wasi:clocks/monotonic-clock@0.2.12": wasi::clocks::monotonic_clock,
+            "wasi:clocks/wall-clock@0.2.12": wasi::clocks::wall_clock,
             "wasi:http/outgoing-handler@0.2.12": wasi::http::outgoing_handler,
             "wasi:http/types@0.2.12": wasi::http::types,
             "wasi:io/error@0.2.12": wasi::io::error,
@@ -195,9 +196,9 @@ fn deliver(
 ) -> Result<(), (Refusal, ResponseOutparam)> {
     let Some(api_key) = &options.api_key else { return Err((refusal(500, "POSTHOG_API_KEY is not set"), out)) };
     let transport = WasiTransport::new(options.origin.clone(), Timeouts::default());
-    let key = api_key.expose().to_owned();
+    let access = Access::new(api_key.expose().to_owned());
     let Upload { id, roles, files } = upload;
-    let started = Delivery::start(&id, &roles, conversion, files, transport, key, Retries::default());
+    let started = Delivery::start(&id, &roles, conversion, files, transport, access, Retries::default());
     let mut delivery = match started {
         Ok(delivery) => delivery,
         Err(error) => return Err((refusal(400, error.to_string()), out)),

@@ -2,4 +2,6 @@
 
 mod batch;
 pub mod deliver;
+pub mod lane;
 pub mod reading;
+mod verdict;

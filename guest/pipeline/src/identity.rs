@@ -112,6 +112,51 @@ pub fn session_id(id: &str) -> String {
     }
 }
 
+/// Characters of a `distinct_id` that PostHog keeps.
+const LONGEST_DISTINCT_ID: usize = 200;
+
+/// Values that PostHog refuses as a `distinct_id`, in any case: what a program writes when it has no id.
+const NOBODY: [&str; 20] = [
+    "0",
+    "00000000-0000-0000-0000-000000000000",
+    "[object object]",
+    "anonymous",
+    "anonymous-user",
+    "backend",
+    "distinct_id",
+    "distinctid",
+    "email",
+    "false",
+    "guest",
+    "id",
+    "nan",
+    "none",
+    "not_authenticated",
+    "null",
+    "system",
+    "true",
+    "undefined",
+    "user",
+];
+
+/// Why PostHog would not take this `distinct_id`, if it would not: one event with such a one costs the whole batch.
+pub fn distinct_id_problem(id: &str) -> Option<String> {
+    let length = id.chars().count();
+    if length > LONGEST_DISTINCT_ID {
+        return Some(format!("has {length} characters; PostHog takes {LONGEST_DISTINCT_ID}"));
+    }
+    if id.trim().is_empty() {
+        return Some("is blank".to_owned());
+    }
+    if id.contains(char::is_control) {
+        return Some("has a control character".to_owned());
+    }
+    let nobody = NOBODY.contains(&id.trim().to_lowercase().as_str());
+    nobody.then(|| {
+        "stands for nobody: PostHog refuses it as a distinct id. Use an e-mail address or a user's id".to_owned()
+    })
+}
+
 #[cfg(test)]
 mod tests {
     use super::*;
@@ -131,6 +176,21 @@ mod tests {
         ];
         for (i, id) in ids.iter().enumerate() {
             assert!(!ids[i + 1..].contains(id));
+        }
+    }
+
+    #[test]
+    fn a_distinct_id_that_posthog_refuses_has_a_problem() {
+        for nobody in NOBODY {
+            for id in [nobody.to_owned(), nobody.to_uppercase(), format!(" {nobody}\u{a0}")] {
+                assert!(distinct_id_problem(&id).unwrap().contains("nobody"), "{id:?}");
+            }
+        }
+        for id in ["", " ", "\u{a0}", "a\nb", &"x".repeat(201)] {
+            assert!(distinct_id_problem(id).is_some(), "{id:?}");
+        }
+        for id in ["me@example.com", "1", "user1", "an id", "ü", &"x".repeat(200)] {
+            assert_eq!(distinct_id_problem(id), None, "{id:?}");
         }
     }
 

@@ -7,6 +7,7 @@ use std::fmt;
 
 use serde_json::{Map, Value};
 
+use crate::identity;
 use crate::origin::{Origin, OriginError};
 
 #[cfg(test)]
@@ -50,8 +51,6 @@ pub const VARIABLES: &[&str] = &[
     PURPOSE,
 ];
 
-/// Longest `distinct_id` in characters; `PostHog` cuts longer ones.
-const MAX_DISTINCT_ID: usize = 200;
 /// Longest project key in bytes that `PostHog` takes.
 const MAX_API_KEY: usize = 64;
 /// Bytes of the key that are a good piece of it: one that was pasted into the wrong variable may lack its beginning.
@@ -181,18 +180,10 @@ impl<Lookup: Fn(&str) -> Option<String>> Reader<'_, Lookup> {
         let Some(value) = (self.set)(DISTINCT_ID) else {
             return Ok(None);
         };
-        let length = value.chars().count();
-        if length > MAX_DISTINCT_ID {
-            let reason = format!("has {length} characters; at most {MAX_DISTINCT_ID} are allowed");
-            return Err(self.invalid(DISTINCT_ID, &value, &reason));
+        match identity::distinct_id_problem(&value) {
+            Some(problem) => Err(self.invalid(DISTINCT_ID, &value, &problem)),
+            None => Ok(Some(value)),
         }
-        if value.trim().is_empty() {
-            return Err(self.invalid(DISTINCT_ID, &value, "is blank"));
-        }
-        if value.contains(char::is_control) {
-            return Err(self.invalid(DISTINCT_ID, &value, "holds a control character"));
-        }
-        Ok(Some(value))
     }
 
     fn trace_grouping(&self) -> Result<TraceGrouping, InvalidVariable> {

@@ -55,12 +55,11 @@ impl Session {
     /// Starts with the session `id`, whose transcripts are `files`: the main one first.
     pub fn open(id: &str, files: &[FileRole], options: ConversionOptions) -> Result<Self, InvalidOption> {
         let (custom, ignored_properties) = custom_properties(options.custom_properties.as_deref())?;
-        if let Some(long) = options.distinct_id.as_ref().filter(|id| id.chars().count() > 200) {
-            let reason = format!("has {} characters, and PostHog keeps 200", long.chars().count());
-            return Err(InvalidOption { name: "distinct-id", reason });
-        }
         let session_id = identity::session_id(id);
         let distinct_id = options.distinct_id.filter(|id| !id.is_empty());
+        if let Some(reason) = distinct_id.as_deref().and_then(identity::distinct_id_problem) {
+            return Err(InvalidOption { name: "distinct-id", reason });
+        }
         let envelope = Envelope {
             personless: distinct_id.is_none(),
             distinct_id: distinct_id.unwrap_or_else(|| format!("claude-code:{session_id}")),

@@ -11,30 +11,51 @@ use super::refusal::Refusal;
 /// Everything an event may hold. A member beside these is a mistake, or changes the event (`offset` shifts its timestamp).
 const MEMBERS: [&str; 5] = ["event", "distinct_id", "uuid", "timestamp", "properties"];
 
-/// Values that stand for "nobody": the newer capture route refuses an event of one of them. The first four are named in its
-/// documentation, the others are of their kind: what a program writes when it has no id.
-const NOBODY: [&str; 12] = [
+/// The same on the newest route.
+const MEMBERS_WITH_OPTIONS: [&str; 6] = ["event", "distinct_id", "uuid", "timestamp", "properties", "options"];
+
+/// The way a batch came.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(super) enum Route {
+    /// AI events, each with a result.
+    Events,
+    /// AI events.
+    Ai,
+    /// Events of any kind.
+    Batch,
+}
+
+/// Values that stand for "nobody", in any case: the newest route refuses an event of one of them.
+const NOBODY: [&str; 20] = [
+    "0",
+    "00000000-0000-0000-0000-000000000000",
+    "[object object]",
     "anonymous",
+    "anonymous-user",
+    "backend",
+    "distinct_id",
+    "distinctid",
+    "email",
+    "false",
+    "guest",
+    "id",
+    "nan",
+    "none",
+    "not_authenticated",
     "null",
     "system",
-    "user",
-    "guest",
+    "true",
     "undefined",
-    "none",
-    "nan",
-    "distinct_id",
-    "not_authenticated",
-    "[object object]",
-    "0",
+    "user",
 ];
 
 /// Characters of a `distinct_id`; `PostHog` cuts the rest off.
 const DISTINCT_ID_LIMIT: usize = 200;
 
 /// Checks one event as it stands in the batch. The reason of a refusal begins with what the event is.
-pub(super) fn check(ai_path: bool, text: &str) -> Result<Value, Refusal> {
-    let limit = if ai_path { AI_EVENT_LIMIT } else { BATCH_EVENT_LIMIT };
-    let Ok(Value::Object(event)) = serde_json::from_str(text) else {
+pub(super) fn check(route: Route, text: &str) -> Result<Value, Refusal> {
+    let limit = if route == Route::Batch { BATCH_EVENT_LIMIT } else { AI_EVENT_LIMIT };
+    let Ok(Value::Object(mut event)) = serde_json::from_str(text) else {
         let problem = match Object::parse(text) {
             Err(problem) => problem,
             Ok(_) => "is not good JSON: a text, a number or the depth".to_owned(),
@@ -50,7 +71,12 @@ pub(super) fn check(ai_path: bool, text: &str) -> Result<Value, Refusal> {
         let problem = format!("is {} bytes, more than {limit}", text.len());
         return Err(refuse(StatusCode::PAYLOAD_TOO_LARGE, problem));
     }
-    check_members(ai_path, text, &event).map_err(|problem| refuse(StatusCode::BAD_REQUEST, problem))?;
+    check_members(route, text, &event).map_err(|problem| {
+        let tag = if problem.contains("`distinct_id`") { "malformed_distinct_id" } else { "invalid_batch" };
+        refuse(StatusCode::BAD_REQUEST, problem).tagged(tag)
+    })?;
+    // They say how the event is to be kept, and are no part of it.
+    event.remove("options");
     Ok(Value::Object(event))
 }
 
@@ -61,9 +87,10 @@ fn member_text(event: &Map<String, Value>, name: &str) -> String {
     }
 }
 
-fn check_members(ai_path: bool, text: &str, event: &Map<String, Value>) -> Result<(), String> {
+fn check_members(route: Route, text: &str, event: &Map<String, Value>) -> Result<(), String> {
     let members = Object::parse(text)?;
-    if let Some(name) = members.other_than(&MEMBERS) {
+    let known = if route == Route::Events { &MEMBERS_WITH_OPTIONS[..] } else { &MEMBERS };
+    if let Some(name) = members.other_than(known) {
         return Err(format!("has the unknown member `{}`", shown(name)));
     }
     let string = |name: &str| match event.get(name) {
@@ -74,7 +101,7 @@ fn check_members(ai_path: bool, text: &str, event: &Map<String, Value>) -> Resul
 
     let name = string("event")?;
     let is_ai = name.strip_prefix("$ai_").is_some_and(|rest| !rest.is_empty());
-    if ai_path && !is_ai {
+    if route != Route::Batch && !is_ai {
         return Err("is no AI event: its name does not begin with `$ai_`".to_owned());
     }
     if name.trim().is_empty() {
@@ -94,7 +121,29 @@ fn check_members(ai_path: bool, text: &str, event: &Map<String, Value>) -> Resul
     if let Some(raw) = members.get("properties") {
         Object::parse(raw.get()).map_err(|problem| format!("has `properties`, which {problem}"))?;
     }
+    if route == Route::Events {
+        check_options(event.get("options"), found)?;
+    }
     properties::check(name, found)
+}
+
+/// Only what `PostHog` knows, of the right kind; and what keeps timestamps and profiles as they are meant.
+fn check_options(options: Option<&Value>, properties: &Map<String, Value>) -> Result<(), String> {
+    let Some(Value::Object(options)) = options else {
+        return Err("has no object `options`".to_owned());
+    };
+    if let Some((name, _)) = options.iter().find(|(name, value)| {
+        !matches!(name.as_str(), "disable_skew_correction" | "process_person_profile") || !value.is_boolean()
+    }) {
+        return Err(format!("has the option `{}`, which is unknown or no boolean", shown(name)));
+    }
+    if options.get("disable_skew_correction") != Some(&Value::Bool(true)) {
+        return Err("lacks `disable_skew_correction`: a retry would change its timestamp".to_owned());
+    }
+    if options.get("process_person_profile") != properties.get("$process_person_profile") {
+        return Err("says one thing of its person in `options` and another in `properties`".to_owned());
+    }
+    Ok(())
 }
 
 fn check_distinct_id(id: &str) -> Result<(), String> {
@@ -111,7 +160,7 @@ fn check_distinct_id(id: &str) -> Result<(), String> {
 }
 
 /// 8-4-4-4-12 hexadecimal digits, the one form that every reader of a `uuid` takes.
-fn is_uuid(text: &str) -> bool {
+pub(super) fn is_uuid(text: &str) -> bool {
     text.len() == 36
         && text.bytes().enumerate().all(|(index, byte)| match index {
             8 | 13 | 18 | 23 => byte == b'-',
@@ -120,7 +169,7 @@ fn is_uuid(text: &str) -> bool {
 }
 
 /// `2026-01-31T23:59:59.999Z`: any number of digits from 1 to 9 after the point, or no point; `+00:00` is as good as `Z`.
-fn is_utc_timestamp(text: &str) -> bool {
+pub(super) fn is_utc_timestamp(text: &str) -> bool {
     let Some(local) = text.strip_suffix('Z').or_else(|| text.strip_suffix("+00:00")) else {
         return false;
     };

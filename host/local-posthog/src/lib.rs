@@ -13,11 +13,14 @@ pub mod server;
 
 mod chat;
 mod envelope;
+mod headers;
 mod json;
 mod limits;
 mod properties;
 mod refusal;
 
+#[cfg(test)]
+mod events_tests;
 #[cfg(test)]
 mod property_tests;
 #[cfg(test)]
@@ -25,4 +28,4 @@ mod rule_tests;
 #[cfg(test)]
 mod server_tests;
 
-pub use server::{AcceptedBytes, Answer, Config, LocalPostHog, Received, RejectEvent};
+pub use server::{AcceptedBytes, Answer, Config, EventResult, JudgeEvent, LocalPostHog, Received, RejectEvent};

@@ -10,11 +10,25 @@ pub struct Refusal {
     pub status: StatusCode,
     /// The text to answer with. It names the event and the property, and never quotes a key.
     pub reason: String,
+    /// What [`EVENTS_PATH`](super::limits::EVENTS_PATH) calls it.
+    pub tag: &'static str,
 }
 
 impl Refusal {
     pub(super) fn new(status: StatusCode, reason: impl Into<String>) -> Self {
-        Self { status, reason: reason.into() }
+        let tag = match status {
+            StatusCode::UNAUTHORIZED => "invalid_api_token",
+            StatusCode::REQUEST_TIMEOUT => "request_timeout",
+            StatusCode::PAYLOAD_TOO_LARGE => "payload_too_large",
+            StatusCode::UNSUPPORTED_MEDIA_TYPE => "unsupported_encoding",
+            StatusCode::SERVICE_UNAVAILABLE => "service_unavailable",
+            _ => "invalid_batch",
+        };
+        Self { status, reason: reason.into(), tag }
+    }
+
+    pub(super) fn tagged(self, tag: &'static str) -> Self {
+        Self { tag, ..self }
     }
 
     pub(super) fn bad_request(reason: impl Into<String>) -> Self {

@@ -1,7 +1,7 @@
 //! What the capture API takes and what it refuses, as a pure function of one request.
 //!
-//! The rules are those of `PostHog`'s capture service for `/i/v0/ai/batch/` and `/batch/`; a batch is taken whole or not at
-//! all. What is only written down as a form to keep (the chat format, the alphabet of ids) is a rule here too.
+//! The rules are those of `PostHog`'s capture service for `/i/v1/ai/events`, `/i/v0/ai/batch/` and `/batch/`. Here a batch is
+//! taken whole or not at all; the results that the first one gives each event are the server's to script. What is only written down as a form to keep (the chat format, the alphabet of ids) is a rule here too.
 
 use std::collections::HashSet;
 use std::io::Read;
@@ -11,9 +11,10 @@ use http::header::CONTENT_ENCODING;
 use http::{HeaderMap, Method, StatusCode};
 use serde_json::Value;
 
-use super::envelope;
+use super::envelope::{self, Route};
+use super::headers;
 use super::json::{Object, array, shown};
-pub use super::limits::{AI_EVENT_LIMIT, AI_PATH, BATCH_EVENT_LIMIT, BATCH_PATH, BODY_LIMIT, KEY_LIMIT};
+pub use super::limits::{AI_EVENT_LIMIT, AI_PATH, BATCH_EVENT_LIMIT, BATCH_PATH, BODY_LIMIT, EVENTS_PATH, KEY_LIMIT};
 pub use super::refusal::Refusal;
 
 /// What becomes of a request.
@@ -31,11 +32,13 @@ pub struct Accepted {
 /// Checks one request. `path` may have a query; `body` is the body as it came over the wire.
 pub fn check(method: &Method, path: &str, headers: &HeaderMap, body: &[u8]) -> Verdict {
     let (path, query) = path.split_once('?').unwrap_or((path, ""));
-    let ai = match path {
-        AI_PATH => true,
-        BATCH_PATH => false,
+    let route = match path {
+        EVENTS_PATH => Route::Events,
+        AI_PATH => Route::Ai,
+        BATCH_PATH => Route::Batch,
         _ => {
-            return Err(Refusal::new(StatusCode::NOT_FOUND, format!("nothing here but {AI_PATH} and {BATCH_PATH}")));
+            let here = format!("nothing here but {EVENTS_PATH}, {AI_PATH} and {BATCH_PATH}");
+            return Err(Refusal::new(StatusCode::NOT_FOUND, here));
         }
     };
     if method != Method::POST {
@@ -43,6 +46,9 @@ pub fn check(method: &Method, path: &str, headers: &HeaderMap, body: &[u8]) -> V
     }
     if body.len() > BODY_LIMIT {
         return Err(Refusal::new(StatusCode::PAYLOAD_TOO_LARGE, format!("the body is over {BODY_LIMIT} bytes")));
+    }
+    if route == Route::Events {
+        headers::check(headers)?;
     }
     let decompressed;
     let text = if is_gzip(query, headers, body)? {
@@ -53,7 +59,7 @@ pub fn check(method: &Method, path: &str, headers: &HeaderMap, body: &[u8]) -> V
     };
     let text =
         std::str::from_utf8(text).map_err(|error| Refusal::bad_request(format!("the body is not UTF-8: {error}")))?;
-    Ok(Accepted { events: check_batch(ai, text)?, raw_bytes: text.len() as u64 })
+    Ok(Accepted { events: check_batch(route, text)?, raw_bytes: text.len() as u64 })
 }
 
 /// Whether the body is compressed: by its header, by `?compression=gzip`, or by its first two bytes.
@@ -107,22 +113,28 @@ fn decompress(body: &[u8]) -> Result<Vec<u8>, Refusal> {
     Ok(text)
 }
 
-fn check_batch(ai: bool, text: &str) -> Result<Vec<Value>, Refusal> {
+fn check_batch(route: Route, text: &str) -> Result<Vec<Value>, Refusal> {
     let body = Object::parse(text).map_err(|problem| Refusal::bad_request(format!("the body {problem}")))?;
     if body.get("sent_at").is_some() {
         return Err(Refusal::bad_request(
             "`sent_at` is set: the server shifts every timestamp by the difference to its own clock, so that a retry changes them",
         ));
     }
-    if let Some(name) = body.other_than(&["api_key", "batch"]) {
+    // Who sends, by the route: in a header, or in the body.
+    let first = if route == Route::Events { "created_at" } else { "api_key" };
+    if let Some(name) = body.other_than(&[first, "batch"]) {
         return Err(Refusal::bad_request(format!("the body has the unknown member `{}`", shown(name))));
     }
-    let key = body.get("api_key").map(|raw| serde_json::from_str::<Value>(raw.get()));
-    check_key(match &key {
-        Some(Ok(Value::String(key))) => Some(key),
+    let value = body.get(first).map(|raw| serde_json::from_str::<Value>(raw.get()));
+    let value = match &value {
+        Some(Ok(Value::String(text))) => Some(text.as_str()),
         _ => None,
-    })
-    .map_err(|problem| Refusal::new(StatusCode::UNAUTHORIZED, problem))?;
+    };
+    if route != Route::Events {
+        check_key(value).map_err(|problem| Refusal::new(StatusCode::UNAUTHORIZED, problem))?;
+    } else if !value.is_some_and(envelope::is_utc_timestamp) {
+        return Err(Refusal::bad_request("`created_at` is not RFC 3339 in UTC"));
+    }
 
     let batch = body.get("batch").ok_or_else(|| Refusal::bad_request("`batch` is missing"))?;
     let batch = array(batch.get()).map_err(|problem| Refusal::bad_request(format!("`batch` {problem}")))?;
@@ -132,9 +144,9 @@ fn check_batch(ai: bool, text: &str) -> Result<Vec<Value>, Refusal> {
     let mut uuids = HashSet::new();
     let mut events = Vec::new();
     for (index, raw) in batch.iter().enumerate() {
-        let event = envelope::check(ai, raw.get()).map_err(|refusal| {
+        let event = envelope::check(route, raw.get()).map_err(|refusal| {
             let reason = format!("event {} of {}{}", index + 1, batch.len(), refusal.reason);
-            Refusal::new(refusal.status, reason)
+            Refusal { reason, ..refusal }
         })?;
         if let Some(uuid) = event.get("uuid").and_then(Value::as_str)
             && !uuids.insert(uuid.to_owned())
@@ -144,7 +156,8 @@ fn check_batch(ai: bool, text: &str) -> Result<Vec<Value>, Refusal> {
                 index + 1,
                 batch.len(),
                 shown(uuid)
-            )));
+            ))
+            .tagged("duplicate_event_uuid"));
         }
         events.push(event);
     }
@@ -152,7 +165,7 @@ fn check_batch(ai: bool, text: &str) -> Result<Vec<Value>, Refusal> {
 }
 
 /// Project keys: trimmed, 1 to [`KEY_LIMIT`] bytes of ASCII, no personal key. Whether the project exists is not asked.
-fn check_key(key: Option<&String>) -> Result<(), &'static str> {
+pub(super) fn check_key(key: Option<&str>) -> Result<(), &'static str> {
     let Some(key) = key else {
         return Err("`api_key` is missing or no string");
     };

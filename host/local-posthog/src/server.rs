@@ -21,7 +21,7 @@ use tokio::net::TcpStream;
 use tokio::sync::oneshot;
 
 use super::loopback::Loopback;
-use super::rules::{self, AI_PATH, Accepted, Refusal};
+use super::rules::{self, AI_PATH, Accepted, EVENTS_PATH, Refusal};
 
 /// Bytes of a body that are read at all. Above the rules' own limit, so that what is over it is seen and recorded.
 const READ_LIMIT: usize = 64 * 1024 * 1024;
@@ -32,16 +32,44 @@ const READ_TIMEOUT: Duration = Duration::from_mins(1);
 /// Refuses an event that the rules would take: the status (400, 413 …) and the text to answer with.
 pub type RejectEvent = Arc<dyn Fn(&Value) -> Option<(u16, String)> + Send + Sync>;
 
+/// The result of one event on the newest route.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct EventResult {
+    /// `ok`, `warning`, `retry`, `drop`; or a word that nobody knows.
+    pub result: String,
+    /// Why.
+    pub details: Option<String>,
+}
+
+impl EventResult {
+    /// A result with its details; empty ones are left out.
+    pub fn new(result: &str, details: &str) -> Self {
+        Self { result: result.to_owned(), details: (!details.is_empty()).then(|| details.to_owned()) }
+    }
+
+    /// Is the event kept?
+    fn is_accepted(&self) -> bool {
+        matches!(self.result.as_str(), "ok" | "warning")
+    }
+}
+
+/// The result of an event of a batch that is otherwise good; `None` leaves the event out of the answer, and it is not kept.
+pub type JudgeEvent = Arc<dyn Fn(&Value) -> Option<EventResult> + Send + Sync>;
+
 /// What the server does beside the rules. By default nothing.
 #[derive(Clone, Default)]
 pub struct Config {
     /// Answers to the first requests, one each, whatever they ask for. After them the rules alone decide.
     pub script: Vec<Answer>,
-    /// Answer this status (404 or 405) on the AI path, as a server does that does not know it.
+    /// Answer this status (404 or 405) on the newest route, as a server does that does not know it.
+    pub missing_events_path: Option<u16>,
+    /// Answer this status (404 or 405) on both routes for AI events.
     pub missing_ai_path: Option<u16>,
+    /// Asked for the result of every event on the newest route. Without it all are `ok`.
+    pub judge_event: Option<JudgeEvent>,
     /// Asked about every event of a batch that is otherwise good; one refused event refuses the batch.
     pub reject_event: Option<RejectEvent>,
-    /// Say so in every 200. The events are kept here nevertheless.
+    /// Say so in every 200 of the older routes. The events are kept here nevertheless.
     pub quota_limited: Vec<String>,
 }
 
@@ -309,9 +337,13 @@ impl State {
 
     /// Applies the rules and the permanent modes, and keeps the events of a batch that is taken.
     fn by_rules(&self, record: &mut Record, method: &Method, path: &str, headers: &HeaderMap, body: &Bytes) -> Reply {
-        if let Some(code) = self.config.missing_ai_path
-            && path.split('?').next() == Some(AI_PATH)
-        {
+        let route = path.split('?').next().unwrap_or_default();
+        let missing = match route {
+            EVENTS_PATH => self.config.missing_events_path.or(self.config.missing_ai_path),
+            AI_PATH => self.config.missing_ai_path,
+            _ => None,
+        };
+        if let Some(code) = missing {
             return scripted(code, &[], "this server does not know the path".to_owned());
         }
         let accepted = rules::check(method, path, headers, body).and_then(|accepted| match self.rejection(&accepted) {
@@ -319,7 +351,9 @@ impl State {
             None => Ok(accepted),
         });
         match accepted {
+            Err(refusal) if route == EVENTS_PATH => refused_with_tag(&refusal),
             Err(refusal) => refused(&refusal),
+            Ok(accepted) if route == EVENTS_PATH => self.results(record, headers, body, accepted),
             Ok(accepted) => {
                 record.events.extend(accepted.events);
                 record.kept += accepted.raw_bytes as usize;
@@ -335,6 +369,43 @@ impl State {
                 reply
             }
         }
+    }
+
+    /// The newest route's answer: what becomes of each event. Those that are accepted are kept.
+    fn results(&self, record: &mut Record, headers: &HeaderMap, body: &Bytes, accepted: Accepted) -> Reply {
+        let mut results = serde_json::Map::new();
+        let mut again = false;
+        record.kept += accepted.raw_bytes as usize;
+        let before = record.events.len();
+        for event in accepted.events {
+            let ok = || Some(EventResult::new("ok", ""));
+            let Some(result) = self.config.judge_event.as_ref().map_or_else(ok, |judge| judge(&event)) else {
+                continue;
+            };
+            again |= result.result == "retry";
+            let uuid = event.get("uuid").and_then(Value::as_str).unwrap_or_default().to_owned();
+            let mut said = json!({"result": result.result});
+            if let Some(details) = &result.details {
+                said["details"] = json!(details);
+            }
+            results.insert(uuid, said);
+            if result.is_accepted() {
+                record.events.push(event);
+            }
+        }
+        if record.events.len() > before {
+            record.accepted.raw += accepted.raw_bytes;
+            record.accepted.sent += body.len() as u64;
+        }
+        let mut reply = reply(StatusCode::OK, json!({"results": results}).to_string());
+        reply.headers.insert(CONTENT_TYPE, HeaderValue::from_static("application/json"));
+        if again {
+            reply.headers.insert(http::header::RETRY_AFTER, HeaderValue::from_static("1"));
+        }
+        if let Some(id) = headers.get("posthog-request-id") {
+            reply.headers.insert("posthog-request-id", id.clone());
+        }
+        reply
     }
 
     fn rejection(&self, accepted: &Accepted) -> Option<(u16, String)> {
@@ -358,6 +429,18 @@ fn refused(refusal: &Refusal) -> Reply {
         let post = HeaderValue::from_static("POST");
         reply.headers.insert(ALLOW, post);
     }
+    reply
+}
+
+/// As the newest route refuses: with a tag, as JSON.
+fn refused_with_tag(refusal: &Refusal) -> Reply {
+    let said = json!({
+        "error": refusal.tag,
+        "error_description": refusal.reason,
+        "error_uri": "https://posthog.com/docs/api",
+    });
+    let mut reply = refused(&Refusal { reason: said.to_string(), ..refusal.clone() });
+    reply.headers.insert(CONTENT_TYPE, HeaderValue::from_static("application/json"));
     reply
 }
 

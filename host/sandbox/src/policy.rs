@@ -1,13 +1,13 @@
 //! Which HTTP requests the component may make. Nothing here does I/O.
 
 use http::{Method, Uri};
-use posthog_llma_pipeline::delivery::deliver::{AI_PATH, FALLBACK_PATH};
+use posthog_llma_pipeline::delivery::lane::Lane;
 pub use posthog_llma_pipeline::origin::{Origin, Scheme};
 use std::collections::VecDeque;
 use std::fmt;
 
 /// Paths that events are posted to, preferred one first.
-pub const BATCH_PATHS: [&str; 2] = [AI_PATH, FALLBACK_PATH];
+pub const BATCH_PATHS: [&str; 3] = [Lane::ALL[0].path(), Lane::ALL[1].path(), Lane::ALL[2].path()];
 
 /// Requests that a [`RequestLog`] keeps; the ones after are only counted.
 const MAX_RECORDS: usize = 100;

@@ -2,11 +2,12 @@
 
 use super::connect::Connector;
 use super::exchange::{Patience, exchange};
-use super::policy::{AllowedRequest, BATCH_PATHS, Origin};
+use super::policy::{AllowedRequest, Origin};
 use super::proxy::ProxySettings;
 use bytes::Bytes;
 use http::Request;
 use http_body_util::{BodyExt as _, Full};
+use posthog_llma_pipeline::delivery::lane::Lane;
 use posthog_llma_pipeline::options::ApiKey;
 use std::time::Duration;
 use wasmtime_wasi_http::Error;
@@ -30,7 +31,7 @@ pub enum Probed {
 /// Posts a batch without events: `PostHog` refuses it with 400 and keeps nothing, but a key of a wrong form it refuses
 /// before, with 401.
 pub async fn probe(proxies: ProxySettings, origin: &Origin, key: &ApiKey) -> Probed {
-    let allowed = AllowedRequest { origin: origin.clone(), path: BATCH_PATHS[0] };
+    let allowed = AllowedRequest { origin: origin.clone(), path: Lane::AiBatch.path() };
     let body = serde_json::json!({"api_key": key.expose(), "batch": []}).to_string();
     let body = Full::new(Bytes::from(body)).map_err(|never| match never {}).boxed_unsync();
     let request = Request::post(allowed.path).header(http::header::CONTENT_TYPE, "application/json").body(body);

@@ -13,7 +13,7 @@ fn the_demo_shows_the_trace_what_arrived_and_what_was_refused() {
         "API Error: 529 Overloaded",
         "What the sandbox allowed",
         "What it refused",
-        "https://posthog.invalid/i/v0/ai/batch/",
+        "https://posthog.invalid/i/v1/ai/events",
     ]);
     // Where the connecting lines end is how deep a line stands.
     let depth = |line: &str| line.chars().take_while(|c| " │├└─".contains(*c)).count();
@@ -35,7 +35,7 @@ fn the_demo_for_scripts_is_one_json_object() {
     assert_eq!(demo["sandbox"]["files"].as_array().unwrap().len(), 2);
     assert_eq!(demo["sandbox"]["allowed"], 1);
     let refused = demo["sandbox"]["refused"].as_array().unwrap();
-    assert_eq!(refused[0]["url"], "https://posthog.invalid/i/v0/ai/batch/");
+    assert_eq!(refused[0]["url"], "https://posthog.invalid/i/v1/ai/events");
     assert!(!refused[0]["reason"].as_str().unwrap().is_empty());
 }
 

@@ -51,7 +51,7 @@ fn a_request_has_the_headers_and_the_key_that_posthog_wants() {
     let (home, posthog, session) = (Home::new(), posthog(), fixture(DEMO));
     home.send(&posthog, &session).run().exits_with(0);
     let request = posthog.requests().remove(0);
-    assert_eq!((request.method.as_str(), request.path.as_str()), ("POST", "/i/v0/ai/batch/"));
+    assert_eq!((request.method.as_str(), request.path.as_str()), ("POST", "/i/v1/ai/events"));
     let header = |name: &str| request.headers[name].to_str().unwrap().to_owned();
     assert_eq!(header("content-type"), "application/json");
     assert_eq!(header("content-encoding"), "gzip");
@@ -59,8 +59,9 @@ fn a_request_has_the_headers_and_the_key_that_posthog_wants() {
     assert_eq!(header("host"), posthog.address().to_string());
     assert!(header("user-agent").starts_with("posthog-llma/"));
     let body: Value = serde_json::from_str(&decompressed(&request)).unwrap();
-    assert_eq!(body["api_key"], KEY);
-    assert_eq!(body.as_object().unwrap().len(), 2, "no sent_at");
+    assert_eq!(header("authorization"), format!("Bearer {KEY}"));
+    assert_eq!((header("posthog-attempt").as_str(), header("posthog-request-id").len()), ("1", 36));
+    assert_eq!(body.as_object().unwrap().keys().collect::<Vec<_>>(), ["batch", "created_at"]);
 }
 
 #[test]
@@ -72,7 +73,7 @@ fn the_report_for_people_says_what_arrived_where() {
     let expected = format!(
         "Session {SESSION_ID} delivered to {}\n  events    3: 2 generations, 0 spans, 1 traces\n  \
          tokens    6 in, 14 out, 22 cache read, 26 cache written\n  \
-         requests  1 to /i/v0/ai/batch/: {:.1} KiB before, {} B after compression\n",
+         requests  1 to /i/v1/ai/events: {:.1} KiB before, {} B after compression\n",
         posthog.origin(),
         bytes.raw as f64 / 1024.0,
         bytes.sent
@@ -91,7 +92,7 @@ fn the_report_for_scripts_says_what_arrived_where() {
             "delivered_before": 0,
         "generations": 2, "spans": 0, "traces": 1,
         "input_tokens": 6, "output_tokens": 14, "cache_read_tokens": 22, "cache_creation_tokens": 26,
-        "requests": 1, "raw_bytes": bytes.raw, "sent_bytes": bytes.sent, "paths": ["/i/v0/ai/batch/"],
+        "requests": 1, "raw_bytes": bytes.raw, "sent_bytes": bytes.sent, "paths": ["/i/v1/ai/events"],
         "lines": 4, "bad_lines": 0, "unknown_lines": 0,
         "quota_limited": [], "rejected": [], "warnings": [], "error": null,
     });

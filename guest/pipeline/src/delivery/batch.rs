@@ -1,8 +1,11 @@
 //! Events become request bodies.
 
+use crate::delivery::lane::Lane;
 use crate::events::event::Event;
+use crate::time;
 use flate2::{Compression, GzBuilder};
 use std::io::Write as _;
+use uuid::Uuid;
 
 /// Bytes of a batch before compression. PostHog accepts 20 MiB; less means less to send again.
 pub const TARGET_BYTES: usize = 5 << 20;
@@ -16,14 +19,22 @@ pub struct Batch {
     /// In the order of the conversion.
     pub events: Vec<Event>,
     bytes: usize,
-    /// Its only event was shortened because the server found it too large.
+    /// Its events were shortened because the server found them too large. That is done once.
     pub shortened: bool,
+    /// How often the server has sent it back with a 200, to be tried again.
+    pub returned: u32,
 }
 
-/// A request's body, compressed, and its length before that.
+/// A batch as it leaves for one lane. Every attempt sends the same bytes under the same id.
 #[derive(Debug)]
 pub struct Body {
-    /// gzip. The same batch gives the same bytes.
+    /// The lane it is written for.
+    pub lane: Lane,
+    /// `PostHog-Request-Id`.
+    pub id: Uuid,
+    /// Requests that have carried it.
+    pub attempts: u32,
+    /// gzip.
     pub bytes: Vec<u8>,
     /// Bytes before compression.
     pub raw: usize,
@@ -47,27 +58,48 @@ impl Batch {
         (self.events.into_iter().collect(), second.into_iter().collect())
     }
 
-    /// The body of its request. There is no `sent_at`: with it PostHog would shift each timestamp by the clock difference
-    /// of this very request, so that a retry had other ones.
-    pub fn body(&self, api_key: &str) -> Body {
-        let mut raw = Vec::with_capacity(self.bytes + 256);
-        raw.extend_from_slice(b"{\"api_key\":");
-        // A string always becomes JSON.
-        let _ = serde_json::to_writer(&mut raw, api_key);
+    /// Writes the body for a lane; `now` in milliseconds since 1970.
+    ///
+    /// Nothing in it lets the server correct timestamps by the clock difference of the request: a retry would have other
+    /// ones. On the newest lane that is an option of each event, on the older ones the absence of `sent_at`.
+    pub fn body(&self, lane: Lane, api_key: &str, id: Uuid, now: i64) -> Body {
+        let mut raw = Vec::with_capacity(self.bytes + 256 + 100 * self.events.len());
+        if lane == Lane::Events {
+            raw.extend_from_slice(b"{\"created_at\":\"");
+            raw.extend_from_slice(time::format(now).as_bytes());
+            raw.push(b'"');
+        } else {
+            raw.extend_from_slice(b"{\"api_key\":");
+            // A string always becomes JSON.
+            let _ = serde_json::to_writer(&mut raw, api_key);
+        }
         raw.extend_from_slice(b",\"batch\":[");
         for (i, event) in self.events.iter().enumerate() {
             if i > 0 {
                 raw.push(b',');
             }
-            raw.extend_from_slice(&event.json);
+            write(&mut raw, lane, event);
         }
         raw.extend_from_slice(b"]}");
         let compressed = Vec::with_capacity(raw.len() / 6);
         let mut gzip = GzBuilder::new().mtime(0).write(compressed, Compression::fast());
         // Writing to memory does not fail.
         let _ = gzip.write_all(&raw);
-        Body { bytes: gzip.finish().unwrap_or_default(), raw: raw.len() }
+        Body { lane, id, attempts: 0, bytes: gzip.finish().unwrap_or_default(), raw: raw.len() }
     }
+}
+
+fn write(raw: &mut Vec<u8>, lane: Lane, event: &Event) {
+    let Some(open) = event.json.strip_suffix(b"}").filter(|_| lane == Lane::Events) else {
+        raw.extend_from_slice(&event.json);
+        return;
+    };
+    raw.extend_from_slice(open);
+    raw.extend_from_slice(b",\"options\":{\"disable_skew_correction\":true");
+    if event.personless {
+        raw.extend_from_slice(b",\"process_person_profile\":false");
+    }
+    raw.extend_from_slice(b"}}");
 }
 
 impl FromIterator<Event> for Batch {

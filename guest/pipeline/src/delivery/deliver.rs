@@ -4,7 +4,9 @@
 //! so that all of it is tested without a sandbox.
 
 use crate::delivery::batch::{Batch, Body};
+use crate::delivery::lane::{Lane, Request};
 use crate::delivery::reading::{Reading, Source};
+use crate::delivery::verdict::{Fate, Verdict, judge, listed, words};
 use crate::events::event::{Event, Kind};
 use crate::events::shorten;
 use crate::identity::EventId;
@@ -13,29 +15,23 @@ use std::collections::VecDeque;
 use std::time::Duration;
 use thiserror::Error;
 
-/// PostHog's path for AI events.
-pub const AI_PATH: &str = "/i/v0/ai/batch/";
-/// The path of servers that do not have [`AI_PATH`].
-pub const FALLBACK_PATH: &str = "/batch/";
-
-/// Bytes of an event that servers without [`AI_PATH`] take.
-const LARGEST_FALLBACK_EVENT: usize = 900 * 1024;
+/// An event that a server finds too large is shortened to this, or to half of what it was.
+const SHORTENED_EVENT: usize = 900 * 1024;
 
 /// The longest wait between two attempts.
 const LONGEST_DELAY: Duration = Duration::from_secs(30);
 const SHORTEST_DELAY: Duration = Duration::from_millis(100);
 
-/// Characters of a server's words that are kept.
-const WORDS: usize = 500;
-
 /// The way to the server, and time.
 pub trait Transport {
-    /// POSTs a gzipped JSON body to this path of the destination.
-    fn post(&mut self, path: &str, body: &[u8]) -> Result<Answer, TransportError>;
+    /// POSTs a compressed JSON body to the lane's path of the destination, with the request's headers.
+    fn post(&mut self, request: &Request<'_>) -> Result<Answer, TransportError>;
     /// Waits.
     fn wait(&mut self, time: Duration);
-    /// A random number below 1.
-    fn chance(&mut self) -> f64;
+    /// Random bits.
+    fn random(&mut self) -> u64;
+    /// What the clock shows, in milliseconds since 1970.
+    fn now(&mut self) -> i64;
 }
 
 /// What a server answered.
@@ -95,8 +91,10 @@ pub struct Rejected {
 /// What became of one batch.
 #[derive(Debug, Clone, Default)]
 pub struct BatchReport {
-    /// Events that a 200 was answered to.
+    /// Events that the server took.
     pub accepted: Vec<(EventId, Kind)>,
+    /// Those of them that it took with a warning, and its word. They are not sent again.
+    pub warned: Vec<(EventId, String)>,
     /// Tokens of those: input, output, cache read, cache creation.
     pub tokens: [u64; 4],
     /// How many of those were shortened because the server takes no larger ones.
@@ -109,8 +107,8 @@ pub struct BatchReport {
     pub raw_bytes: u64,
     /// And after.
     pub sent_bytes: u64,
-    /// Path that it was sent to.
-    pub path: &'static str,
+    /// Lane that it was sent on.
+    pub lane: Lane,
     /// What the server said it does not keep.
     pub quota_limited: Vec<String>,
     /// Bytes of the files read so far, of both readings.
@@ -131,6 +129,12 @@ pub enum DeliveryError<E> {
     /// Come back later: status, seconds, words.
     #[error("is not available: status {0}: {2}")]
     Unavailable(u16, Option<u32>, String),
+    /// Over the project's budget of bytes, after all retries: come back later, and slower.
+    #[error("takes no more for now: {0}")]
+    RateLimited(String),
+    /// The project's plan covers no more events.
+    #[error("takes no more events: {0}")]
+    BillingLimit(String),
     /// Another attempt will not change it.
     #[error("refused: status {0}: {1}")]
     Refused(u16, String),
@@ -140,44 +144,6 @@ pub enum DeliveryError<E> {
     /// The file with this index.
     #[error("file {0} of the session cannot be read")]
     UnreadableFile(u32, E),
-}
-
-/// What an answer means.
-#[derive(Debug, PartialEq, Eq)]
-enum Verdict {
-    /// Delivered; with what the quota does not cover.
-    Accepted(Vec<String>),
-    /// A 200 that PostHog did not write.
-    NotPostHog,
-    /// Try again, the same bytes.
-    Later,
-    /// Some event of it is too large.
-    TooLarge,
-    /// Some event of it is bad.
-    Bad,
-    /// This server has no AI path.
-    NoSuchPath,
-    /// Do not try again.
-    Refused,
-}
-
-fn judge(answer: &Answer) -> Verdict {
-    match answer.status {
-        200 => match serde_json::from_slice::<serde_json::Map<String, serde_json::Value>>(&answer.body) {
-            Ok(said) => Verdict::Accepted(quota_limited(&said)),
-            Err(_) => Verdict::NotPostHog,
-        },
-        400 => Verdict::Bad,
-        404 | 405 => Verdict::NoSuchPath,
-        413 => Verdict::TooLarge,
-        408 | 429 | 500 | 502..=504 => Verdict::Later,
-        _ => Verdict::Refused,
-    }
-}
-
-fn quota_limited(said: &serde_json::Map<String, serde_json::Value>) -> Vec<String> {
-    let limited = said.get("quota_limited").and_then(|q| q.as_array()).into_iter().flatten();
-    limited.filter_map(|q| q.as_str()).map(|q| crate::transcript::text::prefix(q, 100).to_owned()).take(20).collect()
 }
 
 /// A session on its way.
@@ -191,10 +157,59 @@ pub struct Delivery<S, T> {
     ended: bool,
     /// An event that did not fit into the last batch.
     held: Option<Event>,
-    /// Batches that are not delivered yet; more than one only while a bad event is looked for.
-    pending: VecDeque<Batch>,
-    path: &'static str,
+    /// Batches that are not delivered yet: a part of one that came back, halves in which a bad event is looked for.
+    pending: VecDeque<Outgoing>,
+    /// The lane that is used.
+    lane: Lane,
+    /// The lane to begin with: what the host remembers of this server.
+    first_lane: Lane,
+    /// Lanes that this server has turned out not to have.
+    missing: Vec<Lane>,
+    /// Wait before the next body: the server's budget of bytes is used up faster than it grows.
+    pace: Duration,
+    /// What ends this delivery as soon as what was accepted before it is reported.
+    stop: Option<Stop>,
     requests: u32,
+}
+
+/// Why nothing more is sent, though the server answered 200: its words.
+#[derive(Debug)]
+enum Stop {
+    /// Events were not kept after all retries; with the seconds to wait if it said so.
+    Unavailable(Option<u32>, String),
+    RateLimited(String),
+    BillingLimit(String),
+}
+
+/// A batch, and the body that was sent of it if one was.
+#[derive(Debug, Default)]
+struct Outgoing {
+    batch: Batch,
+    body: Option<Body>,
+    /// Before it is sent.
+    wait: Duration,
+}
+
+impl From<Batch> for Outgoing {
+    fn from(batch: Batch) -> Self {
+        Self { batch, ..Self::default() }
+    }
+}
+
+/// How a destination is spoken to.
+#[derive(Debug, Clone)]
+pub struct Access {
+    /// The project key.
+    pub api_key: String,
+    /// The lane to try first: the newest, unless the host remembers that this server does not have it.
+    pub lane: Lane,
+}
+
+impl Access {
+    /// To a server of which nothing is known.
+    pub fn new(api_key: String) -> Self {
+        Self { api_key, lane: Lane::default() }
+    }
 }
 
 /// Why nothing could be started.
@@ -216,7 +231,7 @@ impl<S: Source, T: Transport> Delivery<S, T> {
         options: ConversionOptions,
         source: S,
         transport: T,
-        api_key: String,
+        access: Access,
         retries: Retries,
     ) -> Result<Self, StartError<S::Error>> {
         let mut session = Session::open(id, files, options)?;
@@ -226,12 +241,16 @@ impl<S: Source, T: Transport> Delivery<S, T> {
             session,
             reading,
             transport,
-            api_key,
+            api_key: access.api_key,
             retries,
             ended: false,
             held: None,
             pending: VecDeque::new(),
-            path: AI_PATH,
+            lane: access.lane,
+            first_lane: access.lane,
+            missing: Vec::new(),
+            pace: Duration::ZERO,
+            stop: None,
             requests: 0,
         })
     }
@@ -244,14 +263,20 @@ impl<S: Source, T: Transport> Delivery<S, T> {
     /// Sends the next batch, or what is left of it; `None` when all is sent.
     pub fn next_batch(&mut self) -> Result<Option<BatchReport>, DeliveryError<S::Error>> {
         loop {
-            let batch = match self.pending.pop_front() {
-                Some(batch) => batch,
+            match self.stop.take() {
+                None => {}
+                Some(Stop::Unavailable(after, words)) => return Err(DeliveryError::Unavailable(200, after, words)),
+                Some(Stop::RateLimited(words)) => return Err(DeliveryError::RateLimited(words)),
+                Some(Stop::BillingLimit(words)) => return Err(DeliveryError::BillingLimit(words)),
+            }
+            let outgoing = match self.pending.pop_front() {
+                Some(outgoing) => outgoing,
                 None => match self.fill()? {
-                    Some(batch) => batch,
+                    Some(batch) => batch.into(),
                     None => return Ok(None),
                 },
             };
-            if let Some(mut report) = self.send(batch)? {
+            if let Some(mut report) = self.send(outgoing)? {
                 report.requests = std::mem::take(&mut self.requests);
                 report.bytes_read = self.reading.bytes();
                 // A batch is only given out when the next event is held, or when there is none.
@@ -281,7 +306,7 @@ impl<S: Source, T: Transport> Delivery<S, T> {
                 Err((file, error)) => {
                     // The events are not lost: the next call sends them.
                     if !batch.events.is_empty() {
-                        self.pending.push_front(batch);
+                        self.pending.push_front(batch.into());
                     }
                     return Err(DeliveryError::UnreadableFile(file, error));
                 }
@@ -290,19 +315,28 @@ impl<S: Source, T: Transport> Delivery<S, T> {
     }
 
     fn fit(&self, mut event: Event) -> Event {
-        if self.path == FALLBACK_PATH {
-            shorten(&mut event, LARGEST_FALLBACK_EVENT);
-        }
+        shorten(&mut event, self.lane.largest_event());
         event
     }
 
-    /// Sends a batch. `None`: it was divided, or goes another way; what it became is pending.
-    fn send(&mut self, batch: Batch) -> Result<Option<BatchReport>, DeliveryError<S::Error>> {
-        let body = batch.body(&self.api_key);
-        let answer = match self.attempt(&body) {
+    /// Sends a batch. `None`: nothing of it is decided; what it became is pending.
+    fn send(&mut self, outgoing: Outgoing) -> Result<Option<BatchReport>, DeliveryError<S::Error>> {
+        let Outgoing { batch, body, wait } = outgoing;
+        let mut body = match body {
+            Some(body) if body.lane == self.lane => body,
+            _ => {
+                let id = uuid::Builder::from_random_bytes(self.random_bytes()).into_uuid();
+                batch.body(self.lane, &self.api_key, id, self.transport.now())
+            }
+        };
+        let wait = wait.max(self.pace);
+        if !wait.is_zero() {
+            self.transport.wait(wait);
+        }
+        let answer = match self.attempt(&mut body, &batch) {
             Ok(answer) => answer,
             Err(error) => {
-                self.pending.push_front(batch);
+                self.pending.push_front(Outgoing { batch, body: Some(body), wait: Duration::ZERO });
                 return Err(match error {
                     TransportError::Unreachable(why) | TransportError::Denied(why) => DeliveryError::Unreachable(why),
                     TransportError::TimedOut(why) => DeliveryError::TimedOut(why),
@@ -310,83 +344,206 @@ impl<S: Source, T: Transport> Delivery<S, T> {
             }
         };
         let words = words(&answer.body);
-        let error = match judge(&answer) {
+        let error = match judge(&answer, self.lane, &batch) {
+            Verdict::Each(fates) => return Ok(self.each(batch, &body, fates, answer.retry_after)),
             Verdict::Accepted(quota_limited) => {
-                return Ok(Some(BatchReport {
-                    accepted: batch.events.iter().map(|e| (e.id, e.kind)).collect(),
-                    tokens: batch
-                        .events
-                        .iter()
-                        .fold([0; 4], |sums: [u64; 4], e| std::array::from_fn(|i| sums[i].saturating_add(e.tokens[i]))),
-                    shortened: batch.events.iter().filter(|e| e.shortened).count() as u32,
-                    raw_bytes: body.raw as u64,
-                    sent_bytes: body.bytes.len() as u64,
-                    path: self.path,
-                    quota_limited,
-                    ..BatchReport::default()
-                }));
+                let mut report = BatchReport { lane: self.lane, quota_limited, ..BatchReport::default() };
+                batch.events.iter().for_each(|event| report.accept(event));
+                report.of_body(&body);
+                return Ok(Some(report));
             }
-            Verdict::NoSuchPath if self.path == AI_PATH => {
-                self.path = FALLBACK_PATH;
-                let events: Batch = batch.events.into_iter().map(|event| self.fit(event)).collect();
-                self.pending.push_front(events);
-                return Ok(None);
+            Verdict::NoSuchLane => {
+                self.missing.push(self.lane);
+                if let Some(lane) = self.other_lane() {
+                    self.lane = lane;
+                    let events: Batch = batch.events.into_iter().map(|event| self.fit(event)).collect();
+                    self.pending.push_front(events.into());
+                    return Ok(None);
+                }
+                // Whatever stood in its way may be gone the next time.
+                self.missing.clear();
+                self.lane = self.first_lane;
+                if answer.status == 200 {
+                    DeliveryError::NotPostHog(words)
+                } else {
+                    DeliveryError::Refused(answer.status, words)
+                }
             }
             Verdict::Bad | Verdict::TooLarge if batch.events.len() > 1 => {
                 let (first, second) = batch.split();
-                self.pending.push_front(second);
-                self.pending.push_front(first);
+                self.pending.push_front(second.into());
+                self.pending.push_front(first.into());
                 return Ok(None);
             }
             Verdict::TooLarge if !batch.shortened => {
-                let shortened = batch.events.into_iter().map(|mut event| {
-                    let largest = (event.json.len() / 2).min(LARGEST_FALLBACK_EVENT);
-                    shorten(&mut event, largest);
-                    event
-                });
-                let mut shortened: Batch = shortened.collect();
-                shortened.shortened = true;
-                self.pending.push_front(shortened);
+                self.shortened(batch.events);
                 return Ok(None);
             }
             Verdict::Bad | Verdict::TooLarge => {
-                let reject =
-                    |e: &Event| Rejected { id: e.id, kind: e.kind, status: answer.status, message: words.clone() };
-                return Ok(Some(BatchReport {
-                    rejected: batch.events.iter().map(reject).collect(),
-                    path: self.path,
-                    ..BatchReport::default()
-                }));
+                let mut report = BatchReport { lane: self.lane, ..BatchReport::default() };
+                batch.events.iter().for_each(|event| report.reject(event, answer.status, words.clone()));
+                return Ok(Some(report));
             }
-            Verdict::NotPostHog => DeliveryError::NotPostHog(words),
+            Verdict::NotPostHog => {
+                self.missing.clear();
+                self.lane = self.first_lane;
+                DeliveryError::NotPostHog(words)
+            }
             Verdict::Later => DeliveryError::Unavailable(answer.status, answer.retry_after, words),
-            Verdict::NoSuchPath | Verdict::Refused => DeliveryError::Refused(answer.status, words),
+            Verdict::BillingLimit => DeliveryError::BillingLimit(words),
+            Verdict::Refused => DeliveryError::Refused(answer.status, words),
         };
-        self.pending.push_front(batch);
+        self.pending.push_front(Outgoing { batch, body: Some(body), wait: Duration::ZERO });
         Err(error)
     }
 
+    /// The next lane that is not known to be missing: below this one, else above it, because what was remembered may have
+    /// changed.
+    fn other_lane(&self) -> Option<Lane> {
+        let below = std::iter::successors(self.lane.next(), |lane| lane.next());
+        below.chain(Lane::ALL).find(|lane| !self.missing.contains(lane))
+    }
+
+    /// Each event of a batch goes its own way. What was decided is reported; what is to be sent again is a new body, with an
+    /// id of its own.
+    fn each(&mut self, batch: Batch, body: &Body, fates: Vec<Fate>, retry_after: Option<u32>) -> Option<BatchReport> {
+        let mut report = BatchReport { lane: self.lane, ..BatchReport::default() };
+        let (mut again, mut slower, mut too_big, mut unpaid) = (Part::new(), Part::new(), Part::new(), Part::new());
+        for (event, fate) in batch.events.into_iter().zip(fates) {
+            match fate {
+                Fate::Accepted(warning) => {
+                    report.accept(&event);
+                    report.warned.extend(warning.map(|word| (event.id, word)));
+                }
+                Fate::TooBig(word) if batch.shortened => report.reject(&event, 200, word),
+                Fate::Dropped(word) => report.reject(&event, 200, word),
+                Fate::TooBig(word) => too_big.push((event, word)),
+                Fate::Again(word) => again.push((event, word)),
+                Fate::Slower(word) => slower.push((event, word)),
+                Fate::Unpaid(word) => unpaid.push((event, word)),
+            }
+        }
+        if !report.accepted.is_empty() {
+            report.of_body(body);
+        }
+        // A budget that was enough for a whole batch has recovered.
+        let slow = !slower.is_empty();
+        self.pace = if slow { self.slower() } else { self.pace / 2 };
+        // What is sent first is pushed last.
+        if !unpaid.is_empty() {
+            let (batch, words) = part(unpaid);
+            self.stop = Some(Stop::BillingLimit(words));
+            self.pending.push_front(batch.into());
+        }
+        for (events, is_slower) in [(slower, true), (again, false)] {
+            if events.is_empty() {
+                continue;
+            }
+            let (mut rest, words) = part(events);
+            rest.shortened = batch.shortened;
+            rest.returned = batch.returned + 1;
+            if rest.returned > self.retries.most {
+                rest.returned = 0;
+                self.stop.get_or_insert(if is_slower {
+                    Stop::RateLimited(words)
+                } else {
+                    Stop::Unavailable(retry_after, words)
+                });
+                self.pending.push_front(rest.into());
+                continue;
+            }
+            let wait = self.back_off(rest.returned, retry_after);
+            self.pending.push_front(Outgoing { batch: rest, body: None, wait });
+        }
+        if !too_big.is_empty() {
+            self.shortened(part(too_big).0.events);
+        }
+        (!report.accepted.is_empty() || !report.rejected.is_empty()).then_some(report)
+    }
+
+    /// Events that the server found too large are sent again, shorter.
+    fn shortened(&mut self, events: Vec<Event>) {
+        let shorter = events.into_iter().map(|mut event| {
+            let largest = (event.json.len() / 2).min(SHORTENED_EVENT);
+            shorten(&mut event, largest);
+            event
+        });
+        let mut batch: Batch = shorter.collect();
+        batch.shortened = true;
+        self.pending.push_front(batch.into());
+    }
+
+    fn slower(&self) -> Duration {
+        let least = self.retries.first_delay.clamp(SHORTEST_DELAY, LONGEST_DELAY);
+        (self.pace * 2).clamp(least, LONGEST_DELAY)
+    }
+
     /// Sends a body until there is an answer that another attempt would not change, or no attempt is left.
-    fn attempt(&mut self, body: &Body) -> Result<Answer, TransportError> {
-        let mut delay = self.retries.first_delay.clamp(SHORTEST_DELAY, LONGEST_DELAY);
-        let mut left = self.retries.most;
+    fn attempt(&mut self, body: &mut Body, batch: &Batch) -> Result<Answer, TransportError> {
+        let mut retry = 0;
         loop {
             self.requests += 1;
-            let outcome = self.transport.post(self.path, &body.bytes);
+            body.attempts += 1;
+            let request = Request {
+                lane: body.lane,
+                api_key: &self.api_key,
+                id: body.id,
+                attempt: body.attempts,
+                at: self.transport.now(),
+                body: &body.bytes,
+            };
+            let outcome = self.transport.post(&request);
             let asked = match &outcome {
-                Ok(answer) if judge(answer) == Verdict::Later => answer.retry_after,
+                Ok(answer) if judge(answer, body.lane, batch) == Verdict::Later => answer.retry_after,
                 Ok(_) | Err(TransportError::Denied(_)) => return outcome,
                 Err(_) => None,
             };
-            if left == 0 {
+            if retry >= self.retries.most {
                 return outcome;
             }
-            left -= 1;
-            let asked = Duration::from_secs(asked.unwrap_or(0).into());
-            let jittered = delay.mul_f64(1.0 + self.transport.chance().clamp(0.0, 1.0) / 2.0);
-            self.transport.wait(jittered.max(asked).min(LONGEST_DELAY));
-            delay = (delay * 2).min(LONGEST_DELAY);
+            retry += 1;
+            let wait = self.back_off(retry, asked);
+            self.transport.wait(wait);
         }
+    }
+
+    /// The wait before a retry: it doubles each time, with jitter; what the server asks for is a minimum.
+    fn back_off(&mut self, retry: u32, asked: Option<u32>) -> Duration {
+        let first = self.retries.first_delay.clamp(SHORTEST_DELAY, LONGEST_DELAY);
+        let delay = first.saturating_mul(2_u32.saturating_pow(retry.saturating_sub(1))).min(LONGEST_DELAY);
+        let chance = (self.transport.random() >> 11) as f64 / (1_u64 << 53) as f64;
+        let asked = Duration::from_secs(asked.unwrap_or(0).into());
+        delay.mul_f64(1.0 + chance / 2.0).max(asked).min(LONGEST_DELAY)
+    }
+
+    fn random_bytes(&mut self) -> [u8; 16] {
+        let (high, low) = (self.transport.random(), self.transport.random());
+        (u128::from(high) << 64 | u128::from(low)).to_be_bytes()
+    }
+}
+
+/// Events of a batch that go the same way, each with the server's word.
+type Part = Vec<(Event, String)>;
+
+fn part(events: Part) -> (Batch, String) {
+    let words = listed(events.iter().map(|(_, word)| word));
+    (events.into_iter().map(|(event, _)| event).collect(), words)
+}
+
+impl BatchReport {
+    fn accept(&mut self, event: &Event) {
+        self.accepted.push((event.id, event.kind));
+        self.tokens = std::array::from_fn(|i| self.tokens[i].saturating_add(event.tokens[i]));
+        self.shortened += u32::from(event.shortened);
+    }
+
+    fn reject(&mut self, event: &Event, status: u16, message: String) {
+        self.rejected.push(Rejected { id: event.id, kind: event.kind, status, message });
+    }
+
+    fn of_body(&mut self, body: &Body) {
+        self.raw_bytes = body.raw as u64;
+        self.sent_bytes = body.bytes.len() as u64;
     }
 }
 
@@ -394,14 +551,6 @@ impl<S: Source, T: Transport> Delivery<S, T> {
 fn shorten(event: &mut Event, largest: usize) {
     event.shortened |= event.json.len() > largest;
     event.json = shorten::to_fit(std::mem::take(&mut event.json), largest);
-}
-
-/// The beginning of what a server said, on one line.
-fn words(body: &[u8]) -> String {
-    let text = String::from_utf8_lossy(&body[..body.len().min(4 * WORDS)]);
-    let text = text.split_whitespace().collect::<Vec<_>>().join(" ");
-    let text: String = text.chars().filter(|c| !c.is_control()).take(WORDS).collect();
-    if text.is_empty() { "(an empty body)".to_owned() } else { text }
 }
 
 #[cfg(test)]

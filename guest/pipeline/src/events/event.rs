@@ -44,6 +44,8 @@ pub struct Event {
     pub tokens: [u64; 4],
     /// Its texts were shortened for a server that takes no larger events.
     pub shortened: bool,
+    /// It belongs to the session, not to a person: PostHog makes no profile of it.
+    pub personless: bool,
 }
 
 /// What all events of a session have in common.
@@ -106,7 +108,7 @@ impl Envelope {
         let json = Object { out: properties.end(), first: false }.end();
         let shortened = json.len() > LARGEST_EVENT;
         let json = if shortened { shorten::to_fit(json, LARGEST_EVENT) } else { json };
-        (Event { id, kind, json, tokens: [0; 4], shortened: false }, shortened)
+        (Event { id, kind, json, tokens: [0; 4], shortened: false, personless: self.personless }, shortened)
     }
 }
 

@@ -136,6 +136,14 @@ fn a_distinct_id_with_a_control_character_is_refused() {
 }
 
 #[test]
+fn a_distinct_id_that_stands_for_nobody_is_refused() {
+    for nobody in ["anonymous", "Anonymous", "NULL", "email", "0", " user "] {
+        let message = error(DISTINCT_ID, nobody);
+        assert!(message.contains("stands for nobody"), "{message}");
+    }
+}
+
+#[test]
 fn an_unknown_trace_grouping_is_refused() {
     error(TRACE_GROUPING, "turn");
     error(TRACE_GROUPING, "session ");

@@ -1,6 +1,8 @@
 use super::*;
 use flate2::read::GzDecoder;
+use serde_json::{Value, json};
 use std::io::Read as _;
+use uuid::Uuid;
 
 /// A session of so many responses, in memory.
 struct Memory(Vec<u8>);
@@ -19,34 +21,67 @@ impl Source for Memory {
 struct Server<F> {
     rule: F,
     requests: Vec<(String, Vec<u8>)>,
+    /// Request id, attempt and time of each.
+    heads: Vec<(Uuid, u32, i64)>,
     waits: Vec<Duration>,
+    clock: i64,
 }
 
-impl<F: FnMut(usize, &str, &serde_json::Value) -> Result<Answer, TransportError>> Transport for Server<F> {
-    fn post(&mut self, path: &str, body: &[u8]) -> Result<Answer, TransportError> {
-        self.requests.push((path.to_owned(), body.to_vec()));
-        (self.rule)(self.requests.len(), path, &decode(body))
+impl<F> Server<F> {
+    fn new(rule: F) -> Self {
+        Self { rule, requests: Vec::new(), heads: Vec::new(), waits: Vec::new(), clock: 1_790_000_000_000 }
+    }
+}
+
+impl<F: FnMut(usize, &str, &Value) -> Result<Answer, TransportError>> Transport for Server<F> {
+    fn post(&mut self, request: &Request<'_>) -> Result<Answer, TransportError> {
+        let (path, body) = (request.lane.path(), decode(request.body));
+        self.requests.push((path.to_owned(), request.body.to_vec()));
+        self.heads.push((request.id, request.attempt, request.at));
+        let mut answer = (self.rule)(self.requests.len(), path, &body)?;
+        if answer.body == ALL_GOOD {
+            answer.body = match request.lane {
+                Lane::Events => results(&body, |_| json!({"result": "ok"})).body,
+                Lane::AiBatch | Lane::Batch => br#"{"status":"Ok"}"#.to_vec(),
+            };
+        }
+        Ok(answer)
     }
     fn wait(&mut self, time: Duration) {
         self.waits.push(time);
     }
-    fn chance(&mut self) -> f64 {
-        0.5
+    fn random(&mut self) -> u64 {
+        // Half of what a chance can be, and other low bits each time.
+        self.clock += 1;
+        1 << 63 | self.clock as u64
+    }
+    fn now(&mut self) -> i64 {
+        self.clock += 1;
+        self.clock
     }
 }
 
-fn decode(body: &[u8]) -> serde_json::Value {
+/// The newest lane's answer with a result for each event of a body.
+fn results(body: &Value, result: impl Fn(&str) -> Value) -> Answer {
+    let results: serde_json::Map<_, _> = ids(body).into_iter().map(|id| (id.clone(), result(&id))).collect();
+    Answer { status: 200, body: json!({"results": results}).to_string().into_bytes(), retry_after: None }
+}
+
+/// Stands for the body that says that all is well, on any lane.
+const ALL_GOOD: &[u8] = b"all good";
+
+fn decode(body: &[u8]) -> Value {
     let mut json = Vec::new();
     GzDecoder::new(body).read_to_end(&mut json).unwrap();
     serde_json::from_slice(&json).unwrap()
 }
 
-fn ids(body: &serde_json::Value) -> Vec<String> {
+fn ids(body: &Value) -> Vec<String> {
     body["batch"].as_array().unwrap().iter().map(|e| e["uuid"].as_str().unwrap().to_owned()).collect()
 }
 
 fn ok() -> Answer {
-    Answer { status: 200, body: br#"{"status":"Ok"}"#.to_vec(), retry_after: None }
+    Answer { status: 200, body: ALL_GOOD.to_vec(), retry_after: None }
 }
 
 fn status(status: u16) -> Answer {
@@ -66,16 +101,20 @@ fn transcript(responses: usize, characters: usize) -> Memory {
 
 type Reports = Vec<Result<BatchReport, DeliveryError<()>>>;
 
+fn access() -> Access {
+    Access { api_key: "phc_key".into(), lane: Lane::Events }
+}
+
 /// Delivers until the end or the second error in a row.
 fn deliver<F>(source: Memory, rule: F) -> (Reports, Server<F>)
 where
-    F: FnMut(usize, &str, &serde_json::Value) -> Result<Answer, TransportError>,
+    F: FnMut(usize, &str, &Value) -> Result<Answer, TransportError>,
 {
     let options = ConversionOptions { max_attribute_length: 500_000, ..ConversionOptions::default() };
-    let server = Server { rule, requests: Vec::new(), waits: Vec::new() };
+    let server = Server::new(rule);
     let retries = Retries { most: 3, first_delay: Duration::from_millis(200) };
     let files = [FileRole::Main];
-    let mut delivery = Delivery::start("s", &files, options, source, server, "phc_key".into(), retries).unwrap();
+    let mut delivery = Delivery::start("s", &files, options, source, server, access(), retries).unwrap();
     let mut reports = Vec::new();
     while let Some(report) = delivery.next_batch().transpose() {
         let failed_twice = report.is_err() && matches!(reports.last(), Some(Err(_)));
@@ -111,12 +150,42 @@ fn batches_hold_about_five_mebibytes() {
 }
 
 #[test]
-fn the_body_has_the_key_and_no_sent_at() {
+fn the_newest_lane_has_no_key_in_the_body_and_forbids_the_correction_of_timestamps() {
     let (_, server) = deliver(transcript(1, 10), |_, _, _| Ok(ok()));
+    assert_eq!(server.requests[0].0, "/i/v1/ai/events");
     let body = decode(&server.requests[0].1);
     let members: Vec<_> = body.as_object().unwrap().keys().collect();
-    assert_eq!(members, ["api_key", "batch"]);
-    assert_eq!(body["api_key"], "phc_key");
+    assert_eq!(members, ["batch", "created_at"]);
+    assert!(crate::time::parse(body["created_at"].as_str().unwrap()).is_some());
+    for event in body["batch"].as_array().unwrap() {
+        assert_eq!(event["options"], json!({"disable_skew_correction": true, "process_person_profile": false}));
+    }
+}
+
+#[test]
+fn a_person_keeps_the_profile() {
+    let options = ConversionOptions { distinct_id: Some("me@example.com".into()), ..ConversionOptions::default() };
+    let server = Server::new(|_: usize, _: &str, _: &Value| Ok(ok()));
+    let retries = Retries { most: 0, first_delay: Duration::ZERO };
+    let source = transcript(1, 10);
+    let mut delivery = Delivery::start("s", &[FileRole::Main], options, source, server, access(), retries).unwrap();
+    delivery.next_batch().unwrap().unwrap();
+    let body = decode(&delivery.transport.requests[0].1);
+    assert_eq!(body["batch"][0]["options"], json!({"disable_skew_correction": true}));
+}
+
+#[test]
+fn the_older_lanes_have_the_key_in_the_body_and_no_sent_at() {
+    for lane in ["/i/v0/ai/batch/", "/batch/"] {
+        let (_, server) = deliver(transcript(1, 10), |_, path, _| Ok(if path == lane { ok() } else { status(404) }));
+        let (path, body) = server.requests.last().unwrap();
+        assert_eq!(path, lane);
+        let body = decode(body);
+        let members: Vec<_> = body.as_object().unwrap().keys().collect();
+        assert_eq!(members, ["api_key", "batch"]);
+        assert_eq!(body["api_key"], "phc_key");
+        assert!(body["batch"][0].get("options").is_none());
+    }
 }
 
 #[test]
@@ -171,21 +240,22 @@ fn refusals_and_redirects_are_not_tried_again() {
 }
 
 #[test]
-fn a_server_without_the_ai_path_gets_the_other_one_and_smaller_events() {
+fn a_server_without_the_newer_lanes_gets_the_oldest_and_smaller_events() {
     for missing in [404, 405] {
         let (reports, server) = deliver(transcript(3, 450_000 * 2), |_, path, body| {
             let largest = body["batch"].as_array().unwrap().iter().map(|e| e.to_string().len()).max().unwrap();
-            Ok(if path == AI_PATH {
+            Ok(if path != "/batch/" {
                 status(missing)
-            } else if largest > LARGEST_FALLBACK_EVENT {
+            } else if largest > 900 * 1024 {
                 status(400)
             } else {
                 ok()
             })
         });
         assert_eq!(accepted(&reports).len(), 4);
-        assert_eq!(server.requests.iter().filter(|(path, _)| path == AI_PATH).count(), 1);
-        assert_eq!(reports[0].as_ref().unwrap().path, FALLBACK_PATH);
+        let tried: Vec<_> = server.requests.iter().map(|(path, _)| path.as_str()).collect();
+        assert_eq!(tried, ["/i/v1/ai/events", "/i/v0/ai/batch/", "/batch/"]);
+        assert_eq!(reports[0].as_ref().unwrap().lane, Lane::Batch);
     }
 }
 
@@ -217,15 +287,20 @@ fn a_single_event_that_is_too_large_is_shortened_before_it_is_given_up() {
 #[test]
 fn an_answer_that_is_not_posthogs_is_an_error() {
     for rubbish in ["<html>welcome</html>", "", "[]", "\"ok\""] {
-        let (reports, _) = deliver(transcript(1, 10), |_, _, _| Ok(Answer { body: rubbish.into(), ..ok() }));
+        let (reports, server) = deliver(transcript(1, 10), |_, _, _| Ok(Answer { body: rubbish.into(), ..ok() }));
         assert!(matches!(&reports[0], Err(DeliveryError::NotPostHog(_))), "{rubbish}");
+        // The next call begins anew: whoever stood in between may be gone.
+        let tried: Vec<_> = server.requests.iter().map(|(path, _)| path.as_str()).collect();
+        assert_eq!(tried, ["/i/v1/ai/events", "/i/v0/ai/batch/"].repeat(2));
     }
 }
 
 #[test]
 fn what_the_quota_does_not_cover_is_reported() {
     let limited = br#"{"status":"Ok","quota_limited":["events",5]}"#;
-    let (reports, _) = deliver(transcript(1, 10), |_, _, _| Ok(Answer { body: limited.to_vec(), ..ok() }));
+    let (reports, _) = deliver(transcript(1, 10), |_, path, _| {
+        Ok(if path == "/i/v0/ai/batch/" { Answer { body: limited.to_vec(), ..ok() } } else { status(404) })
+    });
     assert_eq!(reports[0].as_ref().unwrap().quota_limited, ["events"]);
 }
 
@@ -256,12 +331,11 @@ fn only_the_tokens_of_accepted_events_are_reported() {
 
 #[test]
 fn excluded_events_are_not_sent_and_the_trace_covers_the_others() {
-    let server =
-        Server { rule: |_: usize, _: &str, _: &serde_json::Value| Ok(ok()), requests: Vec::new(), waits: Vec::new() };
+    let server = Server::new(|_: usize, _: &str, _: &Value| Ok(ok()));
     let retries = Retries { most: 0, first_delay: Duration::ZERO };
     let files = [FileRole::Main];
     let options = ConversionOptions::default();
-    let mut delivery = Delivery::start("s", &files, options, transcript(5, 10), server, "k".into(), retries).unwrap();
+    let mut delivery = Delivery::start("s", &files, options, transcript(5, 10), server, access(), retries).unwrap();
     let known: Vec<_> = delivery.session().identities().to_vec();
     assert_eq!(known.len(), 5);
     delivery.session().exclude(known[..3].to_vec());
@@ -288,12 +362,11 @@ fn a_file_that_shrank_between_the_readings_gives_what_is_left() {
             self.0.read(file, offset, most)
         }
     }
-    let server =
-        Server { rule: |_: usize, _: &str, _: &serde_json::Value| Ok(ok()), requests: Vec::new(), waits: Vec::new() };
+    let server = Server::new(|_: usize, _: &str, _: &Value| Ok(ok()));
     let retries = Retries { most: 0, first_delay: Duration::ZERO };
     let source = Shrinks(transcript(9, 10), false);
     let mut delivery =
-        Delivery::start("s", &[FileRole::Main], ConversionOptions::default(), source, server, "k".into(), retries)
+        Delivery::start("s", &[FileRole::Main], ConversionOptions::default(), source, server, access(), retries)
             .unwrap();
     let report = delivery.next_batch().unwrap().unwrap();
     assert!((2..9).contains(&report.accepted.len()));
@@ -316,3 +389,5 @@ fn the_last_batch_says_so_and_no_other_does() {
     let last: Vec<_> = reports.iter().map(|r| r.as_ref().unwrap().last).collect();
     assert_eq!(last, [false, false, true]);
 }
+
+mod verdicts;
