@@ -1,5 +1,7 @@
 //! What Claude Code keeps on disk, and its process.
 
 pub mod client;
+pub mod first_environment;
+pub mod project;
 pub mod sessions;
 pub mod settings;

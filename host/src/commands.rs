@@ -6,19 +6,23 @@ mod demo;
 mod doctor;
 mod flush;
 mod ingest;
+mod pause;
 mod send;
 mod setup;
 mod shell;
 mod status;
+mod trust;
 mod view;
 
+use crate::claude_code::first_environment;
 use crate::delivery::hook;
+use crate::outbox::Millis;
 use crate::program::{Program, ProgramError};
-use crate::system::detach;
-use crate::system::terminal::complain;
-use crate::system::terminal::hide;
+use crate::system::terminal::{complain, hide, tell, warn};
+use crate::system::{detach, open_files};
 use clap::Parser as _;
 use cli::{Cli, Command};
+use posthog_llma_pipeline::time;
 use std::borrow::Cow;
 use std::process::ExitCode;
 
@@ -46,9 +50,43 @@ fn load() -> Result<Program, ProgramError> {
     Ok(program)
 }
 
+/// As [`load`], for a command that sends: not while sending is paused, and not where the project asks for something that
+/// nobody has decided.
+fn load_to_send() -> anyhow::Result<Program> {
+    let program = load()?;
+    if let Some(until) = program.decisions.paused() {
+        return Err(Unusable(Cow::Owned(format!(
+            "sending is paused{} (`posthog-llma resume` ends that)",
+            until_text(until)
+        )))
+        .into());
+    }
+    if let Some(ask) = program.ask.as_ref().filter(|ask| ask.redirects) {
+        return Err(Unusable(Cow::Owned(ask.question() + ": run `posthog-llma trust` in a terminal to decide")).into());
+    }
+    warn(&program.warnings);
+    Ok(program)
+}
+
+/// ` until 2026-11-01T…`, or nothing for a time without an end.
+fn until_text(until: Millis) -> String {
+    if until == Millis::MAX { String::new() } else { format!(" until {}", time::format(until)) }
+}
+
 /// Runs the command that this process was started with.
 pub fn run() -> ExitCode {
-    let outcome = match Cli::parse().command {
+    first_environment::adopt();
+    open_files::raise_limit();
+    let arguments = match Cli::try_parse() {
+        Ok(arguments) => arguments,
+        // What was called wrongly is repeated, and can be anybody's text, too.
+        Err(error) if error.use_stderr() => {
+            tell(error.render().to_string().trim_end());
+            return ExitCode::from(UNUSABLE);
+        }
+        Err(help) => help.exit(),
+    };
+    let outcome = match arguments.command {
         Command::Convert(arguments) => convert::run(&arguments),
         Command::Send(arguments) => send::run(&arguments),
         Command::Completions(arguments) => shell::completions(&arguments),
@@ -62,6 +100,11 @@ pub fn run() -> ExitCode {
         }
         Command::Ingest(arguments) => ingest::run(&arguments),
         Command::Flush(arguments) => flush::run(&arguments),
+        Command::Trust(arguments) => trust::run(&arguments),
+        Command::Untrust(arguments) => trust::undo(&arguments),
+        Command::Pause(arguments) => pause::pause(&arguments),
+        Command::Resume => pause::resume(),
+        Command::Never(arguments) => pause::never(&arguments),
         Command::Status(arguments) => status::run(&arguments),
         Command::Doctor(arguments) => doctor::run(&arguments),
         Command::Detach(arguments) => detach::pass_on(&arguments.command, arguments.stdin())
@@ -83,5 +126,6 @@ pub fn run() -> ExitCode {
 }
 
 fn is_settings(error: &anyhow::Error) -> bool {
-    error.is::<Unusable>() || matches!(error.downcast_ref(), Some(ProgramError::Settings(_)))
+    error.is::<Unusable>()
+        || matches!(error.downcast_ref(), Some(ProgramError::Settings(_) | ProgramError::Decisions(_)))
 }

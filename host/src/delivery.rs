@@ -8,4 +8,3 @@ pub mod outcome;
 pub mod report;
 pub mod send;
 pub mod status_file;
-pub mod stored_options;

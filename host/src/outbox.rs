@@ -4,11 +4,13 @@
 //! as delivered, and it is marked batch by batch. It is kept for each destination (an origin and a hash of the key) and
 //! holds references to transcripts and ids of events, no content and no key. Many processes use it at once.
 
+pub mod decisions;
 mod delivered;
 mod ids;
 mod notes;
 mod owed;
 mod repair;
+pub mod stored_options;
 mod summary;
 
 pub use ids::{DestinationId, SessionId};
@@ -172,6 +174,7 @@ impl Outbox {
 
     fn try_open_file(path: &Path, flags: OpenFlags, patience: Duration) -> Result<Self, OutboxError> {
         let failed = |error| classify(path, error);
+        decisions::check_database_files(path)?;
         let db = Connection::open_with_flags(path, flags | OpenFlags::SQLITE_OPEN_NO_MUTEX).map_err(failed)?;
         db.busy_timeout(patience).map_err(failed)?;
         let mut outbox = Self { db, path: path.to_owned() };

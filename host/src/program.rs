@@ -1,7 +1,12 @@
 //! What every command needs: the settings, the session's files, the sandbox.
 
+use crate::claude_code::project::{Ask, Demands};
 use crate::claude_code::sessions::{self, SessionFiles};
-use crate::claude_code::settings::{Environment, Settings, SettingsError};
+use crate::claude_code::settings::{Environment, Settings, SettingsError, Source};
+use crate::outbox::decisions::{Asked, Decisions, Pair, Verdict};
+use crate::outbox::stored_options::StoredOptions;
+use crate::outbox::{self, OutboxError};
+use crate::system::cache_key;
 use crate::system::directories;
 use crate::system::git;
 use memchr::memmem;
@@ -49,6 +54,9 @@ pub enum ProgramError {
     /// The sandbox failed.
     #[error(transparent)]
     Sandbox(#[from] SandboxError),
+    /// What the person has decided cannot be read.
+    #[error(transparent)]
+    Decisions(#[from] OutboxError),
     /// The current directory is gone.
     #[error("the current directory cannot be used: {0}")]
     CurrentDirectory(#[source] io::Error),
@@ -63,8 +71,18 @@ pub struct Program {
     directory: PathBuf,
     /// What git said, see [`git`](Self::git).
     git: Mutex<GitAnswers>,
-    /// The settings' meaning.
+    /// The settings' meaning, as strict as the project wants it.
     pub options: Options,
+    /// What the project asks for, as long as nobody has decided.
+    pub ask: Option<Ask>,
+    /// The project whose own destination this is, by the person's approval: only its sessions go there.
+    pub destination_of: Option<PathBuf>,
+    /// What the person has decided.
+    pub decisions: Decisions,
+    /// The project wants nothing to be sent by itself.
+    project_is_off: bool,
+    /// What the person should know of the project's files.
+    pub warnings: Vec<String>,
 }
 
 impl Program {
@@ -72,17 +90,113 @@ impl Program {
     pub fn load() -> Result<Self, ProgramError> {
         let environment = Environment::of_process();
         let directory = std::env::current_dir().map_err(ProgramError::CurrentDirectory)?;
-        let options = Settings::load(&environment, &directory)?.options()?;
-        Ok(Self { environment, directory, git: Mutex::default(), options })
+        let settings = Settings::load(&environment, &directory)?;
+        Self::new(environment, directory, &settings)
     }
 
-    /// The settings of this process alone, as the client gives them to a hook.
-    pub fn of_environment() -> Result<Self, ProgramError> {
+    /// The settings for a hook, whose project the client says.
+    pub fn of_hook() -> Result<Self, ProgramError> {
         let environment = Environment::of_process();
-        let options = Settings::of_environment(&environment)?.options()?;
-        // Where a hook is started is not where its session worked.
-        let directory = environment.config_dir().unwrap_or_default();
-        Ok(Self { environment, directory, git: Mutex::default(), options })
+        let settings = Settings::own(&environment)?;
+        // Where a hook is started is not where its session worked; where that is gone, its files are, too.
+        let directory = environment.project().or_else(|| std::env::current_dir().ok()).unwrap_or_default();
+        Self::new(environment, directory, &settings)
+    }
+
+    fn new(environment: Environment, directory: PathBuf, settings: &Settings) -> Result<Self, ProgramError> {
+        let mut options = settings.options()?;
+        let demands = environment.demands(&directory, settings);
+        let decisions = match outbox::directory() {
+            Ok(state) => Decisions::load(&state)?,
+            // An account without a place for it has decided nothing.
+            Err(_) => Decisions::default(),
+        };
+        let mut ask = demands.asks(&options);
+        let mut destination_of = None;
+        match ask.as_ref().map(|ask| verdict(&decisions, ask)) {
+            None | Some(Verdict::Open) => {}
+            Some(Verdict::Refused) => ask = None,
+            Some(Verdict::Approved) => {
+                if let Some(Ask { project, pair: Ok((origin, key)), redirects, enables, .. }) = ask.take() {
+                    destination_of = redirects.then_some(project);
+                    options.origin = origin;
+                    options.api_key = Some(key);
+                    options.enabled |= enables;
+                }
+            }
+        }
+        demands.make_stricter(&mut options);
+        Ok(Self {
+            environment,
+            directory,
+            git: Mutex::default(),
+            options,
+            ask,
+            destination_of,
+            decisions,
+            project_is_off: demands.is_off().is_some(),
+            warnings: demands.unreadable().collect(),
+        })
+    }
+
+    /// What the project of a session says: by its files now, and by the settings that were written down with the session.
+    pub fn demands(&self, session: &Session) -> Demands {
+        let began_in = session.began_in();
+        began_in.map_or_else(Demands::default, |folder| self.environment.demands_of_files(&folder))
+    }
+
+    /// The settings of this process, as strict as the session's own project wants them, and as strict as they were when a
+    /// hook saw it (`stored`: what was written down then). Every way to send or to show a session goes through this.
+    pub fn options_for(&self, session: &Session, stored: &[String]) -> ConversionOptions {
+        let mut options = self.options.clone();
+        self.demands(session).make_stricter(&mut options);
+        let mut options = ConversionOptions::from(&options);
+        for text in stored {
+            StoredOptions::make_stricter(text, &mut options);
+        }
+        options
+    }
+
+    /// Is the session, or its project, on the list of what is never sent?
+    pub fn never_sends(&self, transcript: &Path) -> bool {
+        self.decisions.never([self.directory.as_path(), transcript]).is_some()
+    }
+
+    /// Has the project turned sending off?
+    pub fn project_is_off(&self) -> bool {
+        self.project_is_off
+    }
+
+    /// Is nothing to be sent now? Somebody may say so while this runs; what cannot be read may say so, too.
+    pub fn is_paused(&self) -> bool {
+        match outbox::directory() {
+            Ok(state) => Decisions::load(&state).map_or(true, |decisions| decisions.paused().is_some()),
+            Err(_) => self.decisions.paused().is_some(),
+        }
+    }
+
+    /// Why a session is not to be sent, if so. `named`: the user asked for this very session.
+    pub fn withholds(&self, session: &Session, named: bool) -> Option<Withheld> {
+        let began_in = session.began_in();
+        let folder = began_in.as_deref();
+        let transcript = session.files.main.as_path();
+        if let Some(entry) = self.decisions.never(folder.into_iter().chain([transcript])) {
+            return Some(Withheld::Never(entry.to_owned()));
+        }
+        if let Some(project) = &self.destination_of
+            && !folder.is_some_and(|folder| {
+                folder.starts_with(project) || folder.canonicalize().is_ok_and(|folder| folder.starts_with(project))
+            })
+        {
+            return Some(Withheld::OtherProject(project.clone()));
+        }
+        if named {
+            return None;
+        }
+        if self.decisions.ran_while_paused(transcript) {
+            return Some(Withheld::Paused);
+        }
+        self.demands(session).is_off().map(|source| Withheld::Off(source.clone()))
     }
 
     /// Claude Code's folder, if there is a home directory.
@@ -106,8 +220,7 @@ impl Program {
     /// The sandbox, and how the session is converted. git is asked while the sandbox is made ready.
     pub fn prepare(&self, session: &Session, limits: Limits) -> Result<(Ready, wit::ConversionOptions), SandboxError> {
         thread::scope(|scope| {
-            let own = ConversionOptions::from(&self.options);
-            let options = scope.spawn(|| self.conversion_options(session, own));
+            let options = scope.spawn(|| self.conversion_options(session, self.options_for(session, &stored(session))));
             let ready = sandbox(limits);
             let options = options.join().unwrap_or_else(|panic| resume_unwind(panic));
             Ok((ready?, options))
@@ -143,6 +256,53 @@ impl Program {
         known().insert(question, answers.clone());
         answers
     }
+}
+
+/// Why a session is not sent.
+#[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
+pub enum Withheld {
+    /// The person wants nothing of it to be sent.
+    #[error("{0} is on the list of what is never sent (`posthog-llma never --remove` takes it off)")]
+    Never(String),
+    /// The destination is another project's.
+    #[error("the destination was approved for {} alone", .0.display())]
+    OtherProject(PathBuf),
+    /// It ran while nothing was to be sent.
+    #[error("it ran while sending was paused (name the session to send it)")]
+    Paused,
+    /// Its project wants no sending.
+    #[error("its project has turned sending off in {0} (name the session to send it)")]
+    Off(Source),
+}
+
+/// What was decided of what a project asks for.
+fn verdict(decisions: &Decisions, ask: &Ask) -> Verdict {
+    match &ask.pair {
+        Ok((origin, key)) => decisions.verdict(&Pair::new(&ask.project, origin, key)),
+        Err(_) => Verdict::Open,
+    }
+}
+
+/// What a project asks for, as it is written down.
+pub fn asked(ask: &Ask) -> Asked {
+    let pair = match &ask.pair {
+        Ok((origin, key)) => Pair::new(&ask.project, origin, key),
+        // Nobody can approve it, but it is to be told.
+        Err(error) => {
+            let project = ask.project.to_string_lossy().into_owned();
+            Pair { project, origin: error.clone(), key_hash: String::new(), key: String::new() }
+        }
+    };
+    Asked { pair, source: ask.source.to_string(), redirects: ask.redirects, at: outbox::now() }
+}
+
+/// The settings that were written down when hooks saw the session, for whatever destination.
+pub fn stored(session: &Session) -> Vec<String> {
+    let transcript = std::path::absolute(&session.files.main).unwrap_or_else(|_| session.files.main.clone());
+    let outbox = outbox::directory().and_then(|directory| outbox::Outbox::open_to_read(&directory));
+    let stored = outbox.and_then(|outbox| outbox.map_or(Ok(Vec::new()), |outbox| outbox.stored_options(&transcript)));
+    // Who sends says what is wrong with the record.
+    stored.unwrap_or_default()
 }
 
 /// The settings, as the component takes them.
@@ -182,6 +342,11 @@ impl Session {
         Ok(Self { files, directory })
     }
 
+    /// Where it began, whether or not that folder is still there.
+    pub fn began_in(&self) -> Option<PathBuf> {
+        self.directory.clone().or_else(|| working_directory(&self.files.main))
+    }
+
     /// A text that changes whenever one of its files does: sizes and times of modification.
     pub fn state(&self) -> String {
         let mut state = String::new();
@@ -206,18 +371,59 @@ impl Session {
         }))
     }
 
-    /// Its files, open. A sub-agent's that cannot be opened is left out, and said; the main one must be there.
-    pub fn open(&self) -> io::Result<(Vec<OpenFile>, Vec<String>)> {
+    /// Its files, open. A sub-agent's that cannot be opened is left out, and said; the main one must be there. That no more
+    /// files can be open is this session's failure: it must not be taken for one that lacks its sub-agents.
+    pub fn open(&self) -> io::Result<(Vec<OpenFile>, LeftOut)> {
         let mut open = Vec::new();
-        let mut warnings: Vec<String> = self.files.unreadable.iter().map(ToString::to_string).collect();
+        let mut left_out = LeftOut::of(self);
         for (path, role) in self.transcripts() {
             match SessionFile::open(path) {
                 Ok(file) => open.push((file, role)),
-                Err(error) if matches!(role, wit::FileRole::Main) => return Err(io::Error::other(error)),
-                Err(error) => warnings.push(format!("a sub-agent is left out: {error}")),
+                Err(error) if matches!(role, wit::FileRole::Main) || error.is_exhaustion() => {
+                    return Err(io::Error::other(error));
+                }
+                Err(error) => left_out.add(&error),
             }
         }
-        Ok((open, warnings))
+        Ok((open, left_out))
+    }
+}
+
+/// Files of a session that could not be read. There can be thousands, for one reason.
+#[derive(Debug, Clone, Default, PartialEq, Eq)]
+pub struct LeftOut {
+    count: usize,
+    first: Option<String>,
+}
+
+impl LeftOut {
+    /// Those that were found to be unreadable when the session's files were looked for.
+    pub fn of(session: &Session) -> Self {
+        let mut left_out = Self::default();
+        for unreadable in &session.files.unreadable {
+            left_out.add(unreadable);
+        }
+        left_out
+    }
+
+    /// Another one.
+    pub fn add(&mut self, error: &impl std::fmt::Display) {
+        self.count += 1;
+        self.first.get_or_insert_with(|| error.to_string());
+    }
+
+    /// How many.
+    pub fn count(&self) -> usize {
+        self.count
+    }
+
+    /// One warning for all.
+    pub fn warning(&self) -> Option<String> {
+        let first = self.first.as_ref()?;
+        Some(match self.count {
+            1 => format!("a file of the session is left out: {first}"),
+            count => format!("{count} files of the session are left out, the first one because: {first}"),
+        })
     }
 }
 
@@ -235,10 +441,20 @@ pub type Ready = (Sandbox, Option<String>);
 /// The sandbox, with its compiled code from the cache.
 pub fn sandbox(limits: Limits) -> Result<Ready, SandboxError> {
     let cache = directories::cache(|name| std::env::var_os(name));
-    let engine = Engine::new(cache.as_deref())?;
+    let key = cache.as_ref().map(|_| {
+        directories::config(|name| std::env::var_os(name))
+            .map_or_else(|| Err(io::Error::other("there is no home directory")), |directory| cache_key::of(&directory))
+    });
+    let (key, key_warning) = match key.transpose() {
+        Ok(key) => (key, None),
+        Err(error) => {
+            (None, Some(format!("compiled code is not kept, because it could not be told from a stranger's: {error}")))
+        }
+    };
+    let engine = Engine::new(cache.as_deref().zip(key.as_ref()))?;
     let proxies = ProxySettings::from_variables(|name| std::env::var(name).ok());
     let sandbox = Sandbox::new(&engine, COMPONENT, limits, proxies)?;
-    Ok((sandbox, engine.cache_warning()))
+    Ok((sandbox, engine.cache_warning().or(key_warning)))
 }
 
 /// The first working directory in a transcript. (The name of its folder is not to be turned back into one.)
@@ -251,4 +467,22 @@ fn working_directory(transcript: &Path) -> Option<PathBuf> {
     // A line without one is not worth reading: git waits for this, and everything for git.
     let mut lines = lines.map_while(Result::ok).filter(|line| memmem::find(line, b"\"cwd\"").is_some());
     lines.find_map(|line| Some(serde_json::from_slice::<Line>(&line).ok()?.cwd))
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn thousands_of_files_that_cannot_be_read_are_one_warning() {
+        let mut left_out = LeftOut::default();
+        assert_eq!(left_out.warning(), None);
+        left_out.add(&"a: no permission");
+        assert_eq!(left_out.warning().unwrap(), "a file of the session is left out: a: no permission");
+        for _ in 1..20_000 {
+            left_out.add(&"b: no permission");
+        }
+        let warning = left_out.warning().unwrap();
+        assert_eq!(warning, "20000 files of the session are left out, the first one because: a: no permission");
+    }
 }

@@ -1,7 +1,10 @@
 //! What the operating system is asked for: files, places, processes, git, the terminal.
 
 pub mod atomic;
+pub mod cache_key;
 pub mod detach;
 pub mod directories;
 pub mod git;
+pub mod open_files;
+pub mod processes;
 pub mod terminal;

@@ -41,6 +41,9 @@ static CACHE: LazyLock<PathBuf> = LazyLock::new(|| {
     cache
 });
 
+/// The key that marks that code, where each home has it.
+const CODE_KEY: &str = ".config/posthog-llma/code.key";
+
 /// Waits until something holds, for at most half a minute.
 #[track_caller]
 pub fn until(what: &str, holds: impl Fn() -> bool) {
@@ -98,6 +101,7 @@ impl Home {
         let home = Self { directory };
         fs::create_dir_all(home.path().join("work")).unwrap();
         fs::create_dir_all(home.path().join(".claude/projects")).unwrap();
+        home.write(CODE_KEY, "the compiled code of all tests 2");
         home
     }
 
@@ -234,6 +238,17 @@ impl Program {
         }
         self.command = command;
         self
+    }
+
+    /// Run by a client: a process that has this program's environment so far, and gives it these variables more, as a
+    /// project's settings make the client do. The client's marks are among what it gives.
+    pub fn below_client<N: AsRef<str>, V: AsRef<str>>(self, project: &Path, given: &[(N, V)]) -> Self {
+        // The shell stays, because something comes after.
+        let mut wrapper = vec!["sh".to_owned(), "-c".to_owned(), "\"$@\"; exit $?".to_owned(), "client".to_owned()];
+        wrapper.extend(["env".to_owned(), "CLAUDECODE=1".to_owned()]);
+        wrapper.push(format!("CLAUDE_PROJECT_DIR={}", project.display()));
+        wrapper.extend(given.iter().map(|(name, value)| format!("{}={}", name.as_ref(), value.as_ref())));
+        self.under(&wrapper.iter().map(String::as_str).collect::<Vec<_>>())
     }
 
     /// No variable at all, not even those that every run has.

@@ -25,7 +25,7 @@ static COMPONENT: &[u8] = include_bytes!(env!("MISBEHAVING_COMPONENT"));
 /// One engine for all tests: they run at the same time, and none may stop another.
 static ENGINE: LazyLock<Engine> = LazyLock::new(|| {
     let cache = Path::new(env!("CARGO_TARGET_TMPDIR")).join("misbehaving-cache");
-    Engine::new(Some(&cache)).unwrap()
+    Engine::new(Some((&cache, &[1; 32]))).unwrap()
 });
 
 /// What the component tries, and what it has to try it with.

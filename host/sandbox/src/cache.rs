@@ -1,9 +1,12 @@
 //! Compiled code on disk, so that only the first run on a machine compiles.
 //!
-//! A file is mapped into memory and not copied: of wasmtime's own cache, each start would decompress and copy megabytes,
-//! which took about half of the time of a whole small conversion.
+//! A file is taken as it is: of wasmtime's own cache, each start would decompress megabytes. It is code that will run, so each
+//! file carries a mark that only the holder of a key can make (AES-256-GCM over all of it, as a MAC: processors do that at
+//! gigabytes a second), and the key is kept elsewhere. Whoever can write the directory, or choose it, gains nothing.
 
 use crate::private_directory::make_private;
+use ring::aead::{AES_256_GCM, Aad, LessSafeKey, NONCE_LEN, Nonce, UnboundKey};
+use ring::rand::{SecureRandom as _, SystemRandom};
 use std::fs;
 use std::hash::{DefaultHasher, Hash, Hasher};
 use std::io::{self, Write as _};
@@ -17,10 +20,30 @@ const EXTENSION: &str = "cwasm";
 /// Files that are kept: several versions of this program may take turns.
 const MOST_FILES: usize = 8;
 
+/// Marks files as ours. Must be known to nobody else, and kept in another place than the files.
+pub type CacheKey = [u8; 32];
+
+/// A new key.
+pub fn new_cache_key() -> io::Result<CacheKey> {
+    let mut key = [0; 32];
+    SystemRandom::new().fill(&mut key).map_err(|_| io::Error::other("the system gives no random numbers"))?;
+    Ok(key)
+}
+
+/// Bytes before the code: the mark and its nonce.
+const HEAD: usize = 16 + NONCE_LEN;
+
 /// A private directory with compiled code.
-#[derive(Debug)]
 pub(super) struct CodeCache {
     directory: PathBuf,
+    key: LessSafeKey,
+}
+
+impl std::fmt::Debug for CodeCache {
+    /// Without the key.
+    fn fmt(&self, formatter: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        formatter.debug_struct("CodeCache").field("directory", &self.directory).finish_non_exhaustive()
+    }
 }
 
 /// A component, and how it was come by.
@@ -34,20 +57,21 @@ pub(super) struct Compiled {
 
 impl CodeCache {
     /// Uses this directory, which is made with mode 0700.
-    pub(super) fn open(directory: &Path) -> Result<Self, String> {
+    pub(super) fn open(directory: &Path, key: &CacheKey) -> Result<Self, String> {
         let unusable = |reason: &str| format!("the cache directory {} cannot be used: {reason}", directory.display());
         if !directory.is_absolute() {
             return Err(unusable("it is not absolute"));
         }
         // What lies in it is executed.
         make_private(directory).map_err(|error| unusable(&error.to_string()))?;
-        Ok(Self { directory: directory.to_owned() })
+        let key = UnboundKey::new(&AES_256_GCM, key).map_err(|error| unusable(&error.to_string()))?;
+        Ok(Self { directory: directory.to_owned(), key: LessSafeKey::new(key) })
     }
 
     /// The component, from its compiled code if that is there.
     pub(super) fn component(&self, engine: &Engine, wasm: &[u8]) -> wasmtime::Result<Compiled> {
         let path = self.directory.join(format!("{:016x}.{EXTENSION}", key(engine, wasm)));
-        if let Some(component) = load(engine, &path) {
+        if let Some(component) = self.load(engine, &path) {
             return Ok(Compiled { component, hit: true, warning: None });
         }
         let component = Component::new(engine, wasm)?;
@@ -59,11 +83,38 @@ impl CodeCache {
 
     /// Writes a file whole or not at all: others may be reading.
     fn keep(&self, path: &Path, code: &[u8]) -> io::Result<()> {
+        let refused = |_| io::Error::other("the system gives no random numbers");
+        let mut nonce = [0; NONCE_LEN];
+        SystemRandom::new().fill(&mut nonce).map_err(refused)?;
+        let unique = Nonce::assume_unique_for_key(nonce);
+        let mark = self.key.seal_in_place_separate_tag(unique, Aad::from(code), &mut []).map_err(refused)?;
         let mut file = tempfile::Builder::new().prefix(".new-").tempfile_in(&self.directory)?;
+        file.write_all(mark.as_ref())?;
+        file.write_all(&nonce)?;
         file.write_all(code)?;
         file.persist(path).map_err(|error| error.error)?;
         self.remove_old();
         Ok(())
+    }
+
+    /// The code in a file that has our mark.
+    fn load(&self, engine: &Engine, path: &Path) -> Option<Component> {
+        if !fs::symlink_metadata(path).ok()?.is_file() {
+            return None;
+        }
+        // Not mapped: what is checked must be what runs, whoever writes the file meanwhile.
+        let bytes = fs::read(path).ok()?;
+        let (head, code) = bytes.split_at_checked(HEAD)?;
+        let (mark, nonce) = head.split_at(16);
+        let nonce = Nonce::try_assume_unique_for_key(nonce).ok()?;
+        let mut mark = <[u8; 16]>::try_from(mark).ok()?;
+        self.key.open_in_place(nonce, Aad::from(code), &mut mark).ok()?;
+        #[expect(unsafe_code, reason = "compiled code is trusted, as a program's own file is")]
+        // SAFETY: these bytes become machine code, so they must be what wasmtime wrote. Their mark says that whoever has the
+        // key wrote them, which is this program alone, and nothing can change them any more. wasmtime checks that version,
+        // settings and processor fit.
+        let component = unsafe { Component::deserialize(engine, code) };
+        component.ok()
     }
 
     /// Files of versions that are no longer used. That one cannot be removed does no harm.
@@ -79,7 +130,7 @@ impl CodeCache {
 }
 
 /// The compiled code of a component on this engine: that is wasmtime's version, its settings and the processor. It tells
-/// our own files apart; it is no defence, which is the directory's mode.
+/// our own files apart; it is no defence, which is the mark.
 fn key(engine: &Engine, wasm: &[u8]) -> u64 {
     let mut hasher = DefaultHasher::new();
     engine.precompile_compatibility_hash().hash(&mut hasher);
@@ -92,21 +143,11 @@ fn key(engine: &Engine, wasm: &[u8]) -> u64 {
     hasher.finish()
 }
 
-fn load(engine: &Engine, path: &Path) -> Option<Component> {
-    if !fs::symlink_metadata(path).ok()?.is_file() {
-        return None;
-    }
-    #[expect(unsafe_code, reason = "compiled code is trusted, as a program's own file is")]
-    // SAFETY: the file's contents become machine code, so they must be what wasmtime wrote. The directory is ours alone
-    // (mode 0700, set anew at every start), files get into it whole by a rename, and none is changed afterwards. wasmtime
-    // checks that version, settings and processor fit; a file that is damaged is refused as far as its headers tell.
-    let component = unsafe { Component::deserialize_file(engine, path) };
-    component.ok()
-}
-
 #[cfg(test)]
 mod tests {
     use super::*;
+
+    const KEY: CacheKey = [1; 32];
 
     fn engine() -> Engine {
         Engine::default()
@@ -116,7 +157,7 @@ mod tests {
     fn compiled_code_is_found_the_second_time() {
         let directory = tempfile::tempdir().unwrap();
         let wasm = super::super::COMPONENT;
-        let cache = CodeCache::open(directory.path()).unwrap();
+        let cache = CodeCache::open(directory.path(), &KEY).unwrap();
         assert!(!cache.component(&engine(), wasm).unwrap().hit);
         assert!(cache.component(&engine(), wasm).unwrap().hit);
     }
@@ -124,7 +165,7 @@ mod tests {
     #[test]
     fn code_of_other_settings_is_not_taken() {
         let directory = tempfile::tempdir().unwrap();
-        let cache = CodeCache::open(directory.path()).unwrap();
+        let cache = CodeCache::open(directory.path(), &KEY).unwrap();
         let wasm = super::super::COMPONENT;
         let other = Engine::new(wasmtime::Config::new().epoch_interruption(true)).unwrap();
         assert!(!cache.component(&engine(), wasm).unwrap().hit);
@@ -134,7 +175,7 @@ mod tests {
     #[test]
     fn a_damaged_file_is_compiled_anew() {
         let directory = tempfile::tempdir().unwrap();
-        let cache = CodeCache::open(directory.path()).unwrap();
+        let cache = CodeCache::open(directory.path(), &KEY).unwrap();
         let wasm = super::super::COMPONENT;
         let path = directory.path().join(format!("{:016x}.{EXTENSION}", key(&engine(), wasm)));
         for damaged in [&b""[..], b"not compiled code"] {
@@ -145,9 +186,30 @@ mod tests {
     }
 
     #[test]
+    fn code_that_somebody_else_wrote_is_not_run() {
+        let directory = tempfile::tempdir().unwrap();
+        let wasm = super::super::COMPONENT;
+        let ours = CodeCache::open(directory.path(), &KEY).unwrap();
+        let path = directory.path().join(format!("{:016x}.{EXTENSION}", key(&engine(), wasm)));
+        // All that wasmtime asks for is right, but the mark is not ours.
+        let code = Component::new(&engine(), wasm).unwrap().serialize().unwrap();
+        let theirs = CodeCache::open(directory.path(), &[2; 32]).unwrap();
+        theirs.keep(&path, &code).unwrap();
+        assert!(ours.load(&engine(), &path).is_none());
+        fs::write(&path, &code).unwrap();
+        assert!(ours.load(&engine(), &path).is_none());
+        ours.keep(&path, &code).unwrap();
+        assert!(ours.load(&engine(), &path).is_some());
+        let mut changed = fs::read(&path).unwrap();
+        *changed.last_mut().unwrap() ^= 1;
+        fs::write(&path, &changed).unwrap();
+        assert!(ours.load(&engine(), &path).is_none());
+    }
+
+    #[test]
     fn old_files_are_removed_and_others_stay() {
         let directory = tempfile::tempdir().unwrap();
-        let cache = CodeCache::open(directory.path()).unwrap();
+        let cache = CodeCache::open(directory.path(), &KEY).unwrap();
         fs::write(directory.path().join("note.txt"), "").unwrap();
         for i in 0..MOST_FILES + 3 {
             cache.keep(&directory.path().join(format!("{i}.{EXTENSION}")), b"code").unwrap();
@@ -162,10 +224,10 @@ mod tests {
         let outer = tempfile::tempdir().unwrap();
         let directory = outer.path().join("a/b");
         let mode = |path: &Path| fs::metadata(path).unwrap().permissions().mode() & 0o777;
-        CodeCache::open(&directory).unwrap();
+        CodeCache::open(&directory, &KEY).unwrap();
         assert_eq!(mode(&directory), 0o700);
         fs::set_permissions(&directory, fs::Permissions::from_mode(0o777)).unwrap();
-        CodeCache::open(&directory).unwrap();
+        CodeCache::open(&directory, &KEY).unwrap();
         assert_eq!(mode(&directory), 0o700);
     }
 
@@ -173,7 +235,7 @@ mod tests {
     fn a_directory_that_cannot_be_used_is_said() {
         let file = tempfile::NamedTempFile::new().unwrap();
         for directory in [file.path().join("x"), PathBuf::new()] {
-            let error = CodeCache::open(&directory).unwrap_err();
+            let error = CodeCache::open(&directory, &KEY).unwrap_err();
             assert!(error.contains("cannot be used"), "{error}");
         }
     }

@@ -10,6 +10,7 @@ use hyper_util::rt::TokioIo;
 use rustls::pki_types::ServerName;
 use rustls::{ClientConfig, RootCertStore};
 use std::io;
+use std::net::SocketAddr;
 use std::sync::{Arc, OnceLock};
 use std::time::Duration;
 use tokio::io::{AsyncRead, AsyncWrite};
@@ -42,7 +43,7 @@ impl Connector {
         let connecting = async {
             let proxy = self.proxies.choose(origin).map_err(|error| internal(error.to_string()))?;
             let connection = match proxy {
-                None => tcp(origin.host(), origin.port(), patience).await?,
+                None => tcp(origin.host(), origin.port(), patience, allowed(origin.scheme())).await?,
                 Some(proxy) => self.tunnel(&proxy, origin, patience).await?,
             };
             match origin.scheme() {
@@ -56,7 +57,9 @@ impl Connector {
     /// Asks the proxy for a tunnel to `origin` (`CONNECT`, RFC 9110, 9.3.6).
     async fn tunnel(&self, proxy: &Proxy, origin: &Origin, patience: Duration) -> Result<Box<dyn Connection>, Error> {
         let failed = |reason: String| internal(format!("the proxy {proxy}: {reason}"));
-        let mut connection = tcp(&proxy.host, proxy.port, patience).await.map_err(|error| failed(error.to_string()))?;
+        let any = |_: &SocketAddr| true;
+        let mut connection =
+            tcp(&proxy.host, proxy.port, patience, any).await.map_err(|error| failed(error.to_string()))?;
         if proxy.scheme == Scheme::Https {
             connection = self.encrypt(connection, &proxy.host).await.map_err(|error| failed(error.to_string()))?;
         }
@@ -98,10 +101,26 @@ fn connect_request(origin: &Origin, authorization: Option<HeaderValue>) -> Resul
     request.body(Empty::new())
 }
 
-/// Tries the host's addresses one after the other.
-async fn tcp(host: &str, port: u16, patience: Duration) -> Result<Box<dyn Connection>, Error> {
+/// Which addresses a connection may be made to. What is not encrypted stays on this machine, whatever a name resolves to.
+fn allowed(scheme: Scheme) -> impl Fn(&SocketAddr) -> bool {
+    move |address| scheme == Scheme::Https || address.ip().to_canonical().is_loopback()
+}
+
+/// Tries the host's addresses one after the other. One that is not allowed makes all of them suspicious.
+async fn tcp(
+    host: &str,
+    port: u16,
+    patience: Duration,
+    allowed: impl Fn(&SocketAddr) -> bool,
+) -> Result<Box<dyn Connection>, Error> {
     let addresses: Vec<_> =
         tokio::net::lookup_host((without_brackets(host), port)).await.map_err(|_| unknown_host())?.collect();
+    if let Some(address) = addresses.iter().find(|address| !allowed(address)) {
+        let address = address.ip();
+        return Err(internal(format!(
+            "{host} is {address}, which is not this machine: without TLS nothing is sent there"
+        )));
+    }
     // An address that never answers (often IPv6) must leave time for the others.
     let share = (patience / (addresses.len().max(1) as u32)).max(LEAST_TIME_PER_ADDRESS);
     let mut failure = unknown_host();
@@ -203,9 +222,33 @@ mod tests {
     }
 
     #[test]
+    fn without_tls_only_a_loopback_address_is_connected_to() {
+        for (address, loopback) in [
+            ("127.0.0.1:80", true),
+            ("127.8.9.10:80", true),
+            ("[::1]:80", true),
+            ("[::ffff:127.0.0.1]:80", true),
+            ("[::ffff:192.0.2.1]:80", false),
+            ("192.0.2.1:80", false),
+            ("0.0.0.0:80", false),
+            ("[::]:80", false),
+            ("[fe80::1]:80", false),
+        ] {
+            let address: SocketAddr = address.parse().unwrap();
+            assert_eq!(allowed(Scheme::Http)(&address), loopback, "{address}");
+            assert!(allowed(Scheme::Https)(&address), "{address}");
+        }
+        // Whatever name it was reached by.
+        let result =
+            super::super::block_on(tcp("192.0.2.1", 80, Duration::from_secs(5), allowed(Scheme::Http))).unwrap();
+        let error = result.map(drop).unwrap_err().to_string();
+        assert!(error.contains("192.0.2.1") && error.contains("not this machine"), "{error}");
+    }
+
+    #[test]
     fn a_name_without_an_address_is_a_dns_error() {
         // Longer than a label may be, which no origin is: no resolver has to be asked.
-        let result = super::super::block_on(tcp(&"x".repeat(70), 80, Duration::from_secs(5))).unwrap();
+        let result = super::super::block_on(tcp(&"x".repeat(70), 80, Duration::from_secs(5), |_| true)).unwrap();
         assert!(matches!(result.map(drop), Err(Error::DnsError { .. })));
     }
 

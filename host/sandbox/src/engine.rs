@@ -1,7 +1,7 @@
 //! The compiler, and where its results are kept.
 
 use super::SandboxError;
-use super::cache::{CodeCache, Compiled};
+use super::cache::{CacheKey, CodeCache, Compiled};
 use std::path::Path;
 use std::sync::{Mutex, MutexGuard, PoisonError};
 use wasmtime::Config;
@@ -22,10 +22,10 @@ struct CacheState {
 }
 
 impl Engine {
-    /// Compiled code is kept in `cache_directory`, which is made with mode 0700. If it cannot be made or used, the engine
-    /// works without; see [`cache_warning`](Self::cache_warning).
-    pub fn new(cache_directory: Option<&Path>) -> Result<Self, SandboxError> {
-        let (cache, warning) = match cache_directory.map(CodeCache::open).transpose() {
+    /// Compiled code is kept in the cache's directory, which is made with mode 0700, and only what has the key's mark is taken
+    /// from there. If it cannot be made or used, the engine works without; see [`cache_warning`](Self::cache_warning).
+    pub fn new(cache: Option<(&Path, &CacheKey)>) -> Result<Self, SandboxError> {
+        let (cache, warning) = match cache.map(|(directory, key)| CodeCache::open(directory, key)).transpose() {
             Ok(cache) => (cache, None),
             Err(reason) => (None, Some(reason)),
         };
@@ -77,7 +77,7 @@ mod tests {
     #[test]
     fn an_unusable_cache_directory_is_a_warning_and_no_error() {
         let file = tempfile::NamedTempFile::new().unwrap();
-        let engine = Engine::new(Some(&file.path().join("x"))).unwrap();
+        let engine = Engine::new(Some((&file.path().join("x"), &[1; 32]))).unwrap();
         let warning = engine.cache_warning().unwrap();
         assert!(warning.contains("cannot be used"), "{warning}");
     }
@@ -86,7 +86,7 @@ mod tests {
     fn compiled_code_is_found_the_second_time() {
         let directory = tempfile::tempdir().unwrap();
         let compile = || {
-            let engine = Engine::new(Some(directory.path())).unwrap();
+            let engine = Engine::new(Some((directory.path(), &[1; 32]))).unwrap();
             engine.component(super::super::COMPONENT).unwrap();
             engine.cache_hits()
         };

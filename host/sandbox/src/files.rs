@@ -32,6 +32,20 @@ pub enum SessionFileError {
     },
 }
 
+impl SessionFileError {
+    /// Does it say that no more files can be open, and nothing of the file?
+    pub fn is_exhaustion(&self) -> bool {
+        /// `ENFILE` and `EMFILE`, the same on all systems that have them.
+        const TOO_MANY: [i32; 2] = [23, 24];
+        match self {
+            Self::Open { source, .. } => {
+                cfg!(unix) && source.raw_os_error().is_some_and(|code| TOO_MANY.contains(&code))
+            }
+            Self::NotRegular { .. } => false,
+        }
+    }
+}
+
 impl SessionFile {
     /// Opens a regular file. A symbolic link is refused, because it may lead anywhere: resolve a path that the user gave
     /// before. A pipe is refused before it is opened, because that would wait for its other end.

@@ -33,6 +33,7 @@ pub mod probe;
 pub mod proxy;
 mod state;
 
+pub use cache::{CacheKey, new_cache_key};
 pub use error::SandboxError;
 pub use exchange::MAX_RESPONSE_BYTES;
 pub use limits::Limits;

@@ -1,20 +1,16 @@
-//! Where each variable of [`posthog_llma_pipeline::options`] comes from.
+//! Where each variable of [`posthog_llma_pipeline::options`] comes from. All of these are the person's own, or the
+//! machine's administrator's; what a project says is [`project`](super::project)'s.
 //!
-//! First the environment. Then, so that commands work in a plain terminal, where Claude Code puts nothing into the
-//! environment, the `env` blocks of two of its settings files:
+//! 1. the managed settings of Claude Code, which are root's
+//! 2. the environment
+//! 3. the `env` block of `settings.json` in `$CLAUDE_CONFIG_DIR` (default `~/.claude`), so that commands work in a plain
+//!    terminal, where Claude Code puts nothing into the environment
 //!
-//! 1. `.claude/settings.local.json` of the current project, the user's own settings for it
-//! 2. `settings.json` in `$CLAUDE_CONFIG_DIR` (default `~/.claude`)
-//!
-//! Last the options of the Claude Code plugin: `pluginConfigs."posthog@…".options` in the same `settings.json`. Claude Code
-//! 2.1.83 and later hands them to the plugin's hooks as `CLAUDE_PLUGIN_OPTION_<NAME>` (seen in 2.1.112 and 2.1.330, which do
-//! so whether or not the manifest declares them; 2.0.76 does not). They are what a user said once, at the plugin's
-//! installation, so whatever is set for a project or a shell goes before them. (In a hook's environment the `env` blocks
-//! stand already, so they win there, too.)
-//!
-//! The project's checked-in `.claude/settings.json` is left out: whoever wrote a repository that was cloned must not
-//! steer where the user's sessions go. Claude Code itself puts its `env` block into the environment of the session and of its
-//! hooks; see `repository.rs` for what becomes of that.
+//! Below a client the file goes before the environment, as in the environments that the client makes. Last come the options
+//! of the Claude Code plugin: `pluginConfigs."posthog@…".options` in the same `settings.json`, and in a plain environment
+//! `CLAUDE_PLUGIN_OPTION_<NAME>`. They are what a user said once, at the plugin's installation. Claude Code 2.1.83 and later
+//! hands them to the plugin's hooks by these names (seen in 2.1.112 and 2.1.330), where a project could set them, too: so
+//! below a client they are read from the file.
 
 use std::collections::BTreeMap;
 use std::ffi::{OsStr, OsString};
@@ -26,17 +22,24 @@ use std::path::{Path, PathBuf};
 use posthog_llma_pipeline::options::{ENABLED, InvalidVariable, Options, VARIABLES, boolean};
 use serde_json::{Map, Value};
 
+use super::first_environment::{self, Standing};
+use super::project::{CLAUDE_FOLDER, Demands, is_shared};
 use crate::system::git;
 
 pub mod edit;
-mod repository;
 #[cfg(test)]
 mod tests;
 
-/// The folder of Claude Code's own files, in a project and in the home directory.
-const CLAUDE_FOLDER: &str = ".claude";
 /// Real settings files have a few KiB.
 const MAX_FILE_BYTES: u64 = 1024 * 1024;
+/// Where an administrator's settings for Claude Code are.
+const MANAGED: &str = if cfg!(windows) {
+    r"C:\Program Files\ClaudeCode\managed-settings.json"
+} else if cfg!(target_os = "macos") {
+    "/Library/Application Support/ClaudeCode/managed-settings.json"
+} else {
+    "/etc/claude-code/managed-settings.json"
+};
 /// Names the folder of Claude Code's own files where it is not `~/.claude`.
 const CONFIG_DIR: &str = "CLAUDE_CONFIG_DIR";
 
@@ -50,15 +53,17 @@ const PLUGIN: &str = "posthog@";
 pub struct Environment {
     variables: BTreeMap<&'static str, OsString>,
     plugin_options: BTreeMap<&'static str, OsString>,
-    /// The project of the session that this process belongs to.
-    project: Option<PathBuf>,
     home: Option<PathBuf>,
+    standing: Standing,
+    /// What a client gave, see [`first_environment`].
+    given: Vec<(String, Option<String>)>,
 }
 
 impl Environment {
-    /// That of this process.
+    /// That of this process: the person's own.
     pub fn of_process() -> Self {
-        Self::new(|name| std::env::var_os(name), std::env::home_dir())
+        let start = first_environment::start();
+        Self::new(|name| std::env::var_os(name), std::env::home_dir()).below(start.standing, &start.given)
     }
 
     /// Takes the known variables from `lookup`. Empty ones count as not set.
@@ -67,10 +72,31 @@ impl Environment {
         let known = VARIABLES.iter().copied();
         let variables = known.clone().chain([CONFIG_DIR]).filter_map(|name| Some((name, set(name)?))).collect();
         let plugin_options = known.filter_map(|name| Some((name, set(&format!("{PLUGIN_OPTION}{name}"))?))).collect();
-        // Hooks get the one, commands within a session the other.
-        let project = set("CLAUDE_PROJECT_DIR").map(PathBuf::from);
-        let project = project.or_else(|| set("CLAUDECODE").and_then(|_| project_of_process()));
-        Self { variables, plugin_options, project, home: home.filter(|home| !home.as_os_str().is_empty()) }
+        let home = home.filter(|home| !home.as_os_str().is_empty());
+        Self { variables, plugin_options, home, ..Self::default() }
+    }
+
+    /// In a process that stands there, and that was given this.
+    #[must_use]
+    pub fn below(self, standing: Standing, given: &[(String, Option<String>)]) -> Self {
+        Self { standing, given: given.to_vec(), ..self }
+    }
+
+    /// The project of the session that this process belongs to, if the client says one.
+    pub fn project(&self) -> Option<PathBuf> {
+        let (_, project) = self.given.iter().find(|(name, _)| name == "CLAUDE_PROJECT_DIR")?;
+        project.as_ref().map(PathBuf::from)
+    }
+
+    /// What the project says that a directory is in, and what the client made of it. `own`: the person's settings.
+    pub fn demands(&self, directory: &Path, own: &Settings) -> Demands {
+        let demands = self.demands_of_files(directory);
+        demands.with_given(&self.given, |name| own.all.get(name).cloned().unwrap_or_default())
+    }
+
+    /// What the files say of the project that a directory is in.
+    pub fn demands_of_files(&self, directory: &Path) -> Demands {
+        Demands::of_directory(directory, self.home.as_deref(), self.config_dir().as_deref())
     }
 
     /// Claude Code's folder: `$CLAUDE_CONFIG_DIR`, else `~/.claude`; none without a home directory.
@@ -81,8 +107,16 @@ impl Environment {
         }
     }
 
-    /// Has the user, or somebody, turned sending on, or tried to? Off is what most machines are: this costs nothing.
+    /// Has the user, or somebody, turned sending on, or tried to? Off is what most machines are: this costs nothing. Below a
+    /// client that is what it gave, in which the person's settings file is contained.
     pub fn is_off(&self) -> bool {
+        if self.standing != Standing::Plain {
+            let names = [ENABLED.to_owned(), format!("{PLUGIN_OPTION}{ENABLED}")];
+            let set =
+                |name: &String| self.given.iter().find(|(given, value)| given == name && *value != Some(String::new()));
+            let enabled = names.iter().find_map(set);
+            return enabled.is_none_or(|(_, value)| value.as_deref().and_then(boolean) == Some(false));
+        }
         let enabled = self.get(ENABLED).or_else(|| self.plugin_options.get(ENABLED).map(OsString::as_os_str));
         // What cannot be read is no off, but a mistake to be told.
         enabled.is_none_or(|value| value.to_str().and_then(boolean) == Some(false))
@@ -91,12 +125,6 @@ impl Environment {
     fn get(&self, name: &str) -> Option<&OsStr> {
         self.variables.get(name).map(OsString::as_os_str)
     }
-}
-
-/// The nearest directory above that of this process that has a `.claude` folder.
-fn project_of_process() -> Option<PathBuf> {
-    let directory = std::env::current_dir().ok()?;
-    directory.ancestors().find(|directory| directory.join(CLAUDE_FOLDER).is_dir()).map(Path::to_owned)
 }
 
 /// A settings file that is the user's own.
@@ -117,6 +145,8 @@ pub enum Source {
     File(PathBuf),
     /// An option of the Claude Code plugin.
     PluginOption,
+    /// The environment that the client gave: what a project's settings made of the person's.
+    Given,
 }
 
 impl fmt::Display for Source {
@@ -125,6 +155,7 @@ impl fmt::Display for Source {
             Self::Environment => formatter.write_str("the environment"),
             Self::File(path) => write!(formatter, "{}", path.display()),
             Self::PluginOption => formatter.write_str("the plugin's options"),
+            Self::Given => formatter.write_str("the environment that the project's settings make"),
         }
     }
 }
@@ -133,6 +164,8 @@ impl fmt::Display for Source {
 #[derive(Clone, Default)]
 pub struct Settings {
     values: BTreeMap<&'static str, (String, Source)>,
+    /// What any source says, also one that another goes before.
+    all: BTreeMap<&'static str, Vec<String>>,
 }
 
 impl fmt::Debug for Settings {
@@ -144,50 +177,52 @@ impl fmt::Debug for Settings {
 }
 
 impl Settings {
-    /// Looks in the environment and in the settings files. `cwd` is a directory of the current project.
-    ///
-    /// The project is the first directory from `cwd` upwards that has a `.claude` folder, below the home directory if
-    /// `cwd` is.
+    /// Looks in all of the person's places. `cwd` is a directory of the current project: a file of the user's own for it that
+    /// cannot be read is an error, though nothing is taken from it.
     pub fn load(environment: &Environment, cwd: &Path) -> Result<Self, SettingsError> {
-        let mut settings = Self::of_environment(environment)?;
         if let Some(path) = project_settings(cwd, environment.home.as_deref()) {
-            let variables = read(&path)?.env;
-            // By its name this file is the user's own, but a repository can hold one all the same.
-            if !variables.is_empty() && git::is_tracked(&path) {
-                return Err(SettingsError::CheckedIn { path });
-            }
-            settings.add_file(path, variables);
+            read(&path)?;
         }
-        let mut plugin_options = Vec::new();
-        if let Some(directory) = environment.config_dir() {
-            let path = directory.join("settings.json");
-            let file = read(&path)?;
-            settings.add_file(path, file.env);
-            plugin_options = file.plugin_options;
-        }
-        for (name, value) in plugin_options {
-            settings.add(name, value, &Source::PluginOption);
-        }
-        Ok(settings)
+        Self::own(environment)
     }
 
-    /// Looks in the environment alone. That is enough for a hook: the client puts its settings files' `env` blocks there.
-    pub fn of_environment(environment: &Environment) -> Result<Self, SettingsError> {
+    /// Looks in all of the person's places.
+    pub fn own(environment: &Environment) -> Result<Self, SettingsError> {
         let mut settings = Self::default();
-        for name in VARIABLES.iter().copied() {
-            if let Some(value) = environment.get(name) {
-                let value = value.to_str().ok_or(SettingsError::NotUtf8 { name })?;
-                settings.add(name, value.to_owned(), &Source::Environment);
-            }
+        let managed = Path::new(MANAGED);
+        if is_roots(managed) {
+            settings.add_file(managed.to_owned(), read(managed)?.env);
+        }
+        let path = environment.config_dir().map(|directory| directory.join("settings.json"));
+        let mut file = path.as_deref().map(read).transpose()?.unwrap_or_default();
+        let mut of_file = path.map(|path| (path, std::mem::take(&mut file.env)));
+        if environment.standing != Standing::Plain
+            && let Some((path, variables)) = of_file.take()
+        {
+            settings.add_file(path, variables);
+        }
+        settings.add_environment(environment)?;
+        if let Some((path, variables)) = of_file {
+            settings.add_file(path, variables);
         }
         for (&name, value) in &environment.plugin_options {
             let value = value.to_str().ok_or(SettingsError::NotUtf8 { name })?;
             settings.add(name, value.to_owned(), &Source::PluginOption);
         }
-        if let Some(project) = &environment.project {
-            repository::refuse(environment, project)?;
+        for (name, value) in file.plugin_options {
+            settings.add(name, value, &Source::PluginOption);
         }
         Ok(settings)
+    }
+
+    fn add_environment(&mut self, environment: &Environment) -> Result<(), SettingsError> {
+        for name in VARIABLES.iter().copied() {
+            if let Some(value) = environment.get(name) {
+                let value = value.to_str().ok_or(SettingsError::NotUtf8 { name })?;
+                self.add(name, value.to_owned(), &Source::Environment);
+            }
+        }
+        Ok(())
     }
 
     /// The user's settings file, or the user's own for the project that `cwd` is in; where that project has none yet, for
@@ -204,7 +239,7 @@ impl Settings {
 
     /// What the `env` block of one file says. The project's own must not be checked in.
     pub fn of_file(path: &Path, scope: Scope) -> Result<Self, SettingsError> {
-        if scope == Scope::ProjectLocal && git::is_tracked(path) {
+        if scope == Scope::ProjectLocal && git::is_tracked(path) == git::Tracked::Yes {
             return Err(SettingsError::CheckedIn { path: path.to_owned() });
         }
         let mut settings = Self::default();
@@ -230,6 +265,7 @@ impl Settings {
 
     fn add(&mut self, name: &'static str, value: String, source: &Source) {
         if !value.is_empty() {
+            self.all.entry(name).or_default().push(value.clone());
             self.values.entry(name).or_insert_with(|| (value, source.clone()));
         }
     }
@@ -254,18 +290,17 @@ fn project_settings(cwd: &Path, home: Option<&Path>) -> Option<PathBuf> {
     Some(project.join(CLAUDE_FOLDER).join("settings.local.json"))
 }
 
-/// Whether any user of the machine is meant to put things there, as in `/tmp`. The sticky bit tells such a directory
-/// from those of file systems without permissions, where all are open to everyone.
+/// Is it the administrator's: root's, and nobody else's to write?
 #[cfg(unix)]
-fn is_shared(directory: &Path) -> bool {
-    use std::os::unix::fs::PermissionsExt;
-    directory.metadata().is_ok_and(|metadata| metadata.permissions().mode() & 0o1002 == 0o1002)
+fn is_roots(path: &Path) -> bool {
+    use std::os::unix::fs::MetadataExt as _;
+    path.metadata().is_ok_and(|metadata| metadata.uid() == 0 && metadata.mode() & 0o022 == 0)
 }
 
-/// Whether any user of the machine can put a `.claude` folder there, as in the root of a drive.
+/// Only administrators write below the program folder.
 #[cfg(not(unix))]
-fn is_shared(directory: &Path) -> bool {
-    directory.parent().is_none()
+fn is_roots(path: &Path) -> bool {
+    path.exists()
 }
 
 /// What a settings file says of the known variables.
@@ -382,26 +417,15 @@ pub enum SettingsError {
         /// What is wrong.
         what: String,
     },
-    /// The project's local settings came with its repository.
+    /// The project's local settings are part of its repository.
     #[error(
-        "the settings in {} are checked in to the repository, whose authors must not decide where your sessions go: \
-         run `git rm --cached` on the file if it is yours, or remove the POSTHOG variables from it",
+        "{} is checked in to the repository, so a key in it would be, too: run `git rm --cached` on the file first, or take \
+         the user's own settings (`--scope user`)",
         path.display()
     )]
     CheckedIn {
         /// The file.
         path: PathBuf,
-    },
-    /// A variable was set by the repository that the user works in.
-    #[error(
-        "{name} is set by {}, which is checked in: a repository must not decide whether, where and how privately your sessions          are sent. If that is what you want, set the same in ~/.claude/settings.json or .claude/settings.local.json",
-        path.display()
-    )]
-    Repository {
-        /// The project's settings.
-        path: PathBuf,
-        /// The variable.
-        name: &'static str,
     },
     /// A variable's value cannot be used.
     #[error("{error} (set in {source_of_value})")]

@@ -148,12 +148,91 @@ Examples:
 
 Exit code 0: written, and all is well; 1: not written, or `doctor` found something; 2: called wrongly.")]
     Setup(Setup),
+    /// Decide on what this project asks for: a destination of its own, or that its sessions be sent by themselves
+    #[command(after_help = "\
+What stands in a project's files, `.claude/settings.local.json` included, counts only after a typed yes: whoever wrote a
+repository must not decide where your sessions go. What your own settings and your shell say needs none.
+
+Examples:
+  posthog-llma trust                    shows what the project asks for, and asks you
+  posthog-llma trust --list             all decisions
+
+Exit code 2: there is no terminal to answer in.")]
+    Trust(Trust),
+    /// Take back what `trust` approved
+    #[command(after_help = "\
+Examples:
+  posthog-llma untrust                  this project's approvals
+  posthog-llma untrust --refuse         what it asks for does not count: its sessions go where your own settings say")]
+    Untrust(Untrust),
+    /// Send nothing until `resume`, or for some time. What runs meanwhile is sent only when you name it
+    #[command(after_help = "\
+Examples:
+  posthog-llma pause
+  posthog-llma pause 2h")]
+    Pause(Pause),
+    /// End `pause`
+    #[command(after_help = "\
+Example:
+  posthog-llma resume")]
+    Resume,
+    /// Never send anything of a folder, or of a transcript
+    #[command(after_help = "\
+Examples:
+  posthog-llma never ~/code/secret
+  posthog-llma never                    the list
+  posthog-llma never --remove ~/code/secret")]
+    Never(Never),
     /// Send a sample session to a PostHog inside this program, and show the trace. Needs no account and no network
     #[command(after_help = "\
 Examples:
   posthog-llma demo
   posthog-llma demo --json | jq .sandbox.refused")]
     Demo(Demo),
+}
+
+/// `trust`
+#[derive(Debug, Args)]
+pub struct Trust {
+    /// The project; the current one unless given
+    #[arg(value_name = "DIR", value_hint = ValueHint::DirPath)]
+    pub project: Option<PathBuf>,
+    /// Show all decisions, and what projects ask for
+    #[arg(long, conflicts_with = "project")]
+    pub list: bool,
+    /// With --list: print one JSON object
+    #[arg(long, requires = "list")]
+    pub json: bool,
+}
+
+/// `untrust`
+#[derive(Debug, Args)]
+pub struct Untrust {
+    /// The project; the current one unless given
+    #[arg(value_name = "DIR", value_hint = ValueHint::DirPath)]
+    pub project: Option<PathBuf>,
+    /// Also do not ask again: what the project asks for does not count
+    #[arg(long)]
+    pub refuse: bool,
+}
+
+/// `pause`
+#[derive(Debug, Args)]
+pub struct Pause {
+    /// How long, such as 30m, 2h or 7d; until `resume` unless given
+    #[arg(value_name = "TIME", value_parser = duration)]
+    pub time: Option<Duration>,
+}
+
+/// `never`
+#[derive(Debug, Args)]
+pub struct Never {
+    /// The folder or transcript; without one, the list is shown
+    #[arg(value_name = "PATH", value_hint = ValueHint::AnyPath)]
+    pub path: Option<PathBuf>,
+    /// Take it off the list
+    #[arg(long, requires = "path")]
+    pub remove: bool,
 }
 
 /// `convert`
@@ -480,6 +559,15 @@ impl From<&LimitArguments> for Limits {
     fn from(arguments: &LimitArguments) -> Self {
         Self { memory: arguments.max_memory as usize * 1024 * 1024, time: arguments.max_time }
     }
+}
+
+fn duration(text: &str) -> Result<Duration, String> {
+    let units = [("d", 86_400), ("h", 3600), ("m", 60), ("s", 1)];
+    let found = units.into_iter().find_map(|(unit, seconds)| {
+        let number: u32 = text.strip_suffix(unit)?.parse().ok().filter(|number| *number > 0)?;
+        Some(Duration::from_secs(u64::from(number) * seconds))
+    });
+    found.ok_or_else(|| "is no time such as 30m, 2h or 7d".to_owned())
 }
 
 fn seconds(text: &str) -> Result<Duration, String> {

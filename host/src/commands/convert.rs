@@ -1,7 +1,7 @@
 //! `convert`: a session's events, as they would be sent.
 
 use super::cli::Convert;
-use super::load;
+use super::{FAILED, load};
 use crate::delivery::conversion::{self, ConversionError};
 use crate::delivery::report;
 use crate::system::terminal::warn;
@@ -21,9 +21,10 @@ pub fn run(arguments: &Convert) -> anyhow::Result<ExitCode> {
     std::mem::forget(sandbox);
     match converted {
         Ok(converted) => {
-            warn(&converted.warnings);
+            warn(converted.left_out.warning().as_slice());
             warn(&report::line_warnings(&converted.report));
-            Ok(ExitCode::SUCCESS)
+            // What is not there must not look as if it were.
+            Ok(if converted.left_out.count() == 0 { ExitCode::SUCCESS } else { ExitCode::from(FAILED) })
         }
         // `| head` has seen enough.
         Err(ConversionError::Write(error)) if error.kind() == io::ErrorKind::BrokenPipe => Ok(ExitCode::SUCCESS),

@@ -1,6 +1,6 @@
 //! `flush`: delivers what is owed now.
 
-use super::load;
+use super::load_to_send;
 use crate::commands::cli::Flush;
 use crate::delivery::courier::{Courier, Report, Turn};
 use crate::delivery::outcome::Outcome;
@@ -16,7 +16,7 @@ use std::process::ExitCode;
 
 /// Runs it. Exit code 0: nothing is owed any more.
 pub fn run(arguments: &Flush) -> anyhow::Result<ExitCode> {
-    let program = load()?;
+    let program = load_to_send()?;
     let destination = destination(&program)?;
     let origin = destination.origin.to_string();
     let (mut outbox, warning) = Outbox::open_and_check(&outbox::directory()?)?;
@@ -97,6 +97,7 @@ fn line(report: &Report) -> String {
         Outcome::Failed { error } => format!("{id}  failed: {error}"),
         Outcome::ServerFailed { error, events: 0 } => format!("{id}  not delivered: {error}"),
         Outcome::ServerFailed { error, events } => format!("{id}  {events} events delivered, then: {error}"),
+        Outcome::Withheld { reason } => format!("{id}  not sent: {reason}"),
         Outcome::Gone => format!("{id}  given up: its transcript is gone"),
     }
 }

@@ -3,7 +3,7 @@
 mod progress;
 mod select;
 
-use super::load;
+use super::{load, load_to_send};
 use crate::commands::cli::Ingest as Arguments;
 use crate::delivery::ingest::{Candidate, Ingest, Outcome, Sent};
 use crate::delivery::report::{self, CONTENT_DAYS};
@@ -31,7 +31,8 @@ static STOP: AtomicBool = AtomicBool::new(false);
 
 /// Runs it. Exit code 0: every event of every session was accepted, now or before.
 pub fn run(arguments: &Arguments) -> anyhow::Result<ExitCode> {
-    let program = load()?;
+    let sends = !arguments.dry_run && !arguments.list;
+    let program = if sends { load_to_send()? } else { load()? };
     let sessions = select::sessions(&program, arguments)?;
     let limits = Limits::from(&arguments.limits);
     let (sandbox, cache_warning) = program::sandbox(limits)?;
@@ -39,7 +40,6 @@ pub fn run(arguments: &Arguments) -> anyhow::Result<ExitCode> {
     if arguments.list {
         return list(&program, &sandbox, arguments, sessions);
     }
-    let sends = !arguments.dry_run;
     // A dry run needs no key; with one it knows what was delivered.
     let destination = if sends { Some(super::flush::destination(&program)?) } else { None };
     let directory = outbox::directory()?;
@@ -54,6 +54,7 @@ pub fn run(arguments: &Arguments) -> anyhow::Result<ExitCode> {
         known: known_destination(&program, &directory)?,
         patience: arguments.patience.patience(),
         force: arguments.force,
+        named: !arguments.sessions.is_empty(),
         jobs: jobs(arguments),
         stop: &STOP,
     };
@@ -116,6 +117,8 @@ struct Report {
     before: u64,
     failed: u64,
     not_reached: u64,
+    /// Sessions that are not to be sent, with the reason.
+    withheld: Vec<String>,
     sums: Sent,
     /// Sessions whose content `PostHog` does not keep.
     old: u64,
@@ -149,6 +152,7 @@ impl Report {
                     report.sums.events += events;
                     report.failures.push(format!("{}: {error}", session.id));
                 }
+                Outcome::Withheld { reason } => report.withheld.push(format!("{}: {reason}", session.id)),
                 Outcome::NotReached => report.not_reached += 1,
             }
         }
@@ -160,7 +164,11 @@ impl Report {
     }
 
     fn warnings(&self) -> Vec<String> {
-        let mut warnings = Vec::new();
+        let mut warnings: Vec<_> =
+            self.withheld.iter().take(SHOWN).map(|session| format!("not sent: {session}")).collect();
+        if let Some(more) = self.withheld.len().checked_sub(SHOWN).filter(|more| *more > 0) {
+            warnings.push(format!("not sent: {more} more (--json has all)"));
+        }
         if self.old > 0 {
             let old = self.old;
             warnings.push(format!(
@@ -242,6 +250,8 @@ fn list(
         known: None,
         patience: send::PATIENCE,
         force: false,
+        // To see a session is not to send it.
+        named: true,
         jobs: jobs(arguments),
         stop: &STOP,
     };

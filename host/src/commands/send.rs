@@ -1,11 +1,12 @@
 //! `send`: one session, and what arrived of it.
 
 use super::cli::Send;
-use super::{FAILED, Unusable, load};
+use super::{FAILED, Unusable, load_to_send};
 use crate::delivery::courier::{SessionRecord, Told};
 use crate::delivery::report::{self, Report};
 use crate::delivery::send::{self, Destination};
 use crate::outbox::now;
+use crate::program::stored;
 use crate::system::terminal::{complain, print, warn};
 use posthog_llma_sandbox::bindings::exports::posthog::llm_analytics::delivery::BatchReport;
 use posthog_llma_sandbox::{Limits, block_on};
@@ -14,10 +15,13 @@ use std::process::ExitCode;
 
 /// Sends a session.
 pub fn run(arguments: &Send) -> anyhow::Result<ExitCode> {
-    let program = load()?;
+    let program = load_to_send()?;
     let Some(api_key) = program.options.api_key.clone() else { return Err(Unusable::NO_KEY.into()) };
     let session = program.session(&arguments.session)?;
-    let mut warnings = Vec::new();
+    if let Some(reason) = program.withholds(&session, true) {
+        return Err(Unusable(format!("the session is not sent: {reason}").into()).into());
+    }
+    let mut warnings = program.demands(&session).unreadable().collect::<Vec<_>>();
     if !api_key.looks_like_project_key() {
         warnings.push(format!(
             "POSTHOG_API_KEY ({api_key}) does not look like a project key (phc_…); PostHog answers 200 to an unknown key and \
@@ -30,7 +34,8 @@ pub fn run(arguments: &Send) -> anyhow::Result<ExitCode> {
     let patience = arguments.patience.patience();
     let size: u64 = session.transcripts().filter_map(|(path, _)| path.metadata().ok()).map(|m| m.len()).sum();
     let progress = Progress::new(size * 2);
-    let mut record = match SessionRecord::open(&destination, &session, &program.options, arguments.again) {
+    let strict = program.options_for(&session, &stored(&session));
+    let mut record = match SessionRecord::open(&destination, &session, &strict, arguments.again) {
         Ok((record, warning)) => {
             warnings.extend(warning);
             Some(record)

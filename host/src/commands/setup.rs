@@ -1,9 +1,12 @@
 //! `setup`: asks what a user has to say, and writes it into a settings file of Claude Code.
 
-use super::{Unusable, doctor};
+use super::{Unusable, doctor, trust};
 use crate::claude_code::settings::edit::{EditError, set_variables};
 use crate::claude_code::settings::{Environment, Settings, SettingsError, Source, read_file};
-use crate::commands::cli::{Doctor, Grouping, Region, Setup};
+use crate::commands::cli::{Doctor, Grouping, Region, ScopeArgument, Setup};
+use crate::outbox;
+use crate::outbox::decisions::Decisions;
+use crate::program;
 use crate::program::ProgramError;
 use crate::system::atomic;
 use crate::system::git;
@@ -37,7 +40,8 @@ pub fn run(arguments: &Setup) -> anyhow::Result<ExitCode> {
     hide(key.as_ref());
 
     let mut answers = of_flags(arguments, |name| std::env::var(name).ok(), &mut io::stdin())?;
-    if !arguments.yes && io::stdin().is_terminal() && io::stderr().is_terminal() {
+    let asked = !arguments.yes && io::stdin().is_terminal() && io::stderr().is_terminal();
+    if asked {
         ask(&mut Terminal, &before, &mut answers).map_err(|error| anyhow!("nothing was written: {error}"))?;
     }
     if answers.is_empty() {
@@ -63,11 +67,33 @@ pub fn run(arguments: &Setup) -> anyhow::Result<ExitCode> {
         write(&path, &answers)?;
     }
     warn(&warnings(&environment, &directory, &path, &answers));
+    if arguments.scope == ScopeArgument::ProjectLocal {
+        approve(arguments, asked)?;
+    }
     if arguments.no_check {
         return Ok(ExitCode::SUCCESS);
     }
     print("\n")?;
     doctor::run(&Doctor { json: false })
+}
+
+/// A file in a project's folder counts only where its owner has approved what it asks for. Whoever gave the whole of it just
+/// now, at a terminal or in flags, has.
+fn approve(arguments: &Setup, asked: bool) -> anyhow::Result<()> {
+    let program = super::load()?;
+    let Some(ask) = &program.ask else { return Ok(()) };
+    let Ok((origin, _)) = &ask.pair else { return Err(unusable(ask.question())) };
+    let gives_key = arguments.key_stdin || arguments.key_env.is_some();
+    let gives_host = arguments.host.is_some() || arguments.region.is_some() || *origin == Origin::default();
+    if asked || !(gives_key && gives_host) {
+        if !trust::decide(ask, "posthog-llma trust")? {
+            tell("Not approved: the project's sessions are not sent there.");
+        }
+        return Ok(());
+    }
+    let pair = program::asked(ask).pair;
+    Decisions::change(&outbox::directory()?, |decisions| decisions.approve(&pair))?;
+    Ok(())
 }
 
 /// What the flags say.
@@ -354,7 +380,7 @@ fn warnings(environment: &Environment, directory: &Path, path: &Path, answers: &
                 ));
             }
         }
-        if git::would_be_added(path) {
+        if git::is_ignored(path) == git::Ignored::No {
             warnings.push(format!("git does not ignore {}: take care not to check in the key", path.display()));
         }
     }

@@ -1,9 +1,12 @@
 //! `status`: whether sessions are sent by themselves, what was delivered, what is owed, and what went wrong.
 
+use super::until_text;
 use crate::claude_code::sessions;
 use crate::claude_code::settings::{Environment, Settings};
 use crate::commands::cli;
+use crate::outbox::decisions::{Decisions, Verdict};
 use crate::outbox::{self, DAMAGED, HOOK, HOOK_FAILURE, Millis, Note, Outbox, Summary, now};
+use crate::program::Program;
 use crate::system::terminal::{hide, print};
 use posthog_llma_pipeline::options::{self, ApiKey, Options};
 use posthog_llma_pipeline::time;
@@ -21,6 +24,9 @@ struct Status {
     /// Why the settings cannot be used.
     settings_error: Option<String>,
     options: Option<Options>,
+    decisions: Decisions,
+    /// What the current project asks for, and what cannot be read of it.
+    of_project: Vec<String>,
     /// Why the record cannot be read.
     record_error: Option<String>,
     record: Option<PathBuf>,
@@ -58,7 +64,18 @@ fn gather(environment: &Environment) -> anyhow::Result<Status> {
                 Err(error) => status.settings_error = Some(error.to_string()),
                 Ok(options) => {
                     hide(options.api_key.as_ref());
-                    status.options = Some(options);
+                    match Program::load() {
+                        Ok(program) => {
+                            hide(program.options.api_key.as_ref());
+                            status.of_project = program.warnings.clone();
+                            if let Some(ask) = &program.ask {
+                                status.of_project.push(format!("{} (`posthog-llma trust` decides)", ask.question()));
+                            }
+                            status.options = Some(program.options);
+                            status.decisions = program.decisions;
+                        }
+                        Err(error) => status.settings_error = Some(error.to_string()),
+                    }
                 }
             }
         }
@@ -124,6 +141,20 @@ impl Status {
             problems.push(format!("nothing is sent by itself: {off} (`posthog-llma setup` writes the settings)"));
         }
         problems.extend(self.record_error.clone());
+        problems.extend(self.of_project.iter().cloned());
+        for asked in &self.decisions.asked {
+            let pair = &asked.pair;
+            let is_told = self.of_project.iter().any(|told| told.contains(&format!("{} asks", pair.project)));
+            if !is_told && self.decisions.verdict(pair) == Verdict::Open {
+                problems.push(format!(
+                    "the project {} asked for its sessions to be sent to {} {} (in {}; `posthog-llma trust` in it decides)",
+                    pair.project, pair.origin, pair.key, asked.source
+                ));
+            }
+        }
+        if let Some(until) = self.decisions.paused() {
+            problems.push(format!("sending is paused{} (`posthog-llma resume` ends that)", until_text(until)));
+        }
         if let Some(failure) = &self.hook_failure {
             problems.push(format!("the last hook could do nothing: {}", failure.text));
         }
@@ -150,6 +181,8 @@ impl Status {
         let destination = &summary.destination;
         json!({
             "healthy": problems.is_empty(),
+            "asked": self.decisions.asked,
+            "never": self.decisions.never,
             "problems": problems,
             "on": self.off().is_none(),
             "off_because": self.off(),

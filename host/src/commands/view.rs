@@ -3,7 +3,7 @@
 use super::load;
 use crate::commands::cli::View;
 use crate::delivery::report;
-use crate::system::terminal::{complain, print, print_to, warn};
+use crate::system::terminal::{complain, print, print_coloured, warn};
 use crate::view::ViewError;
 use crate::view::{self, tree};
 use posthog_llma_sandbox::{self, Limits};
@@ -44,10 +44,10 @@ pub fn run(arguments: &View) -> anyhow::Result<ExitCode> {
             None => tree,
         };
         // Without the colours where nobody would see them.
-        print_to(&mut anstream::stdout(), &tree)?;
+        print_coloured(&mut anstream::stdout(), &tree)?;
         converted
     };
-    warn(&converted.warnings);
+    warn(converted.left_out.warning().as_slice());
     warn(&report::line_warnings(&converted.report));
     Ok(ExitCode::SUCCESS)
 }

@@ -2,7 +2,7 @@
 
 use crate::delivery::send::{PAGE, Record, Unrecorded};
 use crate::outbox::OutboxError;
-use crate::program::Session;
+use crate::program::{LeftOut, Session};
 use posthog_llma_sandbox::bindings::exports::posthog::llm_analytics::conversion::{GuestSession, SequenceError};
 use posthog_llma_sandbox::bindings::posthog::llm_analytics::types::{
     ConversionOptions, ConversionReport, FileRole, InvalidOption,
@@ -10,7 +10,8 @@ use posthog_llma_sandbox::bindings::posthog::llm_analytics::types::{
 use posthog_llma_sandbox::files::SessionFile;
 use posthog_llma_sandbox::policy::HttpPolicy;
 use posthog_llma_sandbox::{Run, Sandbox, SandboxError, State};
-use std::io::{self, Read as _, Seek as _, Write};
+use std::io::{self, Read as _, Write};
+use std::path::Path;
 use wasmtime::Store;
 use wasmtime::component::ResourceAny;
 
@@ -49,8 +50,8 @@ pub enum ConversionError {
 pub struct Converted {
     /// The component's counts.
     pub report: ConversionReport,
-    /// Files that were left out.
-    pub warnings: Vec<String>,
+    /// Files that could not be read.
+    pub left_out: LeftOut,
 }
 
 /// What stops a conversion: the sandbox, or something of ours.
@@ -89,11 +90,11 @@ pub async fn convert_new(
     record: &mut impl Record,
     out: &mut impl Write,
 ) -> Result<Converted, ConversionError> {
-    let (files, warnings) = session.open().map_err(ConversionError::Read)?;
+    let mut left_out = LeftOut::of(session);
     let Run { result, .. } = sandbox
         .run(HttpPolicy::Deny, async |exporter, store| {
             let interface = exporter.posthog_llm_analytics_conversion();
-            match convert_in(&interface.session(), store, &session.files.id, files, options, record, out).await {
+            match convert_in(&interface.session(), store, session, &mut left_out, options, record, out).await {
                 Ok(report) => Ok(Ok(report)),
                 Err(Stop::Own(error)) => Ok(Err(error)),
                 Err(Stop::Call(error)) => Err(error),
@@ -102,35 +103,48 @@ pub async fn convert_new(
         .await;
     let report = result??;
     out.flush().map_err(ConversionError::Write)?;
-    Ok(Converted { report, warnings })
+    Ok(Converted { report, left_out })
 }
 
 async fn convert_in(
     interface: &GuestSession<'_>,
     store: &mut Store<State>,
-    id: &str,
-    files: Vec<(SessionFile, FileRole)>,
+    session_files: &Session,
+    left_out: &mut LeftOut,
     options: &ConversionOptions,
     record: &mut impl Record,
     out: &mut impl Write,
 ) -> Result<ConversionReport, Stop> {
-    let (mut files, roles): (Vec<_>, Vec<_>) = files.into_iter().unzip();
-    let opened = interface.call_open(&mut *store, id, &roles, options).await?;
+    let (paths, roles): (Vec<&Path>, Vec<FileRole>) = session_files.transcripts().unzip();
+    let opened = interface.call_open(&mut *store, &session_files.files.id, &roles, options).await?;
     let session = opened.map_err(ConversionError::Option)?;
     let mut piece = vec![0; PIECE];
-    let mut sizes = Vec::with_capacity(files.len());
-    for (index, file) in (0..).zip(&mut files) {
+    let mut sizes = Vec::with_capacity(paths.len());
+    // Each is open only while it is read: a session can have thousands.
+    for (index, path) in (0..).zip(&paths) {
         let mut size = 0;
+        let mut file = match SessionFile::open(path) {
+            Ok(file) => file,
+            Err(error) if index == 0 || error.is_exhaustion() => {
+                return Err(ConversionError::Read(io::Error::other(error)).into());
+            }
+            Err(error) => {
+                left_out.add(&error);
+                sizes.push(None);
+                continue;
+            }
+        };
         while let Some(bytes) = next_piece(file.as_file(), &mut piece)? {
             size += bytes.len() as u64;
             let scanned = interface.call_scan(&mut *store, session, index, bytes).await?;
             scanned.map_err(ConversionError::Sequence)?;
         }
-        sizes.push(size);
+        sizes.push(Some(size));
     }
     leave_out(interface, store, session, record).await?;
-    for ((index, file), size) in (0..).zip(&mut files).zip(sizes) {
-        file.as_file().rewind().map_err(ConversionError::Read)?;
+    for ((index, path), size) in (0..).zip(&paths).zip(sizes) {
+        let Some(size) = size else { continue };
+        let mut file = SessionFile::open(path).map_err(|error| ConversionError::Read(io::Error::other(error)))?;
         // What is written meanwhile was not scanned.
         let mut file = file.as_file().take(size);
         while let Some(bytes) = next_piece(&mut file, &mut piece)? {

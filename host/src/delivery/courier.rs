@@ -5,11 +5,11 @@ use crate::claude_code::sessions::TranscriptError;
 use crate::delivery::outcome::Outcome;
 use crate::delivery::send::{self, Destination, PATIENCE, Record, SendError};
 use crate::delivery::status_file::StatusFile;
-use crate::delivery::stored_options::StoredOptions;
+use crate::outbox::decisions::is_file_or_absent;
+use crate::outbox::stored_options::StoredOptions;
 use crate::outbox::{self, DestinationId, Outbox, OutboxError, Owed, SessionId, Sighting};
-use crate::program::{self, Program, Session};
+use crate::program::{self, Program, Session, Withheld};
 use crate::system::terminal::tell;
-use posthog_llma_pipeline::options::Options;
 use posthog_llma_pipeline::session::ConversionOptions;
 use posthog_llma_sandbox::bindings::exports::posthog::llm_analytics::delivery::{BatchReport, DeliveryError, Patience};
 use posthog_llma_sandbox::bindings::posthog::llm_analytics::types::EventId;
@@ -36,6 +36,7 @@ impl Turn {
     pub fn try_take(outbox: &Outbox, destination: DestinationId) -> Result<Option<Self>, OutboxError> {
         let path = outbox.path().with_file_name(format!("delivery-{destination}.lock"));
         let failed = |error: io::Error| OutboxError::Directory { path: path.clone(), error };
+        is_file_or_absent(&path)?;
         let file = File::options().create(true).truncate(false).write(true).open(&path).map_err(failed)?;
         match file.try_lock() {
             Ok(()) => Ok(Some(Self(file))),
@@ -137,6 +138,9 @@ impl<'a> Courier<'a> {
     ) -> Result<(), CourierError> {
         let mut tried = HashSet::new();
         loop {
+            if self.program.is_paused() {
+                return Ok(());
+            }
             let owed = outbox.owed(self.id, all)?;
             // One that was written to during its delivery is owed again, but not at once.
             let Some(owed) = owed.into_iter().find(|owed| tried.insert(owed.id)) else { return Ok(()) };
@@ -154,6 +158,9 @@ impl<'a> Courier<'a> {
     pub fn work_off(&mut self, outbox: &mut Outbox, stays: Duration) -> Result<(), CourierError> {
         let end = Instant::now() + stays;
         loop {
+            if self.program.is_paused() {
+                return Ok(());
+            }
             let (server_due, _) = outbox.destination_due(self.id)?;
             let Some(due) = outbox.next_due(self.id)? else { return Ok(()) };
             let wait = Duration::from_millis((due.max(server_due) - outbox::now()).max(0) as u64);
@@ -177,7 +184,15 @@ impl<'a> Courier<'a> {
             }
             Err(error) => return self.failed(outbox, owed, &error.to_string()),
         };
-        let own = StoredOptions::read(&owed.options, ConversionOptions::from(&self.program.options));
+        if let Some(reason) = self.program.withholds(&session, false)
+            // Of which project a destination is was decided when the session became owed.
+            && !matches!(reason, Withheld::OtherProject(_))
+        {
+            outbox.forgo(owed.id)?;
+            return Ok(Outcome::Withheld { reason: reason.to_string() });
+        }
+        let stored = outbox.stored_options(&owed.transcript)?;
+        let own = StoredOptions::read(&owed.options, self.program.options_for(&session, &stored));
         let options = self.program.conversion_options(&session, own);
         let sandbox = match &mut self.sandbox {
             Some(sandbox) => sandbox,
@@ -265,14 +280,14 @@ impl SessionRecord {
     pub fn open(
         destination: &Destination,
         session: &Session,
-        options: &Options,
+        options: &ConversionOptions,
         again: bool,
     ) -> Result<(Self, Option<String>), OutboxError> {
         let (mut outbox, warning) = Outbox::open_and_check(&outbox::directory()?)?;
         let id = outbox.destination(&destination.origin, &destination.api_key)?;
         let turn = Turn::take(&outbox, id)?;
         let transcript = std::path::absolute(&session.files.main).unwrap_or_else(|_| session.files.main.clone());
-        let options = StoredOptions::of(&ConversionOptions::from(options)).to_text();
+        let options = StoredOptions::of(options).to_text();
         let sighting = Sighting {
             transcript: &transcript,
             session_id: &session.files.id,

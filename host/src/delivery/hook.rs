@@ -5,17 +5,22 @@
 //! ends. It prints nothing, whatever happens: a word or a failure would be shown to the user who is just leaving.
 
 use crate::claude_code::client::{self, Process};
+use crate::claude_code::first_environment;
+use crate::claude_code::project::Ask;
 use crate::claude_code::settings::Environment;
 use crate::delivery::courier::Courier;
 use crate::delivery::send::Destination;
 use crate::delivery::status_file::StatusFile;
-use crate::delivery::stored_options::StoredOptions;
+use crate::outbox::decisions::Decisions;
+use crate::outbox::stored_options::StoredOptions;
 use crate::outbox::{self, HOOK, HOOK_FAILURE, Millis, Outbox, OutboxError, Sighting};
-use crate::program::{Program, ProgramError};
+use crate::program::{self, Program, ProgramError};
 use crate::system::detach;
+use crate::system::terminal::print;
 use posthog_llma_pipeline::options;
 use posthog_llma_pipeline::session::ConversionOptions;
 use serde::Deserialize;
+use serde_json::json;
 use std::ffi::OsString;
 use std::io;
 use std::path::{Path, PathBuf};
@@ -50,6 +55,9 @@ const LAST_LINES: Duration = Duration::from_millis(300);
 
 /// What is wrong with the input.
 const NO_INPUT: &str = "the hook's input is no JSON object with a `transcript_path`";
+
+/// The event that begins a session.
+pub const SESSION_START: &str = "SessionStart";
 
 /// The event that ends a session.
 pub const SESSION_END: &str = "SessionEnd";
@@ -138,8 +146,18 @@ fn act(started: &mpsc::Sender<()>) {
         let _ = fail(&directory, "", NO_INPUT);
         return;
     };
-    let (program, destination) = match ready() {
-        Ok(ready) => ready,
+    let (program, destination) = match ready(&directory, &input) {
+        Ok(Ready::ToSend(program, destination)) => (*program, destination),
+        Ok(Ready::Asked(program, ask)) => {
+            let _ = keep_back(&directory, HOOK_PATIENCE, &program, &ask, &input, client);
+            if input.event == SESSION_START {
+                // The client shows it to the user.
+                let message = json!({"systemMessage": format!("posthog-llma: {}", ask.question() + ": run `posthog-llma trust` in a terminal")});
+                let _ = print(&format!("{message}\n"));
+            }
+            return;
+        }
+        Ok(Ready::NotNow) => return,
         Err(error) => {
             let _ = fail(&directory, &input.session_id, &error);
             return;
@@ -157,9 +175,29 @@ fn act(started: &mpsc::Sender<()>) {
     }
 }
 
-/// The settings, if they are complete and say that sessions are to be sent.
-fn ready() -> Result<(Program, Destination), String> {
-    let program = Program::of_environment().map_err(|error: ProgramError| error.to_string())?;
+/// What the settings say of a session.
+enum Ready {
+    /// It is to be sent there.
+    ToSend(Box<Program>, Destination),
+    /// Its project asks for something that nobody has decided.
+    Asked(Box<Program>, Ask),
+    /// Nothing of it is to be sent, and nothing is wrong.
+    NotNow,
+}
+
+/// What the settings say; the error is what is missing in them.
+fn ready(directory: &Path, input: &Input) -> Result<Ready, String> {
+    let program = Program::of_hook().map_err(|error: ProgramError| error.to_string())?;
+    if program.decisions.paused().is_some() {
+        let seen = Decisions::change(directory, |decisions| decisions.saw_paused(&input.transcript));
+        return seen.map(|_| Ready::NotNow).map_err(|error| error.to_string());
+    }
+    if program.never_sends(&input.transcript) || program.project_is_off() {
+        return Ok(Ready::NotNow);
+    }
+    if let Some(ask) = program.ask.clone() {
+        return Ok(Ready::Asked(Box::new(program), ask));
+    }
     if !program.options.enabled {
         return Err(format!("{} is not true", options::ENABLED));
     }
@@ -167,7 +205,30 @@ fn ready() -> Result<(Program, Destination), String> {
         return Err(format!("{} is true, but {} is not set", options::ENABLED, options::API_KEY));
     };
     let origin = program.options.origin.clone();
-    Ok((program, Destination { origin, api_key }))
+    Ok(Ready::ToSend(Box::new(program), Destination { origin, api_key }))
+}
+
+/// Writes down what the project asks for, and what is owed to where it would go: nothing of that leaves before somebody has
+/// approved it.
+fn keep_back(
+    directory: &Path,
+    patience: Duration,
+    program: &Program,
+    ask: &Ask,
+    input: &Input,
+    client: Option<Process>,
+) -> Result<(), OutboxError> {
+    let asked = program::asked(ask);
+    if !program.decisions.asked.iter().any(|known| known.pair == asked.pair && known.source == asked.source) {
+        Decisions::change(directory, |decisions| decisions.ask(asked))?;
+    }
+    // What is owed to the person's own destination would be sent there.
+    if let (Ok((origin, api_key)), true) = (&ask.pair, ask.redirects) {
+        let destination = Destination { origin: origin.clone(), api_key: api_key.clone() };
+        let (outbox, _) = Outbox::open(directory, patience)?;
+        write_down(outbox, program, &destination, input, client)?;
+    }
+    Ok(())
 }
 
 /// Starts the worker, in a directory that nobody is about to remove. Without the input it reads it itself.
@@ -184,7 +245,7 @@ fn start_worker(input: Option<&Input>, client: Option<Process>, directory: &Path
         arguments.push(format!("--client={process}:{started}").into());
     }
     let stdin = if input.is_some() { detach::Stdin::Null } else { detach::Stdin::Inherit };
-    detach::start(&arguments, directory, stdin)
+    detach::start(&arguments, first_environment::handed_on(), directory, stdin)
 }
 
 /// Writes down what the hook saw, and gives the record.
@@ -250,7 +311,13 @@ fn late_input() -> Option<Input> {
 }
 
 fn work_in(directory: &Path, input: &Input, client: Option<Process>) -> anyhow::Result<()> {
-    let (program, destination) = ready().map_err(anyhow::Error::msg)?;
+    let (program, destination) = match ready(directory, input).map_err(anyhow::Error::msg)? {
+        Ready::ToSend(program, destination) => (*program, destination),
+        Ready::Asked(program, ask) => {
+            return Ok(keep_back(directory, outbox::PATIENCE, &program, &ask, input, client)?);
+        }
+        Ready::NotNow => return Ok(()),
+    };
     let (outbox, _) = Outbox::open_and_check(directory)?;
     let mut outbox = write_down(outbox, &program, &destination, input, client)?;
     let id = outbox.destination(&destination.origin, &destination.api_key)?;

@@ -8,10 +8,9 @@ use crate::claude_code::sessions::Head;
 use crate::delivery::conversion::{self, ConversionError};
 use crate::delivery::courier::{Courier, CourierError, Turn};
 use crate::delivery::send::{self, Destination, Record, SendError};
-use crate::delivery::stored_options::StoredOptions;
+use crate::outbox::stored_options::StoredOptions;
 use crate::outbox::{self, DestinationId, Outbox, OutboxError, SessionId, Sighting};
 use crate::program::{Program, Session};
-use posthog_llma_pipeline::session::ConversionOptions;
 use posthog_llma_sandbox::bindings::exports::posthog::llm_analytics::delivery::{BatchReport, DeliveryError, Patience};
 use posthog_llma_sandbox::bindings::posthog::llm_analytics::types::{ConversionReport, EventId};
 use posthog_llma_sandbox::{Sandbox, block_on};
@@ -54,6 +53,11 @@ pub enum Outcome {
         /// Events that were delivered before that.
         events: u64,
     },
+    /// It is not to be sent, by the user's word or by its project's.
+    Withheld {
+        /// Why.
+        reason: String,
+    },
     /// It was not begun, or not ended, because something stopped everything.
     NotReached,
 }
@@ -91,6 +95,8 @@ pub struct Ingest<'a> {
     pub patience: Patience,
     /// Send what was delivered before, too.
     pub force: bool,
+    /// The user named each of the sessions.
+    pub named: bool,
     /// Threads.
     pub jobs: usize,
     /// Set by Ctrl-C: what is under way is brought to the end of its batch.
@@ -210,9 +216,17 @@ impl Ingest<'_> {
             Err(error) => return failed(error.to_string(), 0),
         };
         let state = session.state();
-        let own = ConversionOptions::from(&self.program.options);
-        let options = StoredOptions::of(&own).to_text();
+        if let Some(reason) = self.program.withholds(&session, self.named) {
+            return Outcome::Withheld { reason: reason.to_string() };
+        }
         let transcript = std::path::absolute(&candidate.transcript).unwrap_or_else(|_| candidate.transcript.clone());
+        let stored = match record.as_ref().map(|(outbox, _)| outbox.stored_options(&transcript)) {
+            None => Vec::new(),
+            Some(Ok(stored)) => stored,
+            Some(Err(error)) => return self.all_stops(shared, error.to_string(), 0),
+        };
+        let own = self.program.options_for(&session, &stored);
+        let options = StoredOptions::of(&own).to_text();
         let sighting = Sighting {
             transcript: &transcript,
             session_id: &candidate.id,

@@ -23,6 +23,11 @@ pub enum Outcome {
         /// Events that were delivered before that.
         events: u64,
     },
+    /// It is not to be sent, by the user's word or by its project's.
+    Withheld {
+        /// Why.
+        reason: String,
+    },
     /// Its transcript is gone.
     Gone,
 }

@@ -145,7 +145,7 @@ pub async fn deliver_within(
     record: &mut impl Record,
 ) -> Delivered {
     let (files, warnings) = match session.open() {
-        Ok(opened) => opened,
+        Ok((files, left_out)) => (files, left_out.warning().into_iter().collect()),
         Err(error) => {
             return Delivered { error: Some(SendError::Read(error)), ..Delivered::default() };
         }

@@ -56,7 +56,7 @@ impl StatusFile {
     pub fn write(mut self, outcome: &Outcome) {
         let error = match outcome {
             // Nothing was new: the file still tells of the delivery before.
-            Outcome::Delivered { events: 0, rejected: 0 } | Outcome::Gone => return,
+            Outcome::Delivered { events: 0, rejected: 0 } | Outcome::Withheld { .. } | Outcome::Gone => return,
             Outcome::Delivered { rejected: 0, .. } => None,
             Outcome::Delivered { rejected, .. } => Some(format!("{rejected} events were refused")),
             Outcome::Failed { error } | Outcome::ServerFailed { error, .. } => Some(error.clone()),

@@ -17,7 +17,7 @@ pub struct Sighting<'a> {
     pub transcript: &'a Path,
     /// Its id.
     pub session_id: &'a str,
-    /// How it is to be converted, see [`StoredOptions`](crate::delivery::stored_options::StoredOptions).
+    /// How it is to be converted, see [`StoredOptions`](crate::outbox::stored_options::StoredOptions).
     pub options: &'a str,
     /// The hook's event, if it was a hook that saw it.
     pub hook: Option<&'a str>,
@@ -135,6 +135,24 @@ impl Outbox {
             let select = "SELECT id FROM session WHERE destination = ?1 AND transcript = ?2";
             db.query_row(select, params![destination.0, bytes_of(transcript)], |row| row.get(0).map(SessionId))
                 .optional()
+        })
+    }
+
+    /// The settings that were written down with a session, for each destination that it is known for.
+    pub fn stored_options(&self, transcript: &Path) -> Result<Vec<String>, OutboxError> {
+        self.read(|db| {
+            let mut select = db.prepare("SELECT options FROM session WHERE transcript = ?1")?;
+            let rows = select.query_map(params![bytes_of(transcript)], |row| row.get(0))?;
+            rows.collect()
+        })
+    }
+
+    /// The session is not to be sent: it is not owed any more.
+    pub fn forgo(&mut self, session: SessionId) -> Result<(), OutboxError> {
+        self.write(|db| {
+            let update = "UPDATE session SET running = 0, client_pid = NULL, client_started = NULL, owed_at = NULL, failed_at = NULL
+                          WHERE id = ?1";
+            db.execute(update, [session.0]).map(drop)
         })
     }
 

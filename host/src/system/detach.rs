@@ -23,9 +23,16 @@ pub enum Stdin {
     Inherit,
 }
 
-/// Starts this program with these arguments, in this directory, by way of a copy that ends at once. Does not wait for it.
-pub fn start(arguments: &[OsString], directory: &Path, stdin: Stdin) -> io::Result<()> {
+/// Starts this program with these arguments and this variable more, in this directory, by way of a copy that ends at once.
+/// Does not wait for it.
+pub fn start(
+    arguments: &[OsString],
+    variable: Option<(&str, String)>,
+    directory: &Path,
+    stdin: Stdin,
+) -> io::Result<()> {
     let mut command = own_command(stdin)?;
+    command.envs(variable);
     command.arg(DETACH);
     if stdin == Stdin::Inherit {
         command.arg(INHERIT);

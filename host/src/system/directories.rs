@@ -36,6 +36,13 @@ pub fn cache(variable: impl Fn(&str) -> Option<OsString>) -> Option<PathBuf> {
     on(Platform::current(), &CACHE, variable)
 }
 
+/// Where the key is kept that marks compiled code: `$XDG_CONFIG_HOME/posthog-llma`, `~/.config/posthog-llma` (macOS:
+/// `~/Library/Application Support/posthog-llma`), on Windows `%LOCALAPPDATA%\posthog-llma\config`. None if the environment
+/// does not say.
+pub fn config(variable: impl Fn(&str) -> Option<OsString>) -> Option<PathBuf> {
+    on(Platform::current(), &CONFIG, variable)
+}
+
 /// Where the outbox is kept: `$POSTHOG_LLMA_STATE_DIR`, else `$XDG_STATE_HOME/posthog-llma`, `~/.local/state/posthog-llma`
 /// (macOS: `~/Library/Application Support/posthog-llma`), on Windows `%LOCALAPPDATA%\posthog-llma\state`. None if the
 /// environment does not say.
@@ -55,6 +62,8 @@ struct Places {
 }
 
 const CACHE: Places = Places { xdg: "XDG_CACHE_HOME", unix: ".cache", mac_os: "Library/Caches", windows: "cache" };
+const CONFIG: Places =
+    Places { xdg: "XDG_CONFIG_HOME", unix: ".config", mac_os: "Library/Application Support", windows: "config" };
 const STATE: Places =
     Places { xdg: "XDG_STATE_HOME", unix: ".local/state", mac_os: "Library/Application Support", windows: "state" };
 

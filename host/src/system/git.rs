@@ -1,82 +1,45 @@
-//! What git knows about the user and the project.
+//! What git's settings say of the user and the project.
 //!
-//! git is asked with a time limit and in a way that cannot prompt. When it is missing, slow, or has no answer, there is
-//! none: nothing here is worth an error.
+//! No git is started: in a folder that somebody else filled, its settings, objects and index can name programs to run (a
+//! helper, a filter, a remote of `ext::`). What is needed stands in plain text files, which [`config`] reads. Where they do
+//! not say, there is no answer: nothing here is worth an error.
 
-use std::io::Read;
 use std::path::Path;
-use std::process::{Command, Stdio};
-use std::sync::mpsc;
-use std::thread;
-use std::time::{Duration, Instant};
 
+mod config;
+mod ignored;
 #[cfg(test)]
 mod tests;
+mod tracked;
 
-/// How long a git command may take. They take a few milliseconds; network file systems are slower.
-const TIME_LIMIT: Duration = Duration::from_secs(1);
-/// The longest pause between two looks at whether a git command has ended.
-const LONGEST_PAUSE: Duration = Duration::from_millis(1);
-/// Most output of a git command that is looked at, in bytes.
-const MAX_OUTPUT: u64 = 64 * 1024;
+pub use ignored::{Ignored, is_ignored};
+pub use tracked::{Tracked, is_tracked};
+
 /// Longest e-mail address that is taken, in characters: that of a `distinct_id`.
 const MAX_EMAIL: usize = 200;
 /// Longest `owner/name` that is taken, in bytes.
 const MAX_REPOSITORY: usize = 255;
 
-/// The user's e-mail address (`git config user.email`), as it is set for the directory.
+/// The user's e-mail address (`user.email`), as it is set for the directory.
 pub fn user_email(cwd: &Path) -> Option<String> {
-    let output = run(git(cwd).args(["config", "--get", "user.email"]), TIME_LIMIT)?;
-    let email = output.trim();
+    let email = config::of_directory(cwd)?.last("user", "email")?.trim().to_owned();
     let usable = !email.is_empty() && email.chars().count() <= MAX_EMAIL && !email.contains(char::is_control);
-    usable.then(|| email.to_owned())
+    usable.then_some(email)
 }
 
 /// `owner/name` of the directory's repository: that of its remote `origin`, else of its only remote.
 ///
 /// Never holds any part of the URL but the path: no user, no password, no token.
 pub fn repository(cwd: &Path) -> Option<String> {
-    // Unlike `git config`, this puts `url.<base>.insteadOf` to use.
-    let output = run(git(cwd).args(["remote", "-v"]), TIME_LIMIT)?;
-    repository_of_url(remote_url(&output)?)
+    let config = config::of_directory(cwd)?;
+    repository_of_url(&config.written_out(remote_url(&config.remotes())?))
 }
 
-/// Whether the file is part of the repository it lies in. `false` when git cannot tell.
-pub fn is_tracked(file: &Path) -> bool {
-    let (Some(directory), Some(name)) = (file.parent(), file.file_name().and_then(|n| n.to_str())) else {
-        return false;
-    };
-    // On a file system that ignores case, the repository may have the file under a name that looks different.
-    let name = format!(":(icase){name}");
-    let output = run(git(directory).args(["ls-files", "--", &name]), TIME_LIMIT);
-    output.is_some_and(|files| !files.is_empty())
-}
-
-/// Whether the next `git add .` would make the file part of its repository. `false` when git cannot tell.
-pub fn would_be_added(file: &Path) -> bool {
-    let (Some(directory), Some(name)) = (file.parent(), file.file_name().and_then(|n| n.to_str())) else {
-        return false;
-    };
-    let output = run(git(directory).args(["ls-files", "--others", "--exclude-standard", "--", name]), TIME_LIMIT);
-    output.is_some_and(|files| !files.is_empty())
-}
-
-/// The URL of `origin`, else of the only remote, in the output of `git remote -v`.
-fn remote_url(output: &str) -> Option<&str> {
-    let remotes: Vec<(&str, &str)> = output
-        .lines()
-        .filter_map(|line| {
-            let (name, rest) = line.split_once('\t')?;
-            // A partial clone's filter stands after `(fetch)`.
-            let (url, _) = rest.rsplit_once(" (fetch)")?;
-            Some((name, url))
-        })
-        .collect();
-    if let Some((_, url)) = remotes.iter().find(|(name, _)| *name == "origin") {
-        return Some(url);
-    }
-    let (first, url) = remotes.first()?;
-    remotes.iter().all(|(name, _)| name == first).then_some(*url)
+/// The URL of `origin`, else of the only remote.
+fn remote_url<'a>(remotes: &[(&'a str, &'a str)]) -> Option<&'a str> {
+    let of = |name: &str| remotes.iter().find(|(other, _)| *other == name).map(|(_, url)| *url);
+    let (first, _) = remotes.first()?;
+    of("origin").or_else(|| remotes.iter().all(|(name, _)| name == first).then(|| of(first))?)
 }
 
 /// `owner/name` (or `group/subgroup/name`) in a remote's URL; none for a local path, and none where a part of the path
@@ -154,54 +117,4 @@ fn repository_of_path(path: &str) -> Option<String> {
     let unclear = segments.iter().any(|part| matches!(*part, "." | ".." | "~"));
     let repository = segments.join("/");
     (segments.len() >= 2 && !unclear && repository.len() <= MAX_REPOSITORY).then_some(repository)
-}
-
-fn git(cwd: &Path) -> Command {
-    let mut command = Command::new("git");
-    command
-        // A repository's own settings may name a program to run.
-        .args(["--no-pager", "-c", "core.fsmonitor=false"])
-        .current_dir(cwd)
-        .env("GIT_OPTIONAL_LOCKS", "0")
-        .env("GIT_TERMINAL_PROMPT", "0")
-        .env("GCM_INTERACTIVE", "never")
-        .env("LC_ALL", "C");
-    // Set while git runs a hook; they would win over the directory.
-    for name in ["GIT_DIR", "GIT_WORK_TREE", "GIT_INDEX_FILE", "GIT_PREFIX", "GIT_COMMON_DIR"] {
-        command.env_remove(name);
-    }
-    command
-}
-
-/// What the command prints, if it ends with success before the time is over.
-fn run(command: &mut Command, limit: Duration) -> Option<String> {
-    let deadline = Instant::now() + limit;
-    let mut child = command.stdin(Stdio::null()).stdout(Stdio::piped()).stderr(Stdio::null()).spawn().ok()?;
-    let stdout = child.stdout.take()?;
-    // Reading has no time limit of its own, and a program that the command left behind may hold the other end.
-    let (sender, receiver) = mpsc::channel();
-    thread::spawn(move || {
-        let mut output = String::new();
-        let read = stdout.take(MAX_OUTPUT).read_to_string(&mut output);
-        let _ = sender.send(read.map(|_| output));
-    });
-    let output = receiver.recv_timeout(limit);
-    // A program is about to end when it has closed its output, and someone waits for what it said.
-    let mut pause = Duration::from_micros(20);
-    let status = loop {
-        match child.try_wait() {
-            Ok(Some(status)) => break Some(status),
-            Ok(None) if output.is_ok() && Instant::now() < deadline => {
-                thread::sleep(pause);
-                pause = (pause * 2).min(LONGEST_PAUSE);
-            }
-            _ => {
-                let _ = child.kill();
-                let _ = child.wait();
-                break None;
-            }
-        }
-    };
-    let output = output.ok()?.ok()?;
-    status?.success().then_some(output)
 }

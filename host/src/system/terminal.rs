@@ -1,6 +1,8 @@
-//! What the program says: its results, and what it says beside them. Nothing that is said holds the project key.
+//! What the program says: its results, and what it says beside them. Nothing that is said holds the project key, and nothing
+//! steers the terminal: a path, an id, a server's words and a project's text can be anybody's.
 
 use posthog_llma_pipeline::options::ApiKey;
+use std::fmt::Write as _;
 use std::io::{self, Write as _};
 use std::sync::OnceLock;
 
@@ -16,7 +18,29 @@ pub fn hide(key: Option<&ApiKey>) {
 }
 
 fn cleaned(text: &str) -> String {
-    API_KEY.get().map_or_else(|| text.to_owned(), |key| without_key(text, key))
+    without_controls(&API_KEY.get().map_or_else(|| text.to_owned(), |key| without_key(text, key)), |_| false)
+}
+
+/// The text with every character that would steer a terminal, or turn the direction of writing, written as JSON writes it:
+/// so that JSON stays what it is. `allowed`: those that are meant.
+pub fn without_controls(text: &str, allowed: impl Fn(char) -> bool) -> String {
+    let steers = |c: char| {
+        let turns =
+            matches!(c, '\u{61c}' | '\u{200e}' | '\u{200f}' | '\u{2028}'..='\u{202e}' | '\u{2066}'..='\u{2069}');
+        (c.is_control() || turns) && !matches!(c, '\n' | '\t') && !allowed(c)
+    };
+    if !text.contains(steers) {
+        return text.to_owned();
+    }
+    let mut out = String::with_capacity(text.len());
+    for c in text.chars() {
+        if steers(c) {
+            let _ = write!(out, "\\u{:04x}", u32::from(c));
+        } else {
+            out.push(c);
+        }
+    }
+    out
 }
 
 /// Characters of a key that are enough to take a text for it.
@@ -43,9 +67,19 @@ pub fn print(text: &str) -> io::Result<()> {
     print_to(&mut io::stdout(), text)
 }
 
+/// As [`print()`], a text whose colours are ours: whoever made it has cleaned what is in it.
+pub fn print_coloured(out: &mut impl io::Write, text: &str) -> io::Result<()> {
+    let text = API_KEY.get().map_or_else(|| text.to_owned(), |key| without_key(text, key));
+    write(out, &without_controls(&text, |c| c == '\u{1b}'))
+}
+
 /// As [`print()`], to another stream.
-pub fn print_to(out: &mut impl io::Write, text: &str) -> io::Result<()> {
-    match out.write_all(cleaned(text).as_bytes()) {
+fn print_to(out: &mut impl io::Write, text: &str) -> io::Result<()> {
+    write(out, &cleaned(text))
+}
+
+fn write(out: &mut impl io::Write, text: &str) -> io::Result<()> {
+    match out.write_all(text.as_bytes()) {
         Err(error) if error.kind() == io::ErrorKind::BrokenPipe => Ok(()),
         written => written,
     }
@@ -71,6 +105,17 @@ pub fn tell(message: &str) {
 #[cfg(test)]
 mod tests {
     use super::*;
+
+    #[test]
+    fn nothing_steers_the_terminal() {
+        let clean = |text: &str| without_controls(text, |_| false);
+        assert_eq!(clean("a\tb\nc é 漢"), "a\tb\nc é 漢");
+        assert_eq!(clean("\u{1b}[31mred\u{7}\r"), "\\u001b[31mred\\u0007\\u000d");
+        assert_eq!(clean("\u{9b}31m\u{7f}\u{202e}\u{2066}\u{61c}"), "\\u009b31m\\u007f\\u202e\\u2066\\u061c");
+        assert_eq!(without_controls("\u{1b}[1m\u{202e}", |c| c == '\u{1b}'), "\u{1b}[1m\\u202e");
+        let json = serde_json::json!({"path": "\u{9b}\u{202e}"}).to_string();
+        assert_eq!(serde_json::from_str::<serde_json::Value>(&clean(&json)).unwrap()["path"], "\u{9b}\u{202e}");
+    }
 
     #[test]
     fn the_key_is_shown_shortened_wherever_it_stands_and_wherever_it_is_cut() {

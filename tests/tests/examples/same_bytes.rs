@@ -92,7 +92,7 @@ fn every_host_gives_the_same_events_byte_for_byte() {
     let transcripts = fixtures::transcripts("").unwrap();
     assert!(transcripts.len() > 100);
 
-    let sandboxes = Sandboxes::new(Some(cache())).unwrap();
+    let sandboxes = Sandboxes::new(Some((cache(), &[1; 32]))).unwrap();
     let sandbox = Sandbox::new(&sandboxes, COMPONENT, Limits::default(), ProxySettings::default()).unwrap();
     let engine = Engine::default();
     let converter = Component::from_file(&engine, component("converter")).unwrap();

@@ -19,7 +19,7 @@ use std::sync::LazyLock;
 
 static SANDBOX: LazyLock<Sandbox> = LazyLock::new(|| {
     let cache = Path::new(env!("CARGO_TARGET_TMPDIR")).join("program-cache");
-    let engine = Engine::new(Some(&cache)).unwrap();
+    let engine = Engine::new(Some((&cache, &[1; 32]))).unwrap();
     Sandbox::new(&engine, COMPONENT, Limits::default(), ProxySettings::default()).unwrap()
 });
 

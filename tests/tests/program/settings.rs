@@ -119,22 +119,24 @@ fn purpose(convert: Program) -> serde_json::Value {
 }
 
 #[test]
-fn the_environment_wins_over_the_projects_settings_and_these_over_the_users() {
+fn the_environment_wins_over_the_users_settings_and_a_project_has_no_say() {
     let home = Home::new();
     let session = home.session(Transcript::new().turns(1).text());
     assert_eq!(purpose(home.convert(&session)), json!(null));
     home.write(".claude/settings.json", settings_file(&json!({"POSTHOG_AI_PURPOSE": "user"})));
     assert_eq!(purpose(home.convert(&session)), "user");
     home.write("work/.claude/settings.local.json", settings_file(&json!({"POSTHOG_AI_PURPOSE": "local"})));
-    assert_eq!(purpose(home.convert(&session)), "local");
+    assert_eq!(purpose(home.convert(&session)), "user");
     assert_eq!(purpose(home.convert(&session).env("POSTHOG_AI_PURPOSE", "environment")), "environment");
 }
 
 #[test]
 fn settings_files_are_enough_to_send() {
     let (home, posthog) = (Home::new(), posthog());
-    home.write(".claude/settings.json", settings_file(&json!({"POSTHOG_API_KEY": KEY})));
-    home.write("work/.claude/settings.local.json", settings_file(&json!({"POSTHOG_HOST": posthog.origin()})));
+    home.write(
+        ".claude/settings.json",
+        settings_file(&json!({"POSTHOG_API_KEY": KEY, "POSTHOG_HOST": posthog.origin()})),
+    );
     home.session(Transcript::new().turns(1).text());
     home.program(["send", SESSION_ID]).run().exits_with(0);
     assert_eq!(posthog.events().len(), 2);
@@ -142,12 +144,13 @@ fn settings_files_are_enough_to_send() {
 }
 
 #[test]
-fn a_projects_settings_hold_in_its_sub_folders() {
+fn a_projects_privacy_holds_in_its_sub_folders() {
     let home = Home::new();
     let session = home.session(Transcript::new().turns(1).text());
-    home.write("work/.claude/settings.local.json", settings_file(&json!({"POSTHOG_AI_PURPOSE": "local"})));
+    home.write("work/.claude/settings.local.json", settings_file(&json!({"POSTHOG_LLMA_PRIVACY_MODE": "true"})));
     let folder = home.write("work/src/deep/file", "").with_file_name("");
-    assert_eq!(purpose(home.convert(&session).current_dir(folder)), "local");
+    let events = home.convert(&session).current_dir(folder).run().exits_with(0).events();
+    assert!(events.iter().all(|event| event["properties"].get("$ai_input").is_none()));
 }
 
 #[test]
@@ -159,12 +162,8 @@ fn what_a_repository_checks_in_does_not_steer_where_sessions_go() {
     assert_eq!(purpose(home.convert(&session)), json!(null));
 
     home.write("work/.claude/settings.local.json", &hostile);
-    for arguments in [&["init", "--quiet"] as &[&str], &["add", "."]] {
-        let git = std::process::Command::new("git").args(arguments).current_dir(home.path().join("work")).status();
-        assert!(git.unwrap().success());
-    }
     let send = home.send(&elsewhere, &session).env_remove("POSTHOG_HOST");
-    send.run().exits_with(2).says(&["settings.local.json", "checked in to the repository", "git rm --cached"]);
+    send.run().exits_with(2).says(&["settings.local.json", "posthog-llma trust"]);
     assert!(elsewhere.requests().is_empty());
 }
 

@@ -69,145 +69,29 @@ fn without_settings_there_are_the_defaults() {
 }
 
 #[test]
-fn the_environment_wins_over_the_project_and_the_project_over_the_user() {
+fn the_environment_goes_before_the_file_but_not_below_a_client() {
     let place = Place::new();
     place.user(&with_purpose("user"));
-    let settings = place.load().unwrap();
-    assert_eq!(settings.get(options::PURPOSE), Some(("user", &Source::File(place.path(".claude/settings.json")))));
+    let user = Source::File(place.path(".claude/settings.json"));
+    assert_eq!(place.load().unwrap().get(options::PURPOSE), Some(("user", &user)));
+    let environment = place.environment(&[(options::PURPOSE, "env")]);
+    let plain = Settings::own(&environment).unwrap();
+    assert_eq!(plain.get(options::PURPOSE), Some(("env", &Source::Environment)));
+    let below = Settings::own(&environment.clone().below(Standing::Below, &[])).unwrap();
+    assert_eq!(below.get(options::PURPOSE), Some(("user", &user)));
+    place.user(&with_purpose(""));
+    let below = Settings::own(&environment.below(Standing::Below, &[])).unwrap();
+    assert_eq!(below.get(options::PURPOSE), Some(("env", &Source::Environment)));
+}
 
+#[test]
+fn nothing_is_taken_from_a_projects_files() {
+    let place = Place::new();
     place.local(&with_purpose("local"));
-    let local = Source::File(place.path("code/project/.claude/settings.local.json"));
-    let settings = place.load().unwrap();
-    assert_eq!(settings.get(options::PURPOSE), Some(("local", &local)));
-
-    let settings = place.load_in("code/project", &[(options::PURPOSE, "env")]).unwrap();
-    assert_eq!(settings.get(options::PURPOSE), Some(("env", &Source::Environment)));
-    assert_eq!(settings.options().unwrap().purpose.as_deref(), Some("env"));
-}
-
-#[test]
-fn each_variable_is_looked_up_on_its_own() {
-    let place = Place::new();
-    place.user(r#"{"env": {"POSTHOG_API_KEY": "phc_user", "POSTHOG_AI_PURPOSE": "user"}}"#);
-    place.local(r#"{"env": {"POSTHOG_LLMA_PRIVACY_MODE": "true"}}"#);
-    let settings = place.load_in("code/project", &[(options::PURPOSE, "env")]).unwrap();
-    let options = settings.options().unwrap();
-    assert_eq!(options.api_key.unwrap().expose(), "phc_user");
-    assert!(options.privacy_mode);
-    assert_eq!(options.purpose.as_deref(), Some("env"));
-}
-
-#[test]
-fn an_empty_value_counts_as_not_set() {
-    let place = Place::new();
-    place.user(&with_purpose("user"));
-    place.local(&with_purpose(""));
-    let settings = place.load_in("code/project", &[(options::PURPOSE, "")]).unwrap();
-    assert_eq!(purpose(&settings), Some("user"));
-}
-
-#[test]
-fn the_checked_in_settings_of_a_project_are_not_read() {
-    let place = Place::new();
     place.write("code/project/.claude/settings.json", with_purpose("repository"));
+    assert_eq!(place.load().unwrap().options().unwrap(), Options::default());
+    place.local(r#"{"pluginConfigs": {"posthog@x": {"options": {"POSTHOG_AI_PURPOSE": "local"}}}}"#);
     assert_eq!(purpose(&place.load().unwrap()), None);
-}
-
-#[test]
-fn a_local_settings_file_that_is_checked_in_is_refused() {
-    let place = Place::new();
-    place.local(&with_purpose("repository"));
-    let git = |arguments: &[&str]| {
-        let status = std::process::Command::new("git").args(arguments).current_dir(place.path("code/project")).status();
-        assert!(status.unwrap().success());
-    };
-    git(&["init", "-q"]);
-    assert_eq!(purpose(&place.load().unwrap()), Some("repository"));
-
-    git(&["add", "-f", ".claude/settings.local.json"]);
-    let error = place.load().unwrap_err();
-    assert!(matches!(error, SettingsError::CheckedIn { .. }), "{error}");
-    assert!(error.to_string().contains("settings.local.json"), "{error}");
-
-    place.local(r#"{"env": {"OTHER": "x"}}"#);
-    assert!(place.load().is_ok());
-}
-
-#[test]
-fn the_project_is_found_from_a_directory_in_it() {
-    let place = Place::new();
-    place.local(&with_purpose("local"));
-    let settings = place.load_in("code/project/src/deep", &[]).unwrap();
-    assert_eq!(purpose(&settings), Some("local"));
-}
-
-#[test]
-fn only_the_nearest_project_counts() {
-    let place = Place::new();
-    place.local(&with_purpose("outer"));
-    fs::create_dir(place.path("code/project/src/.claude")).unwrap();
-    let settings = place.load_in("code/project/src/deep", &[]).unwrap();
-    assert_eq!(purpose(&settings), None);
-}
-
-#[test]
-fn a_file_called_claude_is_no_project() {
-    let place = Place::new();
-    place.local(&with_purpose("outer"));
-    place.write("code/project/src/.claude", "");
-    let settings = place.load_in("code/project/src/deep", &[]).unwrap();
-    assert_eq!(purpose(&settings), Some("outer"));
-}
-
-#[test]
-fn the_home_directory_is_no_project() {
-    let place = Place::new();
-    place.write(".claude/settings.local.json", with_purpose("home"));
-    assert_eq!(purpose(&place.load_in("", &[]).unwrap()), None);
-    assert_eq!(purpose(&place.load().unwrap()), None);
-}
-
-#[test]
-fn nothing_above_the_home_directory_is_a_project() {
-    let outer = Place::new();
-    outer.write(".claude/settings.local.json", with_purpose("above"));
-    let home = outer.path("code");
-    let environment = Environment::new(|_| None, Some(home.clone()));
-    let settings = Settings::load(&environment, &home.join("project")).unwrap();
-    assert_eq!(purpose(&settings), None);
-}
-
-#[cfg(unix)]
-#[test]
-fn the_home_directory_is_known_through_a_link() {
-    let outer = Place::new();
-    outer.write("code/.claude/settings.local.json", with_purpose("home"));
-    let link = outer.path("link");
-    std::os::unix::fs::symlink(outer.path("code"), &link).unwrap();
-    let environment = Environment::new(|_| None, Some(link));
-    let settings = Settings::load(&environment, &outer.path("code/project")).unwrap();
-    assert_eq!(purpose(&settings), None);
-}
-
-#[cfg(unix)]
-#[test]
-fn a_directory_that_everyone_shares_is_no_project() {
-    use std::os::unix::fs::PermissionsExt;
-    let place = Place::new();
-    place.write("code/.claude/settings.local.json", with_purpose("stranger"));
-    assert_eq!(purpose(&place.load().unwrap()), Some("stranger"));
-    fs::set_permissions(place.path("code"), fs::Permissions::from_mode(0o1777)).unwrap();
-    assert_eq!(purpose(&place.load().unwrap()), None);
-}
-
-#[test]
-fn a_project_outside_the_home_directory_is_found() {
-    let place = Place::new();
-    place.local(&with_purpose("local"));
-    let elsewhere = tempfile::tempdir().unwrap();
-    let environment = Environment::new(|_| None, Some(elsewhere.path().to_owned()));
-    let settings = Settings::load(&environment, &place.path("code/project")).unwrap();
-    assert_eq!(purpose(&settings), Some("local"));
 }
 
 #[test]
@@ -392,15 +276,6 @@ fn the_plugins_options_come_last() {
     assert!(place.load().unwrap().options().unwrap().privacy_mode);
     place.user(&format!(r#"{{{plugin}, "env": {{"POSTHOG_AI_PURPOSE": "in env"}}}}"#));
     assert_eq!(purpose_of(&[]).unwrap().0, "in env");
-    place.local(&with_purpose("local"));
-    assert_eq!(purpose_of(&[]).unwrap().0, "local");
-}
-
-#[test]
-fn a_projects_file_gives_the_plugin_no_options() {
-    let place = Place::new();
-    place.local(r#"{"pluginConfigs": {"posthog@x": {"options": {"POSTHOG_AI_PURPOSE": "local"}}}}"#);
-    assert_eq!(purpose(&place.load().unwrap()), None);
 }
 
 #[test]

@@ -1,6 +1,6 @@
-use std::fs;
-
 use super::*;
+use std::fs;
+use std::process::Command;
 
 #[track_caller]
 fn is(url: &str, expected: &str) {
@@ -180,18 +180,22 @@ fn odd_texts_do_not_panic() {
 
 #[test]
 fn origin_is_preferred_to_other_remotes() {
-    let output = "fork\thttps://h/fork/x (fetch)\nfork\thttps://h/fork/x (push)\n\
-                  origin\thttps://h/o/x (fetch) [blob:none]\norigin\thttps://h/push/x (push)\n";
-    assert_eq!(remote_url(output), Some("https://h/o/x"));
+    let remotes = [("fork", "https://h/fork/x"), ("origin", "https://h/o/x"), ("origin", "https://h/mirror/x")];
+    assert_eq!(remote_url(&remotes), Some("https://h/o/x"));
 }
 
 #[test]
 fn the_only_remote_stands_in_for_origin() {
-    let only = "up\thttps://h/up/x (fetch)\nup\thttps://h/up/x (push)\n";
-    assert_eq!(remote_url(only), Some("https://h/up/x"));
-    let two = format!("{only}fork\thttps://h/fork/x (fetch)\nfork\thttps://h/fork/x (push)\n");
-    assert_eq!(remote_url(&two), None);
-    assert_eq!(remote_url(""), None);
+    assert_eq!(remote_url(&[("up", "https://h/up/x"), ("up", "https://h/second/x")]), Some("https://h/up/x"));
+    assert_eq!(remote_url(&[("up", "https://h/up/x"), ("fork", "https://h/fork/x")]), None);
+    assert_eq!(remote_url(&[]), None);
+}
+
+/// git itself, to make what is read here.
+fn git(directory: &Path) -> Command {
+    let mut command = Command::new("git");
+    command.current_dir(directory).env("GIT_CONFIG_NOSYSTEM", "1").env("GIT_CONFIG_GLOBAL", "/dev/null");
+    command
 }
 
 /// A repository with nothing of the user's own settings in it.
@@ -250,63 +254,46 @@ fn a_missing_directory_has_nothing() {
     let missing = Path::new("/does/not/exist");
     assert_eq!(user_email(missing), None);
     assert_eq!(repository(missing), None);
-    assert!(!is_tracked(&missing.join("x")));
 }
 
 #[test]
-fn a_file_is_tracked_once_it_is_added() {
-    let directory = repository_with(&[]);
-    let file = directory.path().join("a.json");
-    fs::write(&file, "").unwrap();
-    assert!(!is_tracked(&file));
-    let add = git(directory.path()).args(["add", "a.json"]).status();
-    assert!(add.unwrap().success());
-    assert!(is_tracked(&file));
-    assert!(is_tracked(&directory.path().join("A.JSON")));
-    assert!(!is_tracked(&directory.path().join("b.json")));
+fn a_work_tree_and_a_submodule_have_the_settings_of_their_repository() {
+    let directory = repository_with(&["remote.origin.url=https://h/o/x"]);
+    let identity = ["-c", "user.name=t", "-c", "user.email=t@example.com"];
+    let commit = ["commit", "-q", "--allow-empty", "-m", "x"];
+    assert!(git(directory.path()).args(identity).args(commit).status().unwrap().success());
+    assert!(git(directory.path()).args(["worktree", "add", "-q", "tree"]).status().unwrap().success());
+    assert_eq!(repository(&directory.path().join("tree")).as_deref(), Some("o/x"));
+
+    // A submodule's `.git` is a file that names its own folder.
+    let modules = directory.path().join(".git/modules/sub");
+    fs::create_dir_all(&modules).unwrap();
+    fs::write(modules.join("config"), "[remote \"origin\"]\n\turl = https://h/o/sub\n").unwrap();
+    fs::create_dir(directory.path().join("sub")).unwrap();
+    fs::write(directory.path().join("sub/.git"), "gitdir: ../.git/modules/sub\n").unwrap();
+    assert_eq!(repository(&directory.path().join("sub")).as_deref(), Some("o/sub"));
 }
 
 #[test]
-fn a_missing_program_gives_nothing() {
-    let output = run(&mut Command::new("no-such-program-posthog-llma"), TIME_LIMIT);
-    assert_eq!(output, None);
-}
-
-#[cfg(unix)]
-fn sh(script: &str) -> Command {
-    let mut command = Command::new("sh");
-    command.args(["-c", script]);
-    command
-}
-
-#[cfg(unix)]
-#[test]
-fn a_slow_program_is_stopped() {
-    let limit = Duration::from_millis(100);
-    for script in [
-        "echo x; exec sleep 20",
-        "exec sleep 20",
-        "exec >&-; exec sleep 20",
-        "sleep 5 & sleep 5",
-        "while :; do :; done",
-    ] {
-        let start = Instant::now();
-        assert_eq!(run(&mut sh(script), limit), None, "{script}");
-        assert!(start.elapsed() < Duration::from_secs(3), "{script}");
-    }
+fn a_folder_that_looks_like_a_bare_repository_is_none() {
+    let directory = tempfile::tempdir().unwrap();
+    let bare = directory.path().join(".claude");
+    assert!(git(directory.path()).args(["init", "-q", "--bare", ".claude"]).status().unwrap().success());
+    fs::write(bare.join("config"), "[user]\nemail = eve@example.org\n[remote \"origin\"]\nurl = ext::sh -c x\n")
+        .unwrap();
+    assert_eq!(repository(&bare), None);
+    assert_ne!(user_email(&bare).as_deref(), Some("eve@example.org"));
 }
 
 #[cfg(unix)]
 #[test]
-fn a_program_that_fails_or_babbles_gives_nothing() {
-    assert_eq!(run(&mut sh("echo x; exit 1"), TIME_LIMIT), None);
-    assert_eq!(run(&mut sh("printf '\\377'"), TIME_LIMIT), None);
-    assert_eq!(run(&mut sh("yes"), TIME_LIMIT), None);
-    assert_eq!(run(&mut sh("echo x"), TIME_LIMIT).as_deref(), Some("x\n"));
-}
-
-#[cfg(unix)]
-#[test]
-fn a_program_has_nothing_to_read() {
-    assert_eq!(run(&mut sh("cat; echo end"), TIME_LIMIT).as_deref(), Some("end\n"));
+fn a_pipe_or_an_endless_file_in_place_of_the_settings_does_not_block() {
+    let directory = tempfile::tempdir().unwrap();
+    fs::create_dir(directory.path().join(".git")).unwrap();
+    let config = directory.path().join(".git/config");
+    assert!(Command::new("mkfifo").arg(&config).status().unwrap().success());
+    assert_eq!(repository(directory.path()), None);
+    fs::remove_file(&config).unwrap();
+    std::os::unix::fs::symlink("/dev/zero", &config).unwrap();
+    assert_eq!(repository(directory.path()), None);
 }

@@ -36,6 +36,20 @@ impl StoredOptions {
         serde_json::to_string(self).unwrap_or_default()
     }
 
+    /// Makes options as strict as those in a text. A text that cannot be read, but not an empty one, may have said anything:
+    /// it counts as private.
+    pub fn make_stricter(text: &str, options: &mut ConversionOptions) {
+        match serde_json::from_str::<Self>(text) {
+            Ok(stored) => {
+                options.privacy_mode |= stored.privacy_mode;
+                options.redact_secrets |= stored.redact_secrets;
+                options.max_attribute_length = options.max_attribute_length.min(stored.max_attribute_length);
+            }
+            Err(_) if text.is_empty() => {}
+            Err(_) => options.privacy_mode = true,
+        }
+    }
+
     /// The session's settings, but never less private than those of this process: who turns privacy mode on does not expect
     /// that what is still owed leaks. A text of another version of this program gives the settings of this process.
     pub fn read(text: &str, current: ConversionOptions) -> ConversionOptions {

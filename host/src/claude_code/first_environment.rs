@@ -1,0 +1,221 @@
+//! Whose environment this process has: the person's, or one that a project had a hand in.
+//!
+//! Claude Code puts the `env` blocks of a project's settings files into the environment of its hooks and commands, where such
+//! a value cannot be told from the person's. But the client itself was started with the person's own: so below a client
+//! this program takes the environment of the nearest ancestor that does not have the client's marks, and gives up the one
+//! that it was given, before anything reads it. All that variables decide (where the state is, who the user is, which
+//! proxy, which certificates) is then decided by the person; a variable that becomes known later is, too.
+//!
+//! What was given is kept for one purpose: a project may make things stricter.
+//!
+//! Measured with 2.0.76 and 2.1.332 on Linux: hooks have `CLAUDE_PROJECT_DIR`, commands and hooks `CLAUDECODE`; a project
+//! can change their values, not remove them; the client's own first environment has neither, and nothing of a project's.
+
+use crate::system::processes::{self, Variables};
+use std::ffi::{OsStr, OsString};
+use std::sync::OnceLock;
+
+/// What the client gives to all that it starts. That they are there counts; a project can change what they say.
+const MARKS: [&str; 2] = ["CLAUDECODE", "CLAUDE_PROJECT_DIR"];
+
+/// Name of the client's process. What it starts without its marks (the server of a tool, say) is known by this.
+const CLIENT: &str = "claude";
+
+/// The given variables that are kept, by the beginnings of their names.
+const KEPT: [&str; 3] = ["POSTHOG", "CLAUDE_PLUGIN_OPTION_", "CLAUDE_PROJECT_DIR"];
+
+/// Hands what is kept to the process that goes on after a hook, which has no client above it any more.
+pub const HANDED_ON: &str = "_POSTHOG_LLMA_GIVEN";
+
+/// Commands whose environment a hook has made already.
+const AFTER_A_HOOK: [&str; 2] = ["detach", "worker"];
+
+/// As far as is looked; real chains have about ten.
+const MOST_ANCESTORS: usize = 64;
+
+/// Variables that are kept of an environment of which nobody knows who made it: how output looks, and what Windows cannot
+/// work without.
+const HARMLESS: [&str; 9] =
+    ["TERM", "NO_COLOR", "COLUMNS", "LANG", "LC_ALL", "LC_CTYPE", "SYSTEMROOT", "WINDIR", "SYSTEMDRIVE"];
+
+/// Where this process stands.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Default)]
+pub enum Standing {
+    /// No client is above it: the environment is the person's.
+    #[default]
+    Plain,
+    /// A client is above it, and the environment is now the one that the client was started with.
+    Below,
+    /// A client is above it, and nobody says what it was started with: nothing of the environment counts.
+    Unknown,
+}
+
+/// How this process began.
+#[derive(Debug, Clone, Default, PartialEq, Eq)]
+pub struct Start {
+    /// Where it stands.
+    pub standing: Standing,
+    /// What it was given below a client: names, and values that are text.
+    pub given: Vec<(String, Option<String>)>,
+}
+
+static START: OnceLock<Start> = OnceLock::new();
+
+/// How this process began.
+pub fn start() -> &'static Start {
+    START.get_or_init(Start::default)
+}
+
+/// A process above this one.
+struct Ancestor {
+    name: String,
+    environment: Option<Variables>,
+}
+
+/// Takes the person's own environment. Must come first: no other thread may run yet.
+pub fn adopt() {
+    let own: Variables = std::env::vars_os().collect();
+    let command = std::env::args_os().nth(1);
+    if command.is_some_and(|command| AFTER_A_HOOK.iter().any(|name| command == *name)) {
+        if let Some(given) = std::env::var_os(HANDED_ON) {
+            let given = given.to_str().and_then(|text| serde_json::from_str(text).ok()).unwrap_or_default();
+            let _ = START.set(Start { standing: Standing::Below, given });
+        }
+        return;
+    }
+    let (standing, first) = standing(&own, ancestors());
+    if standing == Standing::Plain {
+        return;
+    }
+    let _ = START.set(Start { standing, given: kept(&own) });
+    replace(&own, first.unwrap_or_else(|| harmless(&own)));
+}
+
+/// What is handed on to the process that goes on after a hook.
+pub fn handed_on() -> Option<(&'static str, String)> {
+    let start = start();
+    (start.standing != Standing::Plain).then(|| (HANDED_ON, serde_json::to_string(&start.given).unwrap_or_default()))
+}
+
+fn ancestors() -> impl Iterator<Item = Ancestor> {
+    let parent = |process: u32| processes::describe(process).map(|found| found.parent).filter(|parent| *parent > 0);
+    let above = std::iter::successors(parent(std::process::id()), move |process| parent(*process));
+    above.take(MOST_ANCESTORS).map(|process| Ancestor {
+        name: processes::describe(process).map(|found| found.name).unwrap_or_default(),
+        environment: processes::first_environment(process),
+    })
+}
+
+fn has_mark(environment: &Variables) -> bool {
+    environment.iter().any(|(name, _)| MARKS.iter().any(|mark| name == mark))
+}
+
+/// Where a process with this environment stands, and the environment that its client was started with.
+fn standing(own: &Variables, ancestors: impl Iterator<Item = Ancestor>) -> (Standing, Option<Variables>) {
+    let mut below = has_mark(own);
+    for Ancestor { name, environment } in ancestors {
+        match environment {
+            Some(environment) if has_mark(&environment) => below = true,
+            Some(environment) if below || name == CLIENT => return (Standing::Below, Some(environment)),
+            None if below || name == CLIENT => return (Standing::Unknown, None),
+            _ => {}
+        }
+    }
+    (if below { Standing::Unknown } else { Standing::Plain }, None)
+}
+
+fn kept(given: &Variables) -> Vec<(String, Option<String>)> {
+    let named = given.iter().filter_map(|(name, value)| Some((name.to_str()?, value)));
+    let kept = named.filter(|(name, _)| KEPT.iter().any(|beginning| name.starts_with(beginning)));
+    kept.map(|(name, value)| (name.to_owned(), value.to_str().map(str::to_owned))).collect()
+}
+
+fn harmless(given: &Variables) -> Variables {
+    let is_harmless =
+        |name: &OsStr| name.to_str().is_some_and(|name| HARMLESS.iter().any(|known| name.eq_ignore_ascii_case(known)));
+    given.iter().filter(|(name, _)| is_harmless(name)).cloned().collect()
+}
+
+#[expect(unsafe_code, reason = "the environment is replaced while nobody else can look at it")]
+fn replace(old: &Variables, new: Variables) {
+    // SAFETY: `adopt` is the first thing that the program does, so there is no other thread.
+    unsafe {
+        for (name, _) in old {
+            std::env::remove_var(name);
+        }
+        for (name, value) in new {
+            // The system's call takes no such name, though an environment may hold one.
+            if !name.is_empty() && !name.as_encoded_bytes()[1..].contains(&b'=') && !is_odd(&name) {
+                std::env::set_var(name, value);
+            }
+        }
+        // An account's home is the system's to say, where no variable of the person's own does.
+        if std::env::var_os("HOME").is_none_or(|home| home.is_empty())
+            && let Some(home) = std::env::home_dir()
+        {
+            #[cfg(windows)]
+            std::env::set_var("LOCALAPPDATA", home.join("AppData").join("Local"));
+            std::env::set_var("HOME", home);
+        }
+    }
+}
+
+/// Names that `set_var` would panic at.
+fn is_odd(name: &OsString) -> bool {
+    name.as_encoded_bytes().first() == Some(&b'=') || name.as_encoded_bytes().contains(&0)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn variables(names: &[&str]) -> Variables {
+        names.iter().map(|name| ((*name).into(), "x".into())).collect()
+    }
+
+    fn chain(own: &[&str], above: &[(&str, Option<&[&str]>)]) -> (Standing, Option<Variables>) {
+        let ancestors = above
+            .iter()
+            .map(|(name, environment)| Ancestor { name: (*name).to_owned(), environment: environment.map(variables) });
+        standing(&variables(own), ancestors)
+    }
+
+    #[test]
+    fn without_a_client_the_environment_is_the_persons() {
+        let plain = (Standing::Plain, None);
+        assert_eq!(chain(&["A"], &[("zsh", Some(&["A"])), ("sshd", None), ("systemd", None)]), plain);
+        assert_eq!(chain(&[], &[]), plain);
+    }
+
+    #[test]
+    fn below_a_client_its_first_environment_counts() {
+        let own = (Standing::Below, Some(variables(&["OWN"])));
+        let client: (&str, Option<&[&str]>) = ("claude", Some(&["OWN"]));
+        let marked: (&str, Option<&[&str]>) = ("sh", Some(&["OWN", "EVIL", "CLAUDE_PROJECT_DIR"]));
+        assert_eq!(chain(&["EVIL", "CLAUDE_PROJECT_DIR"], &[marked, client, ("zsh", Some(&["A"]))]), own);
+        assert_eq!(chain(&["EVIL", "CLAUDECODE"], &[("node", Some(&["OWN"]))]), own);
+        // A process that has dropped the marks, and the server of a tool that never had them.
+        assert_eq!(chain(&["EVIL"], &[marked, client]), own);
+        assert_eq!(chain(&["EVIL"], &[("node", Some(&["EVIL"])), client]), own);
+        // A client within a client.
+        assert_eq!(chain(&["CLAUDECODE"], &[("claude", Some(&["EVIL", "CLAUDECODE"])), marked, client]), own);
+    }
+
+    #[test]
+    fn what_cannot_be_read_is_not_believed() {
+        let unknown = (Standing::Unknown, None);
+        assert_eq!(chain(&["CLAUDECODE"], &[]), unknown);
+        assert_eq!(chain(&["CLAUDECODE"], &[("claude", None), ("zsh", Some(&["A"]))]), unknown);
+        assert_eq!(chain(&["A"], &[("claude", None)]), unknown);
+    }
+
+    #[test]
+    fn what_a_project_may_have_said_is_kept_and_nothing_else() {
+        let mut given =
+            variables(&["POSTHOG_HOST", "PATH", "CLAUDE_PLUGIN_OPTION_X", "CLAUDE_PROJECT_DIR", "AWS_SECRET"]);
+        given.push(("POSTHOG_API_KEY".into(), "phc_x".into()));
+        let names: Vec<_> = kept(&given).into_iter().map(|(name, _)| name).collect();
+        assert_eq!(names, ["POSTHOG_HOST", "CLAUDE_PLUGIN_OPTION_X", "CLAUDE_PROJECT_DIR", "POSTHOG_API_KEY"]);
+        assert_eq!(harmless(&variables(&["TERM", "HTTPS_PROXY", "SystemRoot"])), variables(&["TERM", "SystemRoot"]));
+    }
+}

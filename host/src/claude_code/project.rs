@@ -1,0 +1,234 @@
+//! What a project says: by its settings files, and by what the client made of them in the environment that it gives.
+//!
+//! Whoever wrote a repository that was cloned must decide nothing that the person would mind. So a project can only make
+//! things stricter ([`Demands::make_stricter`]); and that it *asks* for a destination, or for sending to be on, is told to the
+//! person, who may approve it ([`Ask`]). What of a project cannot be read counts as the strictest that it could say.
+
+use super::settings::{Source, read_file};
+use posthog_llma_pipeline::options::{
+    API_KEY, ApiKey, ENABLED, HOST, MAX_ATTRIBUTE_LENGTH, Options, PRIVACY_MODE, REDACT_SECRETS, VARIABLES, boolean,
+};
+use posthog_llma_pipeline::origin::Origin;
+use serde_json::Value;
+use std::path::{Path, PathBuf};
+
+#[cfg(test)]
+mod tests;
+
+/// The folder of Claude Code's own files, in a project and in the home directory.
+pub const CLAUDE_FOLDER: &str = ".claude";
+
+/// The settings files in a project's folder: the one that is meant to be checked in, and the one that is not, which a
+/// repository can hold all the same.
+const FILES: [&str; 2] = ["settings.local.json", "settings.json"];
+
+/// Something that a project says.
+#[derive(Debug, Clone, PartialEq, Eq)]
+struct Said {
+    name: &'static str,
+    /// None: it cannot be read.
+    value: Option<String>,
+    source: Source,
+    project: PathBuf,
+}
+
+/// All that a project says.
+#[derive(Debug, Clone, Default, PartialEq, Eq)]
+pub struct Demands {
+    said: Vec<Said>,
+    /// Files that cannot be read, with the reason.
+    unreadable: Vec<(PathBuf, String)>,
+}
+
+/// A project that asks for a destination, or for sending to be on, where the person's own settings say otherwise.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Ask {
+    /// The project.
+    pub project: PathBuf,
+    /// What would be used; the error says why it cannot be.
+    pub pair: Result<(Origin, ApiKey), String>,
+    /// It asks for another destination than the person's.
+    pub redirects: bool,
+    /// It asks for sending to be on.
+    pub enables: bool,
+    /// Where it asks.
+    pub source: Source,
+}
+
+impl Ask {
+    /// What is asked, as a sentence.
+    pub fn question(&self) -> String {
+        let project = self.project.display();
+        match &self.pair {
+            Ok((origin, key)) if self.redirects => format!(
+                "the project {project} asks for its sessions to be sent to {origin} with the key {key} (in {}); nothing is sent \
+                 before you decide",
+                self.source
+            ),
+            Ok(_) => format!(
+                "the project {project} asks for its sessions to be sent by themselves (in {}); they are not, before you decide",
+                self.source
+            ),
+            Err(error) => format!(
+                "the project {project} asks for a destination that cannot be used ({error}, in {}); nothing is sent",
+                self.source
+            ),
+        }
+    }
+}
+
+impl Demands {
+    /// What the settings files say in a directory and in those above it, up to the person's home directory, or to one that
+    /// everybody shares.
+    pub fn of_directory(directory: &Path, home: Option<&Path>, config: Option<&Path>) -> Self {
+        let mut demands = Self::default();
+        let resolved = directory.canonicalize().ok();
+        let home = home.map(|home| home.canonicalize().unwrap_or_else(|_| home.to_owned()));
+        let config = config.map(|config| config.canonicalize().unwrap_or_else(|_| config.to_owned()));
+        let mut seen = Vec::new();
+        for start in resolved.iter().map(PathBuf::as_path).chain([directory]) {
+            let above = start.ancestors().take_while(|folder| Some(*folder) != home.as_deref() && !is_shared(folder));
+            for project in above {
+                let folder = project.join(CLAUDE_FOLDER);
+                let resolved = folder.canonicalize().unwrap_or_else(|_| folder.clone());
+                if seen.contains(&resolved) || Some(&resolved) == config.as_ref() {
+                    continue;
+                }
+                for file in FILES {
+                    demands.add_file(&folder.join(file), project);
+                }
+                seen.push(resolved);
+            }
+        }
+        demands
+    }
+
+    /// Also what the environment says that the client gave, as far as it is not the person's own: `own` tells what that is.
+    #[must_use]
+    pub fn with_given(mut self, given: &[(String, Option<String>)], own: impl Fn(&str) -> Vec<String>) -> Self {
+        let project = given.iter().find(|(name, _)| name == "CLAUDE_PROJECT_DIR").and_then(|(_, value)| value.clone());
+        let project = project.map_or_else(|| std::env::current_dir().unwrap_or_default(), PathBuf::from);
+        let project = project.canonicalize().unwrap_or(project);
+        let mut said = Vec::new();
+        for (name, value) in given {
+            let name = name.strip_prefix("CLAUDE_PLUGIN_OPTION_").unwrap_or(name);
+            let Some(name) = VARIABLES.iter().copied().find(|known| *known == name) else { continue };
+            let is_own = value.as_ref().is_some_and(|value| value.is_empty() || own(name).contains(value));
+            let of_file = self.said.iter().any(|said| said.name == name && said.value == *value);
+            if !is_own && !of_file {
+                said.push(Said { name, value: value.clone(), source: Source::Given, project: project.clone() });
+            }
+        }
+        // The client has decided between the files already.
+        said.append(&mut self.said);
+        self.said = said;
+        self
+    }
+
+    fn add_file(&mut self, path: &Path, project: &Path) {
+        let mut unreadable = |reason: String| self.unreadable.push((path.to_owned(), reason));
+        let bytes = match read_file(path) {
+            Ok(Some(bytes)) => bytes,
+            Ok(None) => return,
+            Err(error) => return unreadable(error.to_string()),
+        };
+        let text = bytes.strip_prefix(b"\xef\xbb\xbf").unwrap_or(&bytes);
+        let settings: Value = match serde_json::from_slice(text) {
+            Ok(settings) => settings,
+            Err(error) => return unreadable(format!("{} is not JSON: {error}", path.display())),
+        };
+        // Another shape says nothing to the client either.
+        let Some(block) = settings.get("env").and_then(Value::as_object) else { return };
+        for (name, value) in block {
+            // Windows takes names in any case.
+            let Some(name) = VARIABLES.iter().copied().find(|known| known.eq_ignore_ascii_case(name)) else { continue };
+            let value = match value {
+                Value::String(value) => Some(value.clone()),
+                Value::Bool(_) | Value::Number(_) => Some(value.to_string()),
+                _ => None,
+            };
+            if value.as_deref() != Some("") {
+                let source = Source::File(path.to_owned());
+                self.said.push(Said { name, value, source, project: project.to_owned() });
+            }
+        }
+    }
+
+    /// Files that cannot be read, each with the reason: what they may say is taken to be the strictest.
+    pub fn unreadable(&self) -> impl Iterator<Item = String> {
+        self.unreadable.iter().map(|(_, reason)| format!("{reason}; its sessions are treated as private"))
+    }
+
+    fn said(&self, name: &str) -> impl Iterator<Item = &Said> {
+        self.said.iter().filter(move |said| said.name == name)
+    }
+
+    /// What a switch says, of each that says something; none: it cannot be read.
+    fn switches(&self, name: &'static str) -> impl Iterator<Item = Option<bool>> {
+        self.said(name).map(|said| boolean(said.value.as_deref()?.trim()))
+    }
+
+    /// Makes options as strict as the project wants them. Never less strict than they are.
+    pub fn make_stricter(&self, options: &mut Options) {
+        let is_not = |name, value: bool| self.switches(name).any(|said| said != Some(value));
+        let is_unreadable = !self.unreadable.is_empty();
+        options.privacy_mode |= is_unreadable || is_not(PRIVACY_MODE, false);
+        options.redact_secrets |= is_unreadable || is_not(REDACT_SECRETS, false);
+        options.enabled &= !is_not(ENABLED, true);
+        let lengths = self.said(MAX_ATTRIBUTE_LENGTH).filter_map(|said| said.value.as_ref()?.trim().parse().ok());
+        options.max_attribute_length = lengths.fold(options.max_attribute_length, u32::min);
+    }
+
+    /// Does it want nothing to be sent by itself? The file that says so.
+    pub fn is_off(&self) -> Option<&Source> {
+        let says_no = |said: &&Said| said.value.as_deref().is_none_or(|value| boolean(value.trim()) != Some(true));
+        self.said(ENABLED).find(says_no).map(|said| &said.source)
+    }
+
+    /// What it asks for that the person's own settings do not say.
+    pub fn asks(&self, own: &Options) -> Option<Ask> {
+        let host = self.said(HOST).next();
+        let key = self.said(API_KEY).next();
+        let origin = match host {
+            None => Ok(own.origin.clone()),
+            Some(Said { value: None, .. }) => Err(format!("{HOST} is no text")),
+            // Whether it may be any host is asked with it.
+            Some(Said { value: Some(host), .. }) => {
+                Origin::parse(host.trim(), true).map_err(|error| format!("{HOST} {}", error.problem()))
+            }
+        };
+        let api_key = match key {
+            None => own.api_key.clone().map(Ok),
+            Some(Said { value: None, .. }) => Some(Err(format!("{API_KEY} is no text"))),
+            Some(Said { value: Some(key), .. }) => {
+                Some(ApiKey::parse(key).map_err(|error| format!("{API_KEY}: {error}")))
+            }
+        };
+        let pair = match (origin, api_key?) {
+            (Ok(origin), Ok(key)) => Ok((origin, key)),
+            (Err(error), _) | (_, Err(error)) => Err(error),
+        };
+        let redirects = match (&pair, &own.api_key) {
+            (Ok((origin, key)), Some(own_key)) => *origin != own.origin || key != own_key,
+            _ => true,
+        };
+        let on = self.said(ENABLED).next().filter(|said| said.value.as_deref().and_then(boolean) == Some(true));
+        let enables = on.is_some() && !own.enabled;
+        let first = key.or(host).filter(|_| redirects).or(on.filter(|_| enables))?;
+        Some(Ask { project: first.project.clone(), pair, redirects, enables, source: first.source.clone() })
+    }
+}
+
+/// Whether any user of the machine is meant to put things there, as in `/tmp`. The sticky bit tells such a directory
+/// from those of file systems without permissions, where all are open to everyone.
+#[cfg(unix)]
+pub(super) fn is_shared(directory: &Path) -> bool {
+    use std::os::unix::fs::PermissionsExt;
+    directory.metadata().is_ok_and(|metadata| metadata.permissions().mode() & 0o1002 == 0o1002)
+}
+
+/// Whether any user of the machine can put a `.claude` folder there, as in the root of a drive.
+#[cfg(not(unix))]
+pub(super) fn is_shared(directory: &Path) -> bool {
+    directory.parent().is_none()
+}

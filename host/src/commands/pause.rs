@@ -1,0 +1,56 @@
+//! `pause`, `resume` and `never`: the user's own ways to say no.
+
+use super::{Unusable, until_text};
+use crate::commands::cli::{Never, Pause};
+use crate::outbox::decisions::{Decisions, resolved};
+use crate::outbox::{self, Millis, now};
+use crate::system::terminal::print;
+use std::borrow::Cow;
+use std::process::ExitCode;
+
+/// Runs `pause`.
+pub fn pause(arguments: &Pause) -> anyhow::Result<ExitCode> {
+    let until = arguments.time.map_or(Millis::MAX, |time| now().saturating_add(time.as_millis() as Millis));
+    Decisions::change(&outbox::directory()?, |decisions| decisions.paused_until = Some(until))?;
+    print(&format!(
+        "Paused{}: nothing is sent, and sessions that run meanwhile are sent only when you name them\n",
+        until_text(until)
+    ))?;
+    Ok(ExitCode::SUCCESS)
+}
+
+/// Runs `resume`.
+pub fn resume() -> anyhow::Result<ExitCode> {
+    Decisions::change(&outbox::directory()?, |decisions| decisions.paused_until = None)?;
+    print("Sending goes on\n")?;
+    Ok(ExitCode::SUCCESS)
+}
+
+/// Runs `never`.
+pub fn never(arguments: &Never) -> anyhow::Result<ExitCode> {
+    let directory = outbox::directory()?;
+    let Some(path) = &arguments.path else {
+        let decisions = Decisions::load(&directory)?;
+        let list = decisions.never.join("\n");
+        print(&(if list.is_empty() { "Nothing is on the list".to_owned() } else { list } + "\n"))?;
+        return Ok(ExitCode::SUCCESS);
+    };
+    let path = resolved(path);
+    let path = path.to_str().ok_or_else(|| {
+        Unusable(Cow::Owned(format!("{} is not UTF-8, so it cannot be written down", path.display())))
+    })?;
+    let mut was_there = false;
+    Decisions::change(&directory, |decisions| {
+        was_there = decisions.never.iter().any(|entry| entry == path);
+        decisions.never.retain(|entry| entry != path);
+        if !arguments.remove {
+            decisions.never.push(path.to_owned());
+        }
+    })?;
+    print(&match (arguments.remove, was_there) {
+        (false, _) => format!("Nothing of {path} is ever sent\n"),
+        (true, true) => format!("{path} is off the list\n"),
+        (true, false) => format!("{path} is not on the list\n"),
+    })?;
+    Ok(ExitCode::SUCCESS)
+}

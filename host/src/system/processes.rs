@@ -1,0 +1,159 @@
+//! Other processes of this machine: their parents, and the environment that each was started with.
+
+use std::ffi::OsString;
+
+/// A process: its number, and when it started in ticks since the machine did. Numbers are used again, pairs are not.
+pub type Process = (u32, u64);
+
+/// Variables with their values.
+pub type Variables = Vec<(OsString, OsString)>;
+
+/// What the system says of a process.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Description {
+    /// Its program's name.
+    pub name: String,
+    /// Its parent's number.
+    pub parent: u32,
+    /// When it started.
+    pub started: u64,
+}
+
+/// A process, from `/proc/<pid>/stat` (man 5 `proc_pid_stat`); none where there is none, or the system does not tell.
+#[cfg(not(target_os = "macos"))]
+pub fn describe(process: u32) -> Option<Description> {
+    let text = std::fs::read(format!("/proc/{process}/stat")).ok()?;
+    let text = String::from_utf8_lossy(&text);
+    // The name stands in parentheses and may hold some.
+    let (_, rest) = text.split_once('(')?;
+    let (name, rest) = rest.rsplit_once(')')?;
+    let mut fields = rest.split_ascii_whitespace();
+    let state = fields.next()?;
+    let parent = fields.next()?.parse().ok()?;
+    // The 22nd field of all, the 18th from here.
+    let started = fields.nth(17)?.parse().ok()?;
+    // A zombie has ended; only nobody asked how.
+    (state != "Z").then(|| Description { name: name.to_owned(), parent, started })
+}
+
+/// The environment that a process was started with: what it has set since is not in it. None where the system does not
+/// tell, or not us.
+#[cfg(not(target_os = "macos"))]
+pub fn first_environment(process: u32) -> Option<Variables> {
+    let bytes = std::fs::read(format!("/proc/{process}/environ")).ok()?;
+    Some(variables(&bytes))
+}
+
+#[cfg(target_os = "macos")]
+pub use mac_os::{describe, first_environment};
+
+/// `NAME=value`, each ended by a zero.
+#[cfg(unix)]
+fn variables(bytes: &[u8]) -> Variables {
+    use std::os::unix::ffi::OsStringExt as _;
+    let text = |bytes: &[u8]| OsString::from_vec(bytes.to_vec());
+    let variable = |line: &[u8]| {
+        // A name may begin with the sign.
+        let at = 1 + line.get(1..)?.iter().position(|byte| *byte == b'=')?;
+        Some((text(&line[..at]), text(&line[at + 1..])))
+    };
+    bytes.split(|byte| *byte == 0).filter_map(variable).collect()
+}
+
+/// There is nothing to read them from.
+#[cfg(not(unix))]
+fn variables(_: &[u8]) -> Variables {
+    Variables::new()
+}
+
+#[cfg(target_os = "macos")]
+mod mac_os {
+    use super::{Description, Variables, variables};
+    use std::ffi::CStr;
+    use std::mem;
+
+    /// A process, by `proc_pidinfo`.
+    pub fn describe(process: u32) -> Option<Description> {
+        let size = i32::try_from(size_of::<libc::proc_bsdinfo>()).ok()?;
+        #[expect(unsafe_code, reason = "the system's own call")]
+        // SAFETY: all fields of the structure are numbers, and the system writes no more than the size that it is told.
+        let info = unsafe {
+            let mut info: libc::proc_bsdinfo = mem::zeroed();
+            let to = (&raw mut info).cast();
+            let written = libc::proc_pidinfo(i32::try_from(process).ok()?, libc::PROC_PIDTBSDINFO, 0, to, size);
+            (written == size).then_some(info)?
+        };
+        let name: Vec<u8> =
+            info.pbi_comm.iter().map(|byte| byte.cast_unsigned()).take_while(|byte| *byte != 0).collect();
+        let started = info.pbi_start_tvsec.wrapping_mul(1_000_000).wrapping_add(info.pbi_start_tvusec);
+        Some(Description { name: String::from_utf8_lossy(&name).into_owned(), parent: info.pbi_ppid, started })
+    }
+
+    /// The environment that a process was started with, by `KERN_PROCARGS2`.
+    pub fn first_environment(process: u32) -> Option<Variables> {
+        let mut names = [libc::CTL_KERN, libc::KERN_PROCARGS2, i32::try_from(process).ok()?];
+        let mut size = 1024 * 1024;
+        let mut bytes = vec![0_u8; size];
+        #[expect(unsafe_code, reason = "the system's own call")]
+        // SAFETY: the system writes no more than the size that it is told, and tells how much it wrote.
+        let read = unsafe {
+            let to = bytes.as_mut_ptr().cast();
+            libc::sysctl(names.as_mut_ptr(), 3, to, &raw mut size, std::ptr::null_mut(), 0)
+        };
+        (read == 0).then(|| bytes.truncate(size))?;
+        environment(&bytes)
+    }
+
+    /// The number of arguments; the program's path; zeros; the arguments; the environment.
+    fn environment(bytes: &[u8]) -> Option<Variables> {
+        let (count, rest) = bytes.split_first_chunk::<4>()?;
+        let path = CStr::from_bytes_until_nul(rest).ok()?;
+        let mut rest = &rest[path.count_bytes()..];
+        rest = &rest[rest.iter().position(|byte| *byte != 0)?..];
+        for _ in 0..i32::from_ne_bytes(*count) {
+            rest = &rest[rest.iter().position(|byte| *byte == 0)? + 1..];
+        }
+        // An empty text ends it: what follows is the system's own.
+        let end = rest.windows(2).position(|pair| pair == [0, 0]).unwrap_or(rest.len());
+        Some(variables(&rest[..end]))
+    }
+}
+
+#[cfg(test)]
+#[cfg(target_os = "linux")]
+mod tests {
+    use super::*;
+    use std::process::{Command, Stdio};
+
+    #[test]
+    fn a_process_has_its_parent_and_the_environment_it_was_started_with() {
+        let mut command = Command::new("sh");
+        command.args(["-c", "export LATER=1; exec_nothing() { :; }; sleep 10"]).env_clear();
+        command.env("FIRST", "a=b\nc").env("EMPTY", "").env("PATH", "/usr/bin:/bin");
+        let mut child = command.stdin(Stdio::null()).spawn().unwrap();
+        let found = loop {
+            // Before it has become another program it has this one's.
+            let found = first_environment(child.id()).unwrap();
+            if found.iter().any(|(name, _)| name == "FIRST") {
+                break found;
+            }
+        };
+        let value = |name: &str| found.iter().find(|(other, _)| other == name).map(|(_, value)| value.clone());
+        assert_eq!(value("FIRST"), Some("a=b\nc".into()));
+        assert_eq!(value("EMPTY"), Some("".into()));
+        assert_eq!(value("LATER"), None);
+        assert_eq!(describe(child.id()).unwrap().parent, std::process::id());
+        child.kill().unwrap();
+        child.wait().unwrap();
+        assert_eq!(first_environment(child.id()), None);
+    }
+
+    #[test]
+    fn odd_environments_are_read() {
+        assert_eq!(variables(b""), []);
+        assert_eq!(
+            variables(b"A=b\0\0=C:=d\0nothing\0E="),
+            [("A".into(), "b".into()), ("=C:".into(), "d".into()), ("E".into(), "".into())]
+        );
+    }
+}
