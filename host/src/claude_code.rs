@@ -2,6 +2,7 @@
 
 pub mod client;
 pub mod first_environment;
+pub mod hooks;
 pub mod project;
 pub mod sessions;
 pub mod settings;

@@ -1,5 +1,6 @@
 //! The commands: arguments become values here, and results become words. Nothing below knows the command line.
 
+mod checks;
 pub mod cli;
 mod convert;
 mod demo;

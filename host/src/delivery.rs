@@ -1,6 +1,7 @@
 //! From a session's files to what was delivered: conversion, sending, and who does it when.
 
 pub mod conversion;
+pub mod cost;
 pub mod courier;
 pub mod hook;
 pub mod ingest;

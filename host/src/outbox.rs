@@ -4,6 +4,7 @@
 //! as delivered, and it is marked batch by batch. It is kept for each destination (an origin and a hash of the key) and
 //! holds references to transcripts and ids of events, no content and no key. Many processes use it at once.
 
+mod additions;
 pub mod decisions;
 mod delivered;
 mod ids;
@@ -14,8 +15,8 @@ pub mod stored_options;
 mod summary;
 
 pub use ids::{DestinationId, SessionId};
-pub use notes::{DAMAGED, HOOK, HOOK_FAILURE, Note};
-pub use owed::{Backoff, Owed, Sighting};
+pub use notes::{DAMAGED, HOOK, HOOK_FAILURE, HookSettings, Note};
+pub use owed::{Backoff, Live, Owed, Sighting};
 pub use summary::{Counts, DestinationSummary, FailedSession, Quarantined, Summary};
 
 #[cfg(test)]
@@ -179,11 +180,19 @@ impl Outbox {
         db.busy_timeout(patience).map_err(failed)?;
         let mut outbox = Self { db, path: path.to_owned() };
         match outbox.version()? {
-            VERSION => {}
+            VERSION => outbox.add_missing()?,
             0 => outbox.create()?,
             found => return Err(OutboxError::Newer { path: path.to_owned(), found }),
         }
         Ok(outbox)
+    }
+
+    /// A file of an earlier version of this program gets what it lacks.
+    fn add_missing(&mut self) -> Result<(), OutboxError> {
+        if self.read(additions::has_all)? {
+            return Ok(());
+        }
+        self.write(additions::add_missing).map(drop)
     }
 
     fn version(&self) -> Result<i64, OutboxError> {

@@ -19,6 +19,8 @@ mod doctor;
 mod files;
 #[path = "outbox/hook.rs"]
 mod hook;
+#[path = "outbox/live.rs"]
+mod live;
 #[path = "outbox/servers.rs"]
 mod servers;
 #[path = "outbox/sessions.rs"]

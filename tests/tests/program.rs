@@ -38,6 +38,8 @@ mod settings;
 mod setup;
 #[path = "program/shell.rs"]
 mod shell;
+#[path = "program/verdicts.rs"]
+mod verdicts;
 #[path = "program/view.rs"]
 mod view;
 #[path = "program/warnings.rs"]
@@ -63,13 +65,18 @@ fn decompressed(request: &Received) -> String {
     text
 }
 
-/// The events of all accepted requests, a line each, in the very bytes that were sent.
+/// The events of all accepted requests, a line each, in the very bytes that were sent but for the options of the newest route.
 fn sent(posthog: &LocalPostHog) -> String {
     let requests = posthog.requests();
     let batches = requests.iter().filter(|request| request.status == Some(200)).map(|request| {
         let body = decompressed(request);
-        let batch = body.strip_prefix(&format!("{{\"api_key\":\"{KEY}\",\"batch\":[")).unwrap();
-        batch.strip_suffix("]}").unwrap().replace("},{\"event\":", "}\n{\"event\":") + "\n"
+        let (head, batch) = body.split_once("\"batch\":[").unwrap();
+        assert!(head.starts_with("{\"created_at\":\"") || head == format!("{{\"api_key\":\"{KEY}\","), "{head}");
+        let mut events = batch.strip_suffix("]}").unwrap().replace("},{\"event\":", "}\n{\"event\":") + "\n";
+        for person in ["", ",\"process_person_profile\":false"] {
+            events = events.replace(&format!(",\"options\":{{\"disable_skew_correction\":true{person}}}}}"), "}");
+        }
+        events
     });
     batches.collect()
 }

@@ -17,6 +17,8 @@ mod tests;
 pub const API_KEY: &str = "POSTHOG_API_KEY";
 /// Whether sessions are sent without being asked for.
 pub const ENABLED: &str = "POSTHOG_LLMA_CC_ENABLED";
+/// Whether what is complete is sent while a session runs, too.
+pub const LIVE: &str = "POSTHOG_LLMA_CC_LIVE";
 /// Where events go.
 pub const HOST: &str = "POSTHOG_HOST";
 /// Whether [`HOST`] may be neither in posthog.com nor this machine.
@@ -40,6 +42,7 @@ pub const PURPOSE: &str = "POSTHOG_AI_PURPOSE";
 pub const VARIABLES: &[&str] = &[
     API_KEY,
     ENABLED,
+    LIVE,
     HOST,
     ALLOW_CUSTOM_HOST,
     PRIVACY_MODE,
@@ -75,6 +78,8 @@ pub struct Options {
     pub api_key: Option<ApiKey>,
     /// `POSTHOG_LLMA_CC_ENABLED`, by default `false`.
     pub enabled: bool,
+    /// `POSTHOG_LLMA_CC_LIVE`, by default `true`.
+    pub live: bool,
     /// `POSTHOG_HOST`, by default `https://us.i.posthog.com`.
     pub origin: Origin,
     /// `POSTHOG_LLMA_PRIVACY_MODE`, by default `false`.
@@ -98,6 +103,7 @@ impl Default for Options {
         Self {
             api_key: None,
             enabled: false,
+            live: true,
             origin: Origin::default(),
             privacy_mode: false,
             distinct_id: None,
@@ -135,6 +141,7 @@ impl Options {
         let allow_custom_host = read.boolean(ALLOW_CUSTOM_HOST, false)?;
         Ok(Self {
             enabled: read.boolean(ENABLED, default.enabled)?,
+            live: read.boolean(LIVE, default.live)?,
             origin: read.origin(allow_custom_host)?.unwrap_or(default.origin),
             privacy_mode: read.boolean(PRIVACY_MODE, default.privacy_mode)?,
             distinct_id: read.distinct_id()?,

@@ -13,9 +13,11 @@ use serde::Deserialize;
 
 pub use head::Head;
 pub use search::{Candidate, FindError, all, find};
+pub use tail::is_open;
 
 mod head;
 mod search;
+mod tail;
 #[cfg(test)]
 mod tests;
 

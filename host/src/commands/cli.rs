@@ -90,6 +90,7 @@ Examples:
 Examples:
   posthog-llma flush
   posthog-llma flush --failed          also what was given up
+  posthog-llma flush --wait 120        as the last step of a CI job: also sessions that no hook has ended
   posthog-llma flush --json | jq .owed")]
     Flush(Flush),
     /// Say whether sessions are sent by themselves, what was delivered, what is owed, and what went wrong
@@ -436,6 +437,9 @@ pub struct Flush {
     /// Also when the server has asked to wait
     #[arg(long)]
     pub now: bool,
+    /// Wait until nothing is owed any more, at most so many seconds: for jobs that end with all their processes
+    #[arg(long, value_name = "SECONDS", num_args = 0..=1, default_missing_value = "60")]
+    pub wait: Option<u32>,
     #[command(flatten)]
     #[expect(missing_docs, reason = "clap would show it as the command's own")]
     pub patience: PatienceArguments,

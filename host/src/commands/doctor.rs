@@ -1,8 +1,10 @@
 //! `doctor`: checks all that delivery needs, one thing after the other, and says what to do.
 
+use crate::claude_code::hooks::Hooks;
 use crate::claude_code::sessions;
 use crate::claude_code::settings::{Environment, Settings};
-use crate::commands::cli;
+use crate::commands::checks::Checks;
+use crate::commands::{cli, status};
 use crate::outbox::{self, Outbox, OutboxError};
 use crate::system::git;
 use crate::system::terminal::{hide, print};
@@ -11,29 +13,18 @@ use posthog_llma_pipeline::origin::{Origin, Scheme};
 use posthog_llma_sandbox::block_on;
 use posthog_llma_sandbox::probe::{Probed, probe};
 use posthog_llma_sandbox::proxy::ProxySettings;
-use serde_json::{Value, json};
+use serde_json::json;
 use std::fmt::Write as _;
-use std::fs::{self, File};
+use std::fs::File;
 use std::io::Read as _;
 use std::path::Path;
 use std::process::ExitCode;
-
-/// One thing that was checked.
-#[derive(Debug, serde::Serialize)]
-struct Check {
-    name: &'static str,
-    ok: bool,
-    /// What was found.
-    found: String,
-    /// What to do.
-    advice: Option<String>,
-}
 
 /// Runs it. Exit code 0: all is well.
 pub fn run(arguments: &cli::Doctor) -> anyhow::Result<ExitCode> {
     let mut checks = Checks::default();
     checks.all(&Environment::of_process(), &std::env::current_dir()?)?;
-    let ok = checks.0.iter().all(|check| check.ok);
+    let ok = checks.all_good();
     if arguments.json {
         print(&format!("{:#}\n", json!({"ok": ok, "checks": checks.0})))?;
     } else {
@@ -50,18 +41,7 @@ pub fn run(arguments: &cli::Doctor) -> anyhow::Result<ExitCode> {
     Ok(ExitCode::from(u8::from(!ok)))
 }
 
-#[derive(Default)]
-struct Checks(Vec<Check>);
-
 impl Checks {
-    fn good(&mut self, name: &'static str, found: impl Into<String>) {
-        self.0.push(Check { name, ok: true, found: found.into(), advice: None });
-    }
-
-    fn bad(&mut self, name: &'static str, found: impl Into<String>, advice: impl Into<String>) {
-        self.0.push(Check { name, ok: false, found: found.into(), advice: Some(advice.into()) });
-    }
-
     fn all(&mut self, environment: &Environment, directory: &Path) -> anyhow::Result<()> {
         let settings = match Settings::load(environment, directory) {
             Ok(settings) => Some(settings),
@@ -240,35 +220,15 @@ impl Checks {
     }
 
     fn plugin(&mut self, config: &Path) {
-        let settings = read_json(&config.join("settings.json")).unwrap_or_default();
-        let installed = read_json(&config.join("plugins/installed_plugins.json")).unwrap_or_default();
-        let is_ours = |name: &&String| name.split('@').next() == Some("posthog");
-        let plugin = installed["plugins"].as_object().and_then(|plugins| plugins.keys().find(is_ours));
-        let own_hook = settings["hooks"].to_string().contains("posthog-llma");
-        let install =
-            "In a clone of this repository: `claude plugin marketplace add ./`, then `claude plugin install posthog`.";
-        match plugin {
-            _ if own_hook => self.good("plugin", "its hooks stand in settings.json"),
-            None => self.bad("plugin", "it is not installed", install),
-            Some(name) if settings["enabledPlugins"][name] == false => {
-                self.bad("plugin", format!("{name} is disabled"), format!("Run `claude plugin enable {name}`."));
-            }
-            Some(name) => self.good("plugin", format!("{name} is installed")),
-        }
-        if settings["disableAllHooks"] == true {
-            self.bad(
-                "hooks",
-                "`disableAllHooks` is true in settings.json",
-                "Remove it: without hooks nothing is sent.",
-            );
-        } else {
-            self.good("hooks", "they are not disabled");
-        }
+        self.of_hooks(&Hooks::of(config), status::seen(config));
     }
 
     fn transcripts(&mut self, config: &Path) {
         let projects = config.join("projects");
         match sessions::all(config) {
+            Err(error) if error.kind() == std::io::ErrorKind::NotFound && config.is_dir() => {
+                self.good("transcripts", "there is no session yet");
+            }
             Err(error) => self.bad(
                 "transcripts",
                 format!("{} cannot be read: {error}", projects.display()),
@@ -286,8 +246,4 @@ impl Checks {
             }
         }
     }
-}
-
-fn read_json(path: &Path) -> Option<Value> {
-    serde_json::from_slice(&fs::read(path).ok()?).ok()
 }

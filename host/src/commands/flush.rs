@@ -13,6 +13,10 @@ use posthog_llma_sandbox::Limits;
 use serde_json::json;
 use std::fmt::Write as _;
 use std::process::ExitCode;
+use std::time::{Duration, Instant};
+
+/// How often `--wait` tries.
+const AGAIN: Duration = Duration::from_secs(2);
 
 /// Runs it. Exit code 0: nothing is owed any more.
 pub fn run(arguments: &Flush) -> anyhow::Result<ExitCode> {
@@ -31,16 +35,30 @@ pub fn run(arguments: &Flush) -> anyhow::Result<ExitCode> {
     let patience = arguments.patience.patience();
     let mut courier = Courier::new(&program, destination, id).with(patience, Limits::default());
     courier.catch_up(&mut outbox)?;
+    courier.look_again(&mut outbox)?;
     let (_, asked_until) = outbox.destination_due(id)?;
     let waits = asked_until > now() && !arguments.now;
     let mut reports = Vec::new();
-    if !waits {
+    let end = Instant::now() + Duration::from_secs(arguments.wait.unwrap_or(0).into());
+    if arguments.wait.is_some() {
+        courier.take_running(&mut outbox)?;
+    }
+    loop {
+        if waits {
+            break;
+        }
         courier.deliver_owed(&mut outbox, true, |report| {
             if !arguments.json {
                 tell(&line(report));
             }
             reports.push(report.clone());
         })?;
+        let grows = arguments.wait.is_some() && courier.look_again(&mut outbox)?;
+        let left = end.saturating_duration_since(Instant::now());
+        if left.is_zero() || !grows && outbox.next_due(id)?.is_none() {
+            break;
+        }
+        std::thread::sleep(AGAIN.min(left));
     }
     let summary = outbox.summary(Some(id))?;
     let sessions = summary.destination.sessions;

@@ -5,6 +5,7 @@ mod select;
 
 use super::{load, load_to_send};
 use crate::commands::cli::Ingest as Arguments;
+use crate::delivery::cost;
 use crate::delivery::ingest::{Candidate, Ingest, Outcome, Sent};
 use crate::delivery::report::{self, CONTENT_DAYS};
 use crate::delivery::send;
@@ -56,6 +57,7 @@ pub fn run(arguments: &Arguments) -> anyhow::Result<ExitCode> {
         force: arguments.force,
         named: !arguments.sessions.is_empty(),
         jobs: jobs(arguments),
+        on_wait: &|seconds| tell(&format!("PostHog takes no more for now. Asking again in {seconds} s.")),
         stop: &STOP,
     };
     let progress = Progress::new(&sessions, arguments.json);
@@ -135,6 +137,7 @@ impl Report {
                     report.sent += 1;
                     let sums = &mut report.sums;
                     sums.events += sent.events;
+                    sums.spans += sent.spans;
                     sums.rejected += sent.rejected;
                     sums.bytes += sent.bytes;
                     sums.tokens = std::array::from_fn(|i| sums.tokens[i].saturating_add(sent.tokens[i]));
@@ -195,6 +198,12 @@ impl Report {
         let events = sums.events;
         let _ = writeln!(out, "  events  {events} {would}accepted, {} before compression", report::bytes(sums.bytes));
         let _ = writeln!(out, "  tokens  {input} in, {output} out, {read} cache read, {creation} cache written");
+        let _ = writeln!(out, "  cost    {} in PostHog ({})", cost::shown(events), cost::basis());
+        if !self.sends && sums.spans > 0 {
+            let spans = sums.spans;
+            let saved = cost::shown(spans);
+            let _ = writeln!(out, "          {spans} events are tool calls, {saved} of it");
+        }
         if let Some(stopped) = &self.stopped {
             let _ = writeln!(out, "Stopped: {stopped}");
         }
@@ -222,6 +231,9 @@ impl Report {
             "failed": self.failed,
             "not_reached": self.not_reached,
             "events": self.sums.events,
+            "spans": self.sums.spans,
+            "estimated_dollars": cost::dollars(self.sums.events),
+            "estimate_is_of": cost::AS_OF,
             "rejected": self.sums.rejected,
             "bytes": self.sums.bytes,
             "tokens": self.sums.tokens,
@@ -253,6 +265,7 @@ fn list(
         // To see a session is not to send it.
         named: true,
         jobs: jobs(arguments),
+        on_wait: &|seconds| tell(&format!("PostHog takes no more for now. Asking again in {seconds} s.")),
         stop: &STOP,
     };
     let progress = Progress::new(&sessions, arguments.json);
@@ -268,14 +281,14 @@ fn list(
     outcomes.reverse();
     let mut rows = Vec::new();
     for (session, outcome) in sessions.iter().zip(&outcomes) {
-        let tokens = match outcome {
-            Outcome::Sent(sent) => sent.tokens,
-            _ => [0; 4],
+        let (tokens, events) = match outcome {
+            Outcome::Sent(sent) => (sent.tokens, sent.events),
+            _ => ([0; 4], 0),
         };
-        rows.push((session, tokens, is_delivered(session)?));
+        rows.push((session, tokens, events, is_delivered(session)?));
     }
     if arguments.json {
-        let rows = rows.iter().map(|(session, tokens, delivered)| {
+        let rows = rows.iter().map(|(session, tokens, events, delivered)| {
             json!({
                 "session_id": session.id,
                 "transcript": session.transcript,
@@ -284,6 +297,8 @@ fn list(
                 "prompt": session.head.prompt,
                 "bytes": session.bytes,
                 "tokens": tokens,
+                "events": events,
+                "estimated_dollars": cost::dollars(*events),
                 "delivered": delivered,
             })
         });
@@ -291,26 +306,34 @@ fn list(
         return Ok(ExitCode::SUCCESS);
     }
     let mut out = format!(
-        "{:<16}  {:<8}  {:<16}  {:>9}  {:>9}  {:>9}  {:<9}  PROMPT\n",
-        "BEGAN (UTC)", "SESSION", "PROJECT", "SIZE", "IN", "OUT", "DELIVERED"
+        "{:<16}  {:<8}  {:<16}  {:>9}  {:>9}  {:>9}  {:>7}  {:<9}  PROMPT\n",
+        "BEGAN (UTC)", "SESSION", "PROJECT", "SIZE", "IN", "OUT", "EVENTS", "DELIVERED"
     );
-    for (session, [input, output, read, creation], delivered) in &rows {
+    for (session, [input, output, read, creation], events, delivered) in &rows {
         let began = time::format(session.started);
         let project = session.head.directory.as_deref().and_then(Path::file_name).unwrap_or_default().to_string_lossy();
         let _ = writeln!(
             out,
-            "{:<16}  {:<8}  {:<16}  {:>9}  {:>9}  {:>9}  {:<9}  {}",
+            "{:<16}  {:<8}  {:<16}  {:>9}  {:>9}  {:>9}  {:>7}  {:<9}  {}",
             began[..16].replace('T', " "),
             session.id.chars().filter(|c| !c.is_control()).take(8).collect::<String>(),
             short(&project, 16),
             report::bytes(session.bytes),
             input.saturating_add(*read).saturating_add(*creation),
             output,
+            events,
             if *delivered { "yes" } else { "no" },
             short(session.head.prompt.as_deref().unwrap_or("–"), 60),
         );
     }
-    let _ = writeln!(out, "{} sessions", rows.len());
+    let events = rows.iter().map(|(_, _, events, _)| events).sum();
+    let _ = writeln!(
+        out,
+        "{} sessions, {events} events, {} in PostHog ({})",
+        rows.len(),
+        cost::shown(events),
+        cost::basis()
+    );
     print(&out)?;
     Ok(ExitCode::SUCCESS)
 }

@@ -1,11 +1,13 @@
 //! `status`: whether sessions are sent by themselves, what was delivered, what is owed, and what went wrong.
 
 use super::until_text;
-use crate::claude_code::sessions;
+use crate::claude_code::hooks::Hooks;
+use crate::claude_code::sessions::{self, Head};
 use crate::claude_code::settings::{Environment, Settings};
+use crate::commands::checks::{Checks, Seen};
 use crate::commands::cli;
 use crate::outbox::decisions::{Decisions, Verdict};
-use crate::outbox::{self, DAMAGED, HOOK, HOOK_FAILURE, Millis, Note, Outbox, Summary, now};
+use crate::outbox::{self, DAMAGED, HOOK, HOOK_FAILURE, HookSettings, Millis, Note, Outbox, Summary, now};
 use crate::program::Program;
 use crate::system::terminal::{hide, print};
 use posthog_llma_pipeline::options::{self, ApiKey, Options};
@@ -13,7 +15,7 @@ use posthog_llma_pipeline::time;
 use serde_json::{Value, json};
 use std::collections::HashSet;
 use std::fmt::Write as _;
-use std::path::PathBuf;
+use std::path::{Path, PathBuf};
 use std::process::ExitCode;
 
 /// All that is told.
@@ -32,10 +34,13 @@ struct Status {
     record: Option<PathBuf>,
     hook: Option<Note>,
     hook_failure: Option<Note>,
+    /// What hooks are given, if this terminal's settings would send nothing.
+    hooks_have: Option<HookSettings>,
     damaged: Option<Note>,
     summary: Summary,
     on_disk: u64,
     never_seen: u64,
+    checks: Checks,
 }
 
 /// Runs it. Exit code 0: healthy; 1: something needs the user.
@@ -92,6 +97,8 @@ fn gather(environment: &Environment) -> anyhow::Result<Status> {
             Some((origin, key)) => outbox.known_destination(origin, key)?,
             None => None,
         };
+        status.hooks_have = outbox.hook_settings()?.filter(|_| status.own_off().is_some());
+        let destination = destination.or_else(|| status.hooks_have.as_ref().map(HookSettings::destination));
         status.summary = outbox.summary(destination)?;
         status.hook = outbox.noted(HOOK)?;
         status.hook_failure = outbox.noted(HOOK_FAILURE)?;
@@ -100,6 +107,8 @@ fn gather(environment: &Environment) -> anyhow::Result<Status> {
     });
     status.record_error = read.err().map(|error| error.to_string());
     if let Some(config) = environment.config_dir() {
+        let seen = seen_by(&config, status.hook.as_ref().map(|note| note.at), &status.summary.known);
+        status.checks.of_hooks(&Hooks::of(&config), seen);
         let known: HashSet<PathBuf> = status.summary.known.iter().map(|path| resolved(path.clone())).collect();
         for session in sessions::all(&config).unwrap_or_default() {
             status.on_disk += 1;
@@ -107,6 +116,29 @@ fn gather(environment: &Environment) -> anyhow::Result<Status> {
         }
     }
     Ok(status)
+}
+
+/// What the record and the folder tell of hooks and sessions.
+pub(super) fn seen(config: &Path) -> Seen {
+    let read = |outbox: &Outbox| Ok((outbox.noted(HOOK)?, outbox.known_transcripts()?));
+    let opened = outbox::directory().and_then(|directory| Outbox::open_to_read(&directory));
+    // That it cannot be read is told elsewhere.
+    let (hook, known) =
+        opened.and_then(|outbox| outbox.as_ref().map(read).transpose()).ok().flatten().unwrap_or_default();
+    seen_by(config, hook.map(|note| note.at), &known)
+}
+
+fn seen_by(config: &Path, hook: Option<Millis>, known: &[PathBuf]) -> Seen {
+    let modified = |path: &Path| path.metadata().and_then(|metadata| metadata.modified()).ok();
+    let newest = sessions::all(config).unwrap_or_default().into_iter().max_by_key(|session| modified(&session.path));
+    let Some(newest) = newest.map(|session| session.path) else { return Seen { hook, ..Seen::default() } };
+    let of_file = || Some(modified(&newest)?.duration_since(std::time::UNIX_EPOCH).ok()?.as_millis() as Millis);
+    let path = resolved(newest.clone());
+    Seen {
+        hook,
+        newest_session: Head::read(&newest).started.or_else(of_file),
+        newest_is_known: known.iter().any(|known| resolved(known.clone()) == path),
+    }
 }
 
 /// Two paths of one file are one.
@@ -125,6 +157,11 @@ fn shown(name: &str, value: &str) -> String {
 impl Status {
     /// Why nothing is sent by itself.
     fn off(&self) -> Option<String> {
+        self.own_off().filter(|_| self.hooks_have.is_none())
+    }
+
+    /// The same by this terminal's settings alone.
+    fn own_off(&self) -> Option<String> {
         let Some(options) = &self.options else { return self.settings_error.clone() };
         if !options.enabled {
             let what =
@@ -156,7 +193,16 @@ impl Status {
             problems.push(format!("sending is paused{} (`posthog-llma resume` ends that)", until_text(until)));
         }
         if let Some(failure) = &self.hook_failure {
-            problems.push(format!("the last hook could do nothing: {}", failure.text));
+            let ago = span(now() - failure.at);
+            problems.push(format!("the last hook failed {ago} ago: {}", failure.text));
+        }
+        problems.extend(self.checks.problems());
+        if let Some(key) = self.options.as_ref().and_then(|options| options.api_key.as_ref())
+            && !key.looks_like_project_key()
+        {
+            problems.push(format!(
+                "{key} does not look like a project key (phc_…): PostHog takes events for any key and drops them"
+            ));
         }
         let destination = &self.summary.destination;
         if let Some(error) = destination.last_error.as_ref().filter(|_| destination.refused) {
@@ -186,6 +232,7 @@ impl Status {
             "problems": problems,
             "on": self.off().is_none(),
             "off_because": self.off(),
+            "hooks_are_given": self.hooks_have.as_ref().map(|hooks| json!({"origin": hooks.origin, "variables": hooks.variables})),
             "settings": settings,
             "destination": self.options.as_ref().map(|options| options.origin.to_string()),
             "record": self.record,
@@ -229,6 +276,10 @@ impl Status {
             None => writeln!(out, "On: sessions are sent by themselves when they end"),
             Some(why) => writeln!(out, "Off: {why}"),
         };
+        if let (Some(why), Some(hooks)) = (self.own_off(), &self.hooks_have) {
+            let given = hooks.variables.join(", ");
+            let _ = writeln!(out, "    Claude Code gives its hooks what this terminal lacks ({why}): {given}");
+        }
         out.push_str("\nSettings\n");
         for (name, value, source) in &self.settings {
             let _ = writeln!(out, "  {name:<34} {value}  ({source})");
@@ -240,7 +291,8 @@ impl Status {
         let destination = &summary.destination;
         let ago = |at: Option<Millis>| at.map_or_else(|| "never".to_owned(), |at| format!("{} ago", span(now() - at)));
         out.push_str("\nDelivery\n");
-        let origin = self.options.as_ref().map_or_else(|| "unknown".to_owned(), |options| options.origin.to_string());
+        let own = || self.options.as_ref().map_or_else(|| "unknown".to_owned(), |options| options.origin.to_string());
+        let origin = self.hooks_have.as_ref().map_or_else(own, |hooks| hooks.origin.clone());
         let _ = writeln!(out, "  destination    {origin}");
         let hook = self.hook.as_ref().map(|note| format!(" ({})", note.text)).unwrap_or_default();
         let _ = writeln!(out, "  last hook      {}{hook}", ago(self.hook.as_ref().map(|note| note.at)));

@@ -1,13 +1,13 @@
 //! Delivers what is owed, one session after the other, and writes down what became of it.
 
 use crate::claude_code::client;
-use crate::claude_code::sessions::TranscriptError;
+use crate::claude_code::sessions::{self, TranscriptError};
 use crate::delivery::outcome::Outcome;
 use crate::delivery::send::{self, Destination, PATIENCE, Record, SendError};
 use crate::delivery::status_file::StatusFile;
 use crate::outbox::decisions::is_file_or_absent;
 use crate::outbox::stored_options::StoredOptions;
-use crate::outbox::{self, DestinationId, Outbox, OutboxError, Owed, SessionId, Sighting};
+use crate::outbox::{self, Backoff, DestinationId, Live, Millis, Outbox, OutboxError, Owed, SessionId, Sighting};
 use crate::program::{self, Program, Session, Withheld};
 use crate::system::terminal::tell;
 use posthog_llma_pipeline::session::ConversionOptions;
@@ -18,7 +18,7 @@ use std::collections::HashSet;
 use std::fs::{File, TryLockError};
 use std::io;
 use std::path::Path;
-use std::time::{Duration, Instant, SystemTime};
+use std::time::{Duration, Instant, UNIX_EPOCH};
 
 /// A session whose client's process is not known (the system does not tell) counts as running as long as it was written to
 /// within this time.
@@ -27,6 +27,9 @@ const QUIET: Duration = Duration::from_mins(30);
 /// Wait before what was written during a delivery is delivered: the client may still be writing.
 pub const SETTLE: Duration = Duration::from_secs(2);
 
+/// How often whoever waits looks whether something is due.
+const LOOK: Duration = Duration::from_secs(2);
+
 /// The right to deliver to a destination. Only one process at a time has it; it ends with the process, whatever ends that.
 #[derive(Debug)]
 pub struct Turn(#[expect(dead_code, reason = "it is held, not used")] File);
@@ -34,7 +37,16 @@ pub struct Turn(#[expect(dead_code, reason = "it is held, not used")] File);
 impl Turn {
     /// Takes it, if nobody has it.
     pub fn try_take(outbox: &Outbox, destination: DestinationId) -> Result<Option<Self>, OutboxError> {
-        let path = outbox.path().with_file_name(format!("delivery-{destination}.lock"));
+        Self::try_lock(outbox, &format!("delivery-{destination}.lock"))
+    }
+
+    /// The right to wait for what is due later, so that not every hook's process does.
+    fn try_watch(outbox: &Outbox, destination: DestinationId) -> Result<Option<Self>, OutboxError> {
+        Self::try_lock(outbox, &format!("watch-{destination}.lock"))
+    }
+
+    fn try_lock(outbox: &Outbox, name: &str) -> Result<Option<Self>, OutboxError> {
+        let path = outbox.path().with_file_name(name);
         let failed = |error: io::Error| OutboxError::Directory { path: path.clone(), error };
         is_file_or_absent(&path)?;
         let file = File::options().create(true).truncate(false).write(true).open(&path).map_err(failed)?;
@@ -128,6 +140,69 @@ impl<'a> Courier<'a> {
         Ok(())
     }
 
+    /// Sessions that seem to run, of which nobody knows better, become owed: where no process outlives the job, no hook may
+    /// end them. What they write later is owed again.
+    pub fn take_running(&self, outbox: &mut Outbox) -> Result<(), OutboxError> {
+        for (session, client) in outbox.running(self.id)? {
+            if !client.is_some_and(client::is_running) && session.transcript.exists() {
+                outbox.owe_again(session.id, 0)?;
+            }
+        }
+        Ok(())
+    }
+
+    /// Sessions that ended and were delivered, and have been written to since, become owed again: an agent goes on after the
+    /// end of its session. Says whether one of them may be written to still.
+    pub fn look_again(&self, outbox: &mut Outbox) -> Result<bool, OutboxError> {
+        let mut grows = false;
+        for session in outbox.ended_lately(self.id)? {
+            let Ok(files) = Session::of_transcript(&session.transcript) else { continue };
+            let written = written_at(&files);
+            grows |=
+                written.is_some_and(|written| outbox::now() - written < millis(Live::QUIET)) && has_open_agent(&files);
+            if session.delivered_state != Some(files.state()) {
+                let due = written.map_or(0, |written| Live::due(written, outbox::now()));
+                outbox.owe_again(session.id, due)?;
+            }
+        }
+        Ok(grows)
+    }
+
+    /// Waits for what is due within minutes and delivers it, as long as there is something: turns of running sessions, and
+    /// what agents write after the end of theirs. One process does that for all.
+    pub fn watch(&mut self, outbox: &mut Outbox) -> Result<(), CourierError> {
+        let Some(_watch) = Turn::try_watch(outbox, self.id)? else { return Ok(()) };
+        loop {
+            let grows = self.look_again(outbox)?;
+            let (server_due, _) = outbox.destination_due(self.id)?;
+            // A server that fails, and what fails by itself, is for the next hook.
+            if server_due > outbox::now() {
+                return Ok(());
+            }
+            let due = outbox.next_untried(self.id)?.map(|due| due - outbox::now());
+            match due {
+                None if !grows => return Ok(()),
+                // What was put off for so long is for the next hook.
+                Some(wait) if wait > millis(Live::LONGEST) => return Ok(()),
+                Some(wait) if wait <= 0 => {
+                    // Whoever has it looks again after it.
+                    let Some(_turn) = Turn::try_take(outbox, self.id)? else { return Ok(()) };
+                    self.deliver_owed(outbox, false, |_| {})?;
+                }
+                // Somebody may write down something that is due earlier.
+                Some(wait) => std::thread::sleep(LOOK.min(Duration::from_millis(wait.unsigned_abs()))),
+                None => std::thread::sleep(LOOK),
+            }
+        }
+    }
+
+    /// When a turn of a running session that is due now is due really: the session may not be quiet.
+    fn not_before(owed: &Owed) -> Option<Millis> {
+        let turn_at = owed.turn_at?;
+        let files = Session::of_transcript(&owed.transcript).ok()?;
+        Some(Live::due(written_at(&files)?, turn_at)).filter(|due| *due > outbox::now())
+    }
+
     /// Delivers the owed sessions; `all`: those too that are not due yet. Goes on until none is left that was not tried, or
     /// the server fails. `done` is told of each.
     pub fn deliver_owed(
@@ -144,6 +219,10 @@ impl<'a> Courier<'a> {
             let owed = outbox.owed(self.id, all)?;
             // One that was written to during its delivery is owed again, but not at once.
             let Some(owed) = owed.into_iter().find(|owed| tried.insert(owed.id)) else { return Ok(()) };
+            if !all && let Some(due) = Self::not_before(&owed) {
+                outbox.postpone(owed.id, due)?;
+                continue;
+            }
             let outcome = self.deliver(outbox, &owed)?;
             let stop = matches!(outcome, Outcome::ServerFailed { .. });
             done(&Report { session_id: owed.session_id, outcome });
@@ -226,6 +305,8 @@ impl<'a> Courier<'a> {
             Some(SendError::Delivery(error)) if !matches!(error, DeliveryError::UnreadableFile(_)) => {
                 let (refused, retry_after) = match &error {
                     DeliveryError::Unavailable((_, after, _)) => (false, after.map(|s| Duration::from_secs(s.into()))),
+                    // The plan may cover more in the next month, or when the user has paid.
+                    DeliveryError::Refused((send::OVER_LIMIT, _)) => (true, Some(Backoff::LONGEST)),
                     DeliveryError::Refused(_) | DeliveryError::NotPosthog(_) => (true, None),
                     _ => (false, None),
                 };
@@ -258,9 +339,23 @@ fn is_gone(error: &TranscriptError) -> bool {
 }
 
 fn was_written_within(session: &Session, time: Duration) -> bool {
+    written_at(session).is_some_and(|written| outbox::now() - written < millis(time))
+}
+
+/// When one of its files was written to last.
+fn written_at(session: &Session) -> Option<Millis> {
     let modified = |path: &Path| path.metadata().and_then(|metadata| metadata.modified()).ok();
-    let latest = session.transcripts().filter_map(|(path, _)| modified(path)).max();
-    latest.is_some_and(|latest| SystemTime::now().duration_since(latest).is_ok_and(|ago| ago < time))
+    let latest = session.transcripts().filter_map(|(path, _)| modified(path)).max()?;
+    Some(millis(latest.duration_since(UNIX_EPOCH).ok()?))
+}
+
+/// Has it an agent that goes on?
+fn has_open_agent(session: &Session) -> bool {
+    session.files.agents.iter().any(|agent| sessions::is_open(&agent.path))
+}
+
+fn millis(time: Duration) -> Millis {
+    time.as_millis() as Millis
 }
 
 /// What a command that sends a session writes down.

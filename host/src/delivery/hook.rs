@@ -62,6 +62,9 @@ pub const SESSION_START: &str = "SessionStart";
 /// The event that ends a session.
 pub const SESSION_END: &str = "SessionEnd";
 
+/// The event that ends a turn.
+pub const STOP: &str = "Stop";
+
 /// The hook's input, as far as it matters. Fields of other kinds than expected count as missing.
 #[derive(Debug, Default, Clone, PartialEq, Eq)]
 pub struct Input {
@@ -265,7 +268,9 @@ fn write_down(
         hook: Some(&input.event),
         at: input.at,
     };
-    if input.event != SESSION_END {
+    if input.event == STOP && program.options.live {
+        outbox.turn_ended(id, &sighting, client)?;
+    } else if input.event != SESSION_END {
         outbox.runs(id, &sighting, client)?;
     } else if input.transcript.exists() {
         outbox.owe(id, &sighting, outbox::now() + LAST_LINES.as_millis() as i64)?;
@@ -275,6 +280,12 @@ fn write_down(
         outbox.ended_quietly(session)?;
         outbox.note(HOOK, &input.event)?;
     }
+    let variables = options::VARIABLES
+        .iter()
+        .filter(|name| std::env::var_os(name).is_some())
+        .map(|name| (*name).to_owned())
+        .collect();
+    outbox.note_hook_settings(id, &destination.origin, variables)?;
     if outbox.noted(HOOK_FAILURE)?.is_some() {
         outbox.unnote(HOOK_FAILURE)?;
     }
@@ -324,5 +335,6 @@ fn work_in(directory: &Path, input: &Input, client: Option<Process>) -> anyhow::
     let mut courier = Courier::new(&program, destination, id);
     courier.catch_up(&mut outbox)?;
     courier.work_off(&mut outbox, WORKER_STAYS)?;
+    courier.watch(&mut outbox)?;
     Ok(())
 }

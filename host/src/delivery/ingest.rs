@@ -21,6 +21,12 @@ use std::sync::atomic::{AtomicBool, AtomicUsize, Ordering};
 use std::sync::{Condvar, Mutex, MutexGuard, PoisonError};
 use std::time::{Duration, SystemTime};
 
+/// How often a session waits in a row for a server that takes no more for now.
+const MOST_WAITS: u32 = 5;
+
+/// The first such wait; each next one is so much longer. Together they leave time within the limit of a run.
+const FIRST_WAIT: Duration = Duration::from_secs(15);
+
 /// A session that may be sent.
 #[derive(Debug, Clone)]
 pub struct Candidate {
@@ -67,6 +73,8 @@ pub enum Outcome {
 pub struct Sent {
     /// Events.
     pub events: u64,
+    /// Those of them that are tool calls.
+    pub spans: u64,
     /// Events that the server refused for good.
     pub rejected: u64,
     /// Tokens: input, output, cache read, cache creation.
@@ -99,6 +107,8 @@ pub struct Ingest<'a> {
     pub named: bool,
     /// Threads.
     pub jobs: usize,
+    /// Told when the server takes no more for now, with the seconds until it is asked again.
+    pub on_wait: &'a (dyn Fn(u64) + Sync),
     /// Set by Ctrl-C: what is under way is brought to the end of its batch.
     pub stop: &'a AtomicBool,
 }
@@ -249,7 +259,7 @@ impl Ingest<'_> {
             Err(error) => return self.all_stops(shared, OutboxError::to_string(&error), 0),
         };
         let options = self.program.conversion_options(&session, own);
-        let mut record = IngestRecord { ingest: self, known, state: &state, shared, turn };
+        let mut record = IngestRecord { ingest: self, known, state: &state, shared, turn, waits: 0 };
         let Some(to) = self.destination else {
             let mut bytes = Counting(0);
             let converted =
@@ -339,6 +349,8 @@ struct IngestRecord<'a> {
     state: &'a str,
     shared: &'a Shared,
     turn: &'a ClaimTurn<'a>,
+    /// How often it has waited for the server.
+    waits: u32,
 }
 
 impl IngestRecord<'_> {
@@ -392,10 +404,21 @@ impl Record for IngestRecord<'_> {
         if let Some(Known { outbox, destination, session: Some(session) }) = &mut self.known {
             outbox.record(*destination, *session, batch, self.state)?;
         }
+        self.waits = 0;
         if self.ingest.stop.load(Ordering::Relaxed) && !batch.last {
             return Err(OutboxError::Stopped);
         }
         Ok(())
+    }
+
+    fn wait(&mut self, error: &DeliveryError) -> Option<Duration> {
+        if !send::takes_no_more_for_now(error) || self.waits == MOST_WAITS || self.ingest.stop.load(Ordering::Relaxed) {
+            return None;
+        }
+        self.waits += 1;
+        let time = FIRST_WAIT * self.waits;
+        (self.ingest.on_wait)(time.as_secs());
+        Some(time)
     }
 }
 
@@ -417,6 +440,7 @@ impl Sent {
     fn of_conversion(report: &ConversionReport, bytes: u64) -> Self {
         Self {
             events: report.generations + report.spans + report.traces,
+            spans: report.spans,
             rejected: 0,
             tokens: [report.input_tokens, report.output_tokens, report.cache_read_tokens, report.cache_creation_tokens],
             bytes,
@@ -430,6 +454,7 @@ impl Sent {
         let of_report = delivered.report.as_ref().map(|report| Self::of_conversion(report, 0)).unwrap_or_default();
         Self {
             events: sum(|batch| batch.accepted.len() as u64),
+            spans: sum(|batch| u64::from(batch.spans)),
             rejected: sum(|batch| batch.rejected.len() as u64),
             tokens: [
                 sum(|batch| batch.input_tokens),

@@ -1,5 +1,6 @@
 //! What `send` says.
 
+use crate::delivery::cost;
 use crate::delivery::send::{Delivered, SendError};
 use posthog_llma_pipeline::identity::EventId;
 use posthog_llma_pipeline::origin::Origin;
@@ -142,6 +143,7 @@ impl Report {
             "cache_read_tokens": self.tokens[2],
             "cache_creation_tokens": self.tokens[3],
             "delivered_before": self.before,
+            "estimated_dollars": cost::dollars(sums.generations + sums.spans + sums.traces),
             "requests": sums.requests,
             "raw_bytes": sums.raw_bytes,
             "sent_bytes": sums.sent_bytes,
@@ -179,6 +181,7 @@ impl Report {
             bytes(sums.raw_bytes),
             bytes(sums.sent_bytes)
         );
+        let _ = writeln!(out, "  cost      {} in PostHog ({})", cost::shown(events), cost::basis());
         if self.before > 0 {
             let _ = writeln!(out, "  before    {} events were delivered before and are not sent again", self.before);
         }

@@ -12,8 +12,20 @@ use posthog_llma_sandbox::bindings::posthog::llm_analytics::types::{ConversionOp
 use posthog_llma_sandbox::policy::{AllowedDestination, HttpPolicy, RequestLog};
 use posthog_llma_sandbox::{Run, Sandbox, SandboxError, State};
 use std::io;
+use std::time::Duration;
 use wasmtime::Store;
 use wasmtime::component::ResourceAny;
+
+/// The status that stands for a project whose plan covers no more events, however the server said so.
+pub const OVER_LIMIT: u16 = 402;
+
+/// The status that stands for a project that takes no more for now.
+const TOO_MUCH: u16 = 429;
+
+/// Is the project over its budget, so that the same events are taken later?
+pub fn takes_no_more_for_now(error: &DeliveryError) -> bool {
+    matches!(error, DeliveryError::Unavailable((TOO_MUCH, ..)))
+}
 
 /// Where a session goes.
 #[derive(Debug, Clone)]
@@ -67,6 +79,9 @@ fn delivery_error(error: &DeliveryError) -> String {
             let hint = match status {
                 300..=399 => " (redirects are not followed: is POSTHOG_HOST right?)",
                 401 | 403 => " (is POSTHOG_API_KEY the key of a project there?)",
+                &OVER_LIMIT => {
+                    " (the project has used up what its plan covers: see Billing in PostHog. What is owed is kept)"
+                }
                 _ => "",
             };
             format!("the server refuses: it answers {status}: {words}{hint}")
@@ -104,6 +119,10 @@ pub trait Record {
     fn uncovered(&mut self) -> Result<Vec<EventId>, OutboxError>;
     /// What became of a batch. Nothing more is sent when this fails: it could not be written down.
     fn batch(&mut self, batch: &BatchReport) -> Result<(), OutboxError>;
+    /// The server takes no more for now: how long to wait before the delivery goes on; none ends it.
+    fn wait(&mut self, _error: &DeliveryError) -> Option<Duration> {
+        None
+    }
 }
 
 /// No record: everything is sent.
@@ -177,7 +196,10 @@ pub async fn deliver_within(
                         }
                     }
                     Ok(None) => break None,
-                    Err(error) => break Some(SendError::Delivery(error)),
+                    Err(error) => match record.wait(&error) {
+                        Some(time) => tokio::time::sleep(time).await,
+                        None => break Some(SendError::Delivery(error)),
+                    },
                 }
             };
             Ok((Some(delivering.call_report(&mut *store, handle).await?), error))

@@ -151,7 +151,7 @@ impl Outbox {
 fn complete(db: &Connection, session: SessionId, state: &str, now: i64) -> rusqlite::Result<()> {
     db.execute("UPDATE accepted SET covered = 1 WHERE session = ?1 AND covered = 0", [session.0])?;
     db.execute(
-        "UPDATE session SET owed_at = NULL, attempts = 0, last_error = NULL, due_at = 0, failed_at = NULL, delivered_at = ?2,
+        "UPDATE session SET owed_at = NULL, turn_at = NULL, attempts = 0, last_error = NULL, due_at = 0, failed_at = NULL, delivered_at = ?2,
              delivered_state = ?3 WHERE id = ?1",
         params![session.0, now, state],
     )

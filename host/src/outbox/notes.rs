@@ -1,6 +1,7 @@
 //! Notes: what the record says of itself and of the last hook, by name.
 
-use super::{Millis, Outbox, OutboxError, now};
+use super::{DestinationId, Millis, Outbox, OutboxError, now};
+use posthog_llma_pipeline::origin::Origin;
 use rusqlite::{Connection, OptionalExtension as _, params};
 
 /// Something that was noted, and when.
@@ -19,6 +20,26 @@ pub const HOOK_FAILURE: &str = "hook-failure";
 /// Name of the note of a damaged record that was replaced.
 pub const DAMAGED: &str = "damaged";
 
+/// Name of the note of what the last hook was given.
+const HOOK_SETTINGS: &str = "hook-settings";
+
+/// What the last hook was given: a terminal may lack it.
+#[derive(Debug, Clone, PartialEq, Eq, serde::Serialize, serde::Deserialize)]
+pub struct HookSettings {
+    destination: i64,
+    /// Where it sends to.
+    pub origin: String,
+    /// The names of the variables in its environment.
+    pub variables: Vec<String>,
+}
+
+impl HookSettings {
+    /// The destination's number.
+    pub fn destination(&self) -> DestinationId {
+        DestinationId(self.destination)
+    }
+}
+
 pub(super) fn note(db: &Connection, name: &str, text: &str) -> rusqlite::Result<()> {
     let insert = "INSERT INTO note (name, text, at) VALUES (?1, ?2, ?3)
                   ON CONFLICT DO UPDATE SET text = excluded.text, at = excluded.at";
@@ -29,6 +50,26 @@ impl Outbox {
     /// Takes a note, in place of an earlier one of this name.
     pub fn note(&mut self, name: &str, text: &str) -> Result<(), OutboxError> {
         self.write(|db| note(db, name, text))
+    }
+
+    /// Takes a note of what a hook was given: names, no values.
+    pub fn note_hook_settings(
+        &mut self,
+        destination: DestinationId,
+        origin: &Origin,
+        variables: Vec<String>,
+    ) -> Result<(), OutboxError> {
+        let settings = HookSettings { destination: destination.0, origin: origin.to_string(), variables };
+        let text = serde_json::to_string(&settings).unwrap_or_default();
+        if self.noted(HOOK_SETTINGS)?.is_some_and(|note| note.text == text) {
+            return Ok(());
+        }
+        self.note(HOOK_SETTINGS, &text)
+    }
+
+    /// What the last hook was given that could send.
+    pub fn hook_settings(&self) -> Result<Option<HookSettings>, OutboxError> {
+        Ok(self.noted(HOOK_SETTINGS)?.and_then(|note| serde_json::from_str(&note.text).ok()))
     }
 
     /// Drops a note.

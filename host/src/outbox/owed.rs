@@ -42,6 +42,8 @@ pub struct Owed {
     pub attempts: u32,
     /// What its files were when all of it was delivered.
     pub delivered_state: Option<String>,
+    /// Since when a turn of it is complete and not delivered, if it still runs.
+    pub turn_at: Option<Millis>,
 }
 
 /// How long to wait between runs that fail, and when to give up.
@@ -62,6 +64,24 @@ impl Backoff {
         let wait = Self::FIRST.saturating_mul(factor).min(Self::LONGEST);
         let chance = RandomState::new().build_hasher().finish() % 1024;
         wait + wait.mul_f64(chance as f64 / 10_240.0)
+    }
+}
+
+/// When what a session has so far is delivered, while it runs or goes on after its end.
+pub struct Live;
+
+impl Live {
+    /// A session that was not written to for so long is quiet.
+    pub const QUIET: Duration = Duration::from_mins(2);
+    /// A turn is delivered after so long even if the session is never quiet.
+    pub const LONGEST: Duration = Duration::from_mins(10);
+    /// An ended session's files are looked at for so long: agents can outlive it.
+    pub const LOOKED_AT: Duration = Duration::from_hours(7 * 24);
+
+    /// When a turn that was complete at `turn_at` is due, by when the session was written to last.
+    pub fn due(written_at: Millis, turn_at: Millis) -> Millis {
+        let millis = |time: Duration| time.as_millis() as Millis;
+        (written_at + millis(Self::QUIET)).min(turn_at + millis(Self::LONGEST))
     }
 }
 
@@ -120,6 +140,54 @@ impl Outbox {
         })
     }
 
+    /// A turn of a running session is complete: what is complete of it is owed, and due when the session has been quiet for a
+    /// while. The session goes on running.
+    pub fn turn_ended(
+        &mut self,
+        destination: DestinationId,
+        sighting: &Sighting<'_>,
+        client: Option<(u32, u64)>,
+    ) -> Result<SessionId, OutboxError> {
+        let known = self.runs(destination, sighting, client)?;
+        let due = |turn_at: Millis| Live::due(sighting.at, turn_at);
+        self.write(|db| {
+            let select = "SELECT coalesce(turn_at, ?2), running FROM session WHERE id = ?1";
+            let (turn_at, running): (Millis, bool) =
+                db.query_row(select, params![known.0, sighting.at], |row| Ok((row.get(0)?, row.get(1)?)))?;
+            // Its end was told first.
+            if !running {
+                return Ok(known);
+            }
+            db.execute(
+                "UPDATE session SET turn_at = ?2, owed_at = coalesce(owed_at, ?3), due_at = ?4 WHERE id = ?1",
+                params![known.0, turn_at, sighting.at, due(turn_at)],
+            )?;
+            Ok(known)
+        })
+    }
+
+    /// A turn is not delivered yet, because the session is not quiet.
+    pub fn postpone(&mut self, session: SessionId, due_at: Millis) -> Result<(), OutboxError> {
+        self.write(|db| {
+            db.execute("UPDATE session SET due_at = ?2 WHERE id = ?1", params![session.0, due_at]).map(drop)
+        })
+    }
+
+    /// Sessions that hooks have seen, that have ended and were delivered not long ago: what is written to them later is owed,
+    /// too.
+    pub fn ended_lately(&self, destination: DestinationId) -> Result<Vec<Owed>, OutboxError> {
+        let since = now() - Live::LOOKED_AT.as_millis() as Millis;
+        self.read(|db| {
+            let select = format!(
+                "SELECT {OWED} FROM session WHERE destination = ?1 AND hooked = 1 AND running = 0 AND owed_at IS NULL
+                     AND failed_at IS NULL AND delivered_at >= ?2"
+            );
+            let mut select = db.prepare(&select)?;
+            let rows = select.query_map(params![destination.0, since], owed)?;
+            rows.collect()
+        })
+    }
+
     /// A command sends the session itself: it is known, owed only if it was, and as its project's settings say if a hook told
     /// them.
     pub fn see(&mut self, destination: DestinationId, sighting: &Sighting<'_>) -> Result<SessionId, OutboxError> {
@@ -170,7 +238,7 @@ impl Outbox {
             );
             let mut select = db.prepare(&select)?;
             let rows = select.query_map([destination.0], |row| {
-                let client = row.get::<_, Option<u32>>(7)?.zip(row.get::<_, Option<i64>>(8)?);
+                let client = row.get::<_, Option<u32>>(8)?.zip(row.get::<_, Option<i64>>(9)?);
                 Ok((owed(row)?, client.map(|(pid, started)| (pid, started.cast_unsigned()))))
             })?;
             rows.collect()
@@ -180,7 +248,7 @@ impl Outbox {
     /// It does not run any more, and there is nothing new in it.
     pub fn ended_quietly(&mut self, session: SessionId) -> Result<(), OutboxError> {
         self.write(|db| {
-            let update = "UPDATE session SET running = 0, client_pid = NULL, client_started = NULL WHERE id = ?1";
+            let update = "UPDATE session SET running = 0, client_pid = NULL, client_started = NULL, turn_at = NULL WHERE id = ?1";
             db.execute(update, [session.0]).map(drop)
         })
     }
@@ -205,6 +273,16 @@ impl Outbox {
         self.read(|db| {
             let select =
                 "SELECT min(due_at) FROM session WHERE destination = ?1 AND owed_at IS NOT NULL AND failed_at IS NULL";
+            db.query_row(select, [destination.0], |row| row.get(0))
+        })
+    }
+
+    /// When the next of the owed sessions is due that has not failed.
+    pub fn next_untried(&self, destination: DestinationId) -> Result<Option<Millis>, OutboxError> {
+        self.read(|db| {
+            let select =
+                "SELECT min(due_at) FROM session WHERE destination = ?1 AND owed_at IS NOT NULL AND failed_at IS NULL
+                 AND attempts = 0";
             db.query_row(select, [destination.0], |row| row.get(0))
         })
     }
@@ -277,7 +355,7 @@ impl Outbox {
 }
 
 /// The columns of [`Owed`].
-const OWED: &str = "id, transcript, session_id, options, coalesce(owed_at, 0), attempts, delivered_state";
+const OWED: &str = "id, transcript, session_id, options, coalesce(owed_at, 0), attempts, delivered_state, turn_at";
 
 fn owed(row: &Row<'_>) -> rusqlite::Result<Owed> {
     Ok(Owed {
@@ -288,6 +366,7 @@ fn owed(row: &Row<'_>) -> rusqlite::Result<Owed> {
         owed_at: row.get(4)?,
         attempts: row.get(5)?,
         delivered_state: row.get(6)?,
+        turn_at: row.get(7)?,
     })
 }
 
@@ -308,10 +387,18 @@ fn see(db: &Connection, destination: DestinationId, sighting: &Sighting<'_>) -> 
         note(db, HOOK, event)?;
     }
     db.query_row(
-        "INSERT INTO session (destination, transcript, session_id, options, seen_at) VALUES (?1, ?2, ?3, ?4, ?5)
-         ON CONFLICT DO UPDATE SET session_id = excluded.session_id, options = excluded.options, seen_at = excluded.seen_at
+        "INSERT INTO session (destination, transcript, session_id, options, seen_at, hooked) VALUES (?1, ?2, ?3, ?4, ?5, ?6)
+         ON CONFLICT DO UPDATE SET session_id = excluded.session_id, options = excluded.options, seen_at = excluded.seen_at,
+             hooked = max(hooked, excluded.hooked)
          RETURNING id",
-        params![destination.0, bytes_of(sighting.transcript), sighting.session_id, sighting.options, sighting.at],
+        params![
+            destination.0,
+            bytes_of(sighting.transcript),
+            sighting.session_id,
+            sighting.options,
+            sighting.at,
+            sighting.hook.is_some()
+        ],
         |row| row.get(0),
     )
 }
@@ -319,7 +406,7 @@ fn see(db: &Connection, destination: DestinationId, sighting: &Sighting<'_>) -> 
 fn owe(db: &Connection, session: SessionId, due_at: Millis) -> rusqlite::Result<()> {
     // What was owed before keeps its age; what was given up begins anew.
     db.execute(
-        "UPDATE session SET running = 0, client_pid = NULL, client_started = NULL, due_at = ?3, attempts = 0,
+        "UPDATE session SET running = 0, client_pid = NULL, client_started = NULL, turn_at = NULL, due_at = ?3, attempts = 0,
              owed_at = CASE WHEN owed_at IS NULL OR failed_at IS NOT NULL THEN ?2 ELSE owed_at END, failed_at = NULL
          WHERE id = ?1",
         params![session.0, now(), due_at],

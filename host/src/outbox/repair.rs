@@ -32,6 +32,11 @@ pub(super) fn replace(
         }
     }
     let mut outbox = open()?;
+    // Whatever ends this process: that it happened is known.
+    outbox.note(
+        DAMAGED,
+        &format!("the record of what was delivered was damaged ({damage}): it is kept as {}", aside.display()),
+    )?;
     let rows = salvage(&aside, &mut outbox);
     let note = format!(
         "the record of what was delivered was damaged ({damage}): it is kept as {}, and {rows} rows of it were taken over. A \
@@ -63,13 +68,17 @@ fn salvage(damaged: &Path, outbox: &mut Outbox) -> usize {
 /// Copies a table up to the first row that cannot be read.
 fn copy(from: &Connection, to: &Connection, table: &str) -> rusqlite::Result<usize> {
     let Ok(mut select) = from.prepare(&format!("SELECT * FROM {table}")) else { return Ok(0) };
-    let columns = select.column_count();
-    let places = vec!["?"; columns].join(", ");
-    let mut insert = to.prepare(&format!("INSERT OR IGNORE INTO {table} VALUES ({places})"))?;
+    // Its program may have been older, or newer: by name, as far as this one knows the columns.
+    let known: Vec<String> = to.prepare(&format!("SELECT * FROM {table}"))?.column_names().map(str::to_owned).collect();
+    let (indices, names): (Vec<usize>, Vec<String>) =
+        (select.column_names().map(str::to_owned).enumerate()).filter(|(_, name)| known.contains(name)).unzip();
+    let places = vec!["?"; names.len()].join(", ");
+    let names = names.join(", ");
+    let mut insert = to.prepare(&format!("INSERT OR IGNORE INTO {table} ({names}) VALUES ({places})"))?;
     let Ok(mut rows) = select.query([]) else { return Ok(0) };
     let mut copied = 0;
     while let Ok(Some(row)) = rows.next() {
-        let values: rusqlite::Result<Vec<rusqlite::types::Value>> = (0..columns).map(|i| row.get(i)).collect();
+        let values: rusqlite::Result<Vec<rusqlite::types::Value>> = indices.iter().map(|i| row.get(*i)).collect();
         let Ok(values) = values else { break };
         // A row that breaks the rules of its table is no row of ours.
         copied += insert.execute(rusqlite::params_from_iter(values)).unwrap_or(0);

@@ -1,3 +1,6 @@
+-- The newest columns are explained in additions.rs, which gives them to older files.
+PRAGMA application_id = 7;
+
 -- References to transcripts and ids of events: no content and no key. Times are milliseconds since 1970.
 
 -- Where events go. What one server took says nothing of another one.
@@ -15,6 +18,9 @@ CREATE TABLE destination (
     due_at INTEGER NOT NULL DEFAULT 0,
     asked_until INTEGER NOT NULL DEFAULT 0,
     delivered_at INTEGER,
+    lane TEXT,
+    lane_until INTEGER NOT NULL DEFAULT 0,
+    over_limit INTEGER NOT NULL DEFAULT 0,
     UNIQUE (origin, key_hash)
 ) STRICT;
 
@@ -41,6 +47,10 @@ CREATE TABLE session (
     delivered_at INTEGER,
     -- What its files were when all of it was delivered.
     delivered_state TEXT,
+    hooked INTEGER NOT NULL DEFAULT 0,
+    turn_at INTEGER,
+    ends TEXT,
+    since INTEGER,
     UNIQUE (destination, transcript)
 ) STRICT;
 

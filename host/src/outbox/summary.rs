@@ -99,6 +99,15 @@ impl Outbox {
         })
     }
 
+    /// The transcripts of all sessions, of any destination.
+    pub fn known_transcripts(&self) -> Result<Vec<PathBuf>, OutboxError> {
+        self.read(|db| {
+            let mut select = db.prepare("SELECT DISTINCT transcript FROM session")?;
+            let rows = select.query_map([], |row| row.get(0).map(path_of))?;
+            rows.collect()
+        })
+    }
+
     /// What `status` tells of a destination.
     pub fn summary(&self, destination: Option<DestinationId>) -> Result<Summary, OutboxError> {
         let id = destination.map_or(0, |destination| destination.0);

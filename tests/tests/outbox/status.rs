@@ -38,6 +38,10 @@ fn it_says_where_each_setting_comes_from_and_never_the_key() {
         ".claude/settings.json",
         json!({"env": {"POSTHOG_API_KEY": KEY, "POSTHOG_LLMA_PRIVACY_MODE": "true"}}).to_string(),
     );
+    home.write(
+        ".claude/plugins/installed_plugins.json",
+        json!({"plugins": {"posthog@posthog-llma": [{}]}}).to_string(),
+    );
     home.write("work/.claude/settings.local.json", json!({"env": {"POSTHOG_LLMA_CC_ENABLED": "yes"}}).to_string());
     let status = home.program(["status", "--json"]).env("POSTHOG_AI_PURPOSE", "work").run().exits_with(0).json();
     let settings = &status["settings"];
@@ -47,6 +51,51 @@ fn it_says_where_each_setting_comes_from_and_never_the_key() {
     assert!(source("POSTHOG_LLMA_CC_ENABLED").ends_with("work/.claude/settings.local.json"));
     assert_eq!(settings["POSTHOG_API_KEY"]["value"], format!("phc_…{}", &KEY[KEY.len() - 4..]));
     home.program(["status"]).run().exits_with(0).prints(&["On: ", "Healthy"]);
+}
+
+#[test]
+fn it_is_not_healthy_when_no_hook_will_come() {
+    let home = Home::new();
+    home.write(
+        ".claude/settings.json",
+        json!({"env": {"POSTHOG_API_KEY": KEY, "POSTHOG_LLMA_CC_ENABLED": "true"}}).to_string(),
+    );
+    let says = |what: &[&str]| home.program(["status"]).run().exits_with(1).prints(what);
+    says(&["plugin: it is not installed"]);
+    let plugins = ".claude/plugins/installed_plugins.json";
+    home.write(plugins, json!({"plugins": {"posthog@posthog-llma": [{"installPath": "/gone/with/it"}]}}).to_string());
+    says(&["/gone/with/it, which is gone"]);
+    home.write(plugins, json!({"plugins": {"posthog@posthog-llma": [{}]}}).to_string());
+    home.program(["status"]).run().exits_with(0).prints(&["Healthy"]);
+    home.program(["status"])
+        .env("POSTHOG_API_KEY", "some-key-of-another-kind")
+        .run()
+        .exits_with(1)
+        .prints(&["does not look like"]);
+    home.write(plugins, json!({"plugins": {"posthog@posthog-llma": [{}], "posthog-telemetry@x": [{}]}}).to_string());
+    says(&["the plugin posthog-telemetry@x sends the same sessions", "claude plugin disable posthog-telemetry@x"]);
+    home.write(plugins, json!({"plugins": {"posthog@posthog-llma": [{}]}}).to_string());
+    let mut settings = json!({"env": {"POSTHOG_API_KEY": KEY, "POSTHOG_LLMA_CC_ENABLED": "true"}});
+    settings["disableAllHooks"] = json!(true);
+    home.write(".claude/settings.json", settings.to_string());
+    says(&["`disableAllHooks` is true"]);
+}
+
+#[test]
+fn a_terminal_without_the_settings_knows_what_hooks_are_given() {
+    let (home, posthog) = (Home::new(), posthog());
+    let transcript = session(&home, "aaaa", &Transcript::new().turns(1));
+    home.hook(&posthog, "SessionEnd", &transcript).run().exits_with(0);
+    until_nothing_is_owed(&home, &posthog);
+    let outcome = home.program(["status"]).run().exits_with(0);
+    let outcome = outcome.prints(&[
+        "On: ",
+        "hooks what this terminal lacks",
+        "POSTHOG_API_KEY",
+        &posthog.origin(),
+        "delivered      1",
+    ]);
+    assert!(!outcome.stdout.contains(KEY));
 }
 
 #[test]

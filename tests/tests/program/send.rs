@@ -73,7 +73,9 @@ fn the_report_for_people_says_what_arrived_where() {
     let expected = format!(
         "Session {SESSION_ID} delivered to {}\n  events    3: 2 generations, 0 spans, 1 traces\n  \
          tokens    6 in, 14 out, 22 cache read, 26 cache written\n  \
-         requests  1 to /i/v1/ai/events: {:.1} KiB before, {} B after compression\n",
+         requests  1 to /i/v1/ai/events: {:.1} KiB before, {} B after compression\n  \
+         cost      less than $0.01 in PostHog (PostHog's first paid tier, November 2026: $35 for 100,000 AI events; the \
+         first 100000 of a month are free)\n",
         posthog.origin(),
         bytes.raw as f64 / 1024.0,
         bytes.sent
@@ -92,7 +94,7 @@ fn the_report_for_scripts_says_what_arrived_where() {
             "delivered_before": 0,
         "generations": 2, "spans": 0, "traces": 1,
         "input_tokens": 6, "output_tokens": 14, "cache_read_tokens": 22, "cache_creation_tokens": 26,
-        "requests": 1, "raw_bytes": bytes.raw, "sent_bytes": bytes.sent, "paths": ["/i/v1/ai/events"],
+        "estimated_dollars": 0.00105, "requests": 1, "raw_bytes": bytes.raw, "sent_bytes": bytes.sent, "paths": ["/i/v1/ai/events"],
         "lines": 4, "bad_lines": 0, "unknown_lines": 0,
         "quota_limited": [], "rejected": [], "warnings": [], "error": null,
     });

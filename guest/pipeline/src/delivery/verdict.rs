@@ -77,6 +77,8 @@ struct EventResult {
 #[derive(Deserialize)]
 struct Failure {
     error: String,
+    #[serde(default)]
+    error_description: String,
 }
 
 pub(super) fn judge(answer: &Answer, lane: Lane, batch: &Batch) -> Verdict {
@@ -155,8 +157,11 @@ fn short(word: &str) -> String {
     text::prefix(&visible, DETAIL).to_owned()
 }
 
-/// The beginning of what a server said, on one line.
+/// The beginning of what a server said, on one line: the newest lane's own description, else its whole answer.
 pub(super) fn words(body: &[u8]) -> String {
+    let failure = serde_json::from_slice::<Failure>(body).ok();
+    let said = failure.map(|said| if said.error_description.is_empty() { said.error } else { said.error_description });
+    let body = said.as_deref().map_or(body, str::as_bytes);
     let text = String::from_utf8_lossy(&body[..body.len().min(4 * WORDS)]);
     let text = text.split_whitespace().collect::<Vec<_>>().join(" ");
     let text: String = text.chars().filter(|c| !c.is_control()).take(WORDS).collect();
@@ -210,6 +215,14 @@ mod tests {
         assert_eq!(of("", None), Fate::Dropped(String::new()));
         let long = of(&"x\u{1b}".repeat(1000), None);
         assert_eq!(long, Fate::Dropped("x".repeat(DETAIL)));
+    }
+
+    #[test]
+    fn the_words_of_a_refusal_are_its_description() {
+        assert_eq!(words(br#"{"error":"invalid_batch","error_description":"I do not like it"}"#), "I do not like it");
+        assert_eq!(words(br#"{"error":"rate_limited"}"#), "rate_limited");
+        assert_eq!(words(b"no\r\nway"), "no way");
+        assert_eq!(words(b""), "(an empty body)");
     }
 
     #[test]

@@ -1,0 +1,229 @@
+//! Whether Claude Code calls our hooks, and whether somebody else sends the same sessions: read from its settings and from
+//! its list of plugins.
+
+use serde_json::Value;
+use std::fs;
+use std::path::{Path, PathBuf};
+use std::time::UNIX_EPOCH;
+
+/// The marketplace of this project.
+const MARKETPLACE: &str = "posthog-llma";
+
+/// What stands in the command of a hook of ours.
+const COMMAND: &str = "posthog-llma";
+
+/// Who calls us.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub enum Ours {
+    /// Hooks in the user's settings.
+    Settings,
+    /// This plugin.
+    Plugin(String),
+    /// This plugin, but the user has switched it off.
+    Disabled(String),
+    /// This plugin, but what it is read from is gone.
+    Moved(String, PathBuf),
+    /// Nobody.
+    Nobody,
+}
+
+/// What Claude Code's settings say of hooks.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Hooks {
+    /// Who calls us.
+    pub ours: Ours,
+    /// Since when, in milliseconds since 1970, where that is known.
+    pub since: Option<i64>,
+    /// `disableAllHooks` is set.
+    pub all_disabled: bool,
+    /// Others that send the same sessions to PostHog, as a user would name them, with what to do.
+    pub others: Vec<(String, String)>,
+}
+
+impl Hooks {
+    /// Reads them from Claude Code's folder.
+    pub fn of(config: &Path) -> Self {
+        let path = config.join("settings.json");
+        let settings = read_json(&path);
+        let plugins = config.join("plugins");
+        let installed = read_json(&plugins.join("installed_plugins.json"));
+        let marketplaces = read_json(&plugins.join("known_marketplaces.json"));
+        let installed = installed["plugins"].as_object();
+        let enabled = |name: &str| settings["enabledPlugins"][name] != false;
+        let (mut ours, mut since, mut others) = (Ours::Nobody, None, Vec::new());
+        if commands(&settings["hooks"]).iter().any(|command| command.contains(COMMAND)) {
+            ours = Ours::Settings;
+            since = modified(&path);
+        }
+        for (name, places) in installed.into_iter().flatten() {
+            let Some((plugin, marketplace)) = name.split_once('@') else { continue };
+            let place = places.get(0).and_then(|place| place["installPath"].as_str()).map(PathBuf::from);
+            if is_ours(marketplace, place.as_deref()) {
+                if matches!(ours, Ours::Settings | Ours::Plugin(_)) {
+                    continue;
+                }
+                let installed_at = places.get(0).and_then(|place| place["installedAt"].as_str());
+                since = installed_at.and_then(posthog_llma_pipeline::time::parse);
+                ours = match gone(&marketplaces[marketplace], place) {
+                    _ if !enabled(name) => Ours::Disabled(name.clone()),
+                    Some(path) => Ours::Moved(name.clone(), path),
+                    None => Ours::Plugin(name.clone()),
+                };
+            } else if matches!(plugin, "posthog" | "posthog-telemetry") && enabled(name) {
+                let advice = format!("keep one of the two: `claude plugin disable {name}`, or disable this one");
+                others.push((format!("the plugin {name}"), advice));
+            }
+        }
+        for command in commands(&settings["hooks"]) {
+            if command.contains("posthog") && !command.contains(COMMAND) {
+                let short: String = command.chars().filter(|c| !c.is_control()).take(80).collect();
+                let advice = format!("remove it from {}, or disable this plugin", path.display());
+                others.push((format!("the hook `{short}` in settings.json"), advice));
+            }
+        }
+        others.dedup();
+        Self { ours, since, all_disabled: settings["disableAllHooks"] == true, others }
+    }
+}
+
+/// Is a plugin ours? By its marketplace; or by its hooks, if it came another way.
+fn is_ours(marketplace: &str, place: Option<&Path>) -> bool {
+    let hooks = || read_json(&place?.join("hooks/hooks.json")).to_string().contains(COMMAND).then_some(());
+    marketplace == MARKETPLACE || hooks().is_some()
+}
+
+/// What a plugin is read from, if that is gone: the folder of its marketplace, which is read in place, or its copy.
+fn gone(marketplace: &Value, place: Option<PathBuf>) -> Option<PathBuf> {
+    let source = &marketplace["source"];
+    let folder = source["path"].as_str().filter(|_| source["source"] == "directory").map(PathBuf::from);
+    folder.into_iter().chain(place).find(|path| !path.exists())
+}
+
+/// All commands of hooks.
+fn commands(hooks: &Value) -> Vec<String> {
+    let mut found = Vec::new();
+    collect(hooks, &mut found);
+    found.sort();
+    found.dedup();
+    found
+}
+
+fn collect(value: &Value, found: &mut Vec<String>) {
+    match value {
+        Value::Array(values) => values.iter().for_each(|value| collect(value, found)),
+        Value::Object(members) => {
+            let word = |value: &Value| value.as_str().map(str::to_owned);
+            if let Some(command) = members.get("command").and_then(word) {
+                let arguments = members.get("args").and_then(Value::as_array).into_iter().flatten().filter_map(word);
+                found.push(std::iter::once(command).chain(arguments).collect::<Vec<_>>().join(" "));
+            }
+            members.values().for_each(|value| collect(value, found));
+        }
+        _ => {}
+    }
+}
+
+fn modified(path: &Path) -> Option<i64> {
+    let modified = path.metadata().ok()?.modified().ok()?.duration_since(UNIX_EPOCH).ok()?;
+    i64::try_from(modified.as_millis()).ok()
+}
+
+/// What cannot be read says nothing: the client does not read it either.
+fn read_json(path: &Path) -> Value {
+    fs::read(path).ok().and_then(|bytes| serde_json::from_slice(&bytes).ok()).unwrap_or_default()
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use serde_json::json;
+    use tempfile::TempDir;
+
+    fn home(settings: &Value, installed: &Value, marketplaces: &Value) -> TempDir {
+        let home = tempfile::tempdir().unwrap();
+        fs::create_dir(home.path().join("plugins")).unwrap();
+        for (name, value) in [
+            ("settings.json", settings),
+            ("plugins/installed_plugins.json", &json!({"version": 2, "plugins": installed})),
+            ("plugins/known_marketplaces.json", marketplaces),
+        ] {
+            fs::write(home.path().join(name), value.to_string()).unwrap();
+        }
+        home
+    }
+
+    #[test]
+    fn an_empty_home_calls_nobody() {
+        let home = tempfile::tempdir().unwrap();
+        let hooks = Hooks::of(home.path());
+        assert_eq!(hooks, Hooks { ours: Ours::Nobody, since: None, all_disabled: false, others: Vec::new() });
+    }
+
+    #[test]
+    fn a_plugin_of_our_marketplace_is_ours_unless_it_is_off_or_gone() {
+        let name = "posthog@posthog-llma";
+        let here = tempfile::tempdir().unwrap();
+        let installed = |path: &Path| json!({name: [{"installPath": path, "installedAt": "2026-11-26T10:00:00.000Z"}]});
+        let of = |settings: Value, path: &Path, marketplaces: Value| {
+            Hooks::of(home(&settings, &installed(path), &marketplaces).path())
+        };
+        let hooks = of(json!({}), here.path(), json!({}));
+        assert_eq!((hooks.ours, hooks.since), (Ours::Plugin(name.into()), Some(1_795_687_200_000)));
+        let off = json!({"enabledPlugins": {name: false}});
+        assert_eq!(of(off, here.path(), json!({})).ours, Ours::Disabled(name.into()));
+        let gone = here.path().join("gone");
+        assert_eq!(of(json!({}), &gone, json!({})).ours, Ours::Moved(name.into(), gone.clone()));
+        let marketplaces = json!({"posthog-llma": {"source": {"source": "directory", "path": &gone}}});
+        assert_eq!(of(json!({}), here.path(), marketplaces).ours, Ours::Moved(name.into(), gone));
+    }
+
+    #[test]
+    fn a_plugin_that_calls_our_program_is_ours_whatever_its_name() {
+        let here = tempfile::tempdir().unwrap();
+        fs::create_dir(here.path().join("hooks")).unwrap();
+        let command = json!({"hooks": {"Stop": [{"hooks": [{"command": "${CLAUDE_PLUGIN_ROOT}/bin/posthog-llma"}]}]}});
+        fs::write(here.path().join("hooks/hooks.json"), command.to_string()).unwrap();
+        let hooks =
+            Hooks::of(home(&json!({}), &json!({"posthog@fork": [{"installPath": here.path()}]}), &json!({})).path());
+        assert_eq!(hooks.ours, Ours::Plugin("posthog@fork".into()));
+        assert!(hooks.others.is_empty());
+    }
+
+    #[test]
+    fn hooks_in_settings_are_ours_or_somebody_elses() {
+        let hook =
+            |command: &str| json!({"hooks": {"SessionEnd": [{"hooks": [{"type": "command", "command": command}]}]}});
+        let of = |settings: &Value| Hooks::of(home(settings, &json!({}), &json!({})).path());
+        assert_eq!(of(&hook("/opt/posthog-llma hook")).ours, Ours::Settings);
+        let python = of(&hook("python3 ~/.claude/posthog_hook.py"));
+        assert_eq!(python.ours, Ours::Nobody);
+        assert!(python.others[0].0.contains("posthog_hook.py"), "{python:?}");
+        assert!(of(&hook("prettier --write")).others.is_empty());
+        assert!(of(&json!({"disableAllHooks": true})).all_disabled);
+    }
+
+    #[test]
+    fn posthogs_other_plugins_send_the_same_unless_they_are_disabled() {
+        for name in ["posthog@claude-plugins-official", "posthog-telemetry@anywhere"] {
+            let installed = json!({name: [{"installPath": "/nowhere"}]});
+            let hooks = Hooks::of(home(&json!({}), &installed, &json!({})).path());
+            assert_eq!(hooks.others.len(), 1, "{name}");
+            assert!(hooks.others[0].0.contains(name));
+            let off = json!({"enabledPlugins": {name: false}});
+            assert!(Hooks::of(home(&off, &installed, &json!({})).path()).others.is_empty(), "{name}");
+        }
+    }
+
+    #[test]
+    fn settings_of_any_shape_are_read() {
+        for odd in [
+            json!(null),
+            json!([]),
+            json!({"hooks": 1, "enabledPlugins": []}),
+            json!({"hooks": {"Stop": [{"hooks": "x"}]}}),
+        ] {
+            let hooks = Hooks::of(home(&odd, &json!({"odd": 1, "posthog@posthog-llma": 7}), &odd).path());
+            assert!(!hooks.all_disabled);
+        }
+    }
+}

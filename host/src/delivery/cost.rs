@@ -1,0 +1,42 @@
+//! What events cost in PostHog. The one place with its prices.
+
+/// US dollars for 100,000 AI events, at the first tier that is paid. Later tiers cost less.
+const DOLLARS_PER_100_000: f64 = 35.0;
+
+/// AI events of a month that cost nothing.
+pub const FREE_A_MONTH: u64 = 100_000;
+
+/// When the prices were looked up, in PostHog's pricing of AI Observability.
+pub const AS_OF: &str = "November 2026";
+
+/// The most that so many events can cost, in US dollars: as if none of them were free.
+pub fn dollars(events: u64) -> f64 {
+    events as f64 * DOLLARS_PER_100_000 / 100_000.0
+}
+
+/// `at most $0.42`
+pub fn shown(events: u64) -> String {
+    let dollars = dollars(events);
+    if events > 0 && dollars < 0.01 { "less than $0.01".to_owned() } else { format!("at most ${dollars:.2}") }
+}
+
+/// What the figures rest on, as a sentence.
+pub fn basis() -> String {
+    format!(
+        "PostHog's first paid tier, {AS_OF}: ${DOLLARS_PER_100_000} for 100,000 AI events; the first {FREE_A_MONTH} of a month are free"
+    )
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn an_estimate_is_an_upper_bound_in_dollars() {
+        assert_eq!(shown(0), "at most $0.00");
+        assert_eq!(shown(1), "less than $0.01");
+        assert_eq!(shown(100_000), "at most $35.00");
+        assert_eq!(shown(1_234), "at most $0.43");
+        assert!(basis().contains("$35 for 100,000") && basis().contains("100000") && basis().contains("2026"));
+    }
+}
