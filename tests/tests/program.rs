@@ -22,8 +22,6 @@ mod every_fixture;
 mod faults;
 #[path = "program/network.rs"]
 mod network;
-#[path = "program/plugin.rs"]
-mod plugin;
 #[path = "program/privacy.rs"]
 mod privacy;
 #[path = "program/secrets.rs"]

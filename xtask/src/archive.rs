@@ -53,6 +53,22 @@ pub fn files(folder: &Path) -> anyhow::Result<Vec<PathBuf>> {
     Ok(files)
 }
 
+/// All files below a folder, as archives and lists of checksums name them.
+pub fn file_names(folder: &Path) -> anyhow::Result<Vec<String>> {
+    let name =
+        |file: PathBuf| file.components().map(|part| part.as_os_str().to_string_lossy()).collect::<Vec<_>>().join("/");
+    Ok(files(folder)?.into_iter().map(name).collect())
+}
+
+/// The time of all files in the archive: <https://reproducible-builds.org/specs/source-date-epoch/>, else the beginning of
+/// 2000, because some programs take 1970 for an error.
+pub fn mtime() -> anyhow::Result<u64> {
+    match std::env::var("SOURCE_DATE_EPOCH") {
+        Ok(text) => text.parse().with_context(|| format!("SOURCE_DATE_EPOCH is no number of seconds: {text:?}")),
+        Err(_) => Ok(946_684_800),
+    }
+}
+
 /// Packs a folder with all its files into a `.tar.gz`, below the folder's own name. `executables` (relative paths) get mode
 /// 755, the others 644; owner and group are 0, and every time is `mtime`, in seconds since 1970.
 pub fn pack(folder: &Path, executables: &[&str], mtime: u64, level: u32, archive: &Path) -> anyhow::Result<()> {

@@ -2,9 +2,11 @@
 
 use crate::archive;
 use crate::metadata::{self, cargo};
+use crate::release::PLUGIN_EXECUTABLES;
 use crate::sbom::Shipped;
 use anyhow::{Context as _, bail};
 use clap::Args;
+use serde_json::Value;
 use std::ffi::OsStr;
 use std::fmt::Write as _;
 use std::fs;
@@ -18,8 +20,8 @@ const PROGRAM: &str = "posthog-llma";
 /// The component in the target directory of the profile, as `host/sandbox/build.rs` builds it.
 const COMPONENT: &str = "component/posthog_llma_component/wasm32-wasip2/component/posthog_llma_component.wasm";
 
-/// What is copied as it is, from the workspace into the folder: a marketplace with the plugin, and the component's interface.
-const COPIED: [&str; 4] = [".claude-plugin", "plugin", "wit", "LICENSE"];
+/// What is copied as it is, from the workspace into the folder: the plugin, and the component's interface.
+const COPIED: [&str; 3] = ["plugin", "wit", "LICENSE"];
 
 /// `dist`
 #[derive(Debug, Args)]
@@ -61,7 +63,8 @@ pub fn run(arguments: &Arguments) -> anyhow::Result<()> {
     for path in COPIED {
         copy(&workspace().join(path), &folder.join(path))?;
     }
-    let executable = format!("plugin/bin/{PROGRAM}{}", std::env::consts::EXE_SUFFIX);
+    write(&folder.join(".claude-plugin/marketplace.json"), format!("{:#}\n", local_marketplace()?))?;
+    let executable = format!("plugin/program/{PROGRAM}{}", std::env::consts::EXE_SUFFIX);
     copy(&program, &folder.join(&executable))?;
     copy(&component, &folder.join("posthog_llma_component.wasm"))?;
     document(&program, &folder)?;
@@ -71,12 +74,24 @@ pub fn run(arguments: &Arguments) -> anyhow::Result<()> {
     write(&folder.join("SHA256SUMS"), checksums(&folder)?)?;
 
     let archive = out.join(format!("{name}.tar.gz"));
-    let executables = [executable.as_str(), "plugin/scripts/run"];
-    archive::pack(&folder, &executables, mtime()?, arguments.level, &archive)?;
+    let mut executables = vec![executable];
+    executables.extend(PLUGIN_EXECUTABLES.map(|path| format!("plugin/{path}")));
+    let executables: Vec<_> = executables.iter().map(String::as_str).collect();
+    archive::pack(&folder, &executables, archive::mtime()?, arguments.level, &archive)?;
     let sum = format!("{}  {name}.tar.gz\n", archive::sha256(&archive)?);
     write(&out.join(format!("{name}.tar.gz.sha256")), sum)?;
     println!("{}\n{}", folder.display(), archive.display());
     Ok(())
+}
+
+/// The repository's marketplace, with the plugin that is beside it in place of the published ones.
+fn local_marketplace() -> anyhow::Result<Value> {
+    let path = workspace().join(".claude-plugin/marketplace.json");
+    let mut marketplace: Value = serde_json::from_slice(&fs::read(path)?)?;
+    let plugins = marketplace["plugins"].as_array_mut().context("the marketplace has no plugins")?;
+    plugins.truncate(1);
+    plugins[0]["source"] = "./plugin".into();
+    Ok(marketplace)
 }
 
 fn build(profile: &str) -> anyhow::Result<()> {
@@ -147,18 +162,8 @@ fn write(path: &Path, contents: impl AsRef<[u8]>) -> anyhow::Result<()> {
 /// As `sha256sum` prints and checks them.
 fn checksums(folder: &Path) -> anyhow::Result<String> {
     let mut sums = String::new();
-    for file in archive::files(folder)? {
-        let name = file.components().map(|part| part.as_os_str().to_string_lossy()).collect::<Vec<_>>().join("/");
-        let _ = writeln!(sums, "{}  {name}", archive::sha256(&folder.join(&file))?);
+    for name in archive::file_names(folder)? {
+        let _ = writeln!(sums, "{}  {name}", archive::sha256(&folder.join(&name))?);
     }
     Ok(sums)
-}
-
-/// The time of all files in the archive: <https://reproducible-builds.org/specs/source-date-epoch/>, else the beginning of
-/// 2000, because some programs take 1970 for an error.
-fn mtime() -> anyhow::Result<u64> {
-    match std::env::var("SOURCE_DATE_EPOCH") {
-        Ok(text) => text.parse().with_context(|| format!("SOURCE_DATE_EPOCH is no number of seconds: {text:?}")),
-        Err(_) => Ok(946_684_800),
-    }
 }

@@ -1,6 +1,7 @@
 //! What cargo does not do by itself in this workspace.
 
 pub mod components;
+pub mod platforms;
 pub mod wit;
 
 use std::path::Path;

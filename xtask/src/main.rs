@@ -3,7 +3,11 @@
 mod archive;
 mod dist;
 mod metadata;
+mod npm;
+mod publisher;
+mod release;
 mod sbom;
+mod zip;
 
 use anyhow::Result;
 use clap::{Args, Parser, Subcommand};
@@ -32,6 +36,12 @@ Examples:
 
 The archive's bytes depend on its contents alone. SOURCE_DATE_EPOCH (seconds since 1970) sets the time of all files in it.")]
     Dist(dist::Arguments),
+    /// Make what is published: npm packages, the plugin's archive, compressed programs, installers, and their checksums
+    #[command(after_help = "\
+Examples:
+  cargo xtask release --programs built                     all platforms, into target/release-files
+  cargo xtask release --programs built --partial --from http://127.0.0.1:8000     to try what was built here")]
+    Release(release::Arguments),
     /// Build the components, and print the paths of their files
     #[command(after_help = "\
 Examples:
@@ -58,6 +68,7 @@ struct Components {
 fn main() -> ExitCode {
     let outcome = match Cli::parse().command {
         Command::Dist(arguments) => dist::run(&arguments),
+        Command::Release(arguments) => release::run(&arguments),
         Command::Components(arguments) => components(arguments),
         Command::Wit => write_interface(),
     };

@@ -13,8 +13,18 @@ pub fn cargo() -> Command {
 
 /// `cargo metadata`, with the dependencies of one target.
 pub fn of_target(target: &str) -> anyhow::Result<Value> {
+    metadata(&["--filter-platform", target])
+}
+
+/// `cargo metadata` of the workspace alone.
+pub fn of_workspace() -> anyhow::Result<Value> {
+    metadata(&["--no-deps"])
+}
+
+fn metadata(arguments: &[&str]) -> anyhow::Result<Value> {
     let output = cargo()
-        .args(["metadata", "--locked", "--format-version=1", "--filter-platform", target])
+        .args(["metadata", "--locked", "--format-version=1"])
+        .args(arguments)
         .current_dir(workspace())
         .output()
         .context("cannot run cargo")?;

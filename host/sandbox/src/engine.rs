@@ -34,7 +34,8 @@ impl Engine {
         config.epoch_interruption(true);
         // What only a debugger or an unwinder reads makes the compiled code larger, and each start slower.
         config.generate_address_map(false);
-        config.native_unwind_info(false);
+        // Windows alone insists on it: there it is how exceptions find their way through compiled code.
+        config.native_unwind_info(cfg!(windows));
         config.wasm_backtrace_max_frames(None);
         let compiler = wasmtime::Engine::new(&config).map_err(SandboxError::setup)?;
         Ok(Self { compiler, cache, state: Mutex::new(CacheState { warning, hits: 0 }) })

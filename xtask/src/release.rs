@@ -1,0 +1,221 @@
+//! `cargo xtask release`: what is published, from the programs that the platforms' machines have built.
+
+use crate::archive::{self, mtime};
+use crate::npm::Packages;
+use crate::publisher::Publisher;
+use crate::zip;
+use anyhow::{Context as _, Result, bail};
+use clap::Args;
+use flate2::{Compression, GzBuilder};
+use serde_json::{Value, json};
+use std::fmt::Write as _;
+use std::fs;
+use std::io::Write as _;
+use std::path::{Path, PathBuf};
+use xtask::platforms::{PLATFORMS, Platform};
+use xtask::workspace;
+
+/// What the release's programs may take: compressed, as they are fetched, and on disk.
+const MOST_COMPRESSED: u64 = 12 << 20;
+const MOST_ON_DISK: u64 = 30 << 20;
+
+/// The plugin's files that are run.
+pub const PLUGIN_EXECUTABLES: [&str; 3] = ["bin/posthog-llma", "bin/posthog-llma.exe", "scripts/run"];
+
+/// `release`
+#[derive(Debug, Args)]
+pub struct Arguments {
+    /// Folder with the programs: <PLATFORM>/posthog-llma or .exe, such as linux-x64/posthog-llma
+    #[arg(long, value_name = "FOLDER")]
+    programs: PathBuf,
+    /// Where to put everything; target/release-files unless given
+    #[arg(long, value_name = "FOLDER")]
+    out: Option<PathBuf>,
+    /// Address of the folder that will have the files; the repository's release unless given
+    #[arg(long, value_name = "URL")]
+    from: Option<String>,
+    /// Leave out platforms whose program is missing
+    #[arg(long)]
+    partial: bool,
+    /// Do not check the size of the programs: those of the dev profile are larger
+    #[arg(long)]
+    any_size: bool,
+}
+
+/// What a platform's file is, as the launcher and the installers read it.
+struct Published {
+    platform: Platform,
+    file: String,
+    archive_digest: String,
+    program_digest: String,
+}
+
+/// Makes all files, and prints where they are.
+pub fn run(arguments: &Arguments) -> Result<()> {
+    let publisher = Publisher::of_workspace()?;
+    let version = env!("CARGO_PKG_VERSION");
+    let out = arguments.out.clone().unwrap_or_else(|| workspace().join("target/release-files"));
+    if out.exists() {
+        fs::remove_dir_all(&out).with_context(|| format!("cannot remove the old {}", out.display()))?;
+    }
+    let npm = out.join("npm");
+    fs::create_dir_all(&npm)?;
+    let from = arguments.from.clone().unwrap_or_else(|| publisher.release(version));
+    let manifest: Value = serde_json::from_slice(&fs::read(workspace().join("plugin/.claude-plugin/plugin.json"))?)?;
+    let description = manifest["description"].as_str().context("the plugin has no description")?;
+    let packages = Packages { publisher: &publisher, version, description, out: &npm, mtime: mtime()? };
+
+    let (mut programs, mut made) = (Vec::new(), Vec::new());
+    for platform in PLATFORMS {
+        let program = arguments.programs.join(platform.name()).join(platform.program());
+        if !program.is_file() {
+            if arguments.partial {
+                continue;
+            }
+            bail!("there is no {} (--partial leaves the platform out)", program.display());
+        }
+        let entry = compress(platform, &program, &out)?;
+        if !arguments.any_size {
+            within("the program", &program, MOST_ON_DISK)?;
+            within("the compressed program", &out.join(&entry.file), MOST_COMPRESSED)?;
+        }
+        programs.push(entry);
+        made.push(packages.platform(platform, &program)?);
+    }
+    if programs.is_empty() {
+        bail!("there is no program in {}", arguments.programs.display());
+    }
+
+    let list = list(version, &from, &programs);
+    let plugin = stage_plugin(&out, &arguments.programs, &list)?;
+    let names = archive::file_names(&plugin)?;
+    let archive = zip::pack(&plugin, &names, &PLUGIN_EXECUTABLES)?;
+    let archive_name = format!("posthog-llma-plugin-{version}.zip");
+    fs::write(out.join(&archive_name), archive)?;
+    packages.main(&made, &plugin, &PLUGIN_EXECUTABLES)?;
+    fs::remove_dir_all(npm.join("unpacked"))?;
+    fs::remove_dir_all(plugin)?;
+
+    let archive_digest = archive::sha256(&out.join(&archive_name))?;
+    let marketplace = marketplace(&publisher, version, description, &format!("{from}/{archive_name}"), &archive_digest);
+    fs::write(out.join("marketplace.json"), format!("{marketplace:#}\n"))?;
+    let template = Template { publisher: &publisher, version, from: &from, list: &list, published: &programs };
+    for name in ["install.sh", "install.ps1", "posthog-llma.rb"] {
+        template.fill(name, &out.join(name))?;
+    }
+    fs::write(out.join("program.sha256"), &list)?;
+    let mut sums = String::new();
+    for file in archive::file_names(&out)? {
+        let _ = writeln!(sums, "{}  {file}", archive::sha256(&out.join(&file))?);
+    }
+    fs::write(out.join("SHA256SUMS"), sums)?;
+    println!("{}", out.display());
+    Ok(())
+}
+
+/// What the marketplace in the repository says: the first plugin comes by npm, the second needs none.
+pub fn marketplace(publisher: &Publisher, version: &str, description: &str, archive: &str, digest: &str) -> Value {
+    let plugin = |name: &str, source: Value, how: &str| {
+        json!({"name": name, "source": source, "description": format!("{description}{how}"), "version": version,
+            "category": "monitoring", "homepage": publisher.address(), "license": "MIT"})
+    };
+    let npm = json!({"source": "npm", "package": publisher.npm_package, "version": version});
+    let archive = json!({"source": "archive", "url": archive, "sha256": digest});
+    json!({
+        "name": "posthog-llma",
+        "owner": {"name": "PostHog", "url": publisher.address()},
+        "description": "Claude Code sessions in PostHog",
+        "plugins": [
+            plugin("posthog", npm, ""),
+            plugin("posthog-standalone", archive, " For machines without npm: fetches its program once, checked by its SHA-256."),
+        ],
+    })
+}
+
+/// Compresses a program, always to the same bytes.
+fn compress(platform: Platform, program: &Path, out: &Path) -> Result<Published> {
+    let file = format!("posthog-llma-{}-{}.gz", env!("CARGO_PKG_VERSION"), platform.name());
+    let bytes = fs::read(program).with_context(|| format!("cannot read {}", program.display()))?;
+    let mut encoder = GzBuilder::new().mtime(0).write(fs::File::create(out.join(&file))?, Compression::best());
+    encoder.write_all(&bytes)?;
+    encoder.finish()?;
+    let archive_digest = archive::sha256(&out.join(&file))?;
+    Ok(Published { platform, archive_digest, program_digest: archive::sha256(program)?, file })
+}
+
+fn within(what: &str, file: &Path, most: u64) -> Result<()> {
+    let size = file.metadata()?.len();
+    if size > most {
+        bail!("{what} {} has {size} bytes, {} more than it may", file.display(), size - most);
+    }
+    Ok(())
+}
+
+/// See `plugin/scripts/fetch`, which reads it.
+fn list(version: &str, from: &str, published: &[Published]) -> String {
+    let mut list = format!("version {version}\nfrom {from}\n");
+    for Published { platform, file, archive_digest, program_digest } in published {
+        let _ = writeln!(list, "{archive_digest} {program_digest} {} {file}", platform.name());
+    }
+    list
+}
+
+/// The plugin as it is published: with the list, and with the launcher for Windows, if that was built.
+fn stage_plugin(out: &Path, programs: &Path, list: &str) -> Result<PathBuf> {
+    let (from, plugin) = (workspace().join("plugin"), out.join("plugin"));
+    for file in archive::file_names(&from)? {
+        let to = plugin.join(&file);
+        fs::create_dir_all(to.parent().context("a file of the plugin is in no folder")?)?;
+        fs::copy(from.join(&file), to)?;
+    }
+    fs::write(plugin.join("program.sha256"), list)?;
+    let launcher = programs.join("win32-x64/posthog-llma-launcher.exe");
+    if launcher.is_file() {
+        fs::copy(launcher, plugin.join("bin/posthog-llma.exe"))?;
+    }
+    Ok(plugin)
+}
+
+/// The installers and the formula: their sources are in `packaging`.
+struct Template<'a> {
+    publisher: &'a Publisher,
+    version: &'a str,
+    from: &'a str,
+    list: &'a str,
+    published: &'a [Published],
+}
+
+impl Template<'_> {
+    fn fill(&self, name: &str, to: &Path) -> Result<()> {
+        let source = workspace().join("packaging").join(name);
+        let text = fs::read_to_string(&source).with_context(|| format!("cannot read {}", source.display()))?;
+        let fetch = fs::read_to_string(workspace().join("plugin/scripts/fetch"))?;
+        let text = text
+            .replace("@FETCH@\n", &fetch)
+            .replace("@LIST@", self.list)
+            .replace("@BLOCKS@\n", &self.formula_blocks())
+            .replace("@VERSION@", self.version)
+            .replace("@DESCRIPTION@", "Claude Code sessions in PostHog, through a sandbox")
+            .replace("@REPOSITORY@", &self.publisher.address());
+        fs::write(to, text).with_context(|| format!("cannot write {}", to.display()))
+    }
+
+    fn formula_blocks(&self) -> String {
+        let mut blocks = String::new();
+        for (os, on) in [("darwin", "on_macos"), ("linux", "on_linux")] {
+            let _ = writeln!(blocks, "  {on} do");
+            for entry in self.published.iter().filter(|entry| entry.platform.os == os) {
+                let on = if entry.platform.cpu == "arm64" { "on_arm" } else { "on_intel" };
+                let Published { file, archive_digest, .. } = entry;
+                let _ = write!(
+                    blocks,
+                    "    {on} do\n      url \"{}/{file}\"\n      sha256 \"{archive_digest}\"\n    end\n",
+                    self.from
+                );
+            }
+            blocks.push_str("  end\n");
+        }
+        blocks.push('\n');
+        blocks
+    }
+}
