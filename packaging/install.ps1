@@ -45,4 +45,4 @@ try {
     Remove-Item -Force -ErrorAction SilentlyContinue $archive, $part
 }
 Write-Output "posthog-llma @VERSION@ is $(Join-Path $folder 'posthog-llma.exe'); its SHA-256 is the one in this script."
-Write-Output "Next: & '$(Join-Path $folder 'posthog-llma.exe')' plugin install"
+Write-Output 'Next: claude plugin marketplace add @OWNER@/@NAME@; claude plugin install posthog-standalone@posthog-llma'

@@ -26,4 +26,4 @@ mv -f "$part/posthog-llma" "$folder/posthog-llma" || give_up "$folder cannot be 
 
 echo "posthog-llma $version is $folder/posthog-llma, from $place; its SHA-256 is the one in this script."
 case :$PATH: in *:"$folder":*) ;; *) echo "$folder is not on your PATH." ;; esac
-echo "Next: $folder/posthog-llma plugin install"
+echo 'Next: claude plugin marketplace add @OWNER@/@NAME@ && claude plugin install posthog-standalone@posthog-llma'

@@ -101,6 +101,10 @@ impl Machine {
         let shim = home.write("bin/claude", format!("#!/bin/sh\nexec {} \"$@\"\n", command.join(" ")));
         #[cfg(unix)]
         fs::set_permissions(&shim, std::os::unix::fs::PermissionsExt::from_mode(0o755)).unwrap();
+        // Where the plugin looks for a program that did not come with it.
+        #[cfg(unix)]
+        std::os::unix::fs::symlink(binary(), home.write(".local/bin/.keep", "").with_file_name("posthog-llma"))
+            .unwrap();
         let own = [shim.parent().unwrap().to_owned(), binary().parent().unwrap().to_owned()];
         let system = std::env::var_os("PATH").unwrap_or_default();
         let path = std::env::join_paths(own.into_iter().chain(std::env::split_paths(&system))).unwrap();

@@ -1,5 +1,5 @@
-//! The plugin in the real Claude Code, installed as the README says, from the repository; everything is sent to a strict local
-//! `PostHog`.
+//! The plugin in the real Claude Code, installed from a marketplace on this machine; everything is sent to a strict local
+//! `PostHog`. `.ci/npm` installs it from a registry, with the README's commands.
 
 #![cfg(target_os = "linux")]
 #![expect(clippy::unwrap_used, reason = "a test that cannot go on has failed")]
@@ -8,14 +8,13 @@ use posthog_llma_local_posthog::{Config, LocalPostHog};
 use posthog_llma_tests::claude_code::{AGENT, AGENTS_PROMPT, ANSWER, ClaudeCode, FAIL, Machine};
 use posthog_llma_tests::program::{KEY, until};
 use serde_json::{Value, json};
+use std::fs;
 use std::path::Path;
 use std::thread;
 use std::time::Duration;
 
-/// Before hooks had a time limit and unknown members were allowed, and the newest that was tried.
-const VERSIONS: [&str; 2] = ["2.0.76", "2.1.330"];
-
-const README: &str = include_str!("../../README.md");
+/// The first that calls hooks without a shell, as the README says, and the newest that was tried.
+const VERSIONS: [&str; 2] = ["2.1.139", "2.1.330"];
 
 fn workspace() -> &'static Path {
     Path::new(env!("CARGO_MANIFEST_DIR")).parent().unwrap()
@@ -25,10 +24,28 @@ fn client(version: &str, test: &str) -> Option<ClaudeCode> {
     ClaudeCode::install(version, Path::new(env!("CARGO_TARGET_TMPDIR")), test)
 }
 
-/// The README's commands that install the plugin from a clone.
-fn installation() -> &'static str {
-    let blocks = README.split("```sh\n").skip(1).filter_map(|block| block.split("```").next());
-    blocks.into_iter().find(|block| block.contains("claude plugin install")).unwrap()
+/// The commands that install the plugin, from a marketplace that has it as it is in the repository.
+fn installation(machine: &Machine) -> String {
+    let marketplace = machine.home.path().join("marketplace");
+    copy(&workspace().join("plugin"), &marketplace.join("plugin"));
+    let path = workspace().join(".claude-plugin/marketplace.json");
+    let mut described: Value = serde_json::from_slice(&fs::read(path).unwrap()).unwrap();
+    described["plugins"].as_array_mut().unwrap().truncate(1);
+    described["plugins"][0]["source"] = json!("./plugin");
+    machine.home.write("marketplace/.claude-plugin/marketplace.json", described.to_string());
+    format!("claude plugin marketplace add '{}'; claude plugin install posthog@posthog-llma", marketplace.display())
+}
+
+fn copy(from: &Path, to: &Path) {
+    fs::create_dir_all(to).unwrap();
+    for entry in fs::read_dir(from).unwrap().map(Result::unwrap) {
+        let to = to.join(entry.file_name());
+        if entry.file_type().unwrap().is_dir() {
+            copy(&entry.path(), &to);
+        } else {
+            fs::copy(entry.path(), to).unwrap();
+        }
+    }
 }
 
 /// The events of so many sessions, each with all that its `$ai_trace` counts, once.
@@ -63,7 +80,7 @@ fn id(event: &Value) -> &Value {
 /// Installs the plugin and sets it up.
 #[track_caller]
 fn install(machine: &Machine, posthog: &LocalPostHog) {
-    let said = machine.shell(installation(), workspace());
+    let said = machine.shell(&installation(machine), workspace());
     assert!(said.contains("Successfully installed plugin: posthog@posthog-llma"), "{said}");
     let setup = format!("POSTHOG_API_KEY={KEY} posthog-llma setup --key-env --host {} --no-check", posthog.origin());
     machine.shell(&setup, &machine.work());
@@ -120,7 +137,7 @@ fn an_installed_plugin_sends_every_session_and_its_commands_answer() {
     for version in VERSIONS {
         let Some(client) = client(version, "the test of the plugin") else { return };
         let (machine, posthog) = (Machine::new(&client), LocalPostHog::start(Config::default()).unwrap());
-        let said = machine.shell(installation(), workspace());
+        let said = machine.shell(&installation(&machine), workspace());
         assert!(said.contains("Successfully installed plugin: posthog@posthog-llma"), "{version}: {said}");
         machine.shell(
             &format!(

@@ -14,10 +14,10 @@ use std::process::{Command, Output};
 const README: &str = include_str!("../../README.md");
 
 /// Blocks that are not run here, and why.
-const NOT_RUN: [(&str, &str); 7] = [
+const NOT_RUN: [(&str, &str); 5] = [
     (
-        "claude plugin marketplace add ./\nclaude plugin install posthog",
-        "needs Claude Code; `claude_code.rs` runs it in the real one",
+        "claude plugin marketplace add posthog/posthog-llma\nclaude plugin install posthog@posthog-llma --config POSTHOG_API_KEY=phc_your_project_key --config POSTHOG_LLMA_CC_ENABLED=true",
+        "needs Claude Code and a registry; `.ci/npm` runs it in the real one",
     ),
     ("posthog-llma status\nposthog-llma flush", "`outbox.rs` runs both, with sessions that are owed"),
     ("posthog-llma setup", "asks on a terminal; `program/setup.rs` runs it with flags"),
@@ -25,8 +25,6 @@ const NOT_RUN: [(&str, &str); 7] = [
         "rustup target add wasm32-wasip2 wasm32-unknown-unknown && cargo test --workspace",
         "would run this test; CI runs it, see below",
     ),
-    ("cargo install --locked --git https://github.com/posthog/posthog-llma posthog-llma", "takes it from the network"),
-    ("cargo install --locked --path host", "a release build takes many minutes"),
     (".ci/run", "would run this test"),
 ];
 

@@ -4,6 +4,7 @@
 //! a component. `wasm32-unknown-unknown` gives a core module, in which `wit-bindgen` has left the world as a custom
 //! section; `wit-component` makes the component of it, as `wasm-tools component new` would.
 
+use crate::annotations::annotate;
 use crate::workspace;
 use anyhow::{Context as _, Result, bail};
 use std::env;
@@ -57,7 +58,8 @@ impl Component {
         }
         let built = directory.join(self.target).join("component/posthog_llma_component.wasm");
         let bytes = fs::read(&built).with_context(|| format!("cargo built no {}", built.display()))?;
-        let component = if self.target == "wasm32-wasip2" { bytes } else { encode(&bytes)? };
+        let mut component = if self.target == "wasm32-wasip2" { bytes } else { encode(&bytes)? };
+        annotate(&mut component, self.world)?;
         let file = output.join(self.world).with_extension("wasm");
         write(&file, &component).with_context(|| format!("{} cannot be written", file.display()))?;
         Ok(file)

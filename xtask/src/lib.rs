@@ -1,5 +1,6 @@
 //! What cargo does not do by itself in this workspace.
 
+mod annotations;
 pub mod components;
 pub mod platforms;
 pub mod wit;

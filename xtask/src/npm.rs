@@ -24,6 +24,8 @@ pub struct Packages<'a> {
     /// Where the packages are made and put.
     pub out: &'a Path,
     pub mtime: u64,
+    /// Compression.
+    pub level: u32,
 }
 
 /// A package that is made: its platform, and what the lock file says of its file.
@@ -116,7 +118,7 @@ impl Packages<'_> {
 
     fn pack(&self, folder: &Path, name: &str, executables: &[&str]) -> Result<PathBuf> {
         let file = self.out.join(format!("{}-{}.tgz", file_name(name), self.version));
-        archive::pack(folder, executables, self.mtime, 9, &file)?;
+        archive::pack(folder, executables, self.mtime, self.level, &file)?;
         Ok(file)
     }
 }

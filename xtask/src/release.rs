@@ -40,6 +40,9 @@ pub struct Arguments {
     /// Do not check the size of the programs: those of the dev profile are larger
     #[arg(long)]
     any_size: bool,
+    /// Compression of the programs
+    #[arg(long, value_name = "0-9", default_value = "9", value_parser = clap::value_parser!(u32).range(0..=9))]
+    level: u32,
 }
 
 /// What a platform's file is, as the launcher and the installers read it.
@@ -63,7 +66,8 @@ pub fn run(arguments: &Arguments) -> Result<()> {
     let from = arguments.from.clone().unwrap_or_else(|| publisher.release(version));
     let manifest: Value = serde_json::from_slice(&fs::read(workspace().join("plugin/.claude-plugin/plugin.json"))?)?;
     let description = manifest["description"].as_str().context("the plugin has no description")?;
-    let packages = Packages { publisher: &publisher, version, description, out: &npm, mtime: mtime()? };
+    let packages =
+        Packages { publisher: &publisher, version, description, out: &npm, mtime: mtime()?, level: arguments.level };
 
     let (mut programs, mut made) = (Vec::new(), Vec::new());
     for platform in PLATFORMS {
@@ -74,7 +78,7 @@ pub fn run(arguments: &Arguments) -> Result<()> {
             }
             bail!("there is no {} (--partial leaves the platform out)", program.display());
         }
-        let entry = compress(platform, &program, &out)?;
+        let entry = compress(platform, &program, &out, arguments.level)?;
         if !arguments.any_size {
             within("the program", &program, MOST_ON_DISK)?;
             within("the compressed program", &out.join(&entry.file), MOST_COMPRESSED)?;
@@ -133,10 +137,10 @@ pub fn marketplace(publisher: &Publisher, version: &str, description: &str, arch
 }
 
 /// Compresses a program, always to the same bytes.
-fn compress(platform: Platform, program: &Path, out: &Path) -> Result<Published> {
+fn compress(platform: Platform, program: &Path, out: &Path, level: u32) -> Result<Published> {
     let file = format!("posthog-llma-{}-{}.gz", env!("CARGO_PKG_VERSION"), platform.name());
     let bytes = fs::read(program).with_context(|| format!("cannot read {}", program.display()))?;
-    let mut encoder = GzBuilder::new().mtime(0).write(fs::File::create(out.join(&file))?, Compression::best());
+    let mut encoder = GzBuilder::new().mtime(0).write(fs::File::create(out.join(&file))?, Compression::new(level));
     encoder.write_all(&bytes)?;
     encoder.finish()?;
     let archive_digest = archive::sha256(&out.join(&file))?;
@@ -196,6 +200,8 @@ impl Template<'_> {
             .replace("@BLOCKS@\n", &self.formula_blocks())
             .replace("@VERSION@", self.version)
             .replace("@DESCRIPTION@", "Claude Code sessions in PostHog, through a sandbox")
+            .replace("@OWNER@", &self.publisher.owner)
+            .replace("@NAME@", &self.publisher.repository)
             .replace("@REPOSITORY@", &self.publisher.address());
         fs::write(to, text).with_context(|| format!("cannot write {}", to.display()))
     }

@@ -47,8 +47,8 @@ fn the_archive_is_a_marketplace_with_the_program_the_component_checksums_and_the
     let archive = out.path().join(format!("{name}.tar.gz"));
     let entries = entries(&archive);
     let mode = |path: &str| entries.get(&format!("{name}/{path}")).copied();
-    let program = format!("plugin/bin/posthog-llma{}", std::env::consts::EXE_SUFFIX);
-    for executable in [&*program, "plugin/scripts/run"] {
+    let program = format!("plugin/program/posthog-llma{}", std::env::consts::EXE_SUFFIX);
+    for executable in [&*program, "plugin/bin/posthog-llma", "plugin/scripts/run"] {
         assert_eq!(mode(executable), Some(0o755), "{executable}");
     }
     for file in [

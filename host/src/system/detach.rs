@@ -52,7 +52,7 @@ pub fn leave() {
     let _ = rustix::process::setsid();
 }
 
-/// It has no console already.
+/// Its console is its own already.
 #[cfg(not(unix))]
 pub fn leave() {}
 
@@ -71,17 +71,33 @@ fn spawn(command: &mut Command) -> io::Result<()> {
     command.spawn().map(drop)
 }
 
-/// A process without a console, outside of the caller's group of Ctrl-C, and outside of its job, which may be ended as a
-/// whole. A job that does not let go of processes makes the start fail: then it stays in it.
+/// A process outside of the caller's group of Ctrl-C, and outside of its job, which may be ended as a whole. A job that does
+/// not let go of processes makes the start fail: then it stays in it. Its console has no window, and what it starts shares
+/// that; a process without any console would make git open a window.
 #[cfg(windows)]
 fn spawn(command: &mut Command) -> io::Result<()> {
     use std::os::windows::process::CommandExt as _;
-    const DETACHED_PROCESS: u32 = 0x8;
+    const CREATE_NO_WINDOW: u32 = 0x0800_0000;
     const CREATE_NEW_PROCESS_GROUP: u32 = 0x200;
     const CREATE_BREAKAWAY_FROM_JOB: u32 = 0x0100_0000;
-    let own = DETACHED_PROCESS | CREATE_NEW_PROCESS_GROUP;
+    keep_own_streams();
+    let own = CREATE_NO_WINDOW | CREATE_NEW_PROCESS_GROUP;
     match command.creation_flags(own | CREATE_BREAKAWAY_FROM_JOB).spawn() {
         Err(error) if error.kind() == io::ErrorKind::PermissionDenied => command.creation_flags(own).spawn().map(drop),
         spawned => spawned.map(drop),
+    }
+}
+
+/// Keeps this process's standard streams from its children. On Windows a child gets every handle that can be inherited, those
+/// that it is given and all others: the worker would hold the caller's pipes, and the client would wait for it.
+#[cfg(windows)]
+#[expect(unsafe_code, reason = "two calls of the system, with handles that are open as long as the process lives")]
+fn keep_own_streams() {
+    use std::os::windows::io::AsRawHandle as _;
+    use windows_sys::Win32::Foundation::{HANDLE_FLAG_INHERIT, SetHandleInformation};
+    let handles = [io::stdin().as_raw_handle(), io::stdout().as_raw_handle(), io::stderr().as_raw_handle()];
+    for handle in handles {
+        // One that is closed or no handle at all is refused, and then there is nothing to keep.
+        unsafe { SetHandleInformation(handle, HANDLE_FLAG_INHERIT, 0) };
     }
 }
