@@ -31,7 +31,7 @@ pub struct Arguments {
     /// Where to put everything; target/release-files unless given
     #[arg(long, value_name = "FOLDER")]
     out: Option<PathBuf>,
-    /// Address of the folder that will have the files; the repository's release unless given
+    /// Address from which the programs are fetched; the repository's release unless given
     #[arg(long, value_name = "URL")]
     from: Option<String>,
     /// Leave out platforms whose program is missing
@@ -101,7 +101,9 @@ pub fn run(arguments: &Arguments) -> Result<()> {
     fs::remove_dir_all(plugin)?;
 
     let archive_digest = archive::sha256(&out.join(&archive_name))?;
-    let marketplace = marketplace(&publisher, version, description, &format!("{from}/{archive_name}"), &archive_digest);
+    // Claude Code takes archives over https alone, so this is the release's address, whatever `from` is.
+    let archive = format!("{}/{archive_name}", publisher.release(version));
+    let marketplace = marketplace(&publisher, version, description, &archive, &archive_digest);
     fs::write(out.join("marketplace.json"), format!("{marketplace:#}\n"))?;
     let template = Template { publisher: &publisher, version, from: &from, list: &list, published: &programs };
     for name in ["install.sh", "install.ps1", "posthog-llma.rb"] {
