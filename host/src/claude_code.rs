@@ -3,6 +3,7 @@
 pub mod client;
 pub mod first_environment;
 pub mod hooks;
+pub mod plugin_options;
 pub mod project;
 pub mod sessions;
 pub mod settings;

@@ -7,10 +7,10 @@
 //!    terminal, where Claude Code puts nothing into the environment
 //!
 //! Below a client the file goes before the environment, as in the environments that the client makes. Last come the options
-//! of the Claude Code plugin: `pluginConfigs."posthog@…".options` in the same `settings.json`, and in a plain environment
-//! `CLAUDE_PLUGIN_OPTION_<NAME>`. They are what a user said once, at the plugin's installation. Claude Code 2.1.83 and later
-//! hands them to the plugin's hooks by these names (seen in 2.1.112 and 2.1.330), where a project could set them, too: so
-//! below a client they are read from the file.
+//! of the Claude Code plugin: `pluginConfigs."posthog@…".options` in the same `settings.json`, the key in the client's
+//! credential store ([`plugin_options`]), and in a plain environment `CLAUDE_PLUGIN_OPTION_<NAME>`. They are what a user said
+//! once, at the plugin's installation. Claude Code 2.1.83 and later hands them to the plugin's hooks by these names (seen in
+//! 2.1.112 to 2.1.332), where a project could set them, too: so below a client they are read from the files.
 
 use std::collections::BTreeMap;
 use std::ffi::{OsStr, OsString};
@@ -23,6 +23,7 @@ use posthog_llma_pipeline::options::{ENABLED, InvalidVariable, Options, VARIABLE
 use serde_json::{Map, Value};
 
 use super::first_environment::{self, Standing};
+use super::plugin_options::{self, is_plugin};
 use super::project::{CLAUDE_FOLDER, Demands, is_shared};
 use crate::system::git;
 
@@ -45,8 +46,6 @@ const CONFIG_DIR: &str = "CLAUDE_CONFIG_DIR";
 
 /// What Claude Code puts before the name of a plugin's option in the environment of its hooks.
 const PLUGIN_OPTION: &str = "CLAUDE_PLUGIN_OPTION_";
-/// What the plugin's name in `pluginConfigs` begins with; the marketplace's name follows.
-const PLUGIN: &str = "posthog@";
 
 /// What this program takes from the environment: the variables it knows, and the home directory.
 #[derive(Clone, Default)]
@@ -209,7 +208,8 @@ impl Settings {
             let value = value.to_str().ok_or(SettingsError::NotUtf8 { name })?;
             settings.add(name, value.to_owned(), &Source::PluginOption);
         }
-        for (name, value) in file.plugin_options {
+        let sensitive = environment.config_dir().map(|directory| plugin_options::sensitive(&directory));
+        for (name, value) in file.plugin_options.into_iter().chain(sensitive.unwrap_or_default()) {
             settings.add(name, value, &Source::PluginOption);
         }
         Ok(settings)
@@ -330,8 +330,7 @@ fn read(path: &Path) -> Result<SettingsFile, SettingsError> {
     }
     // Claude Code's own, and other plugins': what has another shape is none of our business.
     let plugins = settings.get("pluginConfigs").and_then(Value::as_object).into_iter().flatten();
-    let options =
-        plugins.filter(|(name, _)| name.starts_with(PLUGIN)).find_map(|(_, plugin)| plugin["options"].as_object());
+    let options = plugins.filter(|(name, _)| is_plugin(name)).find_map(|(_, plugin)| plugin["options"].as_object());
     if let Some(options) = options {
         file.plugin_options = known_variables(options)
             .map_err(|name| wrong(&format!("`{name}` in the plugin's options is no string")))?;

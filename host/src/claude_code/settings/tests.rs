@@ -296,3 +296,18 @@ fn a_plugin_option_that_cannot_be_used_is_named_with_its_source() {
     place.user(r#"{"pluginConfigs": {"posthog@x": {"options": {"POSTHOG_LLMA_PRIVACY_MODE": []}}}}"#);
     place.load().unwrap_err();
 }
+
+#[test]
+fn the_key_that_the_client_keeps_for_the_plugin_is_the_users_own_and_comes_last() {
+    let place = Place::new();
+    place.user("{}");
+    let credentials = r#"{"pluginSecrets": {"posthog@posthog-llma": {"POSTHOG_API_KEY": "phc_kept"}}}"#;
+    place.write(".claude/.credentials.json", credentials);
+    let key = || {
+        let settings = place.load().unwrap();
+        settings.get(options::API_KEY).map(|(value, source)| (value.to_owned(), source.clone()))
+    };
+    assert_eq!(key(), Some(("phc_kept".to_owned(), Source::PluginOption)));
+    place.user(r#"{"env": {"POSTHOG_API_KEY": "phc_set"}}"#);
+    assert_eq!(key().unwrap().0, "phc_set");
+}

@@ -1,0 +1,77 @@
+//! What the user said to Claude Code about the plugin's options: when it was installed, or by `/plugin configure`.
+//!
+//! Claude Code keeps them in the user's `settings.json`, under `pluginConfigs`, but sensitive ones in its credential store. Where
+//! that is a file (Linux, Windows), they are read from it, so that a command in a terminal has the key, too, and a hook can
+//! tell the user's own key from one that a project's settings put in its place: what the user has set wins in the environment
+//! of a hook, but what the user has not set a project can (measured with 2.1.332). Of the store, only this plugin's values
+//! are read. On macOS it is the keychain, which is not read.
+
+use super::settings::read_file;
+use posthog_llma_pipeline::options::VARIABLES;
+use serde::Deserialize;
+use serde_json::Value;
+use std::collections::BTreeMap;
+use std::path::Path;
+
+/// The plugin's names, before the marketplace's.
+const PLUGINS: [&str; 2] = ["posthog@", "posthog-standalone@"];
+
+/// The credential store in Claude Code's folder.
+const CREDENTIALS: &str = ".credentials.json";
+
+/// Is this the plugin, of any marketplace?
+pub fn is_plugin(name: &str) -> bool {
+    PLUGINS.iter().any(|plugin| name.starts_with(plugin))
+}
+
+/// The options in the credential store. One that cannot be read has none: it is Claude Code's own.
+pub fn sensitive(config_dir: &Path) -> Vec<(&'static str, String)> {
+    #[derive(Deserialize)]
+    struct Credentials {
+        #[serde(default, rename = "pluginSecrets")]
+        plugins: BTreeMap<String, BTreeMap<String, Value>>,
+    }
+    let Ok(Some(text)) = read_file(&config_dir.join(CREDENTIALS)) else { return Vec::new() };
+    let Ok(credentials) = serde_json::from_slice::<Credentials>(&text) else { return Vec::new() };
+    let Some((_, options)) = credentials.plugins.into_iter().find(|(name, _)| is_plugin(name)) else {
+        return Vec::new();
+    };
+    let known = VARIABLES.iter().copied();
+    known.filter_map(|name| Some((name, options.get(name)?.as_str()?.to_owned()))).collect()
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use posthog_llma_pipeline::options::API_KEY;
+    use std::fs;
+
+    fn sensitive_in(credentials: &str) -> Vec<(&'static str, String)> {
+        let folder = tempfile::tempdir().unwrap();
+        fs::write(folder.path().join(CREDENTIALS), credentials).unwrap();
+        sensitive(folder.path())
+    }
+
+    #[test]
+    fn the_key_of_either_plugin_is_found_and_no_other_plugins() {
+        for plugin in ["posthog@posthog-llma", "posthog-standalone@posthog-llma", "posthog@a-fork"] {
+            let text = format!(
+                r#"{{"claudeAiOauth": {{"accessToken": "x"}}, "pluginSecrets": {{"other@x": {{"POSTHOG_API_KEY": "phc_other"}},
+                    "{plugin}": {{"POSTHOG_API_KEY": "phc_own", "UNKNOWN": "x"}}}}}}"#
+            );
+            assert_eq!(sensitive_in(&text), [(API_KEY, "phc_own".to_owned())], "{plugin}");
+        }
+        let text = r#"{"pluginSecrets": {"posthog-telemetry@x": {"POSTHOG_API_KEY": "phc_other"}}}"#;
+        assert_eq!(sensitive_in(text), []);
+    }
+
+    #[test]
+    fn a_store_of_another_shape_has_no_options() {
+        for text in ["", "[]", "{}", r#"{"pluginSecrets": 1}"#, r#"{"pluginSecrets": {"posthog@x": []}}"#, "\u{0}"] {
+            assert_eq!(sensitive_in(text), [], "{text:?}");
+        }
+        let text = r#"{"pluginSecrets": {"posthog@x": {"POSTHOG_API_KEY": 1}}}"#;
+        assert_eq!(sensitive_in(text), []);
+        assert_eq!(sensitive(Path::new("/nowhere")), []);
+    }
+}
