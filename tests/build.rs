@@ -16,6 +16,8 @@ fn build() -> Result<(), String> {
     ComponentPackage {
         manifest: misbehaving.join("Cargo.toml"),
         library: "misbehaving",
+        target: "wasm32-wasip2",
+        feature: None,
         profile: "release",
         sources: vec![
             misbehaving.join("src"),

@@ -111,8 +111,8 @@ function say(text, failed = false) {
 
 function summary(events, report) {
   const bad = report.badLines > 0n ? `, ${report.badLines} damaged lines` : '';
-  const input = report.inputTokens + report.cacheReadTokens + report.cacheCreationTokens;
-  const tokens = `${input} tokens in, ${report.outputTokens} out`;
+  const { input, output, cacheRead, cacheCreation } = report.tokens;
+  const tokens = `${input + cacheRead + cacheCreation} tokens in, ${output} out`;
   const { generations, spans } = report;
   return `${events.length} events: ${generations} model calls, ${spans} tool calls; ${tokens}${bad}`;
 }

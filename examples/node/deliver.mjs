@@ -57,16 +57,18 @@ const { id, files } = await find(transcript);
 const handles = open(dirname(transcript), files.map(({ path }) => path));
 const sessionFiles = files.map(({ role }, index) => ({ role, contents: handles[index] }));
 try {
-  const delivering = delivery.Delivering.start(id, sessionFiles, options, destination, patience);
+  const transfer = delivery.Transfer.start(id, sessionFiles, options, destination, patience);
   let accepted = 0;
   // What a batch says is the place to write down what was accepted: the next one has not left yet.
-  for (let batch; (batch = delivering.next()) !== undefined; ) {
-    accepted += batch.accepted.length;
-    for (const { name, status, message } of batch.rejected) console.error(`rejected: ${name}: ${status} ${message}`);
+  for (let batch; (batch = transfer.next()) !== undefined; ) {
+    for (const { kind, verdict } of batch.events) {
+      if (verdict.tag === 'rejected') console.error(`rejected: ${kind}: ${verdict.val.status} ${verdict.val.message}`);
+      else accepted += 1;
+    }
   }
   console.log(`${id}: ${accepted} events accepted by ${destination.origin}`);
 } catch (error) {
-  // What an interface says went wrong is the payload: `{tag: 'refused', val: [401, '…']}`.
+  // What an interface says went wrong is the payload: `{tag: 'refused', val: {status: 401, message: '…'}}`.
   console.error(error.payload ?? error);
   process.exitCode = 1;
 }

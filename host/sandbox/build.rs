@@ -15,6 +15,8 @@ fn build() -> Result<(), String> {
     ComponentPackage {
         manifest: workspace.join("guest/component/Cargo.toml"),
         library: "posthog_llma_component",
+        target: "wasm32-unknown-unknown",
+        feature: Some("exporter"),
         profile: "component",
         sources: [
             "guest/component",

@@ -61,7 +61,7 @@ fn build() -> PathBuf {
     let folder = profile.join("components");
     let status = Command::new(xtask())
         .args(["components", "--target-dir"])
-        .arg(profile.join("component/posthog_llma_pipeline"))
+        .arg(profile.join("component/posthog_llma_component"))
         .arg("--output")
         .arg(&folder)
         .stdout(Stdio::null())

@@ -3,7 +3,7 @@
 #![expect(clippy::unwrap_used, reason = "a test fails by panicking")]
 
 use http::{Request, Response};
-use posthog_llma_sandbox::COMPONENT;
+use posthog_llma_tests::components::component;
 use posthog_llma_tests::fixtures;
 use posthog_llma_tests::program::{Home, KEY};
 use std::path::Path;
@@ -18,7 +18,7 @@ use wasmtime_wasi_http::{Error, RequestOptions, WasiBody, WasiHttpCtx, WasiHttpC
 /// Compiling takes seconds in a test's profile.
 static COMPILED: LazyLock<(Engine, Component)> = LazyLock::new(|| {
     let engine = Engine::default();
-    let component = Component::new(&engine, COMPONENT).unwrap();
+    let component = Component::from_file(&engine, component("command")).unwrap();
     (engine, component)
 });
 

@@ -62,7 +62,7 @@ impl Attempt<'_> {
             let destination = Destination { origin: self.argument.to_owned(), api_key: String::new() };
             let answer = exporter
                 .posthog_llm_analytics_delivery()
-                .delivering()
+                .transfer()
                 .call_start(store, name, &files, &options(), &destination, patience())
                 .await?;
             match answer {

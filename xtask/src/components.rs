@@ -1,8 +1,7 @@
 //! Builds the components, each as a file of its own.
 //!
-//! All are the package `guest`, built for another target or with another feature. `wasm32-wasip2` has a linker that makes
-//! a component. `wasm32-unknown-unknown` gives a core module, in which `wit-bindgen` has left the world as a custom
-//! section; `wit-component` makes the component of it, as `wasm-tools component new` would.
+//! All are the package `guest/component`, built for another target or with another feature. The linker of `wasm32-wasip2`
+//! makes components; `.cargo/config.toml` names it for `wasm32-unknown-unknown`, too.
 
 use crate::annotations::annotate;
 use crate::workspace;
@@ -11,7 +10,6 @@ use std::env;
 use std::fs;
 use std::path::{Path, PathBuf};
 use std::process::Command;
-use wit_component::ComponentEncoder;
 
 /// Flags for the compilation of this machine's programs. Cargo would take them for those of the components.
 const FLAGS: [&str; 3] = ["RUSTFLAGS", "CARGO_ENCODED_RUSTFLAGS", "CARGO_BUILD_RUSTFLAGS"];
@@ -27,8 +25,9 @@ pub struct Component {
 }
 
 /// All of them.
-pub const COMPONENTS: [Component; 3] = [
-    Component { world: "exporter", target: "wasm32-wasip2", feature: None },
+pub const COMPONENTS: [Component; 4] = [
+    Component { world: "exporter", target: "wasm32-unknown-unknown", feature: Some("exporter") },
+    Component { world: "command", target: "wasm32-wasip2", feature: None },
     Component { world: "converter", target: "wasm32-unknown-unknown", feature: None },
     Component { world: "server", target: "wasm32-unknown-unknown", feature: Some("server") },
 ];
@@ -57,18 +56,12 @@ impl Component {
             bail!("{} cannot be built. If a target is missing: rustup target add {}", self.world, self.target);
         }
         let built = directory.join(self.target).join("component/posthog_llma_component.wasm");
-        let bytes = fs::read(&built).with_context(|| format!("cargo built no {}", built.display()))?;
-        let mut component = if self.target == "wasm32-wasip2" { bytes } else { encode(&bytes)? };
+        let mut component = fs::read(&built).with_context(|| format!("cargo built no {}", built.display()))?;
         annotate(&mut component, self.world)?;
         let file = output.join(self.world).with_extension("wasm");
         write(&file, &component).with_context(|| format!("{} cannot be written", file.display()))?;
         Ok(file)
     }
-}
-
-/// The component of a core module.
-fn encode(module: &[u8]) -> Result<Vec<u8>> {
-    ComponentEncoder::default().validate(true).module(module)?.encode().context("the module makes no component")
 }
 
 /// Writes a file that nobody ever sees in part.

@@ -18,7 +18,8 @@ use xtask::workspace;
 const PROGRAM: &str = "posthog-llma";
 
 /// The component in the target directory of the profile, as `host/sandbox/build.rs` builds it.
-const COMPONENT: &str = "component/posthog_llma_component/wasm32-wasip2/component/posthog_llma_component.wasm";
+const COMPONENT: &str =
+    "component/posthog_llma_component/exporter/wasm32-unknown-unknown/component/posthog_llma_component.wasm";
 
 /// What is copied as it is, from the workspace into the folder: the plugin, and the component's interface.
 const COPIED: [&str; 3] = ["plugin", "wit", "LICENSE"];

@@ -10,7 +10,7 @@ use std::path::Path;
 use xtask::workspace;
 
 /// The package that becomes the component, and its target.
-const COMPONENT_PACKAGE: (&str, &str) = ("posthog-llma-component", "wasm32-wasip2");
+const COMPONENT_PACKAGE: (&str, &str) = ("posthog-llma-component", "wasm32-unknown-unknown");
 
 /// The packages that a program and the component in it are made of. Those that only build or test something are left out.
 pub struct Shipped {

@@ -5,7 +5,7 @@
 use super::Component;
 use super::environment;
 use super::http::{Timeouts, WasiTransport};
-use crate::bindings::exports::wasi::cli::run::Guest;
+use bindings::exports::wasi::cli::run::Guest;
 use posthog_llma_pipeline::delivery::deliver::{Access, Delivery, Retries};
 use posthog_llma_pipeline::delivery::reading::{Reading, Source};
 use posthog_llma_pipeline::session::{AgentFile, ConversionOptions, FileRole, Session};
@@ -13,6 +13,38 @@ use serde::Deserialize;
 use std::fs::{self, File};
 use std::io::{self, BufRead, BufReader, Read as _, Seek as _, SeekFrom, Write as _};
 use std::path::{Path, PathBuf};
+
+pub mod bindings {
+    wit_bindgen::generate!({
+        path: "../../wit",
+        world: "command",
+        with: {
+            "wasi:cli/environment@0.2.12": wasi::cli::environment,
+            "wasi:cli/exit@0.2.12": wasi::cli::exit,
+            "wasi:cli/stdin@0.2.12": wasi::cli::stdin,
+            "wasi:cli/stdout@0.2.12": wasi::cli::stdout,
+            "wasi:cli/stderr@0.2.12": wasi::cli::stderr,
+            "wasi:clocks/monotonic-clock@0.2.12": wasi::clocks::monotonic_clock,
+            "wasi:clocks/wall-clock@0.2.12": wasi::clocks::wall_clock,
+            "wasi:filesystem/preopens@0.2.12": wasi::filesystem::preopens,
+            "wasi:filesystem/types@0.2.12": wasi::filesystem::types,
+            "wasi:http/outgoing-handler@0.2.12": wasi::http::outgoing_handler,
+            "wasi:http/types@0.2.12": wasi::http::types,
+            "wasi:io/error@0.2.12": wasi::io::error,
+            "wasi:io/poll@0.2.12": wasi::io::poll,
+            "wasi:io/streams@0.2.12": wasi::io::streams,
+            "wasi:random/random@0.2.12": wasi::random::random,
+        },
+        export_macro_name: "export_command",
+        pub_export_macro: true,
+    });
+}
+
+#[expect(unsafe_code, reason = "generated code")]
+mod export {
+    use super::{Component, bindings};
+    bindings::export_command!(Component with_types_in bindings);
+}
 
 const USAGE: &str = "\
 usage: convert TRANSCRIPT   print the session's events, one JSON object a line

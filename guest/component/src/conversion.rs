@@ -1,8 +1,9 @@
 //! The `conversion` interface.
 
 use super::Component;
-use super::types;
-use crate::bindings::exports::posthog::llm_analytics::conversion::{Guest, GuestSession, SequenceError};
+use super::types::{self, SequenceError};
+use super::world::tell_panics;
+use crate::bindings::exports::posthog::llm_analytics::conversion::{Guest, GuestSession};
 use posthog_llma_pipeline::identity::EventId;
 use posthog_llma_pipeline::session::{self, Session};
 use posthog_llma_pipeline::time;
@@ -21,6 +22,7 @@ impl GuestSession for Converting {
         files: Vec<types::FileRole>,
         options: types::ConversionOptions,
     ) -> Result<crate::bindings::exports::posthog::llm_analytics::conversion::Session, types::InvalidOption> {
+        tell_panics();
         let files: Vec<_> = files.into_iter().map(role).collect();
         let session = Session::open(&id, &files, options.into())?;
         Ok(crate::bindings::exports::posthog::llm_analytics::conversion::Session::new(Self(RefCell::new(session))))
@@ -34,12 +36,12 @@ impl GuestSession for Converting {
         page(self.0.borrow_mut().identities(), offset, count)
     }
 
-    fn exclude(&self, events: Vec<types::EventId>) {
-        self.0.borrow_mut().exclude(events.into_iter().map(EventId::from));
+    fn exclude(&self, events: Vec<types::EventId>) -> Result<(), SequenceError> {
+        Ok(self.0.borrow_mut().exclude(events.into_iter().map(EventId::from))?)
     }
 
-    fn withhold(&self, events: Vec<types::EventId>) {
-        self.0.borrow_mut().withhold(events.into_iter().map(EventId::from));
+    fn withhold(&self, events: Vec<types::EventId>) -> Result<(), SequenceError> {
+        Ok(self.0.borrow_mut().withhold(events.into_iter().map(EventId::from))?)
     }
 
     fn convert(&self, file: u32, bytes: Vec<u8>) -> Result<(), SequenceError> {
@@ -82,19 +84,30 @@ pub(crate) fn report(session: &Session) -> types::ConversionReport {
         lines: counts.lines,
         bad_lines: counts.bad_lines,
         unknown_lines: counts.unknown_lines,
-        unknown_types: counts.unknown_types.into_iter().collect(),
+        unknown_types: counts
+            .unknown_types
+            .into_iter()
+            .map(|(name, count)| types::NamedCount { name, count })
+            .collect(),
         generations: counts.generations,
         spans: counts.spans,
         traces: counts.traces,
-        input_tokens: counts.input_tokens,
-        output_tokens: counts.output_tokens,
-        cache_read_tokens: counts.cache_read_tokens,
-        cache_creation_tokens: counts.cache_creation_tokens,
+        tokens: tokens([
+            counts.input_tokens,
+            counts.output_tokens,
+            counts.cache_read_tokens,
+            counts.cache_creation_tokens,
+        ]),
         excluded_events: counts.excluded_events,
         shortened_events: counts.shortened_events,
         earliest: counts.earliest.map(time::format),
         ignored_properties: session.ignored_properties().to_vec(),
+        other_counts: Vec::new(),
     }
+}
+
+pub(crate) fn tokens([input, output, cache_read, cache_creation]: [u64; 4]) -> types::TokenCounts {
+    types::TokenCounts { input, output, cache_read, cache_creation }
 }
 
 impl From<types::ConversionOptions> for session::ConversionOptions {
@@ -126,6 +139,7 @@ impl From<session::SequenceError> for SequenceError {
         match error {
             session::SequenceError::NoSuchFile(files) => Self::NoSuchFile(files),
             session::SequenceError::OutOfOrder => Self::OutOfOrder,
+            session::SequenceError::TooLate => Self::TooLate,
             session::SequenceError::Finished => Self::Finished,
         }
     }

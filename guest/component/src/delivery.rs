@@ -3,10 +3,11 @@
 use super::Component;
 use super::conversion;
 use super::http::{Timeouts, WasiTransport};
-use super::types::{ConversionOptions, ConversionReport, EventId};
+use super::types::{ConversionOptions, ConversionReport, EventId, EventKind, SequenceError};
+use super::world::tell_panics;
 use crate::bindings::exports::posthog::llm_analytics::delivery::{
-    self as wit, BatchReport, DeliveryError, Destination, Guest, GuestDelivering, Patience, RejectedEvent, SessionFile,
-    StartError,
+    self as wit, BatchReport, DeliveryError, Destination, EventReport, Guest, GuestTransfer, Patience, Refusal,
+    SessionFile, StartError, Unavailability, UnreadableFile, Verdict,
 };
 use posthog_llma_pipeline::delivery::deliver::{self, Access, Delivery, Retries};
 use posthog_llma_pipeline::delivery::reading::Source;
@@ -17,7 +18,7 @@ use std::time::Duration;
 use wasi::filesystem::types::{Descriptor, ErrorCode};
 
 impl Guest for Component {
-    type Delivering = Delivering;
+    type Transfer = Transfer;
 }
 
 /// Files by their handles: all that can be read.
@@ -53,16 +54,17 @@ impl From<Patience> for Timeouts {
 }
 
 /// A session on its way.
-pub(crate) struct Delivering(RefCell<Delivery<Handles, WasiTransport>>);
+pub(crate) struct Transfer(RefCell<Delivery<Handles, WasiTransport>>);
 
-impl GuestDelivering for Delivering {
+impl GuestTransfer for Transfer {
     fn start(
         id: String,
         files: Vec<SessionFile>,
         options: ConversionOptions,
         destination: Destination,
         patience: Patience,
-    ) -> Result<wit::Delivering, StartError> {
+    ) -> Result<wit::Transfer, StartError> {
+        tell_panics();
         let (roles, handles): (Vec<_>, Vec<_>) =
             files.into_iter().map(|file| (conversion::role(file.role), file.contents)).unzip();
         // Which hosts are allowed is the caller's to say, and the host's to enforce.
@@ -73,19 +75,19 @@ impl GuestDelivering for Delivering {
         let source = Handles(handles);
         let access = Access::new(destination.api_key);
         let delivery = Delivery::start(&id, &roles, options.into(), source, transport, access, retries)?;
-        Ok(wit::Delivering::new(Self(RefCell::new(delivery))))
+        Ok(wit::Transfer::new(Self(RefCell::new(delivery))))
     }
 
     fn identities(&self, offset: u32, count: u32) -> Vec<EventId> {
         conversion::page(self.0.borrow_mut().session().identities(), offset, count)
     }
 
-    fn exclude(&self, events: Vec<EventId>) {
-        self.0.borrow_mut().session().exclude(events.into_iter().map(Into::into));
+    fn exclude(&self, events: Vec<EventId>) -> Result<(), SequenceError> {
+        Ok(self.0.borrow_mut().session().exclude(events.into_iter().map(Into::into))?)
     }
 
-    fn withhold(&self, events: Vec<EventId>) {
-        self.0.borrow_mut().session().withhold(events.into_iter().map(Into::into));
+    fn withhold(&self, events: Vec<EventId>) -> Result<(), SequenceError> {
+        Ok(self.0.borrow_mut().session().withhold(events.into_iter().map(Into::into))?)
     }
 
     fn next(&self) -> Result<Option<BatchReport>, DeliveryError> {
@@ -101,7 +103,7 @@ impl From<deliver::StartError<ErrorCode>> for StartError {
     fn from(error: deliver::StartError<ErrorCode>) -> Self {
         match error {
             deliver::StartError::InvalidOption(invalid) => Self::InvalidOption(invalid.into()),
-            deliver::StartError::UnreadableFile(file, error) => Self::UnreadableFile((file, error)),
+            deliver::StartError::UnreadableFile(file, error) => Self::UnreadableFile(UnreadableFile { file, error }),
         }
     }
 }
@@ -111,39 +113,35 @@ impl From<deliver::DeliveryError<ErrorCode>> for DeliveryError {
         match error {
             deliver::DeliveryError::Unreachable(why) => Self::Unreachable(why),
             deliver::DeliveryError::TimedOut(why) => Self::TimedOut(why),
-            deliver::DeliveryError::Unavailable(status, after, words) => Self::Unavailable((status, after, words)),
-            deliver::DeliveryError::RateLimited(words) => Self::Unavailable((429, None, words)),
-            deliver::DeliveryError::BillingLimit(words) => Self::Refused((402, words)),
-            deliver::DeliveryError::Refused(status, words) => Self::Refused((status, words)),
+            deliver::DeliveryError::Unavailable(status, retry_after, message) => {
+                Self::Unavailable(Unavailability { status, retry_after, message })
+            }
+            deliver::DeliveryError::RateLimited(words) => Self::RateLimited(words),
+            deliver::DeliveryError::BillingLimit(words) => Self::BillingLimit(words),
+            deliver::DeliveryError::Refused(status, message) => Self::Refused(Refusal { status, message }),
             deliver::DeliveryError::NotPostHog(words) => Self::NotPosthog(words),
-            deliver::DeliveryError::UnreadableFile(file, error) => Self::UnreadableFile((file, error)),
+            deliver::DeliveryError::UnreadableFile(file, error) => Self::UnreadableFile(UnreadableFile { file, error }),
         }
     }
 }
 
 impl From<deliver::BatchReport> for BatchReport {
     fn from(report: deliver::BatchReport) -> Self {
-        let count = |kind: Kind| report.accepted.iter().filter(|(_, k)| *k == kind).count() as u32;
+        let warning = |id| report.warned.iter().find(|(warned, _)| *warned == id).map(|(_, words)| words.clone());
+        let accepted = report.accepted.iter().map(|(id, kind)| EventReport {
+            id: (*id).into(),
+            kind: (*kind).into(),
+            verdict: warning(*id).map_or(Verdict::Accepted, Verdict::AcceptedWithWarning),
+        });
+        let rejected = report.rejected.into_iter().map(|rejected| EventReport {
+            id: rejected.id.into(),
+            kind: rejected.kind.into(),
+            verdict: Verdict::Rejected(Refusal { status: rejected.status, message: rejected.message }),
+        });
         Self {
-            generations: count(Kind::Generation),
-            spans: count(Kind::Span),
-            traces: count(Kind::Trace),
-            input_tokens: report.tokens[0],
-            output_tokens: report.tokens[1],
-            cache_read_tokens: report.tokens[2],
-            cache_creation_tokens: report.tokens[3],
+            events: accepted.chain(rejected).collect(),
+            tokens: conversion::tokens(report.tokens),
             shortened_events: report.shortened,
-            accepted: report.accepted.iter().map(|(id, _)| (*id).into()).collect(),
-            rejected: report
-                .rejected
-                .into_iter()
-                .map(|r| RejectedEvent {
-                    id: r.id.into(),
-                    name: r.kind.name().to_owned(),
-                    status: r.status,
-                    message: r.message,
-                })
-                .collect(),
             requests: report.requests,
             raw_bytes: report.raw_bytes,
             sent_bytes: report.sent_bytes,
@@ -151,6 +149,16 @@ impl From<deliver::BatchReport> for BatchReport {
             quota_limited: report.quota_limited,
             bytes_read: report.bytes_read,
             last: report.last,
+        }
+    }
+}
+
+impl From<Kind> for EventKind {
+    fn from(kind: Kind) -> Self {
+        match kind {
+            Kind::Generation => Self::Generation,
+            Kind::Span => Self::Span,
+            Kind::Trace => Self::Trace,
         }
     }
 }

@@ -1,7 +1,10 @@
-//! The `exporter` world: `conversion`, `delivery` and `wasi:cli/run`.
+//! The `exporter` world: `conversion` and `delivery`.
 
 use super::Component;
 pub(crate) use bindings::posthog::llm_analytics::types;
+use std::panic;
+use std::sync::Once;
+use wasi::cli::stderr;
 
 #[expect(clippy::same_length_and_capacity, reason = "generated code")]
 pub mod bindings {
@@ -9,14 +12,9 @@ pub mod bindings {
         path: "../../wit",
         world: "exporter",
         with: {
-            "wasi:cli/environment@0.2.12": wasi::cli::environment,
-            "wasi:cli/exit@0.2.12": wasi::cli::exit,
-            "wasi:cli/stdin@0.2.12": wasi::cli::stdin,
-            "wasi:cli/stdout@0.2.12": wasi::cli::stdout,
             "wasi:cli/stderr@0.2.12": wasi::cli::stderr,
             "wasi:clocks/monotonic-clock@0.2.12": wasi::clocks::monotonic_clock,
             "wasi:clocks/wall-clock@0.2.12": wasi::clocks::wall_clock,
-            "wasi:filesystem/preopens@0.2.12": wasi::filesystem::preopens,
             "wasi:filesystem/types@0.2.12": wasi::filesystem::types,
             "wasi:http/outgoing-handler@0.2.12": wasi::http::outgoing_handler,
             "wasi:http/types@0.2.12": wasi::http::types,
@@ -34,4 +32,16 @@ pub mod bindings {
 mod export {
     use super::{Component, bindings};
     bindings::export_exporter!(Component with_types_in bindings);
+}
+
+/// A panic tells the host where it was: without a system under it, the standard library has nowhere to print.
+pub(crate) fn tell_panics() {
+    static ONCE: Once = Once::new();
+    ONCE.call_once(|| {
+        panic::set_hook(Box::new(|info| {
+            let message = format!("{info}\n");
+            // A stream takes 4,096 bytes at once.
+            let _ = stderr::get_stderr().blocking_write_and_flush(&message.as_bytes()[..message.len().min(4096)]);
+        }));
+    });
 }

@@ -1,32 +1,34 @@
-//! What the components export. One source, three worlds of `wit/`, by target and feature.
+//! What the components export. One source, four worlds of `wit/`, by target and feature.
 //!
-//! On WASI it is `exporter`. On `wasm32-unknown-unknown`, whose standard library has no system under it and imports
-//! nothing, it is `converter`; with the feature `server`, the world of this name, which imports what it uses and no more.
+//! On WASI it is `command`: Rust's standard library asks there for variables, streams and directories, whatever a program
+//! does. On `wasm32-unknown-unknown`, whose standard library has no system under it, a component imports what it names and
+//! no more: with the feature `exporter` or `server` it is the world of this name, without either the `converter`.
 
 #![cfg(target_family = "wasm")]
 
-#[cfg(all(feature = "server", target_os = "wasi"))]
-compile_error!("the server is built for wasm32-unknown-unknown");
+#[cfg(all(any(feature = "exporter", feature = "server"), target_os = "wasi"))]
+compile_error!("the exporter and the server are built for wasm32-unknown-unknown");
+#[cfg(all(feature = "exporter", feature = "server"))]
+compile_error!("the exporter and the server are two components");
 
-#[cfg(target_os = "wasi")]
-mod command;
-#[cfg(not(feature = "server"))]
+#[cfg(not(any(feature = "server", target_os = "wasi")))]
 mod conversion;
-#[cfg(target_os = "wasi")]
+#[cfg(feature = "exporter")]
 mod delivery;
 #[cfg(any(target_os = "wasi", feature = "server"))]
 mod environment;
-#[cfg(any(target_os = "wasi", feature = "server"))]
+#[cfg(any(target_os = "wasi", feature = "exporter", feature = "server"))]
 mod http;
 #[cfg(feature = "server")]
 mod upload;
 
-#[cfg_attr(target_os = "wasi", path = "exporter.rs")]
+#[cfg_attr(target_os = "wasi", path = "command.rs")]
+#[cfg_attr(feature = "exporter", path = "exporter.rs")]
 #[cfg_attr(feature = "server", path = "server.rs")]
-#[cfg_attr(not(any(target_os = "wasi", feature = "server")), path = "converter.rs")]
+#[cfg_attr(not(any(target_os = "wasi", feature = "exporter", feature = "server")), path = "converter.rs")]
 mod world;
 
-#[cfg(not(feature = "server"))]
+#[cfg(not(any(feature = "server", target_os = "wasi")))]
 use world::{bindings, types};
 
 struct Component;

@@ -105,16 +105,23 @@ impl Session {
     }
 
     /// Leaves these events out.
-    pub fn exclude(&mut self, events: impl IntoIterator<Item = EventId>) {
-        if let Stage::Scanning { before, .. } = &mut self.stage {
-            before.covered.extend(events);
-        }
+    pub fn exclude(&mut self, events: impl IntoIterator<Item = EventId>) -> Result<(), SequenceError> {
+        self.before()?.covered.extend(events);
+        Ok(())
     }
 
     /// Leaves these events out too, but lets `$ai_trace` cover them: it was not delivered with them.
-    pub fn withhold(&mut self, events: impl IntoIterator<Item = EventId>) {
-        if let Stage::Scanning { before, .. } = &mut self.stage {
-            before.uncovered.extend(events);
+    pub fn withhold(&mut self, events: impl IntoIterator<Item = EventId>) -> Result<(), SequenceError> {
+        self.before()?.uncovered.extend(events);
+        Ok(())
+    }
+
+    /// What was delivered before: an error once the second reading has begun, because then some of it may be out already.
+    fn before(&mut self) -> Result<&mut Before, SequenceError> {
+        match &mut self.stage {
+            Stage::Scanning { before, .. } => Ok(before),
+            Stage::Converting { finished: true, .. } => Err(SequenceError::Finished),
+            Stage::Converting { .. } => Err(SequenceError::TooLate),
         }
     }
 

@@ -5,9 +5,6 @@ use std::hash::{DefaultHasher, Hash, Hasher};
 use std::path::{Path, PathBuf};
 use std::process::{Command, ExitCode};
 
-/// Target of every component of this workspace.
-const TARGET: &str = "wasm32-wasip2";
-
 /// What is meant for the outer build: for its target, its compiler wrapper (clippy), its profile.
 const OUTER_VARIABLES: [&str; 9] = [
     "CARGO_ENCODED_RUSTFLAGS",
@@ -40,6 +37,10 @@ pub(crate) struct ComponentPackage<'a> {
     pub(crate) workspace: PathBuf,
     /// Name of the library, as in the name of the `.wasm` file.
     pub(crate) library: &'a str,
+    /// Target to build for.
+    pub(crate) target: &'a str,
+    /// Feature to build with.
+    pub(crate) feature: Option<&'a str>,
     /// Profile to build with.
     pub(crate) profile: &'a str,
     /// Whatever it is made of: the script runs again when one of these changes.
@@ -56,11 +57,14 @@ impl ComponentPackage<'_> {
         // A target directory of its own: cargo holds a lock on the outer one while this script runs. It lies above
         // `<profile>/build/<package>-<hash>/out`, so that clippy, whose hash is another one, does not build it all again.
         let out = PathBuf::from(env::var_os("OUT_DIR").ok_or("OUT_DIR is not set")?);
-        let directory = profile_directory(&out).join("component").join(self.library);
+        // With a feature and without it the file has one name.
+        let directory =
+            profile_directory(&out).join("component").join(self.library).join(self.feature.unwrap_or_default());
         let cargo = env::var_os("CARGO").unwrap_or_else(|| "cargo".into());
         let mut command = Command::new(cargo);
         command
-            .args(["build", "--lib", "--target", TARGET, "--profile", self.profile])
+            .args(["build", "--lib", "--target", self.target, "--profile", self.profile])
+            .args(self.feature.iter().flat_map(|feature| ["--features", *feature]))
             .arg("--manifest-path")
             .arg(&self.manifest)
             .arg("--target-dir")
@@ -80,14 +84,14 @@ impl ComponentPackage<'_> {
         if !output.status.success() {
             let errors = String::from_utf8_lossy(&output.stderr);
             let advice = if target_is_missing(&errors) {
-                format!("\n\nThe target is missing. Run: rustup target add {TARGET}\n")
+                format!("\n\nThe target is missing. Run: rustup target add {}\n", self.target)
             } else {
                 String::new()
             };
             return Err(format!("the component {} cannot be built:\n{errors}{advice}", self.library));
         }
         let file = format!("{}.wasm", self.library);
-        let component = directory.join(TARGET).join(self.profile).join(file);
+        let component = directory.join(self.target).join(self.profile).join(file);
         if !component.is_file() {
             return Err(format!("cargo built no {}", component.display()));
         }

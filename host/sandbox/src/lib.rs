@@ -5,18 +5,22 @@
 //! memory and time are bounded. Whatever it does, a run ends with a value or a [`SandboxError`].
 //!
 //! ```no_run
+//! use posthog_llma_sandbox::bindings::posthog::llm_analytics::types::{ConversionOptions, FileRole};
 //! use posthog_llma_sandbox::engine::Engine;
 //! use posthog_llma_sandbox::policy::HttpPolicy;
 //! use posthog_llma_sandbox::proxy::ProxySettings;
 //! use posthog_llma_sandbox::{COMPONENT, Limits, Sandbox, block_on};
 //!
+//! # fn run(options: &ConversionOptions) -> Result<(), posthog_llma_sandbox::SandboxError> {
 //! let engine = Engine::new(None)?;
 //! let sandbox = Sandbox::new(&engine, COMPONENT, Limits::default(), ProxySettings::default())?;
 //! let run = block_on(sandbox.run(HttpPolicy::Deny, async |exporter, store| {
-//!     exporter.wasi_cli_run().call_run(store).await
+//!     let sessions = exporter.posthog_llm_analytics_conversion().session();
+//!     sessions.call_open(store, "my-session", &[FileRole::Main], options).await
 //! }))?;
-//! println!("{:?}, {} requests refused", run.result?, run.requests.refused());
-//! # Ok::<(), posthog_llma_sandbox::SandboxError>(())
+//! println!("{}, {} requests refused", run.result?.is_ok(), run.requests.refused());
+//! # Ok(())
+//! # }
 //! ```
 
 pub mod bindings;
@@ -31,6 +35,7 @@ pub mod policy;
 pub mod private_directory;
 pub mod probe;
 pub mod proxy;
+mod reports;
 mod state;
 
 pub use cache::{CacheKey, new_cache_key};

@@ -3,9 +3,9 @@
 use crate::delivery::send::{PAGE, Record, Unrecorded};
 use crate::outbox::OutboxError;
 use crate::program::{LeftOut, Session};
-use posthog_llma_sandbox::bindings::exports::posthog::llm_analytics::conversion::{GuestSession, SequenceError};
+use posthog_llma_sandbox::bindings::exports::posthog::llm_analytics::conversion::GuestSession;
 use posthog_llma_sandbox::bindings::posthog::llm_analytics::types::{
-    ConversionOptions, ConversionReport, FileRole, InvalidOption,
+    ConversionOptions, ConversionReport, FileRole, InvalidOption, SequenceError,
 };
 use posthog_llma_sandbox::files::SessionFile;
 use posthog_llma_sandbox::policy::HttpPolicy;
@@ -38,7 +38,7 @@ pub enum ConversionError {
     #[error(transparent)]
     Record(OutboxError),
     /// The component broke its own rules.
-    #[error("the component refused a piece of the transcript: {0:?}")]
+    #[error("the component refused a call: {0:?}")]
     Sequence(SequenceError),
     /// The sandbox failed.
     #[error(transparent)]
@@ -172,7 +172,8 @@ async fn leave_out(
         let page = interface.call_identities(&mut *store, session, offset, PAGE).await?;
         let known = record.known(&page).map_err(failed)?;
         if !known.is_empty() {
-            interface.call_exclude(&mut *store, session, &known).await?;
+            let excluded = interface.call_exclude(&mut *store, session, &known).await?;
+            excluded.map_err(ConversionError::Sequence)?;
         }
         offset += page.len() as u32;
         if page.len() < PAGE as usize {
@@ -181,7 +182,8 @@ async fn leave_out(
     }
     let uncovered = record.uncovered().map_err(failed)?;
     if !uncovered.is_empty() {
-        interface.call_withhold(&mut *store, session, &uncovered).await?;
+        let withheld = interface.call_withhold(&mut *store, session, &uncovered).await?;
+        withheld.map_err(ConversionError::Sequence)?;
     }
     Ok(())
 }

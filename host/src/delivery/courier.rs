@@ -290,8 +290,8 @@ impl<'a> Courier<'a> {
         if let Some(report) = &delivered.report {
             outbox.unknown_types(report)?;
         }
-        let events: u64 = delivered.batches.iter().map(|batch| batch.accepted.len() as u64).sum();
-        let rejected = delivered.batches.iter().map(|batch| batch.rejected.len() as u64).sum();
+        let events: u64 = delivered.batches.iter().map(|batch| batch.accepted().count() as u64).sum();
+        let rejected = delivered.batches.iter().map(|batch| batch.rejected().count() as u64).sum();
         let status = StatusFile::new(self.program, &self.destination, &session, &options, &delivered);
         let outcome = match delivered.error {
             None => {
@@ -304,9 +304,11 @@ impl<'a> Courier<'a> {
             Some(SendError::Record(error)) => return Err(error.into()),
             Some(SendError::Delivery(error)) if !matches!(error, DeliveryError::UnreadableFile(_)) => {
                 let (refused, retry_after) = match &error {
-                    DeliveryError::Unavailable((_, after, _)) => (false, after.map(|s| Duration::from_secs(s.into()))),
+                    DeliveryError::Unavailable(answer) => {
+                        (false, answer.retry_after.map(|seconds| Duration::from_secs(seconds.into())))
+                    }
                     // The plan may cover more in the next month, or when the user has paid.
-                    DeliveryError::Refused((send::OVER_LIMIT, _)) => (true, Some(Backoff::LONGEST)),
+                    DeliveryError::BillingLimit(_) => (true, Some(Backoff::LONGEST)),
                     DeliveryError::Refused(_) | DeliveryError::NotPosthog(_) => (true, None),
                     _ => (false, None),
                 };

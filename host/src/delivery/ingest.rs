@@ -442,7 +442,7 @@ impl Sent {
             events: report.generations + report.spans + report.traces,
             spans: report.spans,
             rejected: 0,
-            tokens: [report.input_tokens, report.output_tokens, report.cache_read_tokens, report.cache_creation_tokens],
+            tokens: report.tokens.to_array(),
             bytes,
             earliest: report.earliest.as_deref().and_then(posthog_llma_pipeline::time::parse),
             odd_lines: [report.bad_lines, report.unknown_lines],
@@ -453,14 +453,14 @@ impl Sent {
         let sum = |count: fn(&BatchReport) -> u64| delivered.batches.iter().map(count).sum();
         let of_report = delivered.report.as_ref().map(|report| Self::of_conversion(report, 0)).unwrap_or_default();
         Self {
-            events: sum(|batch| batch.accepted.len() as u64),
-            spans: sum(|batch| u64::from(batch.spans)),
-            rejected: sum(|batch| batch.rejected.len() as u64),
+            events: sum(|batch| batch.accepted().count() as u64),
+            spans: sum(|batch| batch.count(EventKind::Span)),
+            rejected: sum(|batch| batch.rejected().count() as u64),
             tokens: [
-                sum(|batch| batch.input_tokens),
-                sum(|batch| batch.output_tokens),
-                sum(|batch| batch.cache_read_tokens),
-                sum(|batch| batch.cache_creation_tokens),
+                sum(|batch| batch.tokens.input),
+                sum(|batch| batch.tokens.output),
+                sum(|batch| batch.tokens.cache_read),
+                sum(|batch| batch.tokens.cache_creation),
             ],
             bytes: sum(|batch| batch.raw_bytes),
             ..of_report

@@ -5,6 +5,7 @@ use crate::delivery::send::{Delivered, SendError};
 use posthog_llma_pipeline::identity::EventId;
 use posthog_llma_pipeline::origin::Origin;
 use posthog_llma_sandbox::bindings::exports::posthog::llm_analytics::delivery::DeliveryError;
+use posthog_llma_sandbox::bindings::posthog::llm_analytics::types::{ConversionReport, EventKind};
 use serde_json::{Value, json};
 use std::fmt::Write as _;
 
@@ -52,14 +53,13 @@ impl Report {
         let sums = &mut report.delivered;
         let mut shortened = 0;
         for batch in &delivered.batches {
-            sums.generations += u64::from(batch.generations);
-            sums.spans += u64::from(batch.spans);
-            sums.traces += u64::from(batch.traces);
+            sums.generations += batch.count(EventKind::Generation);
+            sums.spans += batch.count(EventKind::Span);
+            sums.traces += batch.count(EventKind::Trace);
             sums.requests += u64::from(batch.requests);
             sums.raw_bytes += batch.raw_bytes;
             sums.sent_bytes += batch.sent_bytes;
-            let tokens =
-                [batch.input_tokens, batch.output_tokens, batch.cache_read_tokens, batch.cache_creation_tokens];
+            let tokens = batch.tokens.to_array();
             report.tokens = std::array::from_fn(|i| report.tokens[i].saturating_add(tokens[i]));
             shortened += u64::from(batch.shortened_events);
             for limited in &batch.quota_limited {
@@ -70,9 +70,9 @@ impl Report {
             if !report.paths.contains(&batch.path) {
                 report.paths.push(batch.path.clone());
             }
-            report.rejected.extend(batch.rejected.iter().map(|rejected| {
-                let id = EventId(u128::from(rejected.id.high) << 64 | u128::from(rejected.id.low));
-                json!({"uuid": id.to_string(), "event": rejected.name, "status": rejected.status, "message": rejected.message})
+            report.rejected.extend(batch.rejected().map(|(event, refusal)| {
+                let id = EventId::from(event.id).to_string();
+                json!({"uuid": id, "event": event.kind.name(), "status": refusal.status, "message": refusal.message})
             }));
         }
         if delivered.error.is_some() {
@@ -198,16 +198,14 @@ impl Report {
 }
 
 /// What the lines of a transcript gave rise to.
-pub fn line_warnings(
-    counts: &posthog_llma_sandbox::bindings::posthog::llm_analytics::types::ConversionReport,
-) -> Vec<String> {
+pub fn line_warnings(counts: &ConversionReport) -> Vec<String> {
     let mut warnings = Vec::new();
     if counts.bad_lines > 0 {
         warnings
             .push(format!("{} of {} lines are damaged; what is good in them was used", counts.bad_lines, counts.lines));
     }
     if counts.unknown_lines > 0 {
-        let types: Vec<_> = counts.unknown_types.iter().map(|(name, count)| format!("{name:?} ({count})")).collect();
+        let types: Vec<_> = counts.unknown_types.iter().map(|of| format!("{:?} ({})", of.name, of.count)).collect();
         warnings.push(format!(
             "{} lines are of types unknown to this version: {}",
             counts.unknown_lines,
@@ -243,6 +241,8 @@ fn kind(error: &SendError) -> &'static str {
             DeliveryError::Unreachable(_) => "unreachable",
             DeliveryError::TimedOut(_) => "timed-out",
             DeliveryError::Unavailable(_) => "unavailable",
+            DeliveryError::RateLimited(_) => "rate-limited",
+            DeliveryError::BillingLimit(_) => "billing-limit",
             DeliveryError::Refused(_) => "refused",
             DeliveryError::NotPosthog(_) => "not-posthog",
             DeliveryError::UnreadableFile(_) => "unreadable-file",

@@ -6,9 +6,12 @@ use crate::program::{self, Session};
 use posthog_llma_pipeline::options::ApiKey;
 use posthog_llma_pipeline::origin::Origin;
 use posthog_llma_sandbox::bindings::exports::posthog::llm_analytics::delivery::{
-    self as wit, BatchReport, DeliveryError, GuestDelivering, Patience, StartError,
+    self as wit, BatchReport, DeliveryError, GuestTransfer, Patience, Refusal, StartError, Unavailability,
+    UnreadableFile,
 };
-use posthog_llma_sandbox::bindings::posthog::llm_analytics::types::{ConversionOptions, ConversionReport, EventId};
+use posthog_llma_sandbox::bindings::posthog::llm_analytics::types::{
+    ConversionOptions, ConversionReport, EventId, SequenceError,
+};
 use posthog_llma_sandbox::policy::{AllowedDestination, HttpPolicy, RequestLog};
 use posthog_llma_sandbox::{Run, Sandbox, SandboxError, State};
 use std::io;
@@ -63,19 +66,27 @@ fn start_error(error: &StartError) -> String {
             format!("the option {} cannot be used: it {}", invalid.name, invalid.reason)
         }
         StartError::InvalidDestination(why) => why.clone(),
-        StartError::UnreadableFile((file, code)) => format!("file {file} of the session cannot be read: {code:?}"),
+        StartError::UnreadableFile(unreadable) => unreadable_file(*unreadable),
     }
+}
+
+fn unreadable_file(UnreadableFile { file, error }: UnreadableFile) -> String {
+    format!("file {file} of the session cannot be read: {error:?}")
 }
 
 fn delivery_error(error: &DeliveryError) -> String {
     match error {
         DeliveryError::Unreachable(why) => format!("the server cannot be reached: {why}"),
         DeliveryError::TimedOut(why) => format!("the server takes too long: {why}"),
-        DeliveryError::Unavailable((status, after, words)) => {
+        DeliveryError::Unavailable(Unavailability { status, retry_after: after, message: words }) => {
             let after = after.map_or_else(String::new, |s| format!(", and asks to wait {s} s"));
             format!("the server is not available: it answers {status}{after}: {words}")
         }
-        DeliveryError::Refused((status, words)) => {
+        DeliveryError::RateLimited(words) => format!("the project's budget of bytes is used up for now: {words}"),
+        DeliveryError::BillingLimit(words) => {
+            format!("the project's billing limit is reached: {words} (raise it in PostHog's billing settings)")
+        }
+        DeliveryError::Refused(Refusal { status, message: words }) => {
             let hint = match status {
                 300..=399 => " (redirects are not followed: is POSTHOG_HOST right?)",
                 401 | 403 => " (is POSTHOG_API_KEY the key of a project there?)",
@@ -89,7 +100,7 @@ fn delivery_error(error: &DeliveryError) -> String {
         DeliveryError::NotPosthog(words) => {
             format!("the server answers 200, but not as PostHog does: {words} (is POSTHOG_HOST right?)")
         }
-        DeliveryError::UnreadableFile((file, code)) => format!("file {file} of the session cannot be read: {code:?}"),
+        DeliveryError::UnreadableFile(unreadable) => unreadable_file(*unreadable),
     }
 }
 
@@ -176,18 +187,18 @@ pub async fn deliver_within(
         .run(policy, async |exporter, store| {
             let files = program::grant(store, files)?;
             let interface = exporter.posthog_llm_analytics_delivery();
-            let delivering = interface.delivering();
+            let transfer = interface.transfer();
             let id = &session.files.id;
-            let started = delivering.call_start(&mut *store, id, &files, options, &wit_destination, patience).await?;
+            let started = transfer.call_start(&mut *store, id, &files, options, &wit_destination, patience).await?;
             let handle = match started {
                 Ok(handle) => handle,
                 Err(error) => return Ok((None, Some(SendError::Start(error)))),
             };
-            if let Some(error) = leave_out(&delivering, store, handle, record).await? {
+            if let Some(error) = leave_out(&transfer, store, handle, record).await? {
                 return Ok((None, Some(SendError::Record(error))));
             }
             let error = loop {
-                match delivering.call_next(&mut *store, handle).await? {
+                match transfer.call_next(&mut *store, handle).await? {
                     Ok(Some(batch)) => {
                         let recorded = record.batch(&batch);
                         batches.push(batch);
@@ -202,7 +213,7 @@ pub async fn deliver_within(
                     },
                 }
             };
-            Ok((Some(delivering.call_report(&mut *store, handle).await?), error))
+            Ok((Some(transfer.call_report(&mut *store, handle).await?), error))
         })
         .await;
     let (report, error) = match result {
@@ -212,19 +223,24 @@ pub async fn deliver_within(
     Delivered { report, batches, error, requests, warnings }
 }
 
+/// A mistake of ours: what is left out too late would be sent twice.
+fn out_of_sequence(error: SequenceError) -> wasmtime::Error {
+    wasmtime::Error::msg(format!("events cannot be left out: {error:?}"))
+}
+
 /// Tells the component what was delivered before.
 async fn leave_out(
-    delivering: &GuestDelivering<'_>,
+    transfer: &GuestTransfer<'_>,
     store: &mut Store<State>,
     handle: ResourceAny,
     record: &mut impl Record,
 ) -> wasmtime::Result<Option<OutboxError>> {
     let mut offset = 0;
     loop {
-        let page = delivering.call_identities(&mut *store, handle, offset, PAGE).await?;
+        let page = transfer.call_identities(&mut *store, handle, offset, PAGE).await?;
         match record.known(&page) {
             Ok(known) if known.is_empty() => {}
-            Ok(known) => delivering.call_exclude(&mut *store, handle, &known).await?,
+            Ok(known) => transfer.call_exclude(&mut *store, handle, &known).await?.map_err(out_of_sequence)?,
             Err(error) => return Ok(Some(error)),
         }
         let length = page.len() as u32;
@@ -235,7 +251,10 @@ async fn leave_out(
     }
     match record.uncovered() {
         Ok(uncovered) if uncovered.is_empty() => Ok(None),
-        Ok(uncovered) => delivering.call_withhold(&mut *store, handle, &uncovered).await.map(|()| None),
+        Ok(uncovered) => {
+            transfer.call_withhold(&mut *store, handle, &uncovered).await?.map_err(out_of_sequence)?;
+            Ok(None)
+        }
         Err(error) => Ok(Some(error)),
     }
 }

@@ -5,7 +5,7 @@ use crate::delivery::outcome::Outcome;
 use crate::delivery::send::{Delivered, Destination};
 use crate::program::{Program, Session};
 use posthog_llma_pipeline::time;
-use posthog_llma_sandbox::bindings::posthog::llm_analytics::types::ConversionOptions;
+use posthog_llma_sandbox::bindings::posthog::llm_analytics::types::{ConversionOptions, EventKind};
 use serde_json::{Value, json};
 use std::io::{self, Write as _};
 use std::path::{Path, PathBuf};
@@ -29,8 +29,8 @@ impl StatusFile {
         options: &ConversionOptions,
         delivered: &Delivered,
     ) -> Option<Self> {
-        let sum = |count: fn(&_) -> u32| delivered.batches.iter().map(count).map(u64::from).sum::<u64>();
-        let (generations, spans, traces) = (sum(|b| b.generations), sum(|b| b.spans), sum(|b| b.traces));
+        let sum = |kind| delivered.batches.iter().map(|batch| batch.count(kind)).sum::<u64>();
+        let (generations, spans, traces) = (sum(EventKind::Generation), sum(EventKind::Span), sum(EventKind::Trace));
         let id = &session.files.id;
         let project = session.directory.as_deref().and_then(Path::file_name).unwrap_or_default();
         let status = json!({

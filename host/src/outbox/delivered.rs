@@ -2,8 +2,9 @@
 
 use super::ids::{DestinationId, SessionId};
 use super::{Outbox, OutboxError, now};
+use posthog_llma_pipeline::identity;
 use posthog_llma_sandbox::bindings::exports::posthog::llm_analytics::delivery::BatchReport;
-use posthog_llma_sandbox::bindings::posthog::llm_analytics::types::{ConversionReport, EventId};
+use posthog_llma_sandbox::bindings::posthog::llm_analytics::types::{ConversionReport, EventId, NamedCount};
 use rusqlite::{Connection, OptionalExtension as _, params};
 use std::path::Path;
 
@@ -51,22 +52,21 @@ impl Outbox {
         let now = now();
         self.write(|db| {
             // An event that was refused for good is done with, like one that was taken.
-            let rejected = batch.rejected.iter().map(|rejected| rejected.id);
             let mut insert = db.prepare(
                 "INSERT INTO accepted (destination, event, session, covered) VALUES (?1, ?2, ?3, 0) ON CONFLICT DO NOTHING",
             )?;
-            for event in batch.accepted.iter().copied().chain(rejected) {
-                insert.execute(params![destination.0, blob(event), session.0])?;
+            for event in &batch.events {
+                insert.execute(params![destination.0, blob(event.id), session.0])?;
             }
             let mut insert = db.prepare(
                 "INSERT INTO quarantined (destination, event, session, name, status, message, at)
                  VALUES (?1, ?2, ?3, ?4, ?5, ?6, ?7) ON CONFLICT DO NOTHING",
             )?;
-            for rejected in &batch.rejected {
-                let (id, name, message) = (blob(rejected.id), &rejected.name, &rejected.message);
-                insert.execute(params![destination.0, id, session.0, name, rejected.status, message, now])?;
+            for (event, refusal) in batch.rejected() {
+                let (id, name) = (blob(event.id), event.kind.name());
+                insert.execute(params![destination.0, id, session.0, name, refusal.status, refusal.message, now])?;
             }
-            if !batch.accepted.is_empty() {
+            if batch.accepted().next().is_some() {
                 db.execute(
                     "UPDATE destination SET attempts = 0, last_error = NULL, refused = 0, failed_at = NULL, due_at = 0,
                          asked_until = 0, delivered_at = ?2 WHERE id = ?1",
@@ -140,7 +140,7 @@ impl Outbox {
                 "INSERT INTO unknown_type (name, lines, seen_at) VALUES (?1, ?2, ?3)
                  ON CONFLICT DO UPDATE SET lines = max(lines, excluded.lines), seen_at = excluded.seen_at",
             )?;
-            for (name, lines) in &report.unknown_types {
+            for NamedCount { name, count: lines } in &report.unknown_types {
                 insert.execute(params![name, i64::try_from(*lines).unwrap_or(i64::MAX), now])?;
             }
             Ok(())
@@ -159,10 +159,10 @@ fn complete(db: &Connection, session: SessionId, state: &str, now: i64) -> rusql
 }
 
 fn blob(event: EventId) -> [u8; 16] {
-    (u128::from(event.high) << 64 | u128::from(event.low)).to_be_bytes()
+    identity::EventId::from(event).0.to_be_bytes()
 }
 
 fn event(blob: [u8; 16]) -> EventId {
     let id = u128::from_be_bytes(blob);
-    EventId { high: (id >> 64) as u64, low: id as u64 }
+    identity::EventId(id).into()
 }

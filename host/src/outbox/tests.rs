@@ -1,8 +1,10 @@
 use super::*;
 use posthog_llma_pipeline::options::ApiKey;
 use posthog_llma_pipeline::origin::Origin;
-use posthog_llma_sandbox::bindings::exports::posthog::llm_analytics::delivery::{BatchReport, RejectedEvent};
-use posthog_llma_sandbox::bindings::posthog::llm_analytics::types::EventId;
+use posthog_llma_sandbox::bindings::exports::posthog::llm_analytics::delivery::{
+    BatchReport, EventReport, Refusal, Verdict,
+};
+use posthog_llma_sandbox::bindings::posthog::llm_analytics::types::{EventId, EventKind, TokenCounts};
 use tempfile::TempDir;
 
 /// An outbox with a destination.
@@ -32,17 +34,15 @@ fn ids(range: std::ops::Range<u64>) -> Vec<EventId> {
     range.map(|n| EventId { high: n << 32, low: n }).collect()
 }
 
+fn events(range: std::ops::Range<u64>, verdict: &Verdict) -> Vec<EventReport> {
+    let event = |id| EventReport { id, kind: EventKind::Span, verdict: verdict.clone() };
+    ids(range).into_iter().map(event).collect()
+}
+
 fn batch(accepted: std::ops::Range<u64>, last: bool) -> BatchReport {
     BatchReport {
-        accepted: ids(accepted),
-        rejected: Vec::new(),
-        generations: 0,
-        spans: 0,
-        traces: 0,
-        input_tokens: 0,
-        output_tokens: 0,
-        cache_read_tokens: 0,
-        cache_creation_tokens: 0,
+        events: events(accepted, &Verdict::Accepted),
+        tokens: TokenCounts { input: 0, output: 0, cache_read: 0, cache_creation: 0 },
         shortened_events: 0,
         requests: 1,
         raw_bytes: 0,
@@ -91,9 +91,9 @@ fn what_another_session_sent_is_known_though_its_delivery_is_not_at_its_end() {
 fn what_was_refused_for_good_is_known_and_counted() {
     let Case { mut outbox, destination, .. } = case();
     let session = outbox.owe(destination, &sighting("/a"), 0).unwrap();
-    let id = ids(7..8)[0];
-    let rejected = RejectedEvent { id, name: "$ai_span".into(), status: 400, message: "no".into() };
-    outbox.record(destination, session, &BatchReport { rejected: vec![rejected], ..batch(0..2, true) }, "s").unwrap();
+    let mut decided = batch(0..2, true);
+    decided.events.extend(events(7..8, &Verdict::Rejected(Refusal { status: 400, message: "no".into() })));
+    outbox.record(destination, session, &decided, "s").unwrap();
     assert_eq!(low(&outbox.known(destination, Some(session), &ids(0..9)).unwrap()), [0, 1, 7]);
     assert_eq!(outbox.refused(session).unwrap(), 1);
     outbox.forget(destination, session, &ids(0..9)).unwrap();

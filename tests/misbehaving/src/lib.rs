@@ -1,38 +1,42 @@
 //! A component with the interface of the real one that tries what it must not be able to do. The session id that
-//! `delivering.start` gets says what; what came of it is the reason of the `invalid-option` that it always answers.
+//! `transfer.start` gets says what; what came of it is the reason of the `invalid-option` that it always answers.
 
 mod attempts;
 mod requests;
 
+// It asks for more than the real one does.
 wit_bindgen::generate!({
     path: "../../wit",
-    world: "exporter",
+    inline: "
+        package posthog:misbehaving;
+
+        world misbehaving {
+            include posthog:llm-analytics/exporter@0.1.0;
+            import wasi:cli/environment@0.2.12;
+            import wasi:filesystem/preopens@0.2.12;
+        }
+    ",
+    world: "posthog:misbehaving/misbehaving",
     generate_all,
 });
 
-use exports::posthog::llm_analytics::conversion::SequenceError;
 use exports::posthog::llm_analytics::conversion::{Guest as Conversion, GuestSession, Session};
 use exports::posthog::llm_analytics::delivery::{
-    BatchReport, Delivering, DeliveryError, Destination, Guest as Delivery, GuestDelivering, Patience, SessionFile,
-    StartError,
+    BatchReport, DeliveryError, Destination, Guest as Delivery, GuestTransfer, Patience, SessionFile, StartError,
+    Transfer,
 };
-use exports::wasi::cli::run::Guest as Run;
-use posthog::llm_analytics::types::{ConversionOptions, ConversionReport, EventId, FileRole, InvalidOption};
+use posthog::llm_analytics::types::{
+    ConversionOptions, ConversionReport, EventId, FileRole, InvalidOption, SequenceError,
+};
 
 struct Component;
 
 impl Delivery for Component {
-    type Delivering = Never;
+    type Transfer = Never;
 }
 
 impl Conversion for Component {
     type Session = Never;
-}
-
-impl Run for Component {
-    fn run() -> Result<(), ()> {
-        Err(())
-    }
 }
 
 export!(Component);
@@ -40,14 +44,14 @@ export!(Component);
 /// No session is ever opened, so no method is ever called.
 enum Never {}
 
-impl GuestDelivering for Never {
+impl GuestTransfer for Never {
     fn start(
         id: String,
         files: Vec<SessionFile>,
         _options: ConversionOptions,
         destination: Destination,
         _patience: Patience,
-    ) -> Result<Delivering, StartError> {
+    ) -> Result<Transfer, StartError> {
         let files: Vec<_> = files.into_iter().map(|file| file.contents).collect();
         Err(StartError::InvalidOption(InvalidOption {
             reason: attempts::attempt(&id, &files, &destination.origin),
@@ -59,11 +63,11 @@ impl GuestDelivering for Never {
         match *self {}
     }
 
-    fn exclude(&self, _events: Vec<EventId>) {
+    fn exclude(&self, _events: Vec<EventId>) -> Result<(), SequenceError> {
         match *self {}
     }
 
-    fn withhold(&self, _events: Vec<EventId>) {
+    fn withhold(&self, _events: Vec<EventId>) -> Result<(), SequenceError> {
         match *self {}
     }
 
@@ -89,11 +93,11 @@ impl GuestSession for Never {
         match *self {}
     }
 
-    fn exclude(&self, _events: Vec<EventId>) {
+    fn exclude(&self, _events: Vec<EventId>) -> Result<(), SequenceError> {
         match *self {}
     }
 
-    fn withhold(&self, _events: Vec<EventId>) {
+    fn withhold(&self, _events: Vec<EventId>) -> Result<(), SequenceError> {
         match *self {}
     }
 

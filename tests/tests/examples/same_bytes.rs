@@ -147,7 +147,7 @@ fn the_smallest_host_converts_in_less_than_sixty_lines() {
 fn python_runs_the_command_with_nothing_behind_its_requests() {
     let Some(python) = python() else { return };
     let files = SessionFiles::of_transcript(&transcript()).unwrap();
-    let mut convert = python_script(python, "command.py", "exporter");
+    let mut convert = python_script(python, "command.py", "command");
     let events = printed(convert.arg(transcript()).env("POSTHOG_LLMA_DISTINCT_ID", DISTINCT_ID));
     same("Python", &events, &natively(&files, &options()));
 }

@@ -1,4 +1,4 @@
-//! The exporter and the server in the stock `wasmtime`, with the flags that `docs/embedding.md` gives.
+//! The command and the server in the stock `wasmtime`, with the flags that `docs/embedding.md` gives.
 
 use super::*;
 use posthog_llma::claude_code::sessions::SessionFiles;
@@ -15,7 +15,7 @@ fn run(wasmtime: &Path, directory: &Path, variables: &[(&str, &str)]) -> Command
     for (name, value) in variables {
         command.args(["--env", &format!("{name}={value}")]);
     }
-    command.arg(component("exporter"));
+    command.arg(component("command"));
     command
 }
 

@@ -93,6 +93,9 @@ pub enum SequenceError {
     /// A later file, or the second reading, has begun.
     #[error("the reading of this file came too late")]
     OutOfOrder,
+    /// The second reading has begun.
+    #[error("events can be left out only before the second reading")]
+    TooLate,
     /// `finish` was called before.
     #[error("the session is finished")]
     Finished,

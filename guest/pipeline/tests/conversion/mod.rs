@@ -65,8 +65,8 @@ fn events(id: &str, files: &[(FileRole, Vec<u8>)], run: Run) -> (Session, Vec<Ev
         }
     }
     let identities = session.identities().to_vec();
-    session.exclude(run.exclude);
-    session.withhold(run.withhold);
+    session.exclude(run.exclude).unwrap();
+    session.withhold(run.withhold).unwrap();
     let mut bytes = Vec::new();
     for (file, (_, content)) in (0..).zip(files) {
         for piece in content.chunks(run.piece) {

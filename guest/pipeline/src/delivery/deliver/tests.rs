@@ -338,7 +338,7 @@ fn excluded_events_are_not_sent_and_the_trace_covers_the_others() {
     let mut delivery = Delivery::start("s", &files, options, transcript(5, 10), server, access(), retries).unwrap();
     let known: Vec<_> = delivery.session().identities().to_vec();
     assert_eq!(known.len(), 5);
-    delivery.session().exclude(known[..3].to_vec());
+    delivery.session().exclude(known[..3].to_vec()).unwrap();
     let report = delivery.next_batch().unwrap().unwrap();
     assert_eq!(report.accepted.len(), 3);
     assert!(known[..3].iter().all(|id| !report.accepted.iter().any(|(a, _)| a == id)));

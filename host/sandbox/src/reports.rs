@@ -1,0 +1,55 @@
+//! What the interface's records say, for those who ask.
+
+use crate::bindings::exports::posthog::llm_analytics::delivery::{BatchReport, EventReport, Refusal, Verdict};
+use crate::bindings::posthog::llm_analytics::types::{EventId, EventKind, TokenCounts};
+use posthog_llma_pipeline::identity;
+
+impl BatchReport {
+    /// The events that the server took.
+    pub fn accepted(&self) -> impl Iterator<Item = &EventReport> {
+        self.events.iter().filter(|event| !matches!(event.verdict, Verdict::Rejected(_)))
+    }
+
+    /// The events that it refused for good, and its words.
+    pub fn rejected(&self) -> impl Iterator<Item = (&EventReport, &Refusal)> {
+        self.events.iter().filter_map(|event| match &event.verdict {
+            Verdict::Rejected(refusal) => Some((event, refusal)),
+            Verdict::Accepted | Verdict::AcceptedWithWarning(_) => None,
+        })
+    }
+
+    /// How many of the events that the server took are of this kind.
+    pub fn count(&self, kind: EventKind) -> u64 {
+        self.accepted().filter(|event| event.kind == kind).count() as u64
+    }
+}
+
+impl EventKind {
+    /// The event's name.
+    pub fn name(self) -> &'static str {
+        match self {
+            Self::Generation => "$ai_generation",
+            Self::Span => "$ai_span",
+            Self::Trace => "$ai_trace",
+        }
+    }
+}
+
+impl TokenCounts {
+    /// Input, output, cache read, cache creation.
+    pub fn to_array(self) -> [u64; 4] {
+        [self.input, self.output, self.cache_read, self.cache_creation]
+    }
+}
+
+impl From<EventId> for identity::EventId {
+    fn from(id: EventId) -> Self {
+        Self(u128::from(id.high) << 64 | u128::from(id.low))
+    }
+}
+
+impl From<identity::EventId> for EventId {
+    fn from(id: identity::EventId) -> Self {
+        Self { high: (id.0 >> 64) as u64, low: id.0 as u64 }
+    }
+}
