@@ -77,7 +77,9 @@ fn the_command_imports_what_a_command_has() {
         "wasi:io/error@0.2.12",
         "wasi:io/poll@0.2.12",
         "wasi:io/streams@0.2.12",
-        // Waits between attempts, seeds of hash maps.
+        // Seeds of hash maps.
+        "wasi:random/insecure-seed@0.2.12",
+        // Waits between attempts.
         "wasi:random/random@0.2.12",
     ];
     assert_eq!(imports, expected);
