@@ -12,7 +12,7 @@ use crate::outbox::stored_options::StoredOptions;
 use crate::outbox::{self, DestinationId, Outbox, OutboxError, SessionId, Sighting};
 use crate::program::{Program, Session};
 use posthog_llma_sandbox::bindings::exports::posthog::llm_analytics::delivery::{BatchReport, DeliveryError, Patience};
-use posthog_llma_sandbox::bindings::posthog::llm_analytics::types::{ConversionReport, EventId};
+use posthog_llma_sandbox::bindings::posthog::llm_analytics::types::{ConversionReport, EventId, EventKind};
 use posthog_llma_sandbox::{Sandbox, block_on};
 use std::collections::HashSet;
 use std::io;

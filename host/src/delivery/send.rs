@@ -19,15 +19,9 @@ use std::time::Duration;
 use wasmtime::Store;
 use wasmtime::component::ResourceAny;
 
-/// The status that stands for a project whose plan covers no more events, however the server said so.
-pub const OVER_LIMIT: u16 = 402;
-
-/// The status that stands for a project that takes no more for now.
-const TOO_MUCH: u16 = 429;
-
 /// Is the project over its budget, so that the same events are taken later?
 pub fn takes_no_more_for_now(error: &DeliveryError) -> bool {
-    matches!(error, DeliveryError::Unavailable((TOO_MUCH, ..)))
+    matches!(error, DeliveryError::RateLimited(_) | DeliveryError::Unavailable(Unavailability { status: 429, .. }))
 }
 
 /// Where a session goes.
@@ -84,15 +78,15 @@ fn delivery_error(error: &DeliveryError) -> String {
         }
         DeliveryError::RateLimited(words) => format!("the project's budget of bytes is used up for now: {words}"),
         DeliveryError::BillingLimit(words) => {
-            format!("the project's billing limit is reached: {words} (raise it in PostHog's billing settings)")
+            format!(
+                "the project has used up what its plan covers: {words} (see Billing in PostHog. What is owed is kept)"
+            )
         }
         DeliveryError::Refused(Refusal { status, message: words }) => {
             let hint = match status {
                 300..=399 => " (redirects are not followed: is POSTHOG_HOST right?)",
+                402 => " (see Billing in PostHog. What is owed is kept)",
                 401 | 403 => " (is POSTHOG_API_KEY the key of a project there?)",
-                &OVER_LIMIT => {
-                    " (the project has used up what its plan covers: see Billing in PostHog. What is owed is kept)"
-                }
                 _ => "",
             };
             format!("the server refuses: it answers {status}: {words}{hint}")
