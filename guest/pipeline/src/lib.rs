@@ -11,6 +11,7 @@ pub mod identity;
 pub mod options;
 pub mod origin;
 mod place;
+pub mod redact;
 pub mod session;
 pub mod time;
 mod transcript;

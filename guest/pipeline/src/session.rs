@@ -24,10 +24,12 @@ use self::types::Before;
 pub use self::types::{AgentFile, ConversionOptions, Counts, FileRole, InvalidOption, SequenceError, TraceGrouping};
 use crate::events::event::{Envelope, Event};
 use crate::identity::{self, EventId};
+use crate::redact::{self, Redactor};
 use crate::transcript::entry;
 use crate::transcript::lines::{Line, Lines};
 use crate::transcript::text::{LARGEST_LIMIT, TextRules};
 use std::collections::BTreeMap;
+use std::rc::Rc;
 
 /// A session that is being converted.
 #[derive(Debug)]
@@ -36,6 +38,8 @@ pub struct Session {
     rules: TextRules,
     grouping: TraceGrouping,
     ignored_properties: Vec<String>,
+    /// What was replaced in what the session was opened with.
+    redactions: redact::Counts,
     lines: Lines,
     /// The file whose lines are in `lines`.
     file: u32,
@@ -54,9 +58,12 @@ enum Stage {
 impl Session {
     /// Starts with the session `id`, whose transcripts are `files`: the main one first.
     pub fn open(id: &str, files: &[FileRole], options: ConversionOptions) -> Result<Self, InvalidOption> {
-        let (custom, ignored_properties) = custom_properties(options.custom_properties.as_deref())?;
+        let redactor = Rc::new(if options.redact_secrets { Redactor::new() } else { Redactor::none() });
+        let clean = |text: String| redactor.redact(&text).unwrap_or(text);
+        let custom_json = options.custom_properties.map(|json| redactor.redact_json(&json).unwrap_or(json));
+        let (custom, ignored_properties) = custom_properties(custom_json.as_deref())?;
         let session_id = identity::session_id(id);
-        let distinct_id = options.distinct_id.filter(|id| !id.is_empty());
+        let distinct_id = options.distinct_id.filter(|id| !id.is_empty()).map(clean);
         if let Some(reason) = distinct_id.as_deref().and_then(identity::distinct_id_problem) {
             return Err(InvalidOption { name: "distinct-id", reason });
         }
@@ -64,21 +71,24 @@ impl Session {
             personless: distinct_id.is_none(),
             distinct_id: distinct_id.unwrap_or_else(|| format!("claude-code:{session_id}")),
             session_id,
-            git_repo: options.git_repo,
-            purpose: options.purpose,
+            git_repo: options.git_repo.map(clean),
+            purpose: options.purpose.map(clean),
             custom,
+            redactor: Rc::clone(&redactor),
         };
+        let redactions = redactor.take_counts();
         let rules = TextRules {
             limit: LARGEST_LIMIT.min(options.max_attribute_length as usize),
-            redact_secrets: options.redact_secrets,
+            redactor,
             privacy: options.privacy_mode,
         };
         Ok(Self {
             files: files.to_vec(),
+            lines: Lines::new(rules.longest_string()),
             rules,
             grouping: options.trace_grouping,
             ignored_properties,
-            lines: Lines::new(rules.longest_string()),
+            redactions,
             file: 0,
             bytes: 0,
             stage: Stage::Scanning { index: Box::new(Index::new(files)), envelope, before: Before::default() },
@@ -200,7 +210,9 @@ impl Session {
             Stage::Scanning { .. } => Counts::default(),
             Stage::Converting { converter, .. } => converter.counts().clone(),
         };
-        Counts { bytes: self.bytes, ..counts }
+        let mut redactions = counts.redactions;
+        redact::add(&mut redactions, &self.redactions);
+        Counts { bytes: self.bytes, redactions, ..counts }
     }
 
     /// Names of custom properties that were left out.
@@ -221,7 +233,7 @@ impl Session {
         let Stage::Scanning { index, envelope, before } = &mut self.stage else { return };
         let (mut index, envelope, before) = (std::mem::take(index), std::mem::take(envelope), std::mem::take(before));
         let order = std::mem::take(&mut index.order);
-        let converter = Converter::new(*index, &self.files, self.rules, self.grouping, envelope, before);
+        let converter = Converter::new(*index, &self.files, self.rules.clone(), self.grouping, envelope, before);
         self.stage = Stage::Converting { converter: Box::new(converter), order, finished: false };
         self.file = 0;
     }

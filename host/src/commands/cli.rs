@@ -32,7 +32,7 @@ Settings come from the environment; where a variable is not set, from the `env` 
   POSTHOG_LLMA_TRACE_GROUPING        session (one trace for each session) or message (for each prompt)
   POSTHOG_LLMA_MAX_ATTRIBUTE_LENGTH  characters kept of each text; 12000
   POSTHOG_LLMA_CUSTOM_PROPERTIES     JSON object, added to every event
-  POSTHOG_LLMA_REDACT_SECRETS        true; no pattern is built in yet
+  POSTHOG_LLMA_REDACT_SECRETS        true: replace keys, tokens and passwords
   POSTHOG_AI_PURPOSE                 $ai_purpose";
 
 /// Claude Code sessions in PostHog: cost, tools, errors, and the course of every session.

@@ -1,5 +1,6 @@
 //! Messages in OpenAI's chat format, which is what PostHog's views draw.
 
+use crate::transcript::context::LONGEST_NAME;
 use crate::transcript::entry::{Block, Content, Source};
 use crate::transcript::text::{self, Text, TextRules};
 use serde::Serialize;
@@ -46,14 +47,14 @@ impl Input {
     }
 
     /// Adds a user line's content. `results` are the texts of its tools' results, which their spans share.
-    pub fn push(&mut self, content: &Content<'_>, results: &[Rc<Text>], rules: TextRules, elided: bool) {
+    pub fn push(&mut self, content: &Content<'_>, results: &[Rc<Text>], rules: &TextRules, elided: bool) {
         let mut results = results.iter();
         match content {
             Content::Text(raw) => self.push_user(|| rules.of_json(raw, elided)),
             Content::Blocks(blocks) => {
                 for block in blocks {
                     if block.kind.as_deref() == Some("tool_result") {
-                        let tool_call_id = block.tool_use_id.as_deref().unwrap_or_default().to_owned();
+                        let tool_call_id = name(block.tool_use_id.as_deref().unwrap_or_default(), rules);
                         let content = results.next().map(Rc::clone).unwrap_or_default();
                         self.admit(|| InputMessage::Tool { tool_call_id, content });
                     } else {
@@ -108,7 +109,7 @@ struct Call {
 
 impl Output {
     /// Adds a block of an assistant line. Results of tools that ran at the provider belong to their span.
-    pub fn push(&mut self, block: &Block<'_>, rules: TextRules, elided: bool) {
+    pub fn push(&mut self, block: &Block<'_>, rules: &TextRules, elided: bool) {
         if self.bytes >= LARGEST_CONTENT {
             return;
         }
@@ -135,13 +136,13 @@ impl Output {
     }
 
     /// Adds a tool call, whose span shares its arguments.
-    pub fn push_call(&mut self, block: &Block<'_>, arguments: Rc<Text>) {
+    pub fn push_call(&mut self, block: &Block<'_>, arguments: Rc<Text>, rules: &TextRules) {
         if self.bytes >= LARGEST_CONTENT {
             return;
         }
         self.bytes += arguments.len() + 64;
-        let id = block.id.as_deref().unwrap_or_default().to_owned();
-        self.calls.push(Call { id, name: tool_name(block), arguments });
+        let id = name(block.id.as_deref().unwrap_or_default(), rules);
+        self.calls.push(Call { id, name: tool_name(block, rules), arguments });
     }
 
     /// The text alone: what an API error says.
@@ -208,12 +209,18 @@ impl Serialize for Output {
 }
 
 /// A tool's name, as it is sent. PostHog's tools tab takes a list with commas.
-pub fn tool_name(block: &Block<'_>) -> String {
-    text::prefix(block.name.as_deref().unwrap_or("unknown"), 200).replace(',', "_")
+pub fn tool_name(block: &Block<'_>, rules: &TextRules) -> String {
+    name(block.name.as_deref().unwrap_or("unknown"), rules).replace(',', "_")
+}
+
+/// A name or an id that the client wrote. Real ones are short and no secrets.
+fn name(name: &str, rules: &TextRules) -> String {
+    let short = text::prefix(name, LONGEST_NAME);
+    rules.redactor.redact_within(name, short.len()).unwrap_or_else(|| short.to_owned())
 }
 
 /// The text of a tool's result: texts line by line, images as placeholders.
-pub fn result_text(content: Option<&RawValue>, rules: TextRules, elided: bool) -> Text {
+pub fn result_text(content: Option<&RawValue>, rules: &TextRules, elided: bool) -> Text {
     let blocks = match Content::of(content) {
         Content::Text(raw) => return rules.of_json(raw, elided),
         Content::Blocks(blocks) => blocks,
@@ -239,7 +246,7 @@ pub fn result_text(content: Option<&RawValue>, rules: TextRules, elided: bool) -
 }
 
 /// A block as text. What is no text is named.
-fn block_text(block: &Block<'_>, rules: TextRules, elided: bool) -> Text {
+fn block_text(block: &Block<'_>, rules: &TextRules, elided: bool) -> Text {
     if let Some(raw) = block.text {
         return rules.of_json(raw, elided);
     }
@@ -247,10 +254,10 @@ fn block_text(block: &Block<'_>, rules: TextRules, elided: bool) -> Text {
         return Text::default();
     }
     match (block.kind.as_deref().unwrap_or("unknown"), &block.source) {
-        (kind @ ("image" | "document"), Some(source)) => placeholder(kind, source, elided).as_str().into(),
+        (kind @ ("image" | "document"), Some(source)) => rules.of(&placeholder(kind, source, elided)),
         (kind, _) => match (&block.title, &block.url) {
             (Some(title), Some(url)) => rules.of(&format!("{title} <{url}>")),
-            _ => format!("[{}]", text::prefix(kind, 50)).as_str().into(),
+            _ => rules.of(&format!("[{}]", text::prefix(kind, 50))),
         },
     }
 }

@@ -2,9 +2,11 @@
 
 use crate::events::shorten;
 use crate::identity::EventId;
+use crate::redact::Redactor;
 use crate::time;
 pub use crate::transcript::context::Context;
 use serde::Serialize;
+use std::rc::Rc;
 
 /// Bytes of one event that PostHog accepts on its AI path.
 pub const LARGEST_EVENT: usize = 8 * 1024 * 1024;
@@ -63,6 +65,8 @@ pub struct Envelope {
     pub purpose: Option<String>,
     /// Custom properties, in the order of their names.
     pub custom: Vec<(String, serde_json::Value)>,
+    /// Takes secrets out of whatever is written.
+    pub redactor: Rc<Redactor>,
 }
 
 impl Envelope {
@@ -76,13 +80,13 @@ impl Envelope {
         context: &Context,
         own: impl FnOnce(&mut Object),
     ) -> (Event, bool) {
-        let mut event = Object::begin(Vec::with_capacity(2048));
+        let mut event = Object::begin(Vec::with_capacity(2048), &self.redactor);
         event.field("event", kind.name());
         event.field("uuid", &id.to_string());
         event.field("distinct_id", &self.distinct_id);
         event.field("timestamp", &time::format(timestamp));
         event.name("properties");
-        let mut properties = Object::begin(event.out);
+        let mut properties = Object::begin(event.out, &self.redactor);
         properties.field("$ai_trace_id", trace_id);
         properties.field("$ai_session_id", &self.session_id);
         own(&mut properties);
@@ -105,24 +109,25 @@ impl Envelope {
         for (name, value) in &self.custom {
             properties.custom(name, value);
         }
-        let json = Object { out: properties.end(), first: false }.end();
+        let json = Object { out: properties.end(), first: false, redactor: Rc::clone(&self.redactor) }.end();
         let shortened = json.len() > LARGEST_EVENT;
         let json = if shortened { shorten::to_fit(json, LARGEST_EVENT) } else { json };
         (Event { id, kind, json, tokens: [0; 4], shortened: false, personless: self.personless }, shortened)
     }
 }
 
-/// A JSON object that is being written.
+/// A JSON object that is being written. What is written loses its secrets, unless it is known to have none.
 #[derive(Debug)]
 pub struct Object {
     out: Vec<u8>,
     first: bool,
+    redactor: Rc<Redactor>,
 }
 
 impl Object {
-    fn begin(mut out: Vec<u8>) -> Self {
+    fn begin(mut out: Vec<u8>, redactor: &Rc<Redactor>) -> Self {
         out.push(b'{');
-        Self { out, first: true }
+        Self { out, first: true, redactor: Rc::clone(redactor) }
     }
 
     fn end(mut self) -> Vec<u8> {
@@ -160,6 +165,18 @@ impl Object {
 
     /// Adds a member.
     pub fn field(&mut self, name: &'static str, value: &(impl Serialize + ?Sized)) {
+        self.name(name);
+        let from = self.out.len();
+        self.value(value);
+        let written = std::str::from_utf8(&self.out[from..]).ok();
+        if let Some(clean) = written.and_then(|json| self.redactor.redact_json(json)) {
+            self.out.truncate(from);
+            self.out.extend_from_slice(clean.as_bytes());
+        }
+    }
+
+    /// Adds a member whose texts have been through [`crate::transcript::text::TextRules`].
+    pub fn clean(&mut self, name: &'static str, value: &(impl Serialize + ?Sized)) {
         self.name(name);
         self.value(value);
     }

@@ -151,13 +151,13 @@ impl Generation {
     }
 
     /// What a failed call's error says, within the limit of errors.
-    pub fn error(&self, rules: TextRules) -> Option<String> {
+    pub fn error(&self, rules: &TextRules) -> Option<String> {
         self.failure.as_ref()?;
         Some(rules.of_within(&self.output.text(), ERROR_LIMIT)).filter(|error| !error.is_empty())
     }
 
     /// Writes its own properties.
-    pub fn write(&self, p: &mut Object, rules: TextRules, parent: &str, prompt: Option<&Text>, agent: Option<&str>) {
+    pub fn write(&self, p: &mut Object, rules: &TextRules, parent: &str, prompt: Option<&Text>, agent: Option<&str>) {
         p.field("$ai_span_id", &self.id.to_string());
         p.field("$ai_parent_id", parent);
         p.some("$ai_agent_name", agent.map(short));
@@ -182,10 +182,12 @@ impl Generation {
         p.flag("claude_code_interrupted", self.interrupted);
         if !rules.privacy {
             if !self.input.is_empty() {
-                p.field("$ai_input", &self.input);
+                p.clean("$ai_input", &self.input);
             }
-            p.field("$ai_output_choices", &self.output);
-            p.some("$ai_user_prompt", prompt);
+            p.clean("$ai_output_choices", &self.output);
+            if let Some(prompt) = prompt {
+                p.clean("$ai_user_prompt", prompt);
+            }
         }
     }
 

@@ -50,7 +50,7 @@ impl Span {
     }
 
     /// Writes its own properties.
-    pub fn write(&self, p: &mut Object, rules: TextRules, result: Option<&ToolResult>, agent: Option<&str>) {
+    pub fn write(&self, p: &mut Object, rules: &TextRules, result: Option<&ToolResult>, agent: Option<&str>) {
         p.field("$ai_span_id", &self.id.to_string());
         p.field("$ai_parent_id", &self.generation.to_string());
         p.some("$ai_agent_name", agent.map(|agent| prefix(agent, LONGEST_NAME)));
@@ -64,13 +64,15 @@ impl Span {
                 p.some("$ai_latency", result.at.map(|at| time::seconds(self.called, at)));
                 p.flag("claude_code_interrupted", result.interrupted);
                 if result.is_error && !rules.privacy {
-                    p.field("$ai_error", &rules.of_within(&result.output.decoded(), ERROR_LIMIT));
+                    p.clean("$ai_error", &rules.of_within(&result.output.decoded(), ERROR_LIMIT));
                 }
             }
         }
         if !rules.privacy {
-            p.field("$ai_input_state", self.input.as_ref());
-            p.some("$ai_output_state", result.map(|r| r.output.as_ref()));
+            p.clean("$ai_input_state", self.input.as_ref());
+            if let Some(result) = result {
+                p.clean("$ai_output_state", result.output.as_ref());
+            }
         }
     }
 }

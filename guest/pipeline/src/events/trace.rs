@@ -2,6 +2,7 @@
 
 use crate::events::event::{Context, Envelope, Event, Kind};
 use crate::identity::EventId;
+use crate::redact;
 use crate::transcript::prompt;
 use std::rc::Rc;
 
@@ -46,7 +47,7 @@ pub struct Totals {
 }
 
 /// What was noticed in lines that become no event.
-#[derive(Debug, Default, Clone, Copy, PartialEq, Eq)]
+#[derive(Debug, Default, Clone, PartialEq, Eq)]
 pub struct Noticed {
     /// `compact_boundary` lines.
     pub compactions: u64,
@@ -54,6 +55,8 @@ pub struct Noticed {
     pub unknown_lines: u64,
     /// Lines that are not whole.
     pub bad_lines: u64,
+    /// Secrets that were replaced.
+    pub redactions: redact::Counts,
 }
 
 impl std::ops::AddAssign for Noticed {
@@ -61,6 +64,7 @@ impl std::ops::AddAssign for Noticed {
         self.compactions += other.compactions;
         self.unknown_lines += other.unknown_lines;
         self.bad_lines += other.bad_lines;
+        redact::add(&mut self.redactions, &other.redactions);
     }
 }
 
@@ -147,6 +151,7 @@ impl Trace {
             p.field("claude_code_compactions", &totals.noticed.compactions);
             p.field("claude_code_unknown_lines", &totals.noticed.unknown_lines);
             p.field("claude_code_bad_lines", &totals.noticed.bad_lines);
+            p.field("claude_code_redactions", &totals.noticed.redactions.values().sum::<u64>());
         }))
     }
 }

@@ -13,8 +13,8 @@ use crate::session::turns::Turns;
 use crate::session::types::{Before, Counts, FileRole, TraceGrouping};
 use crate::time;
 use crate::transcript::entry::{Content, Entry};
-use crate::transcript::prompt;
-use crate::transcript::text::{Text, TextRules, prefix};
+use crate::transcript::prompt::{self, BEGINNING};
+use crate::transcript::text::{TextRules, prefix};
 use std::collections::VecDeque;
 use std::rc::Rc;
 
@@ -160,6 +160,10 @@ impl Converter {
         if !whole {
             self.bad();
         }
+        let redactions = self.emitter.rules.redactor.take_counts();
+        if !redactions.is_empty() {
+            self.notice(Noticed { redactions, ..Noticed::default() });
+        }
     }
 
     fn bad(&mut self) {
@@ -204,8 +208,9 @@ impl Converter {
     fn unknown(&mut self, kind: &str) {
         self.emitter.counts.unknown_lines += 1;
         self.notice(Noticed { unknown_lines: 1, ..Noticed::default() });
+        let clean = self.emitter.rules.redactor.redact(kind);
+        let kind = prefix(clean.as_deref().unwrap_or(kind), 64);
         let types = &mut self.emitter.counts.unknown_types;
-        let kind = prefix(kind, 64);
         if types.len() < MOST_UNKNOWN_TYPES || types.contains_key(kind) {
             *types.entry(kind.to_owned()).or_default() += 1;
         }
@@ -308,7 +313,7 @@ impl Converter {
         thread.asked = Some(self.at.now);
         // The client's own texts are not sent.
         if !self.emitter.rules.privacy && !entry.is_meta {
-            thread.input.push(&content, &results, self.emitter.rules, entry.elided);
+            thread.input.push(&content, &results, &self.emitter.rules, entry.elided);
         }
     }
 
@@ -333,23 +338,23 @@ impl Converter {
             self.turns.get_mut(turn).trace = self.emitter.trace_of_prompt(id);
         }
         self.turns.get_mut(turn).prompted(self.at.now);
-        let rules = self.emitter.rules;
+        let rules = Rc::clone(&self.emitter.rules);
         if rules.privacy {
             return turn;
         }
         let trace = self.emitter.trace(self.turns.get(turn).trace);
         if trace.wants_name() {
-            let beginning = rules.of_within(&prompt::beginning(content, entry.elided), usize::MAX);
-            trace.name_after(&beginning, rules.limit);
+            let beginning = content.first_text().map(|raw| rules.beginning_of_json(raw, BEGINNING, entry.elided));
+            trace.name_after(&beginning.unwrap_or_default(), rules.limit);
         }
         if self.turns.get(turn).prompt.is_none() {
             let text = match content {
                 Content::Text(raw) => rules.of_json(raw, entry.elided),
                 Content::Blocks(_) => {
-                    chat::result_text(entry.message.as_ref().and_then(|m| m.content), rules, entry.elided)
+                    chat::result_text(entry.message.as_ref().and_then(|m| m.content), &rules, entry.elided)
                 }
             };
-            self.turns.hold(turn, Text::from(prompt::typed(&text.decoded()).as_ref()));
+            self.turns.hold(turn, rules.of(prompt::typed(&text.decoded()).as_ref()));
         }
         turn
     }

@@ -3,6 +3,7 @@
 use crate::identity::IdSet;
 use crate::options::Options;
 pub use crate::options::TraceGrouping;
+use crate::redact;
 use std::collections::BTreeMap;
 use thiserror::Error;
 
@@ -119,6 +120,7 @@ pub struct Counts {
     pub cache_creation_tokens: u64,
     pub excluded_events: u64,
     pub shortened_events: u64,
+    pub redactions: redact::Counts,
     /// In milliseconds since 1970.
     pub earliest: Option<i64>,
 }

@@ -4,12 +4,14 @@
 //! Only as much of a string is decoded as is kept; the rest is counted. Most texts are kept whole and written as they
 //! would be written here: those are copied as they are.
 
+use crate::redact::{MARGIN, MARK as REDACTED, Redactor};
 use crate::transcript::elide::MARK;
 use memchr::{memchr, memmem};
 use serde::{Serialize, Serializer};
 use serde_json::value::{RawValue, to_raw_value};
 use std::borrow::Cow;
 use std::fmt::Write as _;
+use std::rc::Rc;
 
 /// The largest attribute limit, in characters: an event holds at most 8 MiB, so more would never be sent.
 pub const LARGEST_LIMIT: usize = 500_000;
@@ -17,8 +19,8 @@ pub const LARGEST_LIMIT: usize = 500_000;
 /// Characters of a `$ai_error`. PostHog keeps it long-term, so it is short.
 pub const ERROR_LIMIT: usize = 500;
 
-/// Decoded beyond the limit, so that a secret that lies across it is seen whole.
-const MARGIN: usize = 512;
+/// Characters of the name of a rule, and more.
+const LONGEST_RULE: usize = 80;
 
 /// A text as it is sent. It is held as JSON, because most are sent twice: escaping is what costs most.
 #[derive(Debug, Clone)]
@@ -66,49 +68,57 @@ impl Serialize for Text {
 }
 
 /// What is done to every text.
-#[derive(Debug, Clone, Copy)]
+#[derive(Debug, Clone)]
 pub struct TextRules {
     /// Characters that are kept.
     pub limit: usize,
-    /// Replace secrets.
-    pub redact_secrets: bool,
+    /// Replaces secrets.
+    pub redactor: Rc<Redactor>,
     /// Keep nothing at all: privacy mode.
     pub privacy: bool,
 }
 
 impl TextRules {
     /// Bytes of a string in the file that any text can need.
-    pub fn longest_string(self) -> usize {
+    pub fn longest_string(&self) -> usize {
         // Two `\u` escapes, the longest form of one character, take twelve bytes.
         12 * (self.limit.max(ERROR_LIMIT) + MARGIN)
     }
 
     /// The text of a raw JSON value: a string is decoded, anything else stands as it is written. `elided`: the value comes
     /// from a line whose long strings were cut.
-    pub fn of_json(self, json: &RawValue, elided: bool) -> Text {
+    pub fn of_json(&self, json: &RawValue, elided: bool) -> Text {
         if self.privacy {
             return Text::default();
         }
         let raw = json.get();
         let Some(inner) = unquoted(raw) else { return self.of(raw) };
-        if !elided && let Some(length) = self.length_unchanged(inner) {
-            return Text { json: json.to_owned(), length };
+        let unchanged = || Text { json: json.to_owned(), length: 0 };
+        if !elided && let Some(length) = canonical_length(inner).filter(|length| *length <= self.limit) {
+            // Nothing is escaped that could be a part of a secret.
+            if !self.redactor.may_hold_secret(inner) {
+                return Text { length, ..unchanged() };
+            }
+            let (text, _) = decode(inner, usize::MAX / 4, false);
+            return match self.redactor.redact(&text) {
+                None => Text { length, ..unchanged() },
+                // A mark can be longer than what it stands for.
+                Some(clean) => Text::from(cut(&clean, clean.chars().count(), self.limit).as_str()),
+            };
         }
         let (text, total) = decode(inner, self.limit.saturating_add(MARGIN), elided);
         Text::from(self.finish(text, total, self.limit).as_ref())
     }
 
-    /// The length in bytes of the text between the quotes of a JSON string, if that is sent as it is written. (Only a
-    /// text that comes near the limit needs its characters counted.)
-    fn length_unchanged(self, inner: &str) -> Option<usize> {
-        // Nothing is escaped that could be a part of a secret.
-        let length = canonical_length(inner)?;
-        let has_secret = || self.redact_secrets && may_hold_secret(inner);
-        (length <= self.limit && !has_secret()).then_some(length)
+    /// The first characters of a raw JSON string, or nothing of another value.
+    pub fn beginning_of_json(&self, raw: &str, characters: usize, elided: bool) -> String {
+        let inner = unquoted(raw).filter(|_| !self.privacy).unwrap_or_default();
+        let (text, _) = decode(inner, characters + MARGIN, elided);
+        self.without_secrets(text, characters).0.into_owned()
     }
 
     /// A text that is no raw JSON.
-    pub fn of(self, text: &str) -> Text {
+    pub fn of(&self, text: &str) -> Text {
         if self.privacy {
             return Text::default();
         }
@@ -116,7 +126,7 @@ impl TextRules {
     }
 
     /// As [`TextRules::of`], cut at another limit, and not JSON again.
-    pub fn of_within(self, text: &str, limit: usize) -> String {
+    pub fn of_within(&self, text: &str, limit: usize) -> String {
         if self.privacy {
             return String::new();
         }
@@ -124,27 +134,33 @@ impl TextRules {
     }
 
     /// `text` is the beginning of a text of `total` characters.
-    fn finish(self, mut text: Cow<'_, str>, mut total: usize, limit: usize) -> Cow<'_, str> {
-        if self.redact_secrets
-            && let Cow::Owned(clean) = redact(&text)
-        {
-            // What redaction took away is not "missing".
-            total = (total + clean.chars().count()).saturating_sub(text.chars().count());
-            text = Cow::Owned(clean);
-        }
-        if total <= limit { text } else { Cow::Owned(cut(&text, total, limit)) }
+    fn finish<'a>(&self, text: Cow<'a, str>, total: usize, limit: usize) -> Cow<'a, str> {
+        let (text, kept) = self.without_secrets(text, limit);
+        // What redaction took away is not "missing".
+        let missing = total.saturating_sub(kept);
+        let total = text.chars().count() + missing;
+        if missing == 0 && total <= limit { text } else { Cow::Owned(cut(&text, total, limit)) }
     }
-}
 
-/// Where secrets are replaced. No pattern is known yet.
-fn redact(text: &str) -> Cow<'_, str> {
-    Cow::Borrowed(text)
-}
-
-/// Whether [`redact`] has to look at the text that is written like this in JSON: its quotes, back-slashes and control
-/// characters are escaped, nothing else is. May say so too often. No pattern is known yet.
-fn may_hold_secret(_inner: &str) -> bool {
-    false
+    /// The first `limit` characters of `text`, without their secrets; and how many characters those were. Nothing after them
+    /// is kept where secrets made them fewer: it was not looked at to its end.
+    fn without_secrets<'a>(&self, text: Cow<'a, str>, limit: usize) -> (Cow<'a, str>, usize) {
+        let kept = prefix(&text, limit).len();
+        let seen = kept + prefix(&text[kept..], MARGIN).len();
+        let kept = match self.redactor.redact_within(&text[..seen], kept) {
+            Some(clean) => return (Cow::Owned(clean), text[..kept].chars().count()),
+            None => kept,
+        };
+        let kept = match text {
+            Cow::Borrowed(text) => Cow::Borrowed(&text[..kept]),
+            Cow::Owned(mut text) => {
+                text.truncate(kept);
+                Cow::Owned(text)
+            }
+        };
+        let characters = kept.chars().count();
+        (kept, characters)
+    }
 }
 
 fn unquoted(raw: &str) -> Option<&str> {
@@ -173,10 +189,11 @@ fn canonical_length(inner: &str) -> Option<usize> {
 /// `text`, the beginning of a text of `total` characters, within `limit` characters. What was cut says so, inside the limit:
 /// `… [truncated N characters]`.
 pub fn cut(text: &str, total: usize, limit: usize) -> String {
-    if total <= limit {
+    let there = text.chars().count();
+    if total <= limit && total == there {
         return text.to_owned();
     }
-    let mut kept = limit;
+    let mut kept = limit.min(there);
     let mut mark = String::new();
     // The number's own length changes how much is cut: two rounds settle it, the third is for a carry.
     for _ in 0..3 {
@@ -185,13 +202,28 @@ pub fn cut(text: &str, total: usize, limit: usize) -> String {
         let length = mark.chars().count();
         if length > limit {
             // No room to say it.
-            return prefix(text, limit).to_owned();
+            return before_mark(prefix(text, limit)).to_owned();
         }
-        kept = limit - length;
+        kept = there.min(limit - length);
     }
-    let mut out = prefix(text, kept).to_owned();
+    let part = prefix(text, kept);
+    let whole = before_mark(part);
+    if whole.len() < part.len() {
+        // More is missing: the number has one digit more at most, for which there is room now.
+        return format!("{whole}… [truncated {} characters]", total - whole.chars().count());
+    }
+    let mut out = whole.to_owned();
     out.push_str(&mark);
     out
+}
+
+/// Up to where `[redacted:…]` begins, if the text ends within one.
+fn before_mark(text: &str) -> &str {
+    let tail = text.len().saturating_sub(REDACTED.len() + LONGEST_RULE);
+    let Some(at) = memchr::memrchr(b'[', &text.as_bytes()[tail..]).map(|at| tail + at) else { return text };
+    let begun = &text[at..];
+    let within = REDACTED.starts_with(begun) || (begun.starts_with(REDACTED) && !begun.contains(']'));
+    if within { &text[..at] } else { text }
 }
 
 /// The first `characters` characters.
@@ -291,10 +323,12 @@ mod tests {
     use super::*;
     use proptest::prelude::*;
 
-    const RULES: TextRules = TextRules { limit: 40, redact_secrets: true, privacy: false };
+    fn rules(limit: usize) -> TextRules {
+        TextRules { limit, redactor: Rc::new(Redactor::new()), privacy: false }
+    }
 
     /// The text itself, of which the JSON must be what `serde_json` writes.
-    fn of_json(rules: TextRules, raw: &str, elided: bool) -> String {
+    fn of_json(rules: &TextRules, raw: &str, elided: bool) -> String {
         let text = rules.of_json(serde_json::from_str(raw).unwrap(), elided);
         let decoded = text.decoded();
         assert_eq!(text.json.get(), serde_json::to_string(&decoded).unwrap());
@@ -304,12 +338,12 @@ mod tests {
 
     #[test]
     fn a_text_within_the_limit_is_whole() {
-        assert_eq!(of_json(RULES, r#""a\"b\\c\n\u00e9\ud83d\ude00""#, false), "a\"b\\c\né😀");
+        assert_eq!(of_json(&rules(40), r#""a\"b\\c\n\u00e9\ud83d\ude00""#, false), "a\"b\\c\né😀");
     }
 
     #[test]
     fn a_cut_text_says_how_much_is_missing_inside_the_limit() {
-        let cut = RULES.of_within(&"x".repeat(100), 40);
+        let cut = rules(40).of_within(&"x".repeat(100), 40);
         assert_eq!(cut, "xxxxxxxxxxxxx… [truncated 87 characters]");
         assert_eq!(cut.chars().count(), 40);
         assert_eq!(cut.chars().filter(|c| *c == 'x').count() + 87, 100);
@@ -323,32 +357,32 @@ mod tests {
 
     #[test]
     fn a_lone_surrogate_becomes_a_replacement_character() {
-        assert_eq!(of_json(RULES, r#""a\ud83db\ude00c\ud800\u0041""#, false), "a\u{FFFD}b\u{FFFD}c\u{FFFD}A");
+        assert_eq!(of_json(&rules(40), r#""a\ud83db\ude00c\ud800\u0041""#, false), "a\u{FFFD}b\u{FFFD}c\u{FFFD}A");
     }
 
     #[test]
     fn anything_but_a_string_stands_as_it_is_written() {
-        assert_eq!(of_json(RULES, r#"{"a":[1,2]}"#, false), r#"{"a":[1,2]}"#);
+        assert_eq!(of_json(&rules(40), r#"{"a":[1,2]}"#, false), r#"{"a":[1,2]}"#);
     }
 
     #[test]
     fn privacy_keeps_nothing() {
-        let rules = TextRules { privacy: true, ..RULES };
-        assert_eq!(of_json(rules, r#""secret""#, false), "");
+        let rules = TextRules { privacy: true, ..rules(40) };
+        assert_eq!(of_json(&rules, r#""secret""#, false), "");
         assert!(rules.of("secret").is_empty());
         assert_eq!(rules.of_within("secret", 40), "");
     }
 
     #[test]
     fn the_count_includes_what_was_elided_before() {
-        let cut = of_json(RULES, &format!("\"{}{MARK}1000:3000\"", "x".repeat(50)), true);
+        let cut = of_json(&rules(40), &format!("\"{}{MARK}1000:3000\"", "x".repeat(50)), true);
         assert_eq!(cut, "xxxxxxxxxxx… [truncated 1039 characters]");
         assert_eq!(raw_length(&format!("\"abc{MARK}1000:3000\""), true), 3003);
     }
 
     #[test]
     fn a_mark_in_a_line_that_was_not_elided_is_text() {
-        assert_eq!(of_json(RULES, &format!("\"a{MARK}5:5\""), false), "a\0elided:5:5");
+        assert_eq!(of_json(&rules(40), &format!("\"a{MARK}5:5\""), false), "a\0elided:5:5");
     }
 
     #[test]
@@ -356,7 +390,7 @@ mod tests {
         for raw in
             [r#""\u001b[1m\/\u0008\u000a""#, r#""\u001B""#, r#""\u0041""#, r#""\u007f\u2028""#, r#""\b\f\n\r\t\"\\""#]
         {
-            assert_eq!(of_json(RULES, raw, false), serde_json::from_str::<String>(raw).unwrap(), "{raw}");
+            assert_eq!(of_json(&rules(40), raw, false), serde_json::from_str::<String>(raw).unwrap(), "{raw}");
         }
     }
 
@@ -364,14 +398,38 @@ mod tests {
     fn a_text_that_is_written_as_serde_json_writes_it_is_copied() {
         for raw in [r#""""#, r#""a\u001bb\n\"é\u2028""#.replace(r"\u2028", "\u{2028}").as_str()] {
             let inner = unquoted(raw).unwrap();
-            assert_eq!(
-                RULES.length_unchanged(inner),
-                Some(serde_json::from_str::<String>(raw).unwrap().len()),
-                "{raw}"
-            );
+            assert_eq!(canonical_length(inner), Some(serde_json::from_str::<String>(raw).unwrap().len()), "{raw}");
         }
-        for raw in [r"\/", r"\u00e9", r"\u000a", r"\u001B", r"\ud83d\ude00", r"\ud83d", &"x".repeat(41)] {
-            assert_eq!(RULES.length_unchanged(raw), None, "{raw}");
+        for raw in [r"\/", r"\u00e9", r"\u000a", r"\u001B", r"\ud83d\ude00", r"\ud83d"] {
+            assert_eq!(canonical_length(raw), None, "{raw}");
+        }
+    }
+
+    fn password() -> String {
+        ["password=", "hun", "ter2-", "x9Q4v"].concat()
+    }
+
+    #[test]
+    fn a_secret_across_the_limit_is_replaced_and_nothing_after_the_limit_is_kept() {
+        for limit in 0..160 {
+            let text = format!("{}\n{}\n{}", "a ".repeat(20), password(), "b ".repeat(40));
+            let out = rules(limit).of_within(&text, limit);
+            assert!(!out.contains("hun"), "{limit}: {out}");
+            assert!(out.chars().count() <= limit, "{limit}: {out}");
+            assert!(!out.contains("[redacted") || out.contains("[redacted:password]"), "{limit}: {out}");
+        }
+    }
+
+    #[test]
+    fn many_secrets_bring_nothing_that_was_not_looked_at_within_the_limit() {
+        // Their marks are shorter than they are, so that there is room for more than the limit's text.
+        let key = ["gh", "p_", &"aB3dE5fG7h".repeat(20)].concat();
+        let text = format!("{}{}", format!("{key}\n").repeat(10), format!(" {key}").repeat(3));
+        for limit in [100, 500, 1000, 2000] {
+            let out = rules(limit).of_within(&text, limit);
+            assert!(!out.contains("aB3") && out.chars().count() <= limit, "{limit}: {out}");
+            let missing = out.rsplit_once("[truncated ").unwrap().1;
+            assert!(missing.starts_with(|c: char| c.is_ascii_digit()), "{out}");
         }
     }
 
@@ -384,7 +442,7 @@ mod tests {
             let raw = format!("\"{}\"", pieces.concat());
             let text: String = serde_json::from_str(&raw).unwrap();
             let expected = cut(&text, text.chars().count(), limit);
-            prop_assert_eq!(of_json(TextRules { limit, ..RULES }, &raw, false), expected);
+            prop_assert_eq!(of_json(&rules(limit), &raw, false), expected);
         }
 
         #[test]

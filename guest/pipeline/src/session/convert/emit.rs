@@ -5,17 +5,19 @@ use crate::events::generation::Generation;
 use crate::events::span::{Span, ToolResult};
 use crate::events::trace::{self, Trace};
 use crate::identity::EventId;
+use crate::redact;
 use crate::session::threads::Thread;
 use crate::session::turns::{self, Turn, Turns};
 use crate::session::types::{Before, Counts, TraceGrouping};
 use crate::transcript::text::TextRules;
 use std::collections::VecDeque;
+use std::rc::Rc;
 
 /// Turns what is complete into events, and knows what each trace covers.
 #[derive(Debug)]
 pub(super) struct Emitter {
     /// How texts are sent.
-    pub(super) rules: TextRules,
+    pub(super) rules: Rc<TextRules>,
     /// Events that are complete, in order.
     pub(super) events: VecDeque<Event>,
     /// Counts so far.
@@ -30,7 +32,7 @@ impl Emitter {
     /// With the session's trace, and no event.
     pub(super) fn new(rules: TextRules, grouping: TraceGrouping, envelope: Envelope, before: Before) -> Self {
         Self {
-            rules,
+            rules: Rc::new(rules),
             events: VecDeque::new(),
             counts: Counts::default(),
             grouping,
@@ -77,13 +79,13 @@ impl Emitter {
             generation.ended,
             &trace_id,
             &generation.context,
-            |p| generation.write(p, self.rules, &parent, prompt.as_deref(), agent.as_deref()),
+            |p| generation.write(p, &self.rules, &parent, prompt.as_deref(), agent.as_deref()),
         );
         trace.cover(generation.id, generation.ended, &generation.context);
         trace.totals.generations += 1;
         trace.totals.subagents += u64::from(is_first_of_agent);
         if generation.failure.is_some() {
-            trace.fail(generation.ended, generation.error(self.rules));
+            trace.fail(generation.ended, generation.error(&self.rules));
         } else {
             let usage = &generation.usage;
             let tokens = [
@@ -118,7 +120,7 @@ impl Emitter {
         let trace_id = trace.id(&self.envelope);
         let agent = thread.agent_type.clone();
         let (event, shortened) = self.envelope.event(Kind::Span, span.id, timestamp, &trace_id, &span.context, |p| {
-            span.write(p, self.rules, result, agent.as_deref());
+            span.write(p, &self.rules, result, agent.as_deref());
         });
         trace.cover(span.id, timestamp, &span.context);
         trace.totals.tool_calls += 1;
@@ -131,6 +133,8 @@ impl Emitter {
     fn exclude(&mut self, turn: &mut Turn, at: i64) -> bool {
         self.counts.excluded_events += 1;
         turn.leave_out_until(at);
+        // What was replaced in it was counted then.
+        self.rules.redactor.take_counts();
         false
     }
 
@@ -167,6 +171,9 @@ impl Emitter {
     pub(super) fn finish(&mut self, turns: &Turns) {
         let work = turns::work(turns, self.traces.len());
         trace::hand_on_noticed(&mut self.traces);
+        for trace in self.traces.iter().filter(|trace| trace.is_sent()) {
+            redact::add(&mut self.counts.redactions, &trace.totals.noticed.redactions);
+        }
         for (trace, work) in std::mem::take(&mut self.traces).iter().zip(work) {
             if let Some((event, shortened)) = trace.event(&self.envelope, work, self.rules.privacy) {
                 let earliest = self.counts.earliest;

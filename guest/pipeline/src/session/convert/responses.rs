@@ -99,18 +99,18 @@ impl Converter {
         if kind == "tool_use" || kind == "server_tool_use" {
             let input = block.input.map(|raw| self.emitter.rules.of_json(raw, entry.elided)).unwrap_or_default();
             let input = Rc::new(input);
-            generation.tools.push(chat::tool_name(block));
+            generation.tools.push(chat::tool_name(block, &self.emitter.rules));
             if !self.emitter.rules.privacy {
-                generation.output.push_call(block, Rc::clone(&input));
+                generation.output.push_call(block, Rc::clone(&input), &self.emitter.rules);
             }
             if let Some(id) = block.id.as_deref() {
                 self.call(EventId::span(id), generation, block, input, entry);
             }
         } else if kind.ends_with("_tool_result") {
-            let output = Rc::new(chat::result_text(block.content, self.emitter.rules, entry.elided));
+            let output = Rc::new(chat::result_text(block.content, &self.emitter.rules, entry.elided));
             self.add_result(block, output, false);
         } else if !self.emitter.rules.privacy {
-            generation.output.push(block, self.emitter.rules, entry.elided);
+            generation.output.push(block, &self.emitter.rules, entry.elided);
         }
         true
     }
@@ -127,7 +127,7 @@ impl Converter {
             turn: generation.turn,
             thread: generation.thread,
             context: self.at.context(entry),
-            name: chat::tool_name(block),
+            name: chat::tool_name(block, &self.emitter.rules),
             input,
             called: self.at.now,
         };
@@ -146,7 +146,7 @@ impl Converter {
         let interrupted = was_interrupted(entry);
         let results = blocks.iter().filter(|b| b.kind.as_deref() == Some("tool_result"));
         let add = |block: &Block<'_>| {
-            let output = Rc::new(chat::result_text(block.content, self.emitter.rules, entry.elided));
+            let output = Rc::new(chat::result_text(block.content, &self.emitter.rules, entry.elided));
             self.add_result(block, Rc::clone(&output), interrupted);
             output
         };

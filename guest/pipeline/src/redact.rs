@@ -1,0 +1,348 @@
+//! Finds secrets in text and replaces them.
+//!
+//! One pass finds where a rule may apply ([`heads`]); there the rule reads on, never far and never back. So the time that
+//! a text takes depends on its length alone.
+
+mod assignment;
+mod bytes;
+mod command;
+mod header;
+mod heads;
+mod names;
+mod private_key;
+mod rules;
+mod token;
+mod url;
+mod value;
+
+use self::assignment::Found;
+use self::heads::{Head, Heads};
+use self::token::Token;
+use serde_json::Value;
+use std::cell::RefCell;
+use std::collections::BTreeMap;
+
+/// What a secret is replaced by begins with this; the rule's name and `]` follow.
+pub const MARK: &str = "[redacted:";
+
+/// Characters of a text that must be looked at beyond those that are sent, so that a secret that begins in them is known.
+/// Every rule knows a secret by fewer.
+pub const MARGIN: usize = 512;
+
+/// The most passes over one text: what was replaced can end a word, so that another rule applies.
+const PASSES: usize = 4;
+
+/// Characters of a secret that is replaced wherever it stands in its text.
+const LEAST_EVERYWHERE: usize = 8;
+/// Secrets of one text that are looked for in all of it.
+const MOST_EVERYWHERE: usize = 32;
+
+/// How often each rule found a secret.
+pub type Counts = BTreeMap<&'static str, u64>;
+
+/// Adds counts to others.
+pub fn add(sum: &mut Counts, counts: &Counts) {
+    for (rule, count) in counts {
+        *sum.entry(rule).or_default() += count;
+    }
+}
+
+/// A secret that was found.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub struct Secret {
+    /// The rule's name.
+    pub rule: &'static str,
+    /// Where it begins, in bytes.
+    pub start: usize,
+    /// Where it ends.
+    pub end: usize,
+}
+
+/// What looks at a place.
+#[derive(Debug, Clone, Copy)]
+enum Look {
+    Token(&'static Token),
+    Name(usize),
+    Url,
+    PrivateKey,
+    PuttyKey,
+    EncodedKey,
+    Authorization,
+    Bearer,
+    Cookie,
+    Command(usize),
+}
+
+/// Finds and replaces secrets, and counts them.
+#[derive(Debug, Default)]
+pub struct Redactor {
+    heads: Heads,
+    looks: Vec<Look>,
+    counts: RefCell<Counts>,
+}
+
+impl Redactor {
+    /// Without any rule.
+    pub fn none() -> Self {
+        Self::default()
+    }
+
+    /// With the rules that are built in.
+    pub fn new() -> Self {
+        let mut new = Self::none();
+        for token in rules::GROUPS.iter().flat_map(|(_, tokens)| *tokens) {
+            new.add(Look::Token(token), token.heads());
+        }
+        for name in 0..names::COUNT {
+            new.add(Look::Name(name), names::heads(name));
+        }
+        for command in 0..command::COUNT {
+            new.add(Look::Command(command), [command::head(command)]);
+        }
+        // The last letter of a scheme stands before the colon.
+        let schemes = (b'a'..=b'z').chain(b'0'..=b'9').map(|last| Head::first([last, b':', b'/', b'/']));
+        new.add(Look::Url, schemes);
+        new.add(Look::PrivateKey, [Head::first(*b"-BEG"), Head::first(*b" BEG")]);
+        new.add(Look::PuttyKey, [Head::rarest("Private-Lines")]);
+        new.add(Look::EncodedKey, [Head::rarest("LS0tLS1CRUdJTi")]);
+        new.add(Look::Authorization, [Head::rarest("authorization")]);
+        new.add(Look::Bearer, [Head::rarest("bearer")]);
+        new.add(Look::Cookie, [Head::rarest("cookie")]);
+        new
+    }
+
+    fn add(&mut self, look: Look, heads: impl IntoIterator<Item = Head>) {
+        let number = self.looks.len() as u16;
+        self.looks.push(look);
+        for head in heads {
+            self.heads.add(head, number);
+        }
+    }
+
+    /// What was replaced since this was asked last.
+    pub fn take_counts(&self) -> Counts {
+        self.counts.take()
+    }
+
+    /// Can this hold a secret? `inner` stands between the quotes of a JSON string, escaped no more than it must be. Says so
+    /// too often, never too seldom.
+    pub fn may_hold_secret(&self, inner: &str) -> bool {
+        let text = inner.as_bytes();
+        let mut at = 0;
+        while let Some(head) = self.heads.next(text, at) {
+            if self.heads.rules(text, head).any(|(rule, at)| may_be_at(self.looks[usize::from(rule)], text, at)) {
+                return true;
+            }
+            at = head + 1;
+        }
+        false
+    }
+
+    /// The secrets in `text`, in order; none overlaps another.
+    pub fn find(&self, text: &str) -> Vec<Secret> {
+        let mut secrets = Vec::new();
+        let bytes = text.as_bytes();
+        let mut at = 0;
+        while let Some(head) = self.heads.next(bytes, at) {
+            at = head + 1;
+            let Some(secret) = self.at(bytes, head) else { continue };
+            let done = secrets.last().map_or(0, |last: &Secret| last.end);
+            if secret.start < done || secret.start >= secret.end || in_mark(bytes, secret.start) {
+                continue;
+            }
+            at = at.max(secret.end);
+            secrets.push(widened(text, secret));
+        }
+        secrets
+    }
+
+    /// The secret to which the head at `at` leads.
+    fn at(&self, text: &[u8], at: usize) -> Option<Secret> {
+        let found = self.heads.rules(text, at).find_map(|(rule, at)| look(self.looks[usize::from(rule)], text, at))?;
+        // `GITHUB_TOKEN=ghp_…`: what the value itself says is more than what its name says.
+        if found.start > at
+            && let Some(token) = self.token_in(text, found.start, found.end)
+        {
+            return Some(token);
+        }
+        Some(found)
+    }
+
+    /// The token of which the text from `start` to `end` is all or the beginning.
+    fn token_in(&self, text: &[u8], start: usize, end: usize) -> Option<Secret> {
+        let mut at = start;
+        // A literal is within its first bytes.
+        while let Some(head) = self.heads.next(text, at).filter(|head| *head < end.min(start + 32)) {
+            let tokens = self.heads.rules(text, head).filter_map(|(rule, at)| match self.looks[usize::from(rule)] {
+                Look::Token(token) => look(Look::Token(token), text, at),
+                _ => None,
+            });
+            if let Some(token) = { tokens }.find(|token| token.start == start && token.end >= end) {
+                return Some(token);
+            }
+            at = head + 1;
+        }
+        None
+    }
+
+    /// `text` without its secrets; `None` if it has none.
+    pub fn redact(&self, text: &str) -> Option<String> {
+        self.redact_within(text, text.len())
+    }
+
+    /// The first `kept` bytes of `text` without their secrets, also those that go on after them; `None` if there are none.
+    pub fn redact_within(&self, text: &str, kept: usize) -> Option<String> {
+        let mut found = self.find(text);
+        found.retain(|secret| secret.start < kept);
+        if found.is_empty() {
+            return None;
+        }
+        let found = everywhere(text, found);
+        let mut counts = self.counts.borrow_mut();
+        let mut count = |secrets: &[Secret]| {
+            for secret in secrets {
+                *counts.entry(secret.rule).or_default() += 1;
+            }
+        };
+        let found = &found[..found.partition_point(|secret| secret.start < kept)];
+        count(found);
+        let mut clean = replaced(text, found, kept);
+        for _ in 1..PASSES {
+            let more = self.find(&clean);
+            if more.is_empty() {
+                break;
+            }
+            count(&more);
+            clean = replaced(&clean, &more, clean.len());
+        }
+        Some(clean)
+    }
+
+    /// A JSON value without its secrets, as JSON; `None` if it has none.
+    pub fn redact_json(&self, json: &str) -> Option<String> {
+        if !self.may_hold_secret(json) {
+            return None;
+        }
+        // As it stands, because the names of members tell of their values.
+        let clean = self.redact(json)?;
+        if serde_json::from_str::<serde::de::IgnoredAny>(&clean).is_ok() {
+            return Some(clean);
+        }
+        let mut value = serde_json::from_str(json).ok()?;
+        self.redact_value(&mut value);
+        serde_json::to_string(&value).ok()
+    }
+
+    fn redact_value(&self, value: &mut Value) {
+        match value {
+            Value::String(text) => {
+                if let Some(clean) = self.redact(text) {
+                    *text = clean;
+                }
+            }
+            Value::Array(values) => values.iter_mut().for_each(|value| self.redact_value(value)),
+            Value::Object(members) => {
+                for (name, mut value) in std::mem::take(members) {
+                    self.redact_value(&mut value);
+                    members.insert(self.redact(&name).unwrap_or(name), value);
+                }
+            }
+            Value::Null | Value::Bool(_) | Value::Number(_) => {}
+        }
+    }
+}
+
+fn look(look: Look, text: &[u8], at: usize) -> Option<Secret> {
+    let simple = |rule, range: Option<(usize, usize)>| range.map(|(start, end)| Found { rule, start, end });
+    let found = match look {
+        Look::Token(token) => simple(token.rule, token.find(text, at)),
+        Look::Name(word) => assignment::find(text, at, word),
+        Look::Url => simple("url-password", url::find(text, at + 1)),
+        Look::PrivateKey => simple("private-key", private_key::find(text, at + 1)),
+        Look::PuttyKey => simple("private-key", private_key::putty(text, at)),
+        Look::EncodedKey => simple("private-key", private_key::encoded(text, at)),
+        Look::Authorization => header::authorization(text, at),
+        Look::Bearer => header::bearer(text, at),
+        Look::Cookie => header::cookie(text, at),
+        Look::Command(command) => command::find(text, at, command),
+    }?;
+    Some(Secret { rule: found.rule, start: found.start, end: found.end })
+}
+
+fn may_be_at(look: Look, text: &[u8], at: usize) -> bool {
+    match look {
+        Look::Token(token) => token.may_be_at(text, at),
+        Look::Name(word) => assignment::may_be_at(text, at, word),
+        Look::Url => url::may_be_at(text, at + 1),
+        Look::PrivateKey => private_key::may_be_at(text, at + 1),
+        Look::PuttyKey | Look::EncodedKey | Look::Authorization | Look::Bearer | Look::Cookie | Look::Command(_) => {
+            true
+        }
+    }
+}
+
+/// Does the place lie within `[redacted:…]`?
+fn in_mark(text: &[u8], at: usize) -> bool {
+    let before = &text[at.saturating_sub(80)..at];
+    let Some(open) = before.iter().rposition(|b| *b == b'[') else { return false };
+    before[open..].starts_with(MARK.as_bytes()) && !before[open..].contains(&b']')
+}
+
+/// With whole characters at both ends.
+fn widened(text: &str, secret: Secret) -> Secret {
+    let Secret { rule, mut start, mut end } = secret;
+    while !text.is_char_boundary(start) {
+        start -= 1;
+    }
+    while !text.is_char_boundary(end) {
+        end += 1;
+    }
+    Secret { rule, start, end }
+}
+
+/// The secrets, and wherever else in the text the same ones stand.
+fn everywhere(text: &str, secrets: Vec<Secret>) -> Vec<Secret> {
+    let mut known: Vec<(&str, &'static str)> = secrets
+        .iter()
+        .map(|secret| (&text[secret.start..secret.end], secret.rule))
+        .filter(|(value, _)| value.len() >= LEAST_EVERYWHERE && value.len() <= 512)
+        .collect();
+    known.sort_unstable();
+    known.dedup();
+    known.truncate(MOST_EVERYWHERE);
+    let mut all = secrets;
+    for (value, rule) in known {
+        let more: Vec<_> = memchr::memmem::find_iter(text.as_bytes(), value)
+            .map(|start| Secret { rule, start, end: start + value.len() })
+            .collect();
+        all.extend(more);
+    }
+    all.sort_by_key(|secret| (secret.start, std::cmp::Reverse(secret.end)));
+    let mut end = 0;
+    all.retain(|secret| {
+        let keep = secret.start >= end;
+        if keep {
+            end = secret.end;
+        }
+        keep
+    });
+    all
+}
+
+/// The first `kept` bytes of the text, and marks in place of the secrets that begin in them.
+fn replaced(text: &str, secrets: &[Secret], kept: usize) -> String {
+    let mut out = String::with_capacity(kept + 32);
+    let mut done = 0;
+    for secret in secrets {
+        out.push_str(&text[done..secret.start]);
+        out.push_str(MARK);
+        out.push_str(secret.rule);
+        out.push(']');
+        done = secret.end;
+    }
+    out.push_str(&text[done.min(kept)..kept]);
+    out
+}
+
+#[cfg(test)]
+mod tests;

@@ -1,0 +1,122 @@
+//! What HTTP headers carry: `Authorization` and its like, and cookies.
+
+use super::assignment::Found;
+use super::bytes::{
+    ALNUM, BASE64, DASH, DOT, DOTTED, LETTER, TILDE, VALUE, WORD, begins_word, byte, goes_on_in_any_case, is, run,
+};
+use super::value::{is_placeholder, is_random};
+
+/// Bytes of a header's value.
+const LONGEST: usize = 16_384;
+/// Bytes that are read to know whether it is a secret.
+const LOOK: usize = 512;
+
+/// Schemes after which there are credentials, though they may look like words.
+const SCHEMES: [&str; 7] = ["basic", "bearer", "token", "bot", "digest", "ssws", "apikey"];
+
+/// `Authorization: Scheme credentials`, as a header or as a member of an object. `at`: where `authorization` begins.
+pub fn authorization(text: &[u8], at: usize) -> Option<Found> {
+    let value = value_of(text, at, "authorization")?;
+    let mut start = value;
+    // The scheme stays.
+    let scheme = run(text, start, LETTER | DASH, 32);
+    if scheme > start && byte(text, scheme) == b' ' {
+        start = spaces(text, scheme);
+    }
+    let mut end = word_end(text, start);
+    // `Credential=…, Signature=…`
+    if text[start..end].contains(&b'=') && byte(text, end) == b',' {
+        end = line_end(text, start);
+    }
+    let secret = &text[start..end];
+    let shown = secret.len() >= 6 && !is_placeholder(secret) && !secret.starts_with(b"[redacted:");
+    // A scheme alone, or code: `headers.authorization = getHeader`
+    let plausible = start > value || (is_random(secret) && secret.len() >= 16);
+    let code = matches!(byte(text, end), b'(' | b'[' | b'{') || (start == value && secret.contains(&b'('));
+    let known_scheme = SCHEMES.iter().any(|known| known.as_bytes().eq_ignore_ascii_case(&text[value..scheme]));
+    let shown = shown && plausible && !code && (known_scheme || !only_letters(secret));
+    shown.then_some(Found { rule: "authorization", start, end })
+}
+
+/// `Bearer token`, wherever it stands. `at`: where `bearer` begins.
+pub fn bearer(text: &[u8], at: usize) -> Option<Found> {
+    if !goes_on_in_any_case(text, at, "bearer") || !begins_word(text, at) {
+        return None;
+    }
+    let mut start = at + "bearer".len();
+    start = match byte(text, start) {
+        b' ' => spaces(text, start),
+        b'%' if super::bytes::goes_on(text, start, "%20") => start + 3,
+        b'+' | b':' => spaces(text, start + 1),
+        _ => return None,
+    };
+    let set = BASE64 | DOTTED | TILDE;
+    let secret = &text[start..run(text, start, set, LOOK)];
+    let known = secret.len() >= 16 && is_random(secret) && !is_placeholder(secret);
+    known.then(|| Found { rule: "authorization", start, end: run(text, start, set, LONGEST) })
+}
+
+/// `Cookie: a=b; c=d` and `Set-Cookie: a=b; Path=/`. `at`: where `cookie` begins.
+pub fn cookie(text: &[u8], at: usize) -> Option<Found> {
+    let start = value_of(text, at, "cookie")?;
+    let value = &text[start..text.len().min(start + LOOK)];
+    let equals = value.iter().position(|b| *b == b'=')?;
+    let named = equals > 0 && value[..equals].iter().all(|b| is(*b, WORD | DASH | DOT));
+    let first = value[equals + 1..]
+        .iter()
+        .position(|b| !is(*b, VALUE))
+        .map_or(&value[equals + 1..], |n| &value[equals + 1..][..n]);
+    // `name=` of code
+    let shown = named && first.len() >= 4 && !is_placeholder(first);
+    shown.then(|| Found { rule: "cookie", start, end: line_end(text, start) })
+}
+
+/// Where the value of a header begins, as it stands in a request or in an object: `Name: v`, `"name": "v"`, `name=v`.
+fn value_of(text: &[u8], at: usize, name: &str) -> Option<usize> {
+    if !goes_on_in_any_case(text, at, name) {
+        return None;
+    }
+    let mut at = skip_quote(text, at + name.len());
+    at += usize::from(byte(text, at) == b']');
+    at = spaces(text, at);
+    if !matches!(byte(text, at), b':' | b'=' | b',') {
+        return None;
+    }
+    at = spaces(text, at + 1);
+    let quoted = skip_quote(text, at);
+    // `("Authorization", "Bearer …")` has quotes; without them it is a list of names.
+    (quoted > at || byte(text, at - 1) != b',').then_some(quoted)
+}
+
+fn skip_quote(text: &[u8], at: usize) -> usize {
+    let mut end = at;
+    while byte(text, end) == b'\\' && end - at < 15 {
+        end += 1;
+    }
+    let prefix = usize::from(matches!(byte(text, end), b'f' | b'b') && matches!(byte(text, end + 1), b'"' | b'\''));
+    if matches!(byte(text, end + prefix), b'"' | b'\'' | b'`') { end + prefix + 1 } else { at }
+}
+
+fn spaces(text: &[u8], at: usize) -> usize {
+    let mut at = at;
+    while byte(text, at) == b' ' {
+        at += 1;
+    }
+    at
+}
+
+/// Where the line or the string ends.
+fn line_end(text: &[u8], at: usize) -> usize {
+    let rest = &text[at..text.len().min(at + LONGEST)];
+    at + rest.iter().position(|b| matches!(b, b'\n' | b'\r' | b'"' | b'\'' | b'`' | b'\\')).unwrap_or(rest.len())
+}
+
+fn word_end(text: &[u8], at: usize) -> usize {
+    let ends = |b: &u8| b" ,;)}<&\n\r\"'`\\".contains(b);
+    let rest = &text[at..text.len().min(at + LONGEST)];
+    at + rest.iter().position(ends).unwrap_or(rest.len())
+}
+
+fn only_letters(secret: &[u8]) -> bool {
+    secret.iter().all(|b| is(*b, LETTER)) && !is_random(secret) || secret.iter().all(|b| !is(*b, ALNUM))
+}
