@@ -5,6 +5,7 @@
 //! which `<` is written `\u003c`, so no text can end the block; the script shows them as text alone.
 
 pub mod tree;
+pub mod words;
 
 use crate::delivery::conversion::{self, ConversionError, Converted};
 use crate::program::Session;
@@ -22,7 +23,7 @@ use std::sync::atomic::{AtomicBool, Ordering};
 
 const PAGE: &str = include_str!("view/page.html");
 const STYLE: &str = concat!(include_str!("view/trace.css"), include_str!("view/page.css"));
-const SCRIPT: &str = concat!(include_str!("view/trace.js"), include_str!("view/page.js"));
+const SCRIPT: &str = concat!(include_str!("view/tree.js"), include_str!("view/trace.js"), include_str!("view/page.js"));
 
 /// Why a session is not shown.
 #[derive(Debug, thiserror::Error)]
@@ -237,6 +238,6 @@ mod tests {
             lines.write_all(&[*byte]).unwrap();
         }
         lines.write_all(line.as_bytes()).unwrap();
-        assert_eq!(lines.tree.draw().matches("–").count(), 3);
+        assert_eq!(lines.tree.draw().matches("cached").count(), 3);
     }
 }

@@ -157,7 +157,7 @@ impl From<Kind> for EventKind {
     fn from(kind: Kind) -> Self {
         match kind {
             Kind::Generation => Self::Generation,
-            Kind::Span => Self::Span,
+            Kind::Span | Kind::Session => Self::Span,
             Kind::Trace => Self::Trace,
         }
     }

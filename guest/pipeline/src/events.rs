@@ -3,6 +3,7 @@
 pub(crate) mod chat;
 pub mod event;
 pub(crate) mod generation;
+pub mod outcome;
 pub mod shorten;
 pub(crate) mod span;
 pub(crate) mod trace;

@@ -14,12 +14,15 @@
 
 mod convert;
 mod index;
+mod prompt_line;
 mod threads;
+mod timeline;
 mod turns;
 pub mod types;
 
 use self::convert::Converter;
 use self::index::Index;
+pub use self::prompt_line::prompt_in;
 use self::types::Before;
 pub use self::types::{AgentFile, ConversionOptions, Counts, FileRole, InvalidOption, SequenceError, TraceGrouping};
 use crate::events::event::{Envelope, Event};
@@ -50,7 +53,7 @@ pub struct Session {
 #[derive(Debug)]
 enum Stage {
     /// First reading.
-    Scanning { index: Box<Index>, envelope: Envelope, before: Before },
+    Scanning { index: Box<Index>, envelope: Box<Envelope>, before: Before },
     /// Second reading, or the end of it.
     Converting { converter: Box<Converter>, order: Vec<EventId>, finished: bool },
 }
@@ -71,6 +74,8 @@ impl Session {
             personless: distinct_id.is_none(),
             distinct_id: distinct_id.unwrap_or_else(|| format!("claude-code:{session_id}")),
             session_id,
+            project: None,
+            parent: None,
             git_repo: options.git_repo.map(clean),
             purpose: options.purpose.map(clean),
             custom,
@@ -91,7 +96,11 @@ impl Session {
             redactions,
             file: 0,
             bytes: 0,
-            stage: Stage::Scanning { index: Box::new(Index::new(files)), envelope, before: Before::default() },
+            stage: Stage::Scanning {
+                index: Box::new(Index::new(files)),
+                envelope: Box::new(envelope),
+                before: Before::default(),
+            },
         })
     }
 
@@ -231,9 +240,12 @@ impl Session {
     fn end_scan(&mut self) {
         self.end_last_scanned_line();
         let Stage::Scanning { index, envelope, before } = &mut self.stage else { return };
-        let (mut index, envelope, before) = (std::mem::take(index), std::mem::take(envelope), std::mem::take(before));
+        let (mut index, mut envelope, before) =
+            (std::mem::take(index), std::mem::take(envelope), std::mem::take(before));
+        index.timeline.settle();
+        envelope.project = envelope.project.or_else(|| index.project.take());
         let order = std::mem::take(&mut index.order);
-        let converter = Converter::new(*index, &self.files, self.rules.clone(), self.grouping, envelope, before);
+        let converter = Converter::new(*index, &self.files, self.rules.clone(), self.grouping, *envelope, before);
         self.stage = Stage::Converting { converter: Box::new(converter), order, finished: false };
         self.file = 0;
     }

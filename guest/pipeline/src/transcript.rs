@@ -6,4 +6,6 @@ pub mod entry;
 pub mod lenient;
 pub mod lines;
 pub mod prompt;
+pub mod shape;
 pub mod text;
+pub mod verdict;

@@ -117,6 +117,8 @@ struct Report {
     sends: bool,
     sent: u64,
     before: u64,
+    /// Sessions without an event.
+    nothing: u64,
     failed: u64,
     not_reached: u64,
     /// Sessions that are not to be sent, with the reason.
@@ -150,6 +152,7 @@ impl Report {
                     }
                 }
                 Outcome::DeliveredBefore => report.before += 1,
+                Outcome::NothingToSend => report.nothing += 1,
                 Outcome::Failed { error, events } => {
                     report.failed += 1;
                     report.sums.events += events;
@@ -188,11 +191,11 @@ impl Report {
 
     fn text(&self) -> String {
         let mut out = String::new();
-        let Self { sent, before, failed, not_reached, sums, .. } = self;
+        let Self { sent, before, nothing, failed, not_reached, sums, .. } = self;
         let (done, would) = if self.sends { ("sent", "") } else { ("to send", "would be ") };
         let _ = writeln!(
             out,
-            "{sent} sessions {done}, {before} delivered before, {failed} failed, {not_reached} not reached"
+            "{sent} sessions {done}, {before} delivered before, {nothing} with nothing to send, {failed} failed, {not_reached} not reached"
         );
         let [input, output, read, creation] = sums.tokens;
         let events = sums.events;
@@ -228,6 +231,7 @@ impl Report {
             "complete": self.is_complete(),
             "sent": self.sent,
             "delivered_before": self.before,
+            "nothing_to_send": self.nothing,
             "failed": self.failed,
             "not_reached": self.not_reached,
             "events": self.sums.events,
@@ -285,10 +289,11 @@ fn list(
             Outcome::Sent(sent) => (sent.tokens, sent.events),
             _ => ([0; 4], 0),
         };
-        rows.push((session, tokens, events, is_delivered(session)?));
+        let is_nothing = matches!(outcome, Outcome::NothingToSend);
+        rows.push((session, tokens, events, is_delivered(session)?, is_nothing));
     }
     if arguments.json {
-        let rows = rows.iter().map(|(session, tokens, events, delivered)| {
+        let rows = rows.iter().map(|(session, tokens, events, delivered, is_nothing)| {
             json!({
                 "session_id": session.id,
                 "transcript": session.transcript,
@@ -300,6 +305,7 @@ fn list(
                 "events": events,
                 "estimated_dollars": cost::dollars(*events),
                 "delivered": delivered,
+                "nothing_to_send": is_nothing,
             })
         });
         print(&format!("{:#}\n", Value::from(rows.collect::<Vec<_>>())))?;
@@ -309,7 +315,7 @@ fn list(
         "{:<16}  {:<8}  {:<16}  {:>9}  {:>9}  {:>9}  {:>7}  {:<9}  PROMPT\n",
         "BEGAN (UTC)", "SESSION", "PROJECT", "SIZE", "IN", "OUT", "EVENTS", "DELIVERED"
     );
-    for (session, [input, output, read, creation], events, delivered) in &rows {
+    for (session, [input, output, read, creation], events, delivered, is_nothing) in &rows {
         let began = time::format(session.started);
         let project = session.head.directory.as_deref().and_then(Path::file_name).unwrap_or_default().to_string_lossy();
         let _ = writeln!(
@@ -322,7 +328,11 @@ fn list(
             input.saturating_add(*read).saturating_add(*creation),
             output,
             events,
-            if *delivered { "yes" } else { "no" },
+            match (is_nothing, delivered) {
+                (true, _) => "nothing",
+                (_, true) => "yes",
+                (_, false) => "no",
+            },
             short(session.head.prompt.as_deref().unwrap_or("–"), 60),
         );
     }

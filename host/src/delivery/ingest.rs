@@ -52,6 +52,8 @@ pub enum Outcome {
     Sent(Sent),
     /// All of it was delivered before.
     DeliveredBefore,
+    /// There is no event in it: no model was called.
+    NothingToSend,
     /// It was not, or not all of it.
     Failed {
         /// Why.
@@ -66,6 +68,17 @@ pub enum Outcome {
     },
     /// It was not begun, or not ended, because something stopped everything.
     NotReached,
+}
+
+impl Outcome {
+    /// Of a session of which so much was sent, or would be, and so many events were left out.
+    fn of(sent: Sent, excluded: u64) -> Self {
+        match (sent.events + sent.rejected, excluded) {
+            (0, 0) => Self::NothingToSend,
+            (0, _) => Self::DeliveredBefore,
+            _ => Self::Sent(sent),
+        }
+    }
 }
 
 /// What was sent of a session.
@@ -267,10 +280,7 @@ impl Ingest<'_> {
             return match converted {
                 Ok(Ok(converted)) => {
                     let sent = Sent::of_conversion(&converted.report, bytes.0);
-                    if sent.events == 0 && converted.report.excluded_events > 0 {
-                        return Outcome::DeliveredBefore;
-                    }
-                    Outcome::Sent(sent)
+                    Outcome::of(sent, converted.report.excluded_events)
                 }
                 Ok(Err(ConversionError::Record(error))) => self.all_stops(shared, error.to_string(), 0),
                 Ok(Err(error)) => failed(error.to_string(), 0),
@@ -285,10 +295,11 @@ impl Ingest<'_> {
         let sent = Sent::of_delivery(&delivered);
         let error = match delivered.error {
             None => {
+                let outcome =
+                    Outcome::of(sent.clone(), delivered.report.as_ref().map_or(0, |report| report.excluded_events));
                 return match record.complete(delivered.report.as_ref()) {
                     Err(error) => self.all_stops(shared, error.to_string(), sent.events),
-                    Ok(()) if sent.events + sent.rejected == 0 => Outcome::DeliveredBefore,
-                    Ok(()) => Outcome::Sent(sent),
+                    Ok(()) => outcome,
                 };
             }
             Some(SendError::Record(OutboxError::Stopped)) => return Outcome::NotReached,
@@ -359,6 +370,12 @@ impl IngestRecord<'_> {
         let Some(Known { outbox, session: Some(session), .. }) = &mut self.known else { return Ok(()) };
         if let Some(report) = report {
             outbox.unknown_types(report)?;
+        }
+        // What has nothing to send was not delivered; if it was owed, it is not any more.
+        let is_nothing = report
+            .is_some_and(|report| report.generations + report.spans + report.traces + report.excluded_events == 0);
+        if is_nothing && !outbox.is_owed(*session)? {
+            return Ok(());
         }
         outbox.complete(*session, self.state)
     }

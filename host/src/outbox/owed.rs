@@ -224,6 +224,14 @@ impl Outbox {
         })
     }
 
+    /// Is this session owed?
+    pub fn is_owed(&self, session: SessionId) -> Result<bool, OutboxError> {
+        self.read(|db| {
+            let select = "SELECT owed_at IS NOT NULL FROM session WHERE id = ?1";
+            db.query_row(select, [session.0], |row| row.get(0)).optional().map(|owed| owed.unwrap_or(false))
+        })
+    }
+
     /// Makes a known session owed: its client is gone, or its files have grown.
     pub fn owe_again(&mut self, session: SessionId, due_at: Millis) -> Result<(), OutboxError> {
         self.write(|db| owe(db, session, due_at))

@@ -2,7 +2,7 @@
 //
 //   drawTrace(element, events)
 //
-//   element  an empty block element with a height of its own; everything is drawn into it. Needs trace.css.
+//   element  an empty block element with a height of its own; everything is drawn into it. Needs tree.js and trace.css.
 //   events   an array of PostHog events, as `posthog-llma convert` prints them, one JSON object a line:
 //            {event: "$ai_generation" | "$ai_span" | "$ai_trace", uuid, distinct_id, timestamp, properties}
 //
@@ -16,253 +16,29 @@ const drawTrace = (() => {
   const EDGE = 24; // Pixels right of the bars, as in trace.css.
   const OVERSCAN = 10; // Rows that are drawn above and below those that are seen.
   const COLLAPSE_ABOVE = 150; // A session with more rows begins with its turns closed.
-  const DEEPEST = 64; // Sub-agents nest a few levels; a circle would never end.
-  const COUNTS = [
-    ["in", "$ai_input_tokens"],
-    ["out", "$ai_output_tokens"],
-    ["cache read", "$ai_cache_read_input_tokens"],
-    ["cache written", "$ai_cache_creation_input_tokens"],
+
+  const { COUNTS, toTree, titleOf, rowTitleOf, previewOf, textOf, timeScale, roundStep } = traceTree;
+  const { number, short, count, duration, clock, listOf, parsed, marksOf, waitedIn } = traceTree;
+
+  // What came of a session.
+  const OUTCOME = [
+    ["Lines added", "claude_code_lines_added"], ["Lines removed", "claude_code_lines_removed"], ["Files changed", "claude_code_files_changed"],
+    ["Commits", "claude_code_commits"], ["Refused", "claude_code_rejected"], ["Stopped", "claude_code_interrupted"], ["Retries", "claude_code_retries"],
+    ["Compactions", "claude_code_compactions"],
   ];
 
-  // ---- From events to a tree
-
-  function toTree(events) {
-    const nodes = [];
-    const byId = new Map();
-    const traces = new Map();
-    for (const event of events) {
-      if (event === null || typeof event !== "object") continue;
-      const p = event.properties ?? {};
-      if (event.event === "$ai_trace") {
-        const id = String(p.$ai_trace_id);
-        if (!traces.has(id)) traces.set(id, newNode("trace", event, p));
-        continue;
-      }
-      const node = newNode(event.event === "$ai_span" ? "tool" : "model", event, p);
-      nodes.push(node);
-      if (typeof p.$ai_span_id === "string" && !byId.has(p.$ai_span_id)) byId.set(p.$ai_span_id, node);
-    }
-    nodes.sort((a, b) => a.start - b.start);
-    for (const node of nodes) {
-      const id = String(node.p.$ai_trace_id);
-      if (!traces.has(id)) traces.set(id, newNode("trace", null, { $ai_trace_id: id }));
-      const parent = byId.get(node.p.$ai_parent_id);
-      const above = parent === undefined || isAbove(node, parent) ? traces.get(id) : parent;
-      node.parent = above;
-      above.children.push(node);
-    }
-    const roots = [...traces.values()];
-    for (const trace of roots) {
-      addTurns(trace);
-      finish(trace, 0);
-    }
-    return roots.sort((a, b) => a.start - b.start);
-  }
-
-  function newNode(kind, event, p) {
-    const end = Date.parse(event?.timestamp);
-    const seconds = typeof p.$ai_latency === "number" ? p.$ai_latency : null;
-    return {
-      kind, event, p, seconds, end,
-      start: kind === "trace" ? NaN : end - (seconds ?? 0) * 1000,
-      error: p.$ai_is_error === true,
-      children: [], parent: null, depth: 0, open: true, hit: true, text: null, errors: [], sums: null,
-    };
-  }
-
-  // Is `node` at or above `other`? Then `other` cannot be its parent.
-  function isAbove(node, other) {
-    let at = other;
-    for (let i = 0; at !== null; at = at.parent, i++) {
-      if (at === node || i > DEEPEST) return true;
-    }
-    return false;
-  }
-
-  // Puts what follows from a prompt below a row of its own. A turn is no event: its generations tell of it. In privacy mode
-  // they do not, and there are no turns.
-  function addTurns(trace) {
-    const turns = [];
-    let turn = null;
-    const before = [];
-    for (const node of trace.children) {
-      const prompt = node.p.$ai_user_prompt;
-      const main = node.kind === "model" && !node.p.$ai_agent_name;
-      if (main && typeof prompt === "string" && (turn === null || turn.prompt !== prompt || asks(node.p, prompt))) {
-        turn = { ...newNode("turn", null, {}), prompt, parent: trace };
-        turns.push(turn);
-      }
-      (turn?.children ?? before).push(node);
-      if (turn !== null) node.parent = turn;
-    }
-    if (turns.length === 0) return;
-    trace.children = [...before, ...turns];
-  }
-
-  // Does a response answer the prompt itself, and not a tool's result?
-  function asks(p, prompt) {
-    return Array.isArray(p.$ai_input) && p.$ai_input.some((m) => m?.role === "user" && m.content === prompt);
-  }
-
-  // What a node has of its descendants: times, sums, errors.
-  function finish(node, depth) {
-    node.depth = depth;
-    node.sums = COUNTS.map(([, name]) => (node.kind === "model" && Number.isFinite(node.p[name]) ? node.p[name] : 0));
-    node.calls = node.kind === "model" ? 1 : 0;
-    node.tools = node.kind === "tool" ? 1 : 0;
-    node.size = 1;
-    let first = Infinity;
-    let last = -Infinity;
-    for (const child of node.children) {
-      finish(child, depth + 1);
-      child.sums.forEach((sum, i) => (node.sums[i] += sum));
-      node.calls += child.calls;
-      node.tools += child.tools;
-      node.size += child.size;
-      if (child.error && child.event !== null) node.errors.push(child);
-      for (const error of child.errors) node.errors.push(error);
-      if (child.start < first) first = child.start;
-      if (child.until > last) last = child.until;
-    }
-    if (node.kind === "turn" || node.kind === "trace") {
-      node.start = first === Infinity ? node.end : first;
-      node.end = last === -Infinity ? node.end : last;
-      if (node.kind === "turn") node.error = false;
-    }
-    node.until = Math.max(node.end, last);
-  }
-
-  function titleOf(node) {
-    switch (node.kind) {
-      case "trace": return node.p.$ai_span_name || node.p.$ai_trace_name || "Claude Code session";
-      case "turn": return oneLine(node.prompt) || "(empty prompt)";
-      case "tool": return node.p.$ai_span_name || "(tool)";
-      default: return node.p.$ai_span_name || node.p.$ai_model || "(model)";
-    }
-  }
-
-  // The first words of what a row stands for.
-  function previewOf(node) {
-    if (node.kind === "tool") return oneLine(inputWords(node.p.$ai_input_state));
-    if (node.kind !== "model") return "";
-    if (node.error) return oneLine(node.p.$ai_error || node.p.$ai_error_type);
-    let thinking = "";
-    for (const message of listOf(node.p.$ai_output_choices)) {
-      if (typeof message?.content === "string") return oneLine(message.content);
-      for (const part of listOf(message?.content)) {
-        if (typeof part?.text === "string") return oneLine(part.text);
-        if (typeof part?.thinking === "string") thinking ||= part.thinking;
-      }
-    }
-    return oneLine(thinking) || String(node.p.$ai_tools_called ?? "");
-  }
-
-  // Of a tool's input, the values of its first arguments: they say more than their names.
-  function inputWords(input) {
-    const value = parsed(input);
-    if (value === null || typeof value !== "object") return input;
-    const texts = Object.values(value).filter((member) => typeof member === "string");
-    return texts.length > 0 ? texts.join("  ") : input;
-  }
-
-  const listOf = (value) => (Array.isArray(value) ? value : []);
-  const oneLine = (text) => (typeof text === "string" ? text.slice(0, 400).replace(/\s+/g, " ").trim() : "");
-
-  function parsed(text) {
-    if (typeof text !== "string" || !/^\s*[[{]/.test(text)) return null;
-    try {
-      return JSON.parse(text);
-    } catch {
-      return null;
-    }
-  }
-
-  // All text of an event in lower case, for the search.
-  function textOf(node) {
-    if (node.text === null) {
-      const texts = [];
-      const collect = (value, name) => {
-        if (value !== null && typeof value === "object") for (const key of Object.keys(value)) collect(value[key], key);
-        else texts.push(name, String(value));
-      };
-      if (node.event !== null) collect(node.event, "");
-      else if (node.prompt) texts.push(node.prompt);
-      node.text = texts.join("\n").toLowerCase();
-    }
-    return node.text;
-  }
-
-  // ---- Time: a session can pause for a night, so idle time is folded
-
-  function timeScale(nodes) {
-    const spans = nodes
-      .filter((n) => n.event !== null && n.kind !== "trace" && Number.isFinite(n.start))
-      .map((n) => [n.start, n.end])
-      .sort((a, b) => a[0] - b[0]);
-    const busy = [];
-    for (const [start, end] of spans) {
-      const last = busy[busy.length - 1];
-      if (last !== undefined && start <= last[1]) last[1] = Math.max(last[1], end);
-      else busy.push([start, end]);
-    }
-    const work = busy.reduce((sum, [start, end]) => sum + end - start, 0) || 1;
-    const long = Math.min(Math.max(work * 0.03, 5000), 60000);
-    const gaps = busy.filter(([start], i) => i > 0 && start - busy[i - 1][1] > long).length;
-    const folded = Math.min(long, (work * 0.15) / Math.max(gaps, 1));
-    const pieces = [];
-    let x = 0;
-    busy.forEach(([start, end], i) => {
-      if (i > 0) {
-        const from = busy[i - 1][1];
-        const isLong = start - from > long;
-        const width = isLong ? folded : start - from;
-        pieces.push({ from, to: start, x, width, idle: isLong });
-        x += width;
-      }
-      pieces.push({ from: start, to: end, x, width: end - start, idle: false });
-      x += end - start;
-    });
-    const position = (time) => {
-      if (pieces.length === 0) return 0;
-      let low = 0;
-      let high = pieces.length - 1;
-      while (low < high) {
-        const middle = (low + high + 1) >> 1;
-        if (pieces[middle].from <= time) low = middle;
-        else high = middle - 1;
-      }
-      const { from, to, x, width } = pieces[low];
-      return x + (to > from ? Math.min(1, Math.max(0, (time - from) / (to - from))) * width : 0);
-    };
-    return { position, length: Math.max(x, 1), idle: pieces.filter((piece) => piece.idle) };
-  }
-
-  // A round number near `rough` milliseconds.
-  function roundStep(rough) {
-    const steps = [1, 2, 5, 10, 20, 50, 100, 200, 500, 1e3, 2e3, 5e3, 1e4, 15e3, 3e4, 6e4, 12e4, 3e5, 6e5, 9e5, 18e5, 36e5];
-    return steps.find((step) => step >= rough) ?? Math.ceil(rough / 36e5) * 36e5;
-  }
-
-  // ---- Words
-
-  const number = new Intl.NumberFormat("en");
-  const short = new Intl.NumberFormat("en", { notation: "compact", maximumFractionDigits: 1 });
-  const count = (n, word) => `${number.format(n)} ${word}${n === 1 ? "" : "s"}`;
-
-  function duration(ms) {
-    if (!Number.isFinite(ms)) return "–";
-    if (ms < 1000) return `${Math.round(ms)} ms`;
-    if (ms < 59950) return `${(ms / 1000).toFixed(1)} s`;
-    const minutes = Math.floor(Math.round(ms / 1000) / 60);
-    const two = (n) => String(n).padStart(2, "0");
-    if (minutes < 60) return `${minutes} min ${two(Math.round(ms / 1000) % 60)} s`;
-    if (minutes < 48 * 60) return `${Math.floor(minutes / 60)} h ${two(minutes % 60)} min`;
-    return `${Math.floor(minutes / 1440)} days ${Math.floor((minutes % 1440) / 60)} h`;
-  }
-
-  function clock(time) {
-    return Number.isFinite(time) ? new Date(time).toISOString().replace("T", " ").replace("Z", " UTC") : "–";
-  }
+  // What the colours and marks mean; only those that the session has are told.
+  const has = (property) => (nodes) => nodes.some((node) => node.p[property] === true);
+  const LEGEND = {
+    model: { text: "model", when: () => true },
+    tool: { text: "tool", when: (nodes) => nodes.some((node) => node.kind === "tool") },
+    agent: { text: "sub-agent", when: (nodes) => nodes.some((node) => node.p.$ai_agent_name) },
+    error: { text: "error", when: (nodes) => nodes.some((node) => node.error) },
+    wait: { text: "waiting", when: (nodes) => nodes.some((node) => node.waited > 0) },
+    stop: { text: "stopped", when: has("claude_code_interrupted") },
+    refused: { text: "refused", when: has("claude_code_rejected") },
+    compaction: { text: "compaction", when: has("claude_code_compacted") },
+  };
 
   // ---- Elements
 
@@ -318,7 +94,7 @@ const drawTrace = (() => {
         kind.append(el("optgroup", { label: "One tool" }, ...names.map(([name, n]) => option(`tool:${name}`, `${name} (${n})`))));
       }
       const search = el("input", {
-        type: "search", placeholder: "Search all text", "aria-label": "Search all text", spellcheck: "false",
+        type: "search", placeholder: "Search", "aria-label": "Search all text", spellcheck: "false",
         oninput: () => filter({ query: search.value.trim().toLowerCase() }), onkeydown: searchKey,
       });
       const onlyErrors = el("button", {
@@ -353,7 +129,8 @@ const drawTrace = (() => {
         el("dl", {}, ...shortcuts.flatMap(([key, what]) => [el("dt", { text: key }), el("dd", { text: what })])),
         el("form", { method: "dialog" }, el("button", { text: "Close" })));
       const legend = el("div", { class: "legend", "aria-hidden": "true" },
-        ...["model", "tool", "agent", "error"].map((name) => el("span", { class: name, text: name === "agent" ? "sub-agent" : name })));
+        ...["model", "tool", "agent", "error", "wait", "stop", "refused", "compaction"].filter((name) => LEGEND[name].when(all))
+          .map((name) => el("span", { class: name, text: LEGEND[name].text })));
       const head = el("div", { class: "head" }, legend, axis);
       const main = el("div", { class: "main" }, el("div", { class: "events" }, head, list), detail);
       return { header: header(models, errors), bar, main, keys, list, grid, rows, head, axis, detail, search, kind, onlyErrors, matches, fold };
@@ -364,6 +141,8 @@ const drawTrace = (() => {
       const of = (name) => roots.reduce((sum, root) => sum + (Number.isFinite(root.p[name]) ? root.p[name] : 0), 0);
       const one = (name) => sent.find((node) => typeof node.p[name] === "string")?.p[name];
       const work = roots.reduce((sum, root) => sum + (root.seconds ?? 0), 0) * 1000;
+      const wait = of("claude_code_wait_seconds") * 1000;
+      const [added, removed] = [of("claude_code_lines_added"), of("claude_code_lines_removed")];
       const stat = (value, name, exact) => el("div", { class: name.startsWith("error") ? "bad" : null, title: exact }, el("b", { text: value }), el("span", { text: name }));
       const counted = (n, name) => (n > 0 ? stat(number.format(n), n === 1 ? name : `${name}s`) : null);
       const about = [
@@ -378,10 +157,11 @@ const drawTrace = (() => {
           el("h1", { text: named, title: named }), el("p", { text: about.join("  ·  ") }),
           isPrivate ? el("p", { class: "private", text: "Privacy mode: prompts, answers and tool texts are not sent" }) : null),
         el("div", { class: "stats" },
-          stat(duration(work), "work"), counted(of("claude_code_turns"), "turn"), counted(models, "model call"),
+          stat(duration(work), "work"), wait > 0 ? stat(duration(wait), "waiting") : null, counted(of("claude_code_turns"), "turn"), counted(models, "model call"),
           counted(sent.filter((n) => n.kind === "tool").length, "tool call"), counted(of("claude_code_subagents"), "sub-agent"),
           ...COUNTS.map(([name], i) => stat(short.format(sums[i]), i < 2 ? `tokens ${name}` : name, `${number.format(sums[i])} tokens`)),
-          counted(errors, "error")));
+          added + removed > 0 ? stat(`+${number.format(added)} −${number.format(removed)}`, "lines") : null,
+          counted(of("claude_code_rejected"), "refusal"), counted(errors, "error")));
     }
 
     // -- Which rows
@@ -468,19 +248,20 @@ const drawTrace = (() => {
 
     function row(node, index) {
       const isAgent = Boolean(node.p.$ai_agent_name);
-      const group = node.kind === "trace" || node.kind === "turn";
+      const group = node.kind === "trace" || node.kind === "turn" || node.kind === "queued";
       const tone = node.error && node.kind !== "trace" ? "error" : isAgent && node.kind === "model" ? "agent" : group ? "" : node.kind;
-      const title = titleOf(node);
+      const title = rowTitleOf(node);
       const caret = node.children.length > 0
         ? el("span", { class: "caret", text: node.open || isFiltered() ? "▾" : "▸", onclick: (e) => (e.stopPropagation(), toggle(node)) })
         : el("span", { class: "caret" });
       const name = el("div", { class: "label" }, caret, el("i", { class: "dot" }), el("span", { class: "title", text: title, title }),
         isAgent && node.kind === "model" ? el("span", { class: "tag", text: node.p.$ai_agent_name }) : null,
-        el("span", { class: "preview", text: group ? summary(node) : previewOf(node) }),
+        ...factsOf(node).map(([name, text]) => el("span", { class: `fact ${name}`, text })),
+        el("span", { class: "preview", text: node.kind === "queued" ? "queued" : group ? summary(node) : previewOf(node) }),
         group && node.errors.length > 0 ? el("span", { class: "count", text: node.errors.length }) : null);
       name.style.paddingInlineStart = `${node.depth * 14 + 4}px`;
       const track = el("div", { class: "track", ondblclick: (e) => (e.stopPropagation(), zoomTo(node)) });
-      if (Number.isFinite(node.start) && Number.isFinite(node.end)) bars(track, node, group);
+      if (node.kind !== "queued" && Number.isFinite(node.start) && Number.isFinite(node.end)) bars(track, node, group);
       const element = el("div", {
         class: `row ${tone}${group ? " group" : ""}${node.hit ? "" : " dim"}${node === state.selected ? " selected" : ""}`,
         id: rowId(index), role: "treeitem", "aria-level": node.depth + 1, "aria-selected": String(node === state.selected),
@@ -497,12 +278,31 @@ const drawTrace = (() => {
       ? `${count(node.calls, "model call")}, ${count(node.tools, "tool call")}`
       : `${short.format(node.sums[0] + node.sums[2] + node.sums[3])} in, ${short.format(node.sums[1])} out`);
 
+    // What a row says beside its words.
+    function factsOf(node) {
+      const p = node.p;
+      const facts = [];
+      if (p.claude_code_rejected === true) facts.push(["refused", "refused"]);
+      if (p.claude_code_interrupted === true) facts.push(["stop", "stopped"]);
+      if (node.kind === "model" && p.claude_code_retries > 0) facts.push(["bad", p.claude_code_retries === 1 ? "1 retry" : `${p.claude_code_retries} retries`]);
+      if (p.claude_code_compacted === true) facts.push(["compaction", "compacted"]);
+      const [added, removed] = [p.claude_code_lines_added ?? 0, p.claude_code_lines_removed ?? 0];
+      if (node.kind !== "turn" && added + removed > 0) facts.push(["lines", `+${number.format(added)} −${number.format(removed)}`]);
+      return facts;
+    }
+
     function bars(track, node, group) {
       const left = percent(scale.position(node.start));
       const right = percent(scale.position(node.end));
       if (right < 0 || left > 100) return;
       const from = Math.max(left, -1);
-      track.append(place(el("i", { class: "span" }), from, Math.max(Math.min(right, 101) - from, 0)));
+      const worked = Math.max(percent(scale.position(node.start + node.waited)), from);
+      if (node.waited > 0) track.append(place(el("i", { class: "span wait" }), from, Math.max(Math.min(worked, 101) - from, 0)));
+      track.append(place(el("i", { class: "span" }), worked, Math.max(Math.min(right, 101) - worked, 0)));
+      for (const mark of [...(group ? node.marks : []), ...marksOf(node)]) {
+        const at = percent(scale.position(mark.at));
+        if (at >= 0 && at <= 100) track.append(place(el("i", { class: `mark ${mark.kind}` }), at));
+      }
       if (group) {
         // Where its errors are, as far as pixels can tell them apart.
         const seen = new Set();
@@ -516,7 +316,9 @@ const drawTrace = (() => {
         }
       }
       // Beside the bar, on the side that has room.
-      const text = group || node.seconds !== null ? duration(node.end - node.start) : "–";
+      const took = node.kind === "trace" && node.seconds !== null ? node.seconds * 1000 : node.end - node.start - waitedIn(node);
+      const waited = waitedIn(node) > 0 ? ` + ${duration(waitedIn(node))} waiting` : "";
+      const text = (group || node.seconds !== null ? duration(took) : "–") + waited;
       if (right < 82) track.append(place(el("span", { class: "time", text }), right));
       else if (left > 18) track.append(place(el("span", { class: "time before", text }), left));
       else if (!group) track.append(place(el("span", { class: "time before inside", text }), Math.min(right, 100)));
@@ -536,7 +338,7 @@ const drawTrace = (() => {
         // Hundreds of short ones would be noise.
         if (left + w < 0 || left > 100 || (w * width) / 100 < 4) continue;
         lines.push(place(el("i", { class: "idle" }), left, w));
-        if ((w * width) / 100 > 52) ticks.push(place(el("span", { class: "pause", text: `${duration(piece.to - piece.from)} idle`, title: "Idle time is folded" }), left + w / 2));
+        if ((w * width) / 100 > 52) ticks.push(place(el("span", { class: "pause", text: `${duration(piece.to - piece.from)} ${piece.why}`, title: "Time in which nothing ran is folded" }), left + w / 2));
       }
       for (let x = Math.ceil(state.from / step) * step; x <= state.to; x += step) {
         const left = percent(x);
@@ -693,10 +495,10 @@ const drawTrace = (() => {
     function showDetail() {
       const node = state.selected;
       if (node === null) {
-        ui.detail.replaceChildren(el("p", { class: "none", text: all.length === 0 ? "There are no events." : "Nothing matches." }));
+        ui.detail.replaceChildren(el("p", { class: "none", text: all.length === 0 ? "Nothing to send: no model was called in this session." : "Nothing matches." }));
         return;
       }
-      const kinds = { trace: "Trace", turn: "Turn", tool: "Tool call", model: node.p.$ai_agent_name ? "Sub-agent’s model call" : "Model call" };
+      const kinds = { trace: "Trace", turn: "Turn", queued: "Queued while the model worked", tool: "Tool call", model: node.p.$ai_agent_name ? "Sub-agent’s model call" : "Model call" };
       const tabs = [["content", "Content"], ["sent", "What is sent"]].map(([name, text]) =>
         el("button", { type: "button", role: "tab", "aria-selected": String(state.tab === name), text, onclick: () => tab(name) }));
       const body = state.tab === "content" ? content(node) : whatIsSent(node);
@@ -715,7 +517,7 @@ const drawTrace = (() => {
         const what = [p.$ai_error_type, p.$ai_http_status].filter((x) => x !== undefined).join(", ");
         parts.push(block(what ? `Error: ${what}` : node.kind === "trace" ? "Last error" : "Error", p.$ai_error, "bad"));
       }
-      if (node.kind === "turn") parts.push(block("Prompt", node.prompt));
+      if (node.prompt !== undefined) parts.push(block("Prompt", node.prompt));
       if (p.$ai_input_state !== undefined) parts.push(...state_("Input", p.$ai_input_state));
       if (p.$ai_output_state !== undefined) parts.push(...state_("Output", p.$ai_output_state));
       if (p.$ai_input !== undefined) parts.push(el("h3", { text: "New in the input" }), ...messages(p.$ai_input));
@@ -733,24 +535,34 @@ const drawTrace = (() => {
       const fact = (name, value) => value !== undefined && value !== null && value !== "" && list.push(el("dt", { text: name }), el("dd", { text: String(value) }));
       fact("Began", clock(node.start));
       if (node.kind === "trace" && node.seconds !== null) fact("Work", duration(node.seconds * 1000));
-      else fact("Took", node.seconds === null && node.event !== null ? "unknown" : duration(node.end - node.start));
+      else if (node.kind === "queued") return el("dl", { class: "facts" }, ...list);
+      else fact("Took", node.seconds === null && node.event !== null ? "unknown" : duration(node.end - node.start - waitedIn(node)));
+      const waited = waitedIn(node);
+      if (waited > 0) fact("Waited", duration(waited));
       if (node.kind === "trace" || node.kind === "turn") {
         fact("Model calls", number.format(node.calls));
         fact("Tool calls", number.format(node.tools));
         if (node.errors.length > 0) fact("Errors", number.format(node.errors.length));
         COUNTS.forEach(([name], i) => fact(`Tokens ${name}`, number.format(node.sums[i])));
+        if (p.claude_code_unaccounted_tokens > 0) fact("Not in the transcript", `${number.format(p.claude_code_unaccounted_tokens)} tokens`);
+        for (const [name, property] of OUTCOME) if (p[property] > 0) fact(name, number.format(p[property]));
+        fact("Pull request", p.claude_code_pr_url);
         return el("dl", { class: "facts" }, ...list);
       }
       if (node.kind === "model") {
         COUNTS.forEach(([name, property]) => Number.isFinite(p[property]) && fact(`Tokens ${name}`, number.format(p[property])));
         if (p.claude_code_output_tokens_partial) fact("Note", "the count of output tokens is incomplete");
-        fact("Stopped", p.$ai_stop_reason);
+        fact("Stop reason", p.$ai_stop_reason);
         fact("Effort", p.$ai_effort);
         fact("Skill", p.claude_code_skill);
       }
       fact("Sub-agent", p.$ai_agent_name);
       fact("MCP server", p.claude_code_mcp_server);
-      if (p.claude_code_interrupted) fact("Interrupted", "by the user");
+      if (p.claude_code_rejected) fact("Refused", "by the user");
+      if (p.claude_code_interrupted) fact("Stopped", "by the user");
+      if (p.claude_code_retries > 0) fact("Retries", `${number.format(p.claude_code_retries)}, ${duration((p.claude_code_retry_seconds ?? 0) * 1000)} lost`);
+      if (p.claude_code_lines_added !== undefined) fact("Lines", `+${number.format(p.claude_code_lines_added)} −${number.format(p.claude_code_lines_removed ?? 0)}`);
+      if (p.claude_code_user_modified) fact("Changed", "by the user before it was written");
       if (p.claude_code_no_result) fact("Result", "none in the transcript");
       return el("dl", { class: "facts" }, ...list);
     }
@@ -790,7 +602,7 @@ const drawTrace = (() => {
 
     function whatIsSent(node) {
       if (node.event === null) {
-        return [el("p", { class: "none", text: node.kind === "turn" ? "A turn is no event: it is drawn from the model calls that answer one prompt." : "This trace has no event of its own." })];
+        return [el("p", { class: "none", text: node.kind === "turn" ? "A turn is no event: it is drawn from the model calls that answer one prompt." : node.kind === "queued" ? "What was queued is no event: it is in the input of the next model call." : "This trace has no event of its own." })];
       }
       const { properties, ...envelope } = node.event;
       const rowOf = ([name, value]) => el("tr", {}, el("th", { scope: "row", text: name }),

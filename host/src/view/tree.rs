@@ -1,6 +1,10 @@
 //! A session as a tree, drawn as PostHog draws it: by `$ai_parent_id`, orphans at the top. What follows from a prompt stands
-//! below the prompt.
+//! below the prompt, with what was queued into it, and with the pauses in it.
 
+mod line;
+
+use self::line::{Facts, Gap};
+use crate::view::words;
 use anstyle::{AnsiColor, Style};
 use serde_json::Value;
 use std::collections::HashMap;
@@ -9,6 +13,12 @@ use unicode_width::{UnicodeWidthChar as _, UnicodeWidthStr as _};
 
 /// Characters of a line's text.
 const TEXT: usize = 60;
+
+/// Nothing happening for so many milliseconds within a turn is a pause.
+const PAUSE: i64 = 60_000;
+
+/// So many between two turns are one, too.
+const BREAK: i64 = 300_000;
 
 /// Sub-agents nest a few levels; a circle would never end.
 const DEEPEST: usize = 64;
@@ -61,6 +71,9 @@ pub fn fit(tree: &str, columns: usize) -> String {
 pub struct Tree {
     nodes: Vec<Node>,
     traces: Vec<Trace>,
+    /// Each prompt once: all responses of its turn have it.
+    prompts: Vec<String>,
+    by_prompt: HashMap<String, usize>,
 }
 
 /// A generation or a tool call.
@@ -72,15 +85,17 @@ struct Node {
     start: i64,
     end: i64,
     line: String,
-    sums: Sums,
+    facts: Facts,
     prompt: Option<Prompt>,
+    /// Why it was made, if no person asked.
+    reason: &'static str,
 }
 
 /// What a response of the main thread follows from.
-#[derive(Debug)]
+#[derive(Debug, Clone, Copy)]
 struct Prompt {
-    /// The beginning of its text.
-    text: String,
+    /// Index of its text.
+    text: usize,
     /// The response answers the prompt itself, not a tool's result.
     is_asked: bool,
 }
@@ -88,24 +103,23 @@ struct Prompt {
 #[derive(Debug)]
 struct Trace {
     id: Option<String>,
-    line: String,
+    lines: String,
 }
 
-#[derive(Debug, Default, Clone, Copy)]
-struct Sums {
-    input: u64,
-    cached: u64,
-    output: u64,
-    errors: u64,
+/// What follows from a prompt, in the order of time.
+enum Item {
+    Node(usize),
+    /// A pause, or what was queued.
+    Note(String),
 }
 
-impl std::ops::AddAssign for Sums {
-    fn add_assign(&mut self, other: Self) {
-        self.input = self.input.saturating_add(other.input);
-        self.cached = self.cached.saturating_add(other.cached);
-        self.output = self.output.saturating_add(other.output);
-        self.errors = self.errors.saturating_add(other.errors);
-    }
+/// A prompt and what follows from it.
+struct Turn {
+    prompt: usize,
+    nodes: Vec<usize>,
+    items: Vec<Item>,
+    /// Milliseconds of its pauses.
+    paused: i64,
 }
 
 impl Tree {
@@ -114,37 +128,45 @@ impl Tree {
         let p = &event["properties"];
         let text = |name: &str| p[name].as_str().map(str::to_owned);
         if event["event"] == "$ai_trace" {
-            self.traces.push(Trace { id: text("$ai_trace_id"), line: trace_line(p) });
+            self.traces.push(Trace { id: text("$ai_trace_id"), lines: line::of_trace(p) });
             return;
         }
         let end = event["timestamp"].as_str().and_then(posthog_llma_pipeline::time::parse).unwrap_or(0);
-        let number = |name: &str| p[name].as_u64().unwrap_or(0);
+        let facts = Facts::of(p);
         let is_main = event["event"] == "$ai_generation" && p["$ai_agent_name"].is_null();
+        let asked = || p["$ai_input"].as_array().into_iter().flatten().filter(|m| m["role"] == "user");
+        let prompt = p["$ai_user_prompt"]
+            .as_str()
+            .filter(|_| is_main)
+            .map(|prompt| Prompt { text: self.intern(prompt), is_asked: asked().any(|m| m["content"] == prompt) });
         self.nodes.push(Node {
             id: text("$ai_span_id"),
             parent: text("$ai_parent_id"),
             trace: text("$ai_trace_id"),
             // `timestamp` is the end.
-            start: end - (p["$ai_latency"].as_f64().unwrap_or(0.0) * 1000.0) as i64,
+            start: end - line::milliseconds(p, "$ai_latency") - facts.waited,
             end,
-            line: line(event),
-            sums: Sums {
-                input: number("$ai_input_tokens"),
-                cached: number("$ai_cache_read_input_tokens") + number("$ai_cache_creation_input_tokens"),
-                output: number("$ai_output_tokens"),
-                errors: u64::from(p["$ai_is_error"] == true),
-            },
-            prompt: p["$ai_user_prompt"].as_str().filter(|_| is_main).map(|prompt| Prompt {
-                text: clean(prompt, 100),
-                is_asked: p["$ai_input"]
-                    .as_array()
-                    .is_some_and(|input| input.iter().any(|m| m["role"] == "user" && m["content"] == prompt)),
-            }),
+            line: line::of_event(event, &facts),
+            facts,
+            prompt,
+            reason: asked().find_map(|m| m["content"].as_str()).map_or("idle", words::reason),
         });
+    }
+
+    fn intern(&mut self, prompt: &str) -> usize {
+        if let Some(&known) = self.by_prompt.get(prompt) {
+            return known;
+        }
+        self.prompts.push(prompt.to_owned());
+        self.by_prompt.insert(prompt.to_owned(), self.prompts.len() - 1);
+        self.prompts.len() - 1
     }
 
     /// The tree with its colours, as ANSI escape sequences.
     pub fn draw(&self) -> String {
+        if self.nodes.is_empty() && self.traces.is_empty() {
+            return format!("{NOTHING}\n");
+        }
         let mut order: Vec<usize> = (0..self.nodes.len()).collect();
         order.sort_by_key(|&node| self.nodes[node].start);
         let mut known = HashMap::new();
@@ -158,12 +180,12 @@ impl Tree {
             let parent = self.nodes[node].parent.as_deref().and_then(|id| known.get(id).copied());
             children.entry(parent.filter(|parent| *parent != node)).or_default().push(node);
         }
-        let mut drawing = Drawing { nodes: &self.nodes, children: &children, out: String::new() };
+        let mut drawing = Drawing { tree: self, children: &children, out: String::new() };
         for (i, trace) in self.traces.iter().enumerate() {
             if i > 0 {
                 drawing.out.push('\n');
             }
-            let _ = writeln!(drawing.out, "{}", trace.line);
+            drawing.out.push_str(&trace.lines);
             let roots = children.get(&None).into_iter().flatten().copied();
             let roots: Vec<usize> = roots.filter(|&node| self.nodes[node].trace == trace.id).collect();
             drawing.turns(&roots);
@@ -172,150 +194,156 @@ impl Tree {
     }
 }
 
+/// What is said of a session without an event.
+pub const NOTHING: &str = "Nothing to send: no model was called in this session.";
+
 struct Drawing<'a> {
-    nodes: &'a [Node],
+    tree: &'a Tree,
     children: &'a HashMap<Option<usize>, Vec<usize>>,
     out: String,
 }
 
-impl Drawing<'_> {
+impl<'a> Drawing<'a> {
+    fn node(&self, node: usize) -> &'a Node {
+        &self.tree.nodes[node]
+    }
+
     /// A trace's turns. A single one is named by the trace; in privacy mode nothing tells them apart.
     fn turns(&mut self, roots: &[usize]) {
-        let mut starts: Vec<usize> = Vec::new();
-        for (i, &root) in roots.iter().enumerate() {
-            if let Some(prompt) = &self.nodes[root].prompt {
-                let last = starts.last().and_then(|&i| self.nodes[roots[i]].prompt.as_ref());
-                if prompt.is_asked || last.is_none_or(|last| last.text != prompt.text) {
-                    starts.push(i);
-                }
+        let (before, turns) = self.split(roots);
+        let single = turns.len() < 2;
+        self.items(&before, "", single && turns.is_empty());
+        let mut ended: Option<i64> = None;
+        for (i, turn) in turns.iter().enumerate() {
+            let start = turn.nodes.first().map_or(0, |&node| self.node(node).start);
+            if let Some(gap) = ended.map(|end| start - end).filter(|gap| *gap >= BREAK) {
+                let _ = writeln!(
+                    self.out,
+                    "{FAINT}│  {}{FAINT:#}",
+                    Gap { milliseconds: gap, reason: "until the next prompt" }
+                );
             }
-        }
-        if starts.len() < 2 {
-            return self.branch(roots, "", 0, true);
-        }
-        self.branch(&roots[..starts[0]], "", 0, false);
-        for (i, &start) in starts.iter().enumerate() {
-            let end = starts.get(i + 1).copied().unwrap_or(roots.len());
-            let turn = &roots[start..end];
-            let (fork, below) = if end == roots.len() { ("└─ ", "   ") } else { ("├─ ", "│  ") };
+            ended = Some(self.end(&turn.nodes));
+            if single {
+                self.items(&turn.items, "", true);
+                continue;
+            }
+            let (fork, below) = if i + 1 == turns.len() { ("└─ ", "   ") } else { ("├─ ", "│  ") };
             let line = self.turn_line(turn);
             let _ = writeln!(self.out, "{FAINT}{fork}{FAINT:#}{line}");
-            self.branch(turn, below, 0, true);
+            self.items(&turn.items, below, true);
         }
     }
 
-    fn branch(&mut self, siblings: &[usize], indent: &str, depth: usize, ends: bool) {
+    /// What stands before any prompt, and the turns.
+    fn split(&self, roots: &[usize]) -> (Vec<Item>, Vec<Turn>) {
+        let mut before = Vec::new();
+        let mut turns: Vec<Turn> = Vec::new();
+        for &root in roots {
+            let node = self.node(root);
+            if let Some(prompt) = node.prompt {
+                let queued = turns.last().and_then(|turn| self.queued(turn.prompt, prompt.text));
+                let goes_on = turns.last().is_some_and(|turn| turn.prompt == prompt.text && !prompt.is_asked);
+                if let (Some(queued), Some(turn)) = (queued, turns.last_mut()) {
+                    turn.prompt = prompt.text;
+                    turn.items.push(Item::Note(format!("{STRONG}❯ + {queued}{STRONG:#}  {FAINT}queued{FAINT:#}")));
+                } else if !goes_on {
+                    turns.push(Turn { prompt: prompt.text, nodes: Vec::new(), items: Vec::new(), paused: 0 });
+                }
+            }
+            let Some(turn) = turns.last_mut() else {
+                before.push(Item::Node(root));
+                continue;
+            };
+            let pause = if turn.nodes.is_empty() { 0 } else { node.start - self.end(&turn.nodes) };
+            if pause >= PAUSE {
+                turn.paused += pause;
+                let gap = Gap { milliseconds: pause, reason: node.reason };
+                turn.items.push(Item::Note(format!("{FAINT}{gap}{FAINT:#}")));
+            }
+            turn.nodes.push(root);
+            turn.items.push(Item::Node(root));
+        }
+        (before, turns)
+    }
+
+    /// What was queued into a turn, if that is how the prompt grew.
+    fn queued(&self, before: usize, now: usize) -> Option<String> {
+        let added = self.tree.prompts[now].strip_prefix(self.tree.prompts[before].as_str())?.strip_prefix("\n\n")?;
+        Some(clean(added, TEXT))
+    }
+
+    fn items(&mut self, items: &[Item], indent: &str, ends: bool) {
+        for (i, item) in items.iter().enumerate() {
+            let (fork, below) = if ends && i + 1 == items.len() { ("└─ ", "   ") } else { ("├─ ", "│  ") };
+            match item {
+                Item::Note(note) => {
+                    let _ = writeln!(self.out, "{FAINT}{indent}{fork}{FAINT:#}{note}");
+                }
+                Item::Node(node) => self.branch(*node, indent, fork, below, 0),
+            }
+        }
+    }
+
+    fn branch(&mut self, node: usize, indent: &str, fork: &str, below: &str, depth: usize) {
         if depth > DEEPEST {
             return;
         }
-        let children = self.children;
-        for (i, &node) in siblings.iter().enumerate() {
-            let (fork, below) = if ends && i + 1 == siblings.len() { ("└─ ", "   ") } else { ("├─ ", "│  ") };
-            let _ = writeln!(self.out, "{FAINT}{indent}{fork}{FAINT:#}{}", self.nodes[node].line);
-            if let Some(children) = children.get(&Some(node)) {
-                self.branch(children, &format!("{indent}{below}"), depth + 1, true);
-            }
+        let _ = writeln!(self.out, "{FAINT}{indent}{fork}{FAINT:#}{}", self.node(node).line);
+        let children = self.children.get(&Some(node)).map_or(&[][..], Vec::as_slice);
+        let indent = format!("{indent}{below}");
+        for (i, &child) in children.iter().enumerate() {
+            let (fork, below) = if i + 1 == children.len() { ("└─ ", "   ") } else { ("├─ ", "│  ") };
+            self.branch(child, &indent, fork, below, depth + 1);
         }
     }
 
-    fn turn_line(&self, roots: &[usize]) -> String {
-        let (mut sums, mut end) = (Sums::default(), i64::MIN);
-        let mut add = |node: usize| {
-            sums += self.nodes[node].sums;
-            end = end.max(self.nodes[node].end);
-        };
+    /// These nodes and all below them.
+    fn below(&self, roots: &[usize]) -> Vec<usize> {
+        let mut found = Vec::new();
         let mut open: Vec<(usize, usize)> = roots.iter().map(|&root| (root, 0)).collect();
         while let Some((node, depth)) = open.pop() {
-            add(node);
+            found.push(node);
             if depth < DEEPEST {
                 open.extend(self.children.get(&Some(node)).into_iter().flatten().map(|&child| (child, depth + 1)));
             }
         }
-        let Sums { input, cached, output, errors } = sums;
-        let first = &self.nodes[roots[0]];
-        let prompt = first.prompt.as_ref().map_or("", |prompt| &prompt.text);
-        let seconds = end.saturating_sub(first.start).max(0) as f64 / 1000.0;
-        let errors = if errors == 0 { String::new() } else { format!("  {ERROR}✗ {errors}{ERROR:#}") };
-        format!(
-            "{STRONG}❯ {}{STRONG:#}  {FAINT}{seconds:.1} s{FAINT:#}{errors}  {FAINT}{input} in + {cached} cached, {output} out{FAINT:#}",
-            clean(prompt, TEXT)
-        )
+        found
     }
-}
 
-fn trace_line(p: &Value) -> String {
-    let name = p["$ai_trace_name"].as_str().unwrap_or("(no name)");
-    let number = |name: &str| p[name].as_u64().unwrap_or(0);
-    let cached = number("$ai_total_cache_read_input_tokens") + number("$ai_total_cache_creation_input_tokens");
-    format!(
-        "{STRONG}{}{STRONG:#}\n{FAINT}{}  {} in + {cached} cached, {} out{FAINT:#}{}",
-        clean(name, 100),
-        seconds(p),
-        number("$ai_total_input_tokens"),
-        number("$ai_total_output_tokens"),
-        error(p)
-    )
-}
-
-fn line(event: &Value) -> String {
-    let p = &event["properties"];
-    if event["event"] == "$ai_span" {
-        let name = clean(p["$ai_span_name"].as_str().unwrap_or("?"), 40);
-        let input = clean(p["$ai_input_state"].as_str().unwrap_or(""), TEXT);
-        return format!("{TOOL}{name}{TOOL:#}  {FAINT}{}{FAINT:#}{}{}", seconds(p), error(p), text(&input));
+    fn end(&self, roots: &[usize]) -> i64 {
+        self.below(roots).into_iter().map(|node| self.node(node).end).max().unwrap_or(i64::MIN)
     }
-    // Errors come before texts, which a narrow terminal cuts.
-    let agent = p["$ai_agent_name"].as_str();
-    let agent = agent.map_or_else(String::new, |agent| format!(" {AGENT}[{}]{AGENT:#}", clean(agent, 30)));
-    let model = clean(p["$ai_model"].as_str().unwrap_or("?"), 40);
-    let tokens = match (p["$ai_input_tokens"].as_u64(), p["$ai_output_tokens"].as_u64()) {
-        (Some(input), Some(output)) => {
-            let cached = ["$ai_cache_read_input_tokens", "$ai_cache_creation_input_tokens"];
-            let cached: u64 = cached.iter().filter_map(|name| p[name].as_u64()).sum();
-            format!("  {input} in + {cached} cached, {output} out")
-        }
-        _ => String::new(),
-    };
-    // A failed call's answer is its error.
-    let answer = if p["$ai_is_error"] == true { String::new() } else { clean(&answer(p), TEXT) };
-    format!("{MODEL}{model}{MODEL:#}{agent}  {FAINT}{}{tokens}{FAINT:#}{}{}", seconds(p), error(p), text(&answer))
-}
 
-fn text(text: &str) -> String {
-    if text.is_empty() { String::new() } else { format!("  {text}") }
-}
-
-/// The first words of a generation's answer.
-fn answer(p: &Value) -> String {
-    let messages = p["$ai_output_choices"].as_array().into_iter().flatten();
-    let mut thinking = "";
-    for message in messages {
-        match &message["content"] {
-            Value::String(text) => return text.clone(),
-            Value::Array(parts) => {
-                for part in parts {
-                    if let Some(text) = part["text"].as_str() {
-                        return text.to_owned();
-                    }
-                    thinking = part["thinking"].as_str().unwrap_or(thinking);
-                }
+    fn turn_line(&self, turn: &Turn) -> String {
+        let mut sum = Facts::default();
+        // Of calls that waited side by side, one counts; and what a sub-agent waited, its call did.
+        let mut waits: Vec<(i64, i64)> = Vec::new();
+        let mut end = i64::MIN;
+        for node in self.below(&turn.nodes) {
+            let node = self.node(node);
+            sum += &node.facts;
+            end = end.max(node.end);
+            if node.facts.waited > 0 {
+                waits.push((node.start, node.start + node.facts.waited));
             }
-            _ => {}
         }
+        waits.sort_unstable();
+        let (mut waited, mut until) = (0, i64::MIN);
+        for (from, to) in waits {
+            waited += to.saturating_sub(from.max(until)).max(0);
+            until = until.max(to);
+        }
+        let start = turn.nodes.first().map_or(end, |&node| self.node(node).start);
+        let work = end.saturating_sub(start) - waited - turn.paused;
+        let first = self.tree.prompts[turn.prompt].split("\n\n").next().unwrap_or_default();
+        let prompt = if turn.items.iter().any(|item| matches!(item, Item::Note(note) if note.contains("❯ +"))) {
+            first
+        } else {
+            &self.tree.prompts[turn.prompt]
+        };
+        line::of_turn(&clean(prompt, TEXT), work, waited + turn.paused, &sum)
     }
-    if thinking.is_empty() { String::new() } else { format!("({thinking})") }
-}
-
-fn seconds(p: &Value) -> String {
-    p["$ai_latency"].as_f64().map_or_else(|| "–".to_owned(), |seconds| format!("{seconds:.1} s"))
-}
-
-fn error(p: &Value) -> String {
-    if p["$ai_is_error"] != true {
-        return String::new();
-    }
-    let what = p["$ai_error"].as_str().or_else(|| p["$ai_error_type"].as_str()).unwrap_or("");
-    format!("  {ERROR}✗ {}{ERROR:#}", clean(what, TEXT))
 }
 
 /// One line without control characters, those that change the direction of writing too: a transcript must not steer the
@@ -363,7 +391,7 @@ mod tests {
         let names: Vec<_> = tree.lines().map(|l| l.split("  –").next().unwrap()).collect();
         assert_eq!(
             names,
-            ["Fix [31m it", "–  0 in + 0 cached, 0 out", "├─ model", "│  ├─ first", "│  └─ second", "└─ orphan"]
+            ["Fix [31m it", "0 in + 0 cached, 0 out", "├─ model", "│  ├─ first", "│  └─ second", "└─ orphan"]
         );
     }
 

@@ -38,15 +38,16 @@ const type = (text) => { one('.bar input').value = text; one('.bar input').dispa
 fn the_tree_has_turns_generations_tools_sub_agents_and_errors() {
     let outcome = view(&Home::new(), fixture(DEMO)).run().exits_with(0).says_nothing();
     let outcome = outcome.prints(&[
-        "Why does the checkout test fail? Fix it.\n19.5 s  42 in + 117503 cached, 1996 out",
-        "├─ ❯ Why does the checkout test fail? Fix it.  15.2 s  ✗ 2  30 in + 78354 cached, 1651 out\n",
-        "│  ├─ claude-opus-5-5  3.0 s  4 in + 14213 cached, 412 out  I'll look at",
+        "Why does the checkout test fail? Fix it.\n19.5 s  42 in + 117,503 cached, 1,996 out",
+        "\n+1 −1 in 1 file\n",
+        "├─ ❯ Why does the checkout test fail? Fix it.  15.2 s  ✗ 2  +1 −1  30 in + 78,354 cached, 1,651 out\n",
+        "│  ├─ claude-opus-5-5  3.0 s  4 in + 14,213 cached, 412 out  I'll look at",
         "│  │     ├─ claude-opus-5-5 [Explore]  1.2 s",
         "✗ API Error: 529 Overloaded",
-        "└─ ❯ Try again.  3.9 s  12 in + 39149 cached, 345 out\n",
+        "└─ ❯ Try again.  3.9 s  12 in + 39,149 cached, 345 out\n",
     ]);
-    // A line for each event but the trace, which has two, and one for each turn.
-    assert_eq!(outcome.stdout.lines().count(), 17 + 2 + 2);
+    // A line for each event but the trace, which has three, and one for each turn.
+    assert_eq!(outcome.stdout.lines().count(), 17 + 3 + 2);
     assert!(!outcome.stdout.contains('\u{1b}'), "colours where nobody sees them");
 }
 
@@ -74,7 +75,7 @@ fn in_privacy_mode_the_tree_has_no_text() {
     for text in ["checkout", "Try again", "Overloaded", "git log"] {
         assert!(!outcome.stdout.contains(text), "{text}: {}", outcome.stdout);
     }
-    outcome.prints(&["Bash", "claude-opus-5-5 [Explore]  1.2 s  3 in + 6120 cached, 118 out"]);
+    outcome.prints(&["Bash", "claude-opus-5-5 [Explore]  1.2 s  3 in + 6,120 cached, 118 out"]);
 }
 
 #[test]

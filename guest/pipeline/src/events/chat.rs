@@ -65,6 +65,11 @@ impl Input {
         }
     }
 
+    /// Adds what the model was told beside the user lines.
+    pub fn push_text(&mut self, text: Text) {
+        self.push_user(|| text);
+    }
+
     fn push_user(&mut self, text: impl FnOnce() -> Text) {
         self.admit(|| InputMessage::User { content: text() });
     }
@@ -225,7 +230,12 @@ pub fn result_text(content: Option<&RawValue>, rules: &TextRules, elided: bool) 
         Content::Text(raw) => return rules.of_json(raw, elided),
         Content::Blocks(blocks) => blocks,
     };
-    match blocks.as_slice() {
+    blocks_text(&blocks.iter().collect::<Vec<_>>(), rules, elided)
+}
+
+/// The text of these blocks, line by line.
+pub fn blocks_text(blocks: &[&Block<'_>], rules: &TextRules, elided: bool) -> Text {
+    match blocks {
         // Most are one text.
         [Block { text: Some(raw), .. }] => rules.of_json(raw, elided),
         blocks => {

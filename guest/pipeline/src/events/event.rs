@@ -20,6 +20,8 @@ pub enum Kind {
     Span,
     /// What belongs together: a session, or a prompt.
     Trace,
+    /// The same, of a session that is a part of somebody else's trace: that one's event is not ours to write.
+    Session,
 }
 
 impl Kind {
@@ -27,7 +29,7 @@ impl Kind {
     pub fn name(self) -> &'static str {
         match self {
             Kind::Generation => "$ai_generation",
-            Kind::Span => "$ai_span",
+            Kind::Span | Kind::Session => "$ai_span",
             Kind::Trace => "$ai_trace",
         }
     }
@@ -59,6 +61,10 @@ pub struct Envelope {
     pub personless: bool,
     /// `$ai_session_id`.
     pub session_id: String,
+    /// `$ai_project_name`: one for the session, wherever it went.
+    pub project: Option<String>,
+    /// The trace of somebody else that the session belongs to.
+    pub parent: Option<Parent>,
     /// `$ai_git_repo`.
     pub git_repo: Option<String>,
     /// `$ai_purpose`.
@@ -69,7 +75,21 @@ pub struct Envelope {
     pub redactor: Rc<Redactor>,
 }
 
+/// A trace of somebody else that a session belongs to.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Parent {
+    /// Its `$ai_trace_id`.
+    pub trace_id: String,
+    /// The span in it that started the session.
+    pub span_id: Option<String>,
+}
+
 impl Envelope {
+    /// `$ai_span_id` of the session, where it is a span of somebody else's trace.
+    pub fn session_span(&self) -> EventId {
+        EventId::other("session-span", &self.session_id)
+    }
+
     /// Writes an event; `own` adds what is the event's own. The second value: it was shortened to [`LARGEST_EVENT`].
     pub fn event(
         &self,
@@ -90,7 +110,7 @@ impl Envelope {
         properties.field("$ai_trace_id", trace_id);
         properties.field("$ai_session_id", &self.session_id);
         own(&mut properties);
-        properties.some("$ai_project_name", context.project.as_ref());
+        properties.some("$ai_project_name", self.project.as_ref());
         properties.some("$ai_git_branch", context.branch.as_ref());
         properties.some("$ai_git_repo", self.git_repo.as_ref());
         properties.some("$ai_purpose", self.purpose.as_ref());

@@ -45,6 +45,8 @@ pub struct Generation {
     pub failure: Option<Failure>,
     /// The user stopped it.
     pub interrupted: bool,
+    /// It is the first with a compacted context.
+    pub compacted: bool,
     model: Option<Rc<str>>,
     stop_reason: Option<String>,
     effort: Option<String>,
@@ -102,6 +104,7 @@ impl Generation {
             usage: Usage::default(),
             failure: None,
             interrupted: false,
+            compacted: false,
             model: None,
             stop_reason: None,
             effort: None,
@@ -180,6 +183,7 @@ impl Generation {
         p.some("$ai_effort", self.effort.as_ref());
         p.some("claude_code_skill", self.skill.as_ref());
         p.flag("claude_code_interrupted", self.interrupted);
+        p.flag("claude_code_compacted", self.compacted);
         if !rules.privacy {
             if !self.input.is_empty() {
                 p.clean("$ai_input", &self.input);

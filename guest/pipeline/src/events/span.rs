@@ -1,10 +1,12 @@
 //! Spans: one for each tool call.
 
 use crate::events::event::{Context, Object};
+use crate::events::outcome::{Change, Intent};
 use crate::identity::EventId;
 use crate::time;
 use crate::transcript::context::LONGEST_NAME;
 use crate::transcript::text::{ERROR_LIMIT, Text, TextRules, prefix};
+use crate::transcript::verdict::Verdict;
 use std::rc::Rc;
 
 /// A call whose result has not been read yet.
@@ -28,6 +30,8 @@ pub struct Span {
     pub input: Rc<Text>,
     /// When the call was written.
     pub called: i64,
+    /// What it is about to do, as far as its outcome needs to know.
+    pub intent: Intent,
 }
 
 /// A tool's result.
@@ -37,10 +41,21 @@ pub struct ToolResult {
     pub at: Option<i64>,
     /// The output, as it is sent.
     pub output: Rc<Text>,
-    /// The call failed.
-    pub is_error: bool,
-    /// The user stopped the tool.
-    pub interrupted: bool,
+    /// What became of the call.
+    pub verdict: Verdict,
+    /// Milliseconds that the call waited: for a permission, an answer, a timer.
+    pub waited: i64,
+    /// What it changed.
+    pub change: Option<Change>,
+    /// Commits that it made, by key.
+    pub commits: Vec<u128>,
+}
+
+impl ToolResult {
+    /// Did the call fail? A user's "no" is no failure.
+    pub fn is_error(&self) -> bool {
+        self.verdict == Verdict::Failed
+    }
 }
 
 impl Span {
@@ -57,13 +72,21 @@ impl Span {
         p.field("$ai_span_name", &self.name);
         p.field("$ai_span_type", "tool");
         p.some("claude_code_mcp_server", mcp_server(&self.name));
-        p.field("$ai_is_error", &result.is_some_and(|r| r.is_error));
+        p.field("$ai_is_error", &result.is_some_and(ToolResult::is_error));
         match result {
             None => p.flag("claude_code_no_result", true),
             Some(result) => {
-                p.some("$ai_latency", result.at.map(|at| time::seconds(self.called, at)));
-                p.flag("claude_code_interrupted", result.interrupted);
-                if result.is_error && !rules.privacy {
+                let ran = |at: i64| time::seconds(self.called.saturating_add(result.waited), at);
+                p.some("$ai_latency", result.at.map(ran));
+                p.some("claude_code_wait_seconds", (result.waited > 0).then_some(result.waited as f64 / 1000.0));
+                p.flag("claude_code_rejected", result.verdict == Verdict::Rejected);
+                p.flag("claude_code_interrupted", result.verdict == Verdict::Interrupted);
+                if let Some(change) = &result.change {
+                    p.field("claude_code_lines_added", &change.added);
+                    p.field("claude_code_lines_removed", &change.removed);
+                    p.flag("claude_code_user_modified", change.user_modified);
+                }
+                if result.is_error() && !rules.privacy {
                     p.clean("$ai_error", &rules.of_within(&result.output.decoded(), ERROR_LIMIT));
                 }
             }

@@ -1,6 +1,7 @@
 //! Traces: what becomes `$ai_trace`.
 
 use crate::events::event::{Context, Envelope, Event, Kind};
+use crate::events::outcome::{Outcome, PullRequest};
 use crate::identity::EventId;
 use crate::redact;
 use crate::transcript::prompt;
@@ -19,6 +20,8 @@ pub struct Trace {
     context: Rc<Context>,
     /// When a call of the model failed last, and what it said.
     failure: Option<(i64, Option<String>)>,
+    /// The last pull request that was linked.
+    pub pull_request: Option<PullRequest>,
     /// Sums.
     pub totals: Totals,
 }
@@ -40,6 +43,12 @@ pub struct Totals {
     pub tool_calls: u64,
     /// Spans whose result is an error.
     pub tool_errors: u64,
+    /// Spans that the user refused.
+    pub rejected: u64,
+    /// Responses and spans that the user stopped.
+    pub interrupted: u64,
+    /// What came of them.
+    pub outcome: Outcome,
     /// Sub-agents whose first generation is among them; those that the client started for itself do not count.
     pub subagents: u64,
     /// What was noticed in the lines.
@@ -88,7 +97,16 @@ impl Trace {
 
     /// `$ai_trace_id`.
     pub fn id(&self, envelope: &Envelope) -> String {
-        self.id.map_or_else(|| envelope.session_id.clone(), |id| id.to_string())
+        match (&envelope.parent, self.id) {
+            (Some(parent), _) => parent.trace_id.clone(),
+            (None, Some(id)) => id.to_string(),
+            (None, None) => envelope.session_id.clone(),
+        }
+    }
+
+    /// `$ai_parent_id` of what stands at its top.
+    pub fn top(&self, envelope: &Envelope) -> String {
+        if envelope.parent.is_some() { envelope.session_span().to_string() } else { self.id(envelope) }
     }
 
     /// Does a prompt give it a better name than it has?
@@ -103,6 +121,13 @@ impl Trace {
             if self.named_well || self.name.is_none() {
                 self.name = Some(name);
             }
+        }
+    }
+
+    /// Takes the session's own title, which is better than any prompt's name.
+    pub fn entitle(&mut self, title: &str, limit: usize) {
+        if let Some(name) = prompt::name(title, limit) {
+            self.name = Some(name);
         }
     }
 
@@ -130,12 +155,22 @@ impl Trace {
     /// The `$ai_trace` event, if it covers any.
     pub fn event(&self, envelope: &Envelope, work: Work, privacy: bool) -> Option<(Event, bool)> {
         let trace_id = self.id(envelope);
-        let id = EventId::trace(&trace_id, self.first?);
+        // Within somebody else's trace there may be several sessions.
+        let id = EventId::trace(if envelope.parent.is_some() { &envelope.session_id } else { &trace_id }, self.first?);
         let totals = &self.totals;
-        Some(envelope.event(Kind::Trace, id, self.timestamp, &trace_id, &self.context, |p| {
-            // Neither nothing nor the trace's id: else PostHog adds its latency to its generations'.
-            p.field("$ai_parent_id", "root");
-            p.some("$ai_trace_name", self.name.as_ref().filter(|_| !privacy));
+        let kind = if envelope.parent.is_some() { Kind::Session } else { Kind::Trace };
+        Some(envelope.event(kind, id, self.timestamp, &trace_id, &self.context, |p| {
+            if let Some(parent) = &envelope.parent {
+                p.field("$ai_span_id", &envelope.session_span().to_string());
+                p.field("$ai_span_type", "agent");
+                p.field("$ai_parent_id", parent.span_id.as_ref().unwrap_or(&parent.trace_id));
+            } else {
+                // Neither nothing nor the trace's id: else PostHog adds its latency to its generations'.
+                p.field("$ai_parent_id", "root");
+            }
+            for name in ["$ai_trace_name", "$ai_span_name"] {
+                p.some(name, self.name.as_ref().filter(|_| !privacy));
+            }
             p.some("$ai_latency", work.seconds);
             p.some("$ai_total_input_tokens", totals.input_tokens);
             p.some("$ai_total_output_tokens", totals.output_tokens);
@@ -147,7 +182,21 @@ impl Trace {
             p.field("claude_code_generations", &totals.generations);
             p.field("claude_code_tool_calls", &totals.tool_calls);
             p.field("claude_code_tool_errors", &totals.tool_errors);
+            p.field("claude_code_rejected", &totals.rejected);
+            p.field("claude_code_interrupted", &totals.interrupted);
+            p.field("claude_code_wait_seconds", &(work.waited as f64 / 1000.0));
             p.field("claude_code_subagents", &totals.subagents);
+            p.field("claude_code_lines_added", &totals.outcome.lines_added);
+            p.field("claude_code_lines_removed", &totals.outcome.lines_removed);
+            p.field("claude_code_files_changed", &totals.outcome.files_changed);
+            p.field("claude_code_edits_accepted", &totals.outcome.edits_accepted);
+            p.field("claude_code_edits_rejected", &totals.outcome.edits_rejected);
+            p.field("claude_code_edits_user_modified", &totals.outcome.edits_user_modified);
+            p.field("claude_code_commits", &totals.outcome.commits);
+            if let Some(pull_request) = &self.pull_request {
+                p.field("claude_code_pr_url", &pull_request.url);
+                p.some("claude_code_pr_number", pull_request.number);
+            }
             p.field("claude_code_compactions", &totals.noticed.compactions);
             p.field("claude_code_unknown_lines", &totals.noticed.unknown_lines);
             p.field("claude_code_bad_lines", &totals.noticed.bad_lines);
@@ -161,8 +210,11 @@ impl Trace {
 pub struct Work {
     /// Prompts.
     pub turns: u64,
-    /// From each prompt to the last line that follows from it: a night between two prompts does not count.
+    /// From each prompt to the last line that follows from it, without waiting: a night between two prompts does not count,
+    /// nor one at a permission prompt.
     pub seconds: Option<f64>,
+    /// Milliseconds of waiting.
+    pub waited: i64,
 }
 
 /// What was noticed under a prompt that nothing follows from (a `/compact`, say) belongs to the next trace that is sent; at

@@ -1,6 +1,5 @@
 //! The second reading: entries become events.
 
-use crate::events::chat;
 use crate::events::event::{Context, Envelope, Event};
 use crate::events::generation::Generation;
 use crate::events::span::{Span, ToolResult};
@@ -9,46 +8,46 @@ use crate::identity::{EventId, FixedMap, IdMap, IdSet, key};
 use crate::place::Place;
 use crate::session::index::{self, Index};
 use crate::session::threads::{MAIN, Threads};
+use crate::session::timeline;
 use crate::session::turns::Turns;
 use crate::session::types::{Before, Counts, FileRole, TraceGrouping};
 use crate::time;
 use crate::transcript::entry::{Content, Entry};
-use crate::transcript::prompt::{self, BEGINNING};
+use crate::transcript::prompt::{self, Said};
 use crate::transcript::text::{TextRules, prefix};
 use std::collections::VecDeque;
 use std::rc::Rc;
 
 mod emit;
 mod notices;
+mod prompts;
 mod responses;
 
 use self::emit::Emitter;
 use self::notices::Notices;
+use self::prompts::{Queue, Titles};
 
 /// Types of lines that are known, beside those that are used.
-const KNOWN: [&str; 26] = [
+const KNOWN: [&str; 23] = [
     "agent-color",
     "agent-name",
     "agent-setting",
-    "ai-title",
     "api-request-blob",
     "api-request-shape",
     "atis-latch",
-    "attachment",
     "bridge-session",
     "cost-state",
-    "custom-title",
     "file-history-delta",
     "file-history-snapshot",
+    "frame-link",
     "last-prompt",
     "mode",
     "permission-mode",
-    "pr-link",
     "progress",
     "queue-operation",
+    "relocated",
     "saved_hook_context",
     "speculation-accept",
-    "summary",
     "tag",
     "task-summary",
     "tools-used",
@@ -67,6 +66,8 @@ pub struct Converter {
     open: Open,
     notices: Notices,
     at: Position,
+    queue: Queue,
+    titles: Titles,
     emitter: Emitter,
 }
 
@@ -130,6 +131,8 @@ impl Converter {
             open: Open::default(),
             notices: Notices::default(),
             at: Position { now, ..Position::default() },
+            queue: Queue::default(),
+            titles: Titles::default(),
             emitter: Emitter::new(rules, grouping, envelope, before),
         }
     }
@@ -184,11 +187,17 @@ impl Converter {
         match entry.kind.as_deref().unwrap_or("(none)") {
             "assistant" => self.add_response(entry, None),
             "user" => self.add_user(entry, None),
-            "system" => {
-                let new = self.pass(entry);
-                if new && entry.subtype.as_deref() == Some("compact_boundary") {
-                    self.notice(Noticed { compactions: 1, ..Noticed::default() });
-                }
+            "system" => self.add_system(entry),
+            "attachment" => self.add_attachment(entry),
+            "queue-operation" if self.at.file == 0 => self.add_queue_operation(entry),
+            "custom-title" | "ai-title" | "summary" => {
+                self.pass(entry);
+                self.add_title(entry);
+            }
+            "pr-link" => {
+                self.pass(entry);
+                let trace = self.turns.get(self.turns.last()).trace;
+                self.emitter.link(trace, entry);
             }
             "api-request" => {
                 if let (Some(id), Some(at)) = (&entry.id, entry.timestamp.as_deref().and_then(time::parse)) {
@@ -202,6 +211,25 @@ impl Converter {
                     self.unknown(kind);
                 }
             }
+        }
+    }
+
+    fn add_system(&mut self, entry: &Entry<'_>) {
+        if !self.pass(entry) {
+            return;
+        }
+        match entry.subtype.as_deref() {
+            Some("compact_boundary") => {
+                let thread = self.place(entry, None).thread;
+                self.threads.get_mut(thread).compacted = true;
+                self.notice(Noticed { compactions: 1, ..Noticed::default() });
+            }
+            Some("scheduled_task_fire") if self.at.file == 0 => {
+                let stretch = self.index.timeline.take(timeline::line_key(entry));
+                let turn = self.turns.last();
+                self.turns.get_mut(turn).goes_on(stretch);
+            }
+            _ => {}
         }
     }
 
@@ -297,8 +325,12 @@ impl Converter {
         }
         let content = Content::of(content.content);
         let on_main = self.at.file == 0 && thread.is_none() && !entry.is_sidechain;
-        let place = if on_main && prompt::is_prompt(entry, &content) {
-            Place { turn: self.begin_turn(entry, &content), thread: MAIN }
+        let place = if on_main {
+            let said = prompt::said(entry, &content);
+            if said == Said::Prompt {
+                self.forget_queued(&content, entry.elided);
+            }
+            self.place_said(entry, &content, said)
         } else {
             self.place(entry, thread)
         };
@@ -306,57 +338,12 @@ impl Converter {
             self.turns.put(entry.uuid.as_deref(), place);
         }
         let results = self.add_results(entry, &content);
-        if place.thread == MAIN && self.follows(entry, place.turn) {
-            self.turns.get_mut(place.turn).worked_until(self.at.now);
-        }
         let thread = self.threads.get_mut(place.thread);
         thread.asked = Some(self.at.now);
         // The client's own texts are not sent.
         if !self.emitter.rules.privacy && !entry.is_meta {
             thread.input.push(&content, &results, &self.emitter.rules, entry.elided);
         }
-    }
-
-    /// Does this user line follow from the turn's prompt? What the client writes before the next prompt does not: a caveat,
-    /// or a summary, which has the next one's `promptId`. There may be a night between.
-    fn follows(&self, entry: &Entry<'_>, turn: u32) -> bool {
-        let of_another = entry.prompt_id.as_deref().is_some_and(|id| self.turns.by_prompt_id(id) != Some(turn));
-        !entry.is_meta && !entry.is_compact_summary && !of_another
-    }
-
-    fn begin_turn(&mut self, entry: &Entry<'_>, content: &Content<'_>) -> u32 {
-        self.notices.prompted();
-        let (turn, new) = self.turns.begin(entry.prompt_id.as_deref(), 0);
-        if new {
-            let id = match (&entry.prompt_id, &entry.uuid) {
-                (Some(id), _) => EventId::other("prompt", id),
-                (None, Some(uuid)) => EventId::other("prompt-line", uuid),
-                (None, None) => {
-                    EventId::other("prompt-place", &format!("{}:{}", self.emitter.session_id(), self.at.line))
-                }
-            };
-            self.turns.get_mut(turn).trace = self.emitter.trace_of_prompt(id);
-        }
-        self.turns.get_mut(turn).prompted(self.at.now);
-        let rules = Rc::clone(&self.emitter.rules);
-        if rules.privacy {
-            return turn;
-        }
-        let trace = self.emitter.trace(self.turns.get(turn).trace);
-        if trace.wants_name() {
-            let beginning = content.first_text().map(|raw| rules.beginning_of_json(raw, BEGINNING, entry.elided));
-            trace.name_after(&beginning.unwrap_or_default(), rules.limit);
-        }
-        if self.turns.get(turn).prompt.is_none() {
-            let text = match content {
-                Content::Text(raw) => rules.of_json(raw, entry.elided),
-                Content::Blocks(_) => {
-                    chat::result_text(entry.message.as_ref().and_then(|m| m.content), &rules, entry.elided)
-                }
-            };
-            self.turns.hold(turn, rules.of(prompt::typed(&text.decoded()).as_ref()));
-        }
-        turn
     }
 
     /// The end: what is still open is complete now, and so are the traces.
@@ -372,6 +359,7 @@ impl Converter {
         for span in &spans {
             self.end_span(span, None);
         }
-        self.emitter.finish(&self.turns);
+        self.entitle();
+        self.emitter.finish(&self.turns, &self.index.timeline);
     }
 }

@@ -1,11 +1,16 @@
 //! The first reading: what later lines say about earlier ones. Only ids are kept.
 
 use crate::identity::{EventId, FixedMap, FixedSet, IdMap, key};
+use crate::session::timeline::{self, Beginning, Timeline};
 use crate::session::types::FileRole;
 use crate::time;
-use crate::transcript::entry::{Content, Entry};
+use crate::transcript::context;
+use crate::transcript::entry::{Block, Content, Entry};
 use crate::transcript::lenient;
+use crate::transcript::prompt::{self, Said};
+use crate::transcript::shape;
 use crate::transcript::text;
+use crate::transcript::verdict::Verdict;
 use memchr::memmem;
 use serde::Deserialize;
 use serde_json::value::RawValue;
@@ -27,10 +32,32 @@ pub struct Index {
     pub earliest: Option<i64>,
     /// How each sub-agent's transcript begins, by file.
     pub roots: Vec<Option<Root>>,
+    /// When the session worked and when it waited.
+    pub timeline: Timeline,
+    /// The session's project: that of its first directory, or of the one it was in before it went into a worktree.
+    pub project: Option<String>,
+    /// The project was told by a `worktree-state` line.
+    has_origin: bool,
+    /// A command on the main thread that no model answered yet.
+    command: Option<Command>,
+    /// The `promptId` of the main thread's last prompt.
+    prompt_id: Option<u128>,
+    /// The file's last response, if no user line stands behind it.
+    last_response: Option<(u32, EventId)>,
+    /// The last time seen, for lines without one.
+    now: i64,
     /// Sub-agents that have a transcript of their own.
     agents: FixedSet<String>,
     /// `uuid`s of the responses' lines in the main file: a line that stands there twice counts once.
     seen: FixedSet<u128>,
+}
+
+/// A slash command or a `!` line.
+#[derive(Debug, Clone, Copy)]
+struct Command {
+    line: u128,
+    at: i64,
+    prompt_id: Option<u128>,
 }
 
 /// The first user line of a sub-agent's transcript.
@@ -40,6 +67,8 @@ pub struct Root {
     pub prompt: Option<u128>,
     /// The `promptId` of the turn it was started in.
     pub prompt_id: Option<String>,
+    /// The name of the teammate whose transcript it is.
+    pub teammate: Option<String>,
 }
 
 /// A response.
@@ -77,6 +106,8 @@ pub struct Starter {
     pub prompt: Option<u128>,
     /// The kind of sub-agent asked for.
     pub agent_type: Option<String>,
+    /// The name of the teammate that it starts, and of its team.
+    pub teammate: Option<(String, Option<String>)>,
 }
 
 /// Input of a call that starts a sub-agent.
@@ -87,6 +118,10 @@ struct StarterInput<'a> {
     prompt: Option<&'a RawValue>,
     #[serde(borrow, deserialize_with = "lenient::str")]
     subagent_type: lenient::Str<'a>,
+    #[serde(borrow, deserialize_with = "lenient::str")]
+    name: lenient::Str<'a>,
+    #[serde(borrow, deserialize_with = "lenient::str")]
+    team_name: lenient::Str<'a>,
 }
 
 /// Of a result, what links a call to its sub-agent.
@@ -99,13 +134,21 @@ struct ResultLinks<'a> {
     run_id: lenient::Str<'a>,
 }
 
+/// Characters of a prompt that its key is made of.
+const PROMPT_KEY: usize = 4000;
+
 /// Key of a sub-agent's first prompt, to find the call that gave it. `raw` is a JSON string.
 pub fn prompt_key(raw: &str, elided: bool) -> Option<u128> {
     let inner = raw.strip_prefix('"')?.strip_suffix('"')?;
     // Both sides are cut at the same place. The rest would hardly tell two prompts apart.
-    let (text, _) = text::decode(inner, 4000, elided);
-    Some(key(text::prefix(text.trim(), 4000)))
+    let (text, _) = text::decode(inner, PROMPT_KEY + 1000, elided);
+    // A teammate gets it in a wrapper.
+    let prompt = shape::instruction(&text).unwrap_or(text.trim());
+    Some(key(text::prefix(prompt, PROMPT_KEY)))
 }
+
+/// What stands in lines of the main file that say when it worked, and where.
+const OF_MAIN: [&[u8]; 4] = [b"user\"", b"turn_duration\"", b"scheduled_task_fire\"", b"worktree-state\""];
 
 impl Index {
     /// An index for these files.
@@ -125,6 +168,9 @@ impl Index {
             || memmem::find(line, b"assistant\"").is_some()
             || memmem::find(line, b"interruptedMessageId").is_some()
             || memmem::find(line, b"agent_progress\"").is_some()
+            || (file == 0 && OF_MAIN.iter().any(|mark| memmem::find(line, mark).is_some()))
+            || memmem::find(line, b"interrupted by user").is_some()
+            || (file == 0 && self.project.is_none() && memmem::find(line, b"cwd\"").is_some())
             || (file > 0 && self.roots.get(file as usize).is_some_and(Option::is_none))
     }
 
@@ -137,13 +183,27 @@ impl Index {
     pub fn add(&mut self, file: u32, entry: &Entry<'_>) {
         if let Some(time) = entry.timestamp.as_deref().and_then(time::parse) {
             self.earliest = Some(self.earliest.map_or(time, |e| e.min(time)));
+            self.now = time;
+        }
+        if file == 0 {
+            self.locate(entry);
         }
         if let Some(id) = &entry.interrupted_message_id {
             self.interrupted(EventId::generation(id));
         }
         match entry.kind.as_deref() {
             Some("assistant") => self.add_response(file, entry),
-            Some("user") => self.add_results(file, entry),
+            Some("user") => {
+                self.add_results(file, entry);
+                self.add_said(file, entry);
+            }
+            Some("system") if file == 0 => match entry.subtype.as_deref() {
+                Some("turn_duration") if !entry.is_sidechain => {
+                    self.timeline.measured(self.now, entry.duration_ms.unwrap_or(0));
+                }
+                Some("scheduled_task_fire") => self.begin(entry, Beginning::Wake),
+                _ => {}
+            },
             Some("progress") => {
                 if let Some(raw) = self.progress_of_lost_agent(entry).and_then(|p| p.message)
                     && let Some(inner) = lenient::reparse::<Entry<'_>>(raw.get())
@@ -190,7 +250,77 @@ impl Index {
         known.interrupted |= entry.is_aborted_mid_stream || (synthetic && known.real && !entry.is_api_error_message);
         known.real |= real;
         if real {
+            self.last_response = Some((file, id));
+            if file == 0 && !entry.is_sidechain {
+                self.answer();
+            }
             self.add_calls(file, entry);
+        }
+    }
+
+    /// Where the session works. It may move later; its project stays.
+    fn locate(&mut self, entry: &Entry<'_>) {
+        if let Some(origin) = entry.worktree_session.as_ref().and_then(|w| w.original_cwd.as_deref())
+            && !std::mem::replace(&mut self.has_origin, true)
+            && let Some(name) = context::project(origin)
+        {
+            self.project = Some(name.to_owned());
+        }
+        if self.project.is_none() {
+            self.project = entry.cwd.as_deref().and_then(context::project).map(str::to_owned);
+        }
+    }
+
+    /// A model answers on the main thread: a command that stands before it is a prompt.
+    fn answer(&mut self) {
+        if let Some(command) = self.command.take() {
+            self.timeline.begin(command.line, Beginning::Prompt, command.at);
+            self.prompt_id = command.prompt_id.or(self.prompt_id);
+        }
+        self.timeline.line(self.now);
+    }
+
+    fn begin(&mut self, entry: &Entry<'_>, beginning: Beginning) {
+        self.command = None;
+        self.timeline.begin(timeline::line_key(entry), beginning, self.now);
+        self.prompt_id = entry.prompt_id.as_deref().map(key).or(self.prompt_id);
+    }
+
+    /// What a user line means for the time, and for the response before it.
+    fn add_said(&mut self, file: u32, entry: &Entry<'_>) {
+        let response = self.last_response.take().filter(|(of, _)| *of == file);
+        let Some(raw) = entry.message.as_ref().and_then(|m| m.content) else { return };
+        let content = Content::of(Some(raw));
+        let said = prompt::said(entry, &content);
+        if said == Said::Stopped
+            && entry.interrupted_message_id.is_none()
+            && let Some((_, id)) = response
+        {
+            self.interrupted(id);
+        }
+        if file > 0 || entry.is_sidechain {
+            return;
+        }
+        let prompt_id = entry.prompt_id.as_deref().map(key);
+        match said {
+            Said::Prompt => self.begin(entry, Beginning::Prompt),
+            Said::Told => self.begin(entry, Beginning::Wake),
+            Said::Command => {
+                self.command = Some(Command { line: timeline::line_key(entry), at: self.now, prompt_id });
+            }
+            Said::Printed => {
+                // The model is shown what a `!` line printed; what other local commands printed is for the user alone.
+                let is_of_shell = content.first_text().is_some_and(|text| text.starts_with("\"<bash-"));
+                self.command = self.command.take().filter(|_| is_of_shell);
+            }
+            Said::Stopped | Said::StoppedTool | Said::Other => {
+                // What the client writes before the next prompt follows from no prompt: a caveat, or a summary, which has
+                // the next one's `promptId`. There may be a night between.
+                let of_another = prompt_id.is_some() && prompt_id != self.prompt_id;
+                if !entry.is_meta && !entry.is_compact_summary && !of_another {
+                    self.timeline.line(self.now);
+                }
+            }
         }
     }
 
@@ -217,6 +347,8 @@ impl Index {
             }
             (tool.file, tool.called) = (file, true);
             self.order.push(span);
+            let on_main = file == 0 && !entry.is_sidechain;
+            self.timeline.called(span, file, on_main, block.name.as_deref().unwrap_or_default(), self.now);
             if matches!(block.name.as_deref(), Some("Task" | "Agent")) {
                 let input = block.input.and_then(|i| lenient::reparse::<StarterInput<'_>>(i.get())).unwrap_or_default();
                 self.starters.push(Starter {
@@ -224,6 +356,9 @@ impl Index {
                     file,
                     prompt: input.prompt.and_then(|p| prompt_key(p.get(), entry.elided)),
                     agent_type: input.subagent_type.map(std::borrow::Cow::into_owned),
+                    teammate: input
+                        .name
+                        .map(|name| (name.into_owned(), input.team_name.map(std::borrow::Cow::into_owned))),
                 });
             }
         }
@@ -237,6 +372,7 @@ impl Index {
             *root = Some(Root {
                 prompt: content.first_text().and_then(|raw| prompt_key(raw, entry.elided)),
                 prompt_id: entry.prompt_id.clone().map(std::borrow::Cow::into_owned),
+                teammate: entry.agent_name.clone().map(std::borrow::Cow::into_owned),
             });
         }
         let Content::Blocks(blocks) = content else { return };
@@ -249,8 +385,9 @@ impl Index {
             .and_then(lenient::reparse::<ResultLinks<'_>>)
             .unwrap_or_default();
         let mut first = true;
-        for id in results.by_ref().filter_map(|b| b.tool_use_id.as_deref()) {
+        for (block, id) in results.by_ref().filter_map(|b| Some((b, b.tool_use_id.as_deref()?))) {
             let span = EventId::span(id);
+            self.timeline.answered(span, by_person(entry, block), self.now);
             let tool = self.tools.entry(span).or_default();
             if !tool.called {
                 tool.file = file;
@@ -263,4 +400,12 @@ impl Index {
             }
         }
     }
+}
+
+/// Did a person say yes or no to the call with this result, as far as the client says?
+fn by_person(entry: &Entry<'_>, result: &Block<'_>) -> Option<bool> {
+    if Verdict::of(entry, result) == Verdict::Rejected {
+        return Some(false);
+    }
+    entry.permission_decision.as_ref().filter(|decision| decision.is_by_person()).map(|_| true)
 }

@@ -7,6 +7,7 @@ use crate::session::turns::{BEFORE_ANY_PROMPT, Turns};
 use crate::session::types::FileRole;
 use crate::transcript::lenient;
 use serde::Deserialize;
+use std::borrow::Cow;
 use std::collections::VecDeque;
 use std::rc::Rc;
 
@@ -22,6 +23,8 @@ pub struct Thread {
     pub asked: Option<i64>,
     /// The last model that answered.
     pub model: Option<Rc<str>>,
+    /// Its context was compacted since its last response.
+    pub compacted: bool,
     /// It is a sub-agent's.
     pub is_agent: bool,
     /// Its trace has counted it.
@@ -42,6 +45,11 @@ struct Metadata<'a> {
     agent_type: lenient::Str<'a>,
     #[serde(borrow, deserialize_with = "lenient::str")]
     tool_use_id: lenient::Str<'a>,
+    /// Of a teammate.
+    #[serde(borrow, deserialize_with = "lenient::str")]
+    name: lenient::Str<'a>,
+    #[serde(borrow, deserialize_with = "lenient::str")]
+    team_name: lenient::Str<'a>,
 }
 
 /// What is known of a file's sub-agent.
@@ -49,6 +57,8 @@ struct Metadata<'a> {
 struct Agent {
     agent_type: Option<Rc<str>>,
     call: Option<EventId>,
+    /// The name of the teammate that it is, and of its team.
+    teammate: Option<(String, Option<String>)>,
     /// The `promptId` of the turn it was started in.
     prompt_id: Option<String>,
     /// The client itself started it, to have something in the cache.
@@ -111,6 +121,18 @@ impl Starters {
         Some(span)
     }
 
+    /// Takes the first call that started a teammate of this name.
+    fn take_teammate(&mut self, name: &str, team: Option<&str>) -> Option<EventId> {
+        let fits = |starter: &&Starter| {
+            starter.teammate.as_ref().is_some_and(|(of, in_team)| {
+                of == name && (team.is_none() || in_team.is_none() || in_team.as_deref() == team)
+            })
+        };
+        let span = self.all.iter().filter(fits).find(|s| !self.taken.contains(&s.span))?.span;
+        self.taken.insert(span);
+        Some(span)
+    }
+
     /// Takes the only call of a turn that has no sub-agent yet.
     fn take_only_one_in(&mut self, turn: u32) -> Option<EventId> {
         let made = self.by_turn.get(&turn)?.iter().map(|i| self.all[*i as usize].span);
@@ -137,7 +159,8 @@ impl Threads {
         for (agent, file) in threads.agents.iter_mut().zip(files) {
             let FileRole::Agent(file) = file else { continue };
             let metadata = file.metadata.as_deref().and_then(lenient::reparse::<Metadata<'_>>).unwrap_or_default();
-            agent.agent_type = metadata.agent_type.as_deref().map(Into::into);
+            agent.agent_type = metadata.name.as_deref().or(metadata.agent_type.as_deref()).map(Into::into);
+            agent.teammate = metadata.name.map(|name| (name.into_owned(), metadata.team_name.map(Cow::into_owned)));
             // The best link first: the metadata (2.1.197+), the result of the call.
             let by_metadata = metadata.tool_use_id.as_deref().map(EventId::span);
             let by_result = index.started_by.get(&file.agent_id);
@@ -151,6 +174,12 @@ impl Threads {
         }
         for ((file, agent), root) in (0..).zip(&mut threads.agents).zip(roots) {
             let Some(root) = root else { continue };
+            if agent.teammate.is_none() {
+                agent.teammate = root.teammate.map(|name| (name, None));
+            }
+            if let Some((name, team)) = agent.teammate.as_ref().filter(|_| agent.call.is_none()) {
+                agent.call = threads.starters.take_teammate(name, team.as_deref());
+            }
             if agent.call.is_none() {
                 agent.call = threads.starters.take_with_prompt(root.prompt, Some(file));
             }
@@ -277,6 +306,7 @@ mod tests {
             file: 0,
             prompt: Some(prompt(i)),
             agent_type: Some("Explore".to_owned()),
+            teammate: None,
         };
         let mut index = Index::new(&[FileRole::Main]);
         index.starters = (0..MANY).map(starter).collect();

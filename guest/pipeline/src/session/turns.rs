@@ -3,6 +3,7 @@
 use crate::events::trace::Work;
 use crate::identity::{FixedMap, key};
 use crate::place::Place;
+use crate::session::timeline::Timeline;
 use crate::transcript::text::Text;
 use std::collections::VecDeque;
 use std::collections::hash_map::Entry;
@@ -14,19 +15,37 @@ pub const BEFORE_ANY_PROMPT: u32 = 0;
 /// Bytes of prompts that are held for `$ai_user_prompt`. Only a session with thousands of long ones loses the oldest.
 const LARGEST_PROMPTS: usize = 4 << 20;
 
+/// What a turn begins with.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Default)]
+pub enum Asks {
+    /// Nothing: it is the turn before any prompt.
+    #[default]
+    Nothing,
+    /// A slash command or a `!` line, which a model may answer or not.
+    Command,
+    /// A person's prompt.
+    Prompt,
+}
+
 /// A prompt and what follows from it.
 #[derive(Debug, Default)]
 pub struct Turn {
     /// Index of the trace it belongs to.
     pub trace: u32,
+    /// What it begins with.
+    pub asks: Asks,
     /// The prompt, cut at the attribute limit.
     pub prompt: Option<Rc<Text>>,
-    /// When the work began that goes on: the prompt (of several, the last), or the end of what was excluded.
-    from: Option<i64>,
-    /// The last line on the main thread.
-    last: Option<i64>,
-    /// Milliseconds of the work before that.
-    worked: i64,
+    /// A model answered.
+    pub answered: bool,
+    /// The turn before, to which belongs what follows from a command that no model answered.
+    before: u32,
+    /// Something else began before a model answered its command.
+    retired: bool,
+    /// Its stretches of work in the [`Timeline`].
+    stretches: Vec<u32>,
+    /// All up to then was told by an earlier delivery.
+    told_until: Option<i64>,
     /// An event of it was sent now.
     pub sent: bool,
     /// An event of it was excluded.
@@ -34,31 +53,33 @@ pub struct Turn {
 }
 
 impl Turn {
-    /// A prompt, the first or a follow-up: what passed since the line before it is no work.
-    pub fn prompted(&mut self, at: i64) {
-        self.worked += self.since_prompt();
-        (self.from, self.last) = (Some(at), None);
-    }
-
-    /// A line that follows from the prompt.
-    pub fn worked_until(&mut self, at: i64) {
-        self.last = self.last.max(Some(at));
+    /// A stretch of work begins.
+    pub fn goes_on(&mut self, stretch: Option<u32>) {
+        self.stretches.extend(stretch);
     }
 
     /// What was done until then is not to be counted.
     pub fn leave_out_until(&mut self, at: i64) {
         self.excluded = true;
-        self.from = self.from.max(Some(at));
+        self.told_until = self.told_until.max(Some(at));
     }
 
-    /// Milliseconds from each prompt to the last line that follows from it. `None` before any prompt.
-    pub fn work(&self) -> Option<i64> {
-        self.from.map(|_| self.worked + self.since_prompt())
+    /// Is it a turn at all? A command that calls no model is none.
+    fn counts(&self) -> bool {
+        match self.asks {
+            Asks::Nothing => false,
+            Asks::Command => self.answered,
+            Asks::Prompt => true,
+        }
     }
 
-    fn since_prompt(&self) -> i64 {
-        let (Some(from), Some(last)) = (self.from, self.last) else { return 0 };
-        last.saturating_sub(from).max(0)
+    /// Milliseconds of work and of waiting. `None` before any prompt.
+    fn work(&self, timeline: &Timeline) -> Option<(i64, i64)> {
+        if self.stretches.is_empty() {
+            return None;
+        }
+        let work = self.stretches.iter().map(|stretch| timeline.work(*stretch, self.told_until));
+        Some(work.fold((0, 0), |sum, (work, wait)| (sum.0 + work, sum.1 + wait)))
     }
 }
 
@@ -112,7 +133,25 @@ impl Turns {
         prompt_id
             .and_then(|id| self.by_prompt_id(id))
             .or_else(|| parent.and_then(|parent| self.place(parent)).map(|place| place.turn))
-            .unwrap_or(self.last)
+            .map_or(self.last, |turn| self.kept(turn))
+    }
+
+    /// This turn, or if it was retired the one before.
+    fn kept(&self, mut turn: u32) -> u32 {
+        while self.get(turn).retired {
+            turn = self.get(turn).before;
+        }
+        turn
+    }
+
+    /// Something else begins: a command that no model answered is no turn.
+    pub fn retire_command(&mut self) {
+        let last = self.last;
+        let turn = self.get_mut(last);
+        if turn.asks == Asks::Command && !turn.answered {
+            turn.retired = true;
+            self.last = self.kept(last);
+        }
     }
 
     /// The turn with this `promptId`.
@@ -120,14 +159,20 @@ impl Turns {
         self.by_prompt_id.get(&key(prompt_id)).copied()
     }
 
-    /// A prompt: its turn, and whether that is a new one. A follow-up shares the `promptId` of what it follows.
-    pub fn begin(&mut self, prompt_id: Option<&str>, trace: u32) -> (u32, bool) {
+    /// A prompt or a command: its turn, and whether that is a new one. A follow-up shares the `promptId` of what it follows,
+    /// and a prompt may share that of a command before it.
+    pub fn begin(&mut self, prompt_id: Option<&str>, asks: Asks) -> (u32, bool) {
+        self.retire_command();
         if let Some(known) = prompt_id.and_then(|id| self.by_prompt_id(id)) {
             self.last = known;
+            let turn = self.get_mut(known);
+            if turn.asks == Asks::Command && !turn.answered {
+                (turn.asks, turn.prompt, turn.retired) = (asks, None, false);
+            }
             return (known, false);
         }
         let turn = self.turns.len() as u32;
-        self.turns.push(Turn { trace, ..Turn::default() });
+        self.turns.push(Turn { asks, before: self.last, ..Turn::default() });
         if let Some(id) = prompt_id {
             self.by_prompt_id.insert(key(id), turn);
         }
@@ -162,31 +207,27 @@ impl Turns {
     pub fn get_mut(&mut self, turn: u32) -> &mut Turn {
         &mut self.turns[turn as usize]
     }
-
-    /// All turns with a prompt, in order.
-    pub fn prompted(&self) -> impl Iterator<Item = &Turn> {
-        self.turns.iter().skip(1)
-    }
 }
 
 /// The work of each trace.
 ///
-/// A prompt that nothing follows from, such as `/exit`, counts too, but in one delivery only: once something of the session
-/// was delivered, those before the first new event were covered then.
-pub fn work(turns: &Turns, traces: usize) -> Vec<Work> {
+/// A prompt that nothing follows from counts too, but in one delivery only: once something of the session was delivered,
+/// those before the first new event were covered then.
+pub fn work(turns: &Turns, timeline: &Timeline, traces: usize) -> Vec<Work> {
     let mut work = vec![Work::default(); traces];
     let mut milliseconds = vec![None; traces];
-    let mut covered = turns.prompted().any(|turn| turn.excluded);
-    for turn in turns.prompted() {
+    let mut covered = turns.turns.iter().skip(1).any(|turn| turn.excluded);
+    for turn in &turns.turns {
         let trace = turn.trace as usize;
         if turn.sent {
-            covered = false;
-            if let Some(worked) = turn.work() {
+            covered &= turn.asks == Asks::Nothing;
+            if let Some((worked, waited)) = turn.work(timeline) {
                 *milliseconds[trace].get_or_insert(0) += worked;
+                work[trace].waited += waited;
             }
-            work[trace].turns += u64::from(!turn.excluded);
+            work[trace].turns += u64::from(turn.counts() && !turn.excluded);
         } else if !turn.excluded && !covered {
-            work[trace].turns += 1;
+            work[trace].turns += u64::from(turn.counts());
         }
     }
     for (work, milliseconds) in work.iter_mut().zip(milliseconds) {
@@ -202,9 +243,9 @@ mod tests {
     #[test]
     fn a_chain_of_any_length_leads_to_its_prompt() {
         let mut turns = Turns::new();
-        let (first, _) = turns.begin(None, 0);
+        let (first, _) = turns.begin(None, Asks::Prompt);
         turns.put(Some("p"), Place { turn: first, thread: 0 });
-        let (second, _) = turns.begin(None, 0);
+        let (second, _) = turns.begin(None, Asks::Prompt);
         let mut parent = "p".to_owned();
         for hop in 0..100_000 {
             let turn = turns.of_line(None, Some(&parent));
@@ -218,9 +259,9 @@ mod tests {
     #[test]
     fn a_follow_up_with_the_same_prompt_id_is_the_same_turn() {
         let mut turns = Turns::new();
-        assert_eq!(turns.begin(Some("a"), 0), (1, true));
-        assert_eq!(turns.begin(Some("b"), 0), (2, true));
-        assert_eq!(turns.begin(Some("a"), 0), (1, false));
+        assert_eq!(turns.begin(Some("a"), Asks::Prompt), (1, true));
+        assert_eq!(turns.begin(Some("b"), Asks::Prompt), (2, true));
+        assert_eq!(turns.begin(Some("a"), Asks::Prompt), (1, false));
         assert_eq!(turns.of_line(Some("b"), None), 2);
         assert_eq!(turns.of_line(Some("unknown"), None), 1);
     }
@@ -229,10 +270,35 @@ mod tests {
     fn of_many_long_prompts_the_oldest_are_let_go() {
         let mut turns = Turns::new();
         for _ in 0..1000 {
-            let (turn, _) = turns.begin(None, 0);
+            let (turn, _) = turns.begin(None, Asks::Prompt);
             turns.hold(turn, Text::from("x".repeat(12_000).as_str()));
         }
         assert!(turns.get(1).prompt.is_none());
         assert!(turns.get(1000).prompt.is_some());
+    }
+
+    #[test]
+    fn what_follows_a_command_that_no_model_answered_belongs_to_the_turn_before() {
+        let mut turns = Turns::new();
+        let (prompt, _) = turns.begin(None, Asks::Prompt);
+        let (command, _) = turns.begin(None, Asks::Command);
+        turns.put(Some("printed"), Place { turn: command, thread: 0 });
+        assert_eq!(turns.of_line(None, Some("printed")), command);
+        turns.retire_command();
+        assert_eq!((turns.last(), turns.of_line(None, Some("printed"))), (prompt, prompt));
+        let (answered, _) = turns.begin(None, Asks::Command);
+        turns.get_mut(answered).answered = true;
+        turns.retire_command();
+        assert_eq!(turns.last(), answered);
+    }
+
+    #[test]
+    fn a_prompt_takes_the_place_of_the_command_whose_id_it_shares() {
+        let mut turns = Turns::new();
+        let (command, _) = turns.begin(Some("a"), Asks::Command);
+        turns.hold(command, Text::from("/model"));
+        assert_eq!(turns.begin(Some("a"), Asks::Prompt), (command, false));
+        assert_eq!(turns.get(command).asks, Asks::Prompt);
+        assert!(turns.get(command).prompt.is_none());
     }
 }

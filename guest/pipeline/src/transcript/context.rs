@@ -10,8 +10,6 @@ pub const LONGEST_NAME: usize = 200;
 /// Where and by whom a line was written.
 #[derive(Debug, Default, Clone, PartialEq)]
 pub struct Context {
-    /// Last part of the working directory.
-    pub project: Option<String>,
     /// Git branch.
     pub branch: Option<String>,
     /// Version of the client.
@@ -22,7 +20,6 @@ pub struct Context {
 
 /// The same, borrowed from a line: hardly any differs from the line before it.
 struct Borrowed<'a> {
-    project: Option<&'a str>,
     branch: Option<&'a str>,
     version: Option<&'a str>,
     entrypoint: Option<&'a str>,
@@ -31,7 +28,6 @@ struct Borrowed<'a> {
 impl<'a> Borrowed<'a> {
     fn of(entry: &'a Entry<'_>) -> Self {
         Self {
-            project: entry.cwd.as_deref().and_then(last_part).map(short),
             // Outside of a repository: "" up to 2.0.76, "HEAD" from 2.1.112 on.
             branch: name(&entry.git_branch).filter(|branch| *branch != "HEAD"),
             version: name(&entry.version),
@@ -45,7 +41,6 @@ impl Context {
     pub fn of(entry: &Entry<'_>) -> Self {
         let own = Borrowed::of(entry);
         Self {
-            project: own.project.map(str::to_owned),
             branch: own.branch.map(str::to_owned),
             version: own.version.map(str::to_owned),
             entrypoint: own.entrypoint.map(str::to_owned),
@@ -55,8 +50,7 @@ impl Context {
     /// Is it this line's?
     pub fn is_of(&self, entry: &Entry<'_>) -> bool {
         let other = Borrowed::of(entry);
-        self.project.as_deref() == other.project
-            && self.branch.as_deref() == other.branch
+        self.branch.as_deref() == other.branch
             && self.version.as_deref() == other.version
             && self.entrypoint.as_deref() == other.entrypoint
     }
@@ -69,6 +63,13 @@ pub fn name<'a>(text: &'a Str<'_>) -> Option<&'a str> {
 
 fn short(text: &str) -> &str {
     prefix(text, LONGEST_NAME)
+}
+
+/// The name of the project that a session works on in this directory. A worktree of the client's belongs to the project
+/// that it was made in.
+pub fn project(directory: &str) -> Option<&str> {
+    let origin = ["/.claude/worktrees/", "\\.claude\\worktrees\\"].iter().find_map(|inside| directory.find(inside));
+    last_part(origin.map_or(directory, |end| &directory[..end])).map(short)
 }
 
 /// The last part of a path. A session may have been written on another system than the one it is read on: what begins with
@@ -86,6 +87,19 @@ fn last_part(path: &str) -> Option<&str> {
 #[cfg(test)]
 mod tests {
     use super::*;
+
+    #[test]
+    fn a_worktree_belongs_to_the_project_that_it_was_made_in() {
+        for (path, name) in [
+            ("/home/dev/shop/.claude/worktrees/brave-hopper-4f21aa", Some("shop")),
+            ("/home/dev/shop/.claude/worktrees/brave-hopper-4f21aa/packages/api", Some("shop")),
+            (r"C:\dev\shop\.claude\worktrees\wt1", Some("shop")),
+            ("/home/dev/shop/.claude", Some(".claude")),
+            ("/.claude/worktrees/wt1", None),
+        ] {
+            assert_eq!(project(path), name, "{path}");
+        }
+    }
 
     #[test]
     fn the_last_part_of_unix_and_windows_paths() {

@@ -1,8 +1,8 @@
 //! Cuts the long strings of a JSON line while it arrives.
 //!
 //! Nothing that is sent is longer than the attribute limit. The rest of a longer string is counted, not kept; what is left
-//! of the string ends in a mark that says how much there was: `\u0000elided:<characters>:<bytes>`, where the
-//! characters are those after JSON decoding. [`crate::transcript::text`] reads the mark.
+//! of the string ends in a mark that says how much there was: `\u0000elided:<characters>:<line breaks>:<bytes>`, where the
+//! characters and line breaks are those after JSON decoding. [`crate::transcript::text`] reads the mark.
 
 /// The mark's beginning, as it stands in the JSON text.
 pub const MARK: &str = "\\u0000elided:";
@@ -21,6 +21,7 @@ pub struct Elider {
 #[derive(Debug, Default, Clone, Copy)]
 struct Cut {
     characters: u64,
+    line_breaks: u64,
     bytes: u64,
 }
 
@@ -54,7 +55,9 @@ impl Elider {
             if complete && byte == b'"' {
                 self.in_string = false;
                 if let Some(cut) = self.cut.take() {
-                    out.extend_from_slice(format!("{MARK}{}:{}", cut.characters, cut.bytes).as_bytes());
+                    out.extend_from_slice(
+                        format!("{MARK}{}:{}:{}", cut.characters, cut.line_breaks, cut.bytes).as_bytes(),
+                    );
                 }
                 out.push(byte);
                 continue;
@@ -64,11 +67,13 @@ impl Elider {
                 self.cut = Some(Cut::default());
             }
             self.length += 1;
+            let is_line_break = self.escape == Escape::Begun && byte == b'n';
             let is_character = self.step(byte);
             match &mut self.cut {
                 Some(cut) => {
                     cut.bytes += 1;
                     cut.characters += u64::from(is_character);
+                    cut.line_breaks += u64::from(is_line_break);
                 }
                 None => out.push(byte),
             }
@@ -127,7 +132,7 @@ mod tests {
         );
         let cut = elide(&line);
         // \n, é, the emoji, é, ", q: six characters in 2 + 6 + 12 + 2 + 2 + 1 bytes.
-        assert!(cut.ends_with(r#"x\u0000elided:6:25","b":"c"}"#), "{}", &cut[cut.len() - 60..]);
+        assert!(cut.ends_with(r#"x\u0000elided:6:1:25","b":"c"}"#), "{}", &cut[cut.len() - 60..]);
         assert!(serde_json::from_str::<serde_json::Value>(&cut).is_ok());
     }
 }

@@ -84,9 +84,111 @@ pub struct Entry<'a> {
     /// The call that a `progress` line belongs to.
     #[serde(borrow, rename = "parentToolUseID", deserialize_with = "lenient::str")]
     pub parent_tool_use_id: Str<'a>,
+    /// Who or what a user line is from, where the client says so (2.1.200+).
+    #[serde(borrow, deserialize_with = "lenient::object")]
+    pub origin: Option<Origin<'a>>,
+    /// How a prompt came in: `typed`, `sdk`, `system`, …
+    #[serde(borrow, deserialize_with = "lenient::str")]
+    pub prompt_source: Str<'a>,
+    /// What began the turn: `human`, `sdk`, `task_notification`, …
+    #[serde(borrow, deserialize_with = "lenient::str")]
+    pub turn_origin: Str<'a>,
+    /// Where a line is from that no person wrote: `harness`, `local`, `recorded` (2.1.332).
+    #[serde(borrow, deserialize_with = "lenient::str")]
+    pub row_source: Str<'a>,
+    /// The name of the teammate who wrote this line.
+    #[serde(borrow, deserialize_with = "lenient::str")]
+    pub agent_name: Str<'a>,
+    /// Of an `attachment` line.
+    #[serde(borrow, deserialize_with = "lenient::object")]
+    pub attachment: Option<Attachment<'a>>,
+    /// Of a `queue-operation` line: `enqueue`, `dequeue`, `remove`, `popAll`.
+    #[serde(borrow, deserialize_with = "lenient::str")]
+    pub operation: Str<'a>,
+    /// Why a `queue-operation` took something out.
+    #[serde(borrow, deserialize_with = "lenient::str")]
+    pub reason: Str<'a>,
+    /// What a `queue-operation` is about.
+    #[serde(borrow)]
+    pub content: Option<&'a RawValue>,
+    /// Of a `turn_duration` line: how long the client was at work, waiting left out.
+    #[serde(deserialize_with = "lenient::milliseconds")]
+    pub duration_ms: Option<u64>,
+    /// Of an `api_error` line: how long the client waits before the next attempt.
+    #[serde(deserialize_with = "lenient::milliseconds")]
+    pub retry_in_ms: Option<u64>,
+    /// The title that a person gave the session.
+    #[serde(borrow, deserialize_with = "lenient::str")]
+    pub custom_title: Str<'a>,
+    /// The title that a model gave it.
+    #[serde(borrow, deserialize_with = "lenient::str")]
+    pub ai_title: Str<'a>,
+    /// Of a `summary` line: the title of the conversation that ends in the line `leafUuid`, of this session or another one.
+    #[serde(borrow, deserialize_with = "lenient::str")]
+    pub summary: Str<'a>,
+    #[serde(borrow, deserialize_with = "lenient::str")]
+    pub leaf_uuid: Str<'a>,
+    /// Of a `worktree-state` line.
+    #[serde(borrow, deserialize_with = "lenient::object")]
+    pub worktree_session: Option<WorktreeSession<'a>>,
+    /// Of a `pr-link` line.
+    #[serde(borrow, deserialize_with = "lenient::str")]
+    pub pr_url: Str<'a>,
+    #[serde(deserialize_with = "lenient::count")]
+    pub pr_number: Option<u64>,
+    /// Who decided on a tool's use, and how.
+    #[serde(borrow, deserialize_with = "lenient::object")]
+    pub permission_decision: Option<PermissionDecision<'a>>,
     /// The line's long strings were cut.
     #[serde(skip)]
     pub elided: bool,
+}
+
+/// Who or what a user line is from.
+#[derive(Debug, Default, Deserialize)]
+#[serde(default)]
+pub struct Origin<'a> {
+    /// `human`, `task-notification`, …
+    #[serde(borrow, deserialize_with = "lenient::str")]
+    pub kind: Str<'a>,
+}
+
+/// What the model is told beside the user lines.
+#[derive(Debug, Default, Deserialize)]
+#[serde(default)]
+pub struct Attachment<'a> {
+    #[serde(borrow, rename = "type", deserialize_with = "lenient::str")]
+    pub kind: Str<'a>,
+    /// Of a `queued_command`: what was queued while the model worked. A string or a list of blocks.
+    #[serde(borrow)]
+    pub prompt: Option<&'a RawValue>,
+    /// `prompt`, `task-notification`, …
+    #[serde(borrow, rename = "commandMode", deserialize_with = "lenient::str")]
+    pub command_mode: Str<'a>,
+    #[serde(borrow, deserialize_with = "lenient::object")]
+    pub origin: Option<Origin<'a>>,
+    #[serde(rename = "isMeta", deserialize_with = "lenient::bool")]
+    pub is_meta: bool,
+}
+
+/// Where a session was before it went into a worktree.
+#[derive(Debug, Default, Deserialize)]
+#[serde(rename_all = "camelCase", default)]
+pub struct WorktreeSession<'a> {
+    #[serde(borrow, deserialize_with = "lenient::str")]
+    pub original_cwd: Str<'a>,
+}
+
+/// Who decided on a tool's use, and how (2.1.300+).
+#[derive(Debug, Default, Deserialize)]
+#[serde(default)]
+pub struct PermissionDecision<'a> {
+    /// `accept` or `reject`.
+    #[serde(borrow, deserialize_with = "lenient::str")]
+    pub decision: Str<'a>,
+    /// `config`, `user_…`, `hook`, …
+    #[serde(borrow, deserialize_with = "lenient::str")]
+    pub source: Str<'a>,
 }
 
 /// `message` of an assistant or user line.
@@ -218,7 +320,28 @@ pub struct Source<'a> {
     pub data: Option<&'a RawValue>,
 }
 
+impl PermissionDecision<'_> {
+    /// Did a person decide?
+    pub fn is_by_person(&self) -> bool {
+        self.source.as_deref().is_some_and(|source| source.starts_with("user"))
+    }
+}
+
 impl<'a> Entry<'a> {
+    /// Does the client say that a person (or a script in their place) wrote this user line, or that nobody did?
+    pub fn by_person(&self) -> Option<bool> {
+        if let Some(kind) = self.origin.as_ref().and_then(|origin| origin.kind.as_deref()) {
+            return Some(kind == "human");
+        }
+        match (self.prompt_source.as_deref(), self.turn_origin.as_deref()) {
+            (Some("typed" | "sdk"), _) => Some(true),
+            (Some("system"), _) => Some(false),
+            _ if self.row_source.is_some() => Some(false),
+            (_, Some(origin)) if !matches!(origin, "human" | "sdk") => Some(false),
+            _ => None,
+        }
+    }
+
     /// The response that this line is a part of, and the id of its generation; `None` if it is none: the client has been
     /// seen to write messages that are `null`, a text, or the characters of one.
     pub fn response(&self) -> Option<(EventId, &Message<'a>)> {
@@ -262,6 +385,15 @@ impl<'a> Content<'a> {
             return Content::Blocks(blocks.into_iter().filter_map(|b| b.0).collect());
         }
         Content::Text(raw)
+    }
+
+    /// The texts, raw, in order.
+    pub fn texts(&self) -> impl Iterator<Item = &'a RawValue> {
+        let (text, blocks) = match self {
+            Content::Text(raw) => (Some(*raw), [].as_slice()),
+            Content::Blocks(blocks) => (None, blocks.as_slice()),
+        };
+        text.into_iter().chain(blocks.iter().filter_map(|block| block.text))
     }
 
     /// The first text, raw.

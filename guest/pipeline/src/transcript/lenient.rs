@@ -101,6 +101,29 @@ pub fn count<'de, D: Deserializer<'de>>(deserializer: D) -> Result<Option<u64>, 
     deserializer.deserialize_any(V)
 }
 
+/// A time in milliseconds: a number that is not negative, its fraction left out.
+pub fn milliseconds<'de, D: Deserializer<'de>>(deserializer: D) -> Result<Option<u64>, D::Error> {
+    struct V;
+    impl<'de> Visitor<'de> for V {
+        type Value = Option<u64>;
+        fn expecting(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+            expecting(f)
+        }
+        fn visit_u64<E: Error>(self, v: u64) -> Result<Self::Value, E> {
+            Ok(Some(v))
+        }
+        fn visit_i64<E: Error>(self, v: i64) -> Result<Self::Value, E> {
+            Ok(u64::try_from(v).ok())
+        }
+        fn visit_f64<E: Error>(self, v: f64) -> Result<Self::Value, E> {
+            // The bound keeps the cast exact.
+            Ok((0.0..9e15).contains(&v).then_some(v as u64))
+        }
+        ignore!(bool string unit seq map);
+    }
+    deserializer.deserialize_any(V)
+}
+
 /// An object, read as `T`; anything else is `None`.
 pub fn object<'de, D: Deserializer<'de>, T: Deserialize<'de>>(deserializer: D) -> Result<Option<T>, D::Error> {
     struct V<T>(PhantomData<T>);

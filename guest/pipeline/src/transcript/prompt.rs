@@ -1,30 +1,27 @@
 //! Which user lines are prompts, and how a prompt is called.
 //!
 //! Of 61,129 user lines in real transcripts only 3,990 were prompts: the others are tool results, output of local
-//! commands, notifications, summaries, reminders.
+//! commands, notifications, summaries, reminders. The client marks most of what a person did not write (`isMeta`,
+//! `origin`, `promptSource`); what it does not mark is told by its shape. No list of wrappers decides, because each release
+//! brings new ones: a text that is wholly one or more `<tag …>…</tag>` is the client's, unless the client says that a
+//! person typed it.
 
-use crate::transcript::entry::{Content, Entry};
+use crate::transcript::entry::{Block, Content, Entry};
+use crate::transcript::shape::{self, Shape};
 use crate::transcript::text;
+use serde_json::value::RawValue;
 use std::borrow::Cow;
 
 /// Characters of a `$ai_trace_name`.
 const NAME_LIMIT: usize = 100;
 
-/// Characters that are read to know what a user line is, or to name a trace.
+/// Characters that are read to name a trace.
 pub const BEGINNING: usize = 2000;
 
-/// What a user line begins with that is no prompt.
-const WRAPPERS: [&str; 7] = [
-    "<local-command-stdout>",
-    "<local-command-stderr>",
-    "<local-command-caveat>",
-    "<task-notification>",
-    "<bash-stdout>",
-    "<bash-stderr>",
-    "[Request interrupted by user",
-];
+/// Bytes of a text, as it stands in the file, that are read to know what it is. Of a longer one the beginning decides.
+const LONGEST_SHAPE: usize = 64 << 10;
 
-/// Commands that say nothing of what a session is about.
+/// Commands that say nothing of what a session is about, even where a model answers them.
 const HOUSEKEEPING: [&str; 22] = [
     "/clear",
     "/compact",
@@ -50,20 +47,79 @@ const HOUSEKEEPING: [&str; 22] = [
     "/usage",
 ];
 
-/// Is this user line something a person (or a script in their place) asked?
-pub fn is_prompt(entry: &Entry<'_>, content: &Content<'_>) -> bool {
-    if entry.is_meta || entry.is_compact_summary || entry.is_visible_in_transcript_only {
+/// What a user line is.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Said {
+    /// Something that a person, or a script in their place, asked.
+    Prompt,
+    /// A slash command or a `!` line. It is a prompt if a model answers it, and else none.
+    Command,
+    /// What a local command printed: the command before needed no model.
+    Printed,
+    /// The user stopped the response before it.
+    Stopped,
+    /// The user stopped, or refused, the tool whose result stands before it.
+    StoppedTool,
+    /// Something that the client tells the model: a background job ended, a teammate wrote.
+    Told,
+    /// What follows from something else: a tool's result, a caveat, a summary, the text of a skill.
+    Other,
+}
+
+/// What this user line is. `Entry`'s flags come first: what the client marks as its own is never a prompt.
+pub fn said(entry: &Entry<'_>, content: &Content<'_>) -> Said {
+    if entry.is_meta || entry.is_compact_summary || entry.is_visible_in_transcript_only || content.has_result() {
+        return Said::Other;
+    }
+    let mut said = match by_shape(content, entry.elided) {
+        Some(said) => said,
+        None if has_picture(content) => Said::Prompt,
+        None => return Said::Other,
+    };
+    let by_person = entry.by_person();
+    if said == Said::Told && (by_person == Some(true) || is_instruction(entry, content)) {
+        // A script may well write its prompt in tags.
+        said = Said::Prompt;
+    }
+    if said == Said::Prompt && by_person == Some(false) { Said::Told } else { said }
+}
+
+/// Is what was queued while the model worked a prompt of a person? The client also queues objects for itself.
+pub fn is_queued_prompt(content: &Content<'_>, elided: bool) -> bool {
+    let is_object = |raw: &RawValue| {
+        with_text(raw, elided, |text, _| {
+            serde_json::from_str::<serde_json::Map<String, serde_json::Value>>(text).is_ok()
+        })
+    };
+    if content.texts().any(is_object) {
         return false;
     }
-    if content.has_result() {
-        return false;
+    by_shape(content, elided).map_or_else(|| has_picture(content), |said| said == Said::Prompt)
+}
+
+/// What the texts say. `None` if there is none.
+fn by_shape(content: &Content<'_>, elided: bool) -> Option<Said> {
+    let mut said = None;
+    for raw in content.texts() {
+        let shape = match with_text(raw, elided, shape::of) {
+            Shape::Nothing => continue,
+            // A word of a person makes the line theirs, whatever stands beside it.
+            Shape::Words => return Some(Said::Prompt),
+            Shape::Command => Said::Command,
+            Shape::Printed => Said::Printed,
+            Shape::Stopped { tool: false } => Said::Stopped,
+            Shape::Stopped { tool: true } => Said::StoppedTool,
+            Shape::Wrapper => Said::Told,
+        };
+        said.get_or_insert(shape);
     }
-    let beginning = beginning(content, entry.elided);
-    let beginning = beginning.trim_start();
-    if beginning.is_empty() {
-        return has_picture(content);
-    }
-    !WRAPPERS.iter().any(|w| beginning.starts_with(w))
+    said
+}
+
+/// In the session of a teammate, the lead's message is the prompt. What the client sends in the same wrapper is an object.
+fn is_instruction(entry: &Entry<'_>, content: &Content<'_>) -> bool {
+    entry.agent_name.is_some()
+        && content.texts().any(|raw| with_text(raw, entry.elided, |text, _| shape::instruction(text).is_some()))
 }
 
 /// A picture alone can be a prompt.
@@ -72,14 +128,40 @@ fn has_picture(content: &Content<'_>) -> bool {
     blocks.iter().any(|b| matches!(b.kind.as_deref(), Some("image" | "document")))
 }
 
-/// The first characters of the first text.
-pub fn beginning<'a>(content: &Content<'a>, elided: bool) -> Cow<'a, str> {
-    let inner = content.first_text().and_then(|raw| raw.strip_prefix('"')).and_then(|raw| raw.strip_suffix('"'));
-    inner.map_or(Cow::Borrowed(""), |inner| text::decode(inner, BEGINNING, elided).0)
+/// Calls `then` with a text, as far as its shape needs it, and whether that is all of it.
+fn with_text<T>(raw: &RawValue, elided: bool, then: impl FnOnce(&str, bool) -> T) -> T {
+    let raw = raw.get();
+    let Some(inner) = raw.strip_prefix('"').and_then(|raw| raw.strip_suffix('"')) else { return then(raw, true) };
+    let whole = inner.len() <= LONGEST_SHAPE;
+    let wanted = if whole { usize::MAX / 4 } else { BEGINNING };
+    let (text, total) = text::decode(inner, wanted, elided);
+    let whole = whole && (!elided || text.chars().count() == total);
+    then(&text, whole)
 }
 
-/// A slash command as it was typed, `/name arguments`; any other text as it is.
+/// Of a prompt's blocks, those that a person wrote: the editor and the client put theirs into blocks of their own.
+pub fn own_blocks<'b, 'a>(blocks: &'b [Block<'a>], elided: bool) -> Vec<&'b Block<'a>> {
+    let is_own = |block: &&Block<'_>| match block.text {
+        Some(raw) => with_text(raw, elided, |text, whole| shape::of(text, whole) == Shape::Words),
+        None => true,
+    };
+    let own: Vec<_> = blocks.iter().filter(is_own).collect();
+    if own.iter().any(|block| block.text.is_some()) || !blocks.iter().any(|block| block.text.is_some()) {
+        return own;
+    }
+    blocks.iter().collect()
+}
+
+/// A prompt in the person's own words: without what the editor put before them, a slash command as it was typed, a lead's
+/// message without its wrapper.
 pub fn typed(text: &str) -> Cow<'_, str> {
+    let text = shape::without_context(text);
+    if let Some(line) = element(text, "bash-input").filter(|_| text.starts_with("<bash-input>")) {
+        return Cow::Owned(format!("!{}", line.trim()));
+    }
+    if let Some(instruction) = shape::instruction(text) {
+        return Cow::Borrowed(instruction);
+    }
     let Some(name) = element(text, "command-name").map(str::trim).filter(|name| name.starts_with('/')) else {
         return Cow::Borrowed(text);
     };
@@ -89,16 +171,35 @@ pub fn typed(text: &str) -> Cow<'_, str> {
     }
 }
 
+/// What a person wrote in this content begins with this raw text; and how many of its characters name a trace. What stands
+/// before the words may be longer than a beginning.
+pub fn first_words<'a>(content: &Content<'a>, elided: bool) -> Option<(&'a str, usize)> {
+    let raw = match content {
+        Content::Text(raw) => raw.get(),
+        Content::Blocks(blocks) => own_blocks(blocks, elided).into_iter().find_map(|block| block.text)?.get(),
+    };
+    let has_context = raw.trim_start_matches(['"', ' ']).starts_with('<');
+    Some((raw, if has_context { LONGEST_SHAPE } else { BEGINNING }))
+}
+
+/// The same text, as it is.
+pub fn beginning<'a>(content: &Content<'a>, elided: bool) -> Cow<'a, str> {
+    let Some((raw, wanted)) = first_words(content, elided) else { return Cow::Borrowed("") };
+    let inner = raw.strip_prefix('"').and_then(|raw| raw.strip_suffix('"')).unwrap_or_default();
+    text::decode(inner, wanted, elided).0
+}
+
 fn element<'a>(text: &'a str, name: &str) -> Option<&'a str> {
     let (_, rest) = text.split_once(&format!("<{name}>"))?;
     Some(rest.split_once(&format!("</{name}>"))?.0)
 }
 
-/// The name that a prompt gives to its trace: on one line, without tags, at most 100 characters and no more than `limit`.
-/// Nothing if nothing is left.
+/// The name that a prompt gives to its trace: on one line, without tags and control characters, at most 100 characters and
+/// no more than `limit`. Nothing if nothing is left.
 pub fn name(prompt: &str, limit: usize) -> Option<String> {
     let name = typed(prompt);
-    let name = without_tags(&name).split_whitespace().collect::<Vec<_>>().join(" ");
+    let name = shape::without_controls(&name);
+    let name = shape::without_tags(&name).split_whitespace().collect::<Vec<_>>().join(" ");
     let limit = limit.min(NAME_LIMIT);
     if name.is_empty() || limit == 0 {
         return None;
@@ -109,50 +210,9 @@ pub fn name(prompt: &str, limit: usize) -> Option<String> {
     Some(format!("{}…", text::prefix(&name, limit - 1).trim_end()))
 }
 
-/// Is this name only a command such as `/clear`? (`/clearance` is not.)
+/// Does this prompt say nothing of what its session is about: a command such as `/clear` (`/clearance` is none), or a `!` line?
 pub fn is_housekeeping(name: &str) -> bool {
     name.split_whitespace().next().is_some_and(|word| HOUSEKEEPING.contains(&word))
-}
-
-/// Takes out tags that come in pairs, `<name …>` and `</name>`. A `<` that opens nothing, as in `a < b` or `Vec<u8>`, stays.
-fn without_tags(text: &str) -> Cow<'_, str> {
-    if !text.contains("</") {
-        return Cow::Borrowed(text);
-    }
-    let mut out = String::with_capacity(text.len());
-    let mut opened: Vec<&str> = Vec::new();
-    let mut rest = text;
-    while let Some(at) = rest.find('<') {
-        out.push_str(&rest[..at]);
-        let tag = &rest[at..];
-        rest = match tag_at(tag) {
-            Some((name, true, end)) if opened.contains(&name) => &tag[end..],
-            Some((name, false, end)) if tag.contains(&format!("</{name}>")) => {
-                opened.push(name);
-                // A tag ends a word.
-                out.push(' ');
-                &tag[end..]
-            }
-            _ => {
-                out.push('<');
-                &tag[1..]
-            }
-        };
-    }
-    out.push_str(rest);
-    Cow::Owned(out)
-}
-
-/// The tag at the start of `text`: its name, whether it closes, its length.
-fn tag_at(text: &str) -> Option<(&str, bool, usize)> {
-    let end = text.find('>')? + 1;
-    let inner = &text[1..end - 1];
-    let (closes, inner) = inner.strip_prefix('/').map_or((false, inner), |inner| (true, inner));
-    let name = inner.split(char::is_whitespace).next()?;
-    let valid = name.starts_with(|c: char| c.is_ascii_alphabetic())
-        && name.bytes().all(|b| b.is_ascii_alphanumeric() || b"-_:".contains(&b))
-        && !inner.contains('<');
-    valid.then_some((name, closes, end))
 }
 
 #[cfg(test)]
@@ -187,10 +247,14 @@ mod tests {
         assert!(!is_housekeeping("/clearance sale") && !is_housekeeping("clear"));
     }
 
-    fn prompt(line: &str) -> bool {
+    fn said_by(line: &str) -> Said {
         let entry: Entry<'_> = serde_json::from_str(line).unwrap();
         let content = Content::of(entry.message.as_ref().and_then(|m| m.content));
-        is_prompt(&entry, &content)
+        said(&entry, &content)
+    }
+
+    fn prompt(line: &str) -> bool {
+        said_by(line) == Said::Prompt
     }
 
     #[test]
@@ -199,8 +263,8 @@ mod tests {
             r#""Fix it""#,
             r#"[{"type":"text","text":"Fix it"}]"#,
             r#"[{"type":"image","source":{"data":""}}]"#,
-            r#""<command-name>/review</command-name>""#,
-            r#""<bash-input>ls</bash-input>""#,
+            r#"[{"type":"text","text":"<ide_opened_file>a.ts</ide_opened_file>"},{"type":"text","text":"Why?"}]"#,
+            r#"[{"type":"text","text":"[Request interrupted by user]"},{"type":"text","text":"Do this instead"}]"#,
         ] {
             assert!(prompt(&format!(r#"{{"message":{{"content":{content}}}}}"#)), "{content}");
         }
@@ -221,5 +285,66 @@ mod tests {
         for flag in ["isMeta", "isCompactSummary", "isVisibleInTranscriptOnly"] {
             assert!(!prompt(&format!(r#"{{"{flag}":true,"message":{{"content":"Fix it"}}}}"#)), "{flag}");
         }
+    }
+
+    #[test]
+    fn what_the_client_marks_goes_before_the_shape() {
+        let line = |marks: &str, content: &str| said_by(&format!(r#"{{{marks},"message":{{"content":"{content}"}}}}"#));
+        for marks in [
+            r#""origin":{"kind":"task-notification"}"#,
+            r#""origin":{"kind":"something-new"},"promptSource":"typed""#,
+            r#""promptSource":"system""#,
+            r#""turnOrigin":"scheduled_task""#,
+            r#""rowSource":"recorded""#,
+        ] {
+            assert_eq!(line(marks, "The job is done."), Said::Told, "{marks}");
+        }
+        for marks in [
+            r#""origin":{"kind":"human"}"#,
+            r#""promptSource":"sdk","turnOrigin":"sdk""#,
+            r#""promptSource":"something-new""#,
+            r#""turnOrigin":"human""#,
+            r#""origin":5"#,
+        ] {
+            assert_eq!(line(marks, "Fix it"), Said::Prompt, "{marks}");
+        }
+        assert_eq!(line(r#""promptSource":"sdk""#, "<task>Fix it</task>"), Said::Prompt);
+        assert_eq!(line(r#""turnOrigin":"human""#, "<bash-stdout>x</bash-stdout>"), Said::Printed);
+    }
+
+    #[test]
+    fn commands_are_told_from_prompts() {
+        for content in ["<command-name>/review</command-name>", "<bash-input>ls</bash-input>"] {
+            assert_eq!(said_by(&format!(r#"{{"message":{{"content":"{content}"}}}}"#)), Said::Command);
+        }
+    }
+
+    #[test]
+    fn a_leads_message_is_the_prompt_of_a_teammates_session_alone() {
+        let line = |name: &str, body: &str| {
+            said_by(&format!(
+                r#"{{{name}"message":{{"content":"<teammate-message teammate_id=\"lead\">\n{body}\n</teammate-message>"}}}}"#
+            ))
+        };
+        assert_eq!(line(r#""agentName":"tester","#, "Write the tests."), Said::Prompt);
+        assert_eq!(line(r#""agentName":"tester","#, r#"{\"type\":\"idle_notification\"}"#), Said::Told);
+        assert_eq!(line("", "Write the tests."), Said::Told);
+    }
+
+    #[test]
+    fn a_prompt_is_in_the_persons_own_words() {
+        for (text, own) in [
+            ("<ide_opened_file>a.ts</ide_opened_file>\nWhy?", "Why?"),
+            ("<bash-input>git switch main</bash-input>", "!git switch main"),
+            ("<teammate-message teammate_id=\"lead\">\nWrite.\n</teammate-message>", "Write."),
+            ("<task>Fix</task>", "<task>Fix</task>"),
+        ] {
+            assert_eq!(typed(text), own);
+        }
+    }
+
+    #[test]
+    fn a_name_steers_no_terminal() {
+        assert_eq!(name("\u{1b}[31mError:\u{1b}[0m build\u{7} failed", 100).as_deref(), Some("Error: build failed"));
     }
 }

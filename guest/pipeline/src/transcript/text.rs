@@ -309,6 +309,26 @@ fn mark(inner: &str) -> Option<(usize, &str)> {
     Some((at, &inner[at + MARK.len()..]))
 }
 
+/// Lines of the text between the quotes of a JSON string, also where it was elided. A last one without a line break is one.
+pub fn lines(inner: &str, elided: bool) -> u64 {
+    let (inner, cut) = match mark(inner).filter(|_| elided) {
+        Some((at, counts)) => (&inner[..at], counts.split(':').nth(1).and_then(|n| n.parse().ok()).unwrap_or(0)),
+        None => (inner, 0),
+    };
+    let (mut breaks, mut open, mut rest) = (cut, !inner.is_empty(), inner.as_bytes());
+    while let Some(at) = memchr(b'\\', rest) {
+        let (is_break, used) = match &rest[at..] {
+            [_, b'n', ..] => (true, 2),
+            [_, b'u', b'0', b'0', b'0', b'a' | b'A', ..] => (true, 6),
+            escape => (false, escape.len().min(2)),
+        };
+        breaks += u64::from(is_break);
+        rest = &rest[at + used..];
+        open = !(is_break && rest.is_empty());
+    }
+    breaks + u64::from(open)
+}
+
 /// Bytes of a raw JSON string (with its quotes), also where it was elided.
 pub fn raw_length(raw: &str, elided: bool) -> usize {
     let inner = raw.trim_matches('"');
@@ -375,14 +395,24 @@ mod tests {
 
     #[test]
     fn the_count_includes_what_was_elided_before() {
-        let cut = of_json(&rules(40), &format!("\"{}{MARK}1000:3000\"", "x".repeat(50)), true);
+        let cut = of_json(&rules(40), &format!("\"{}{MARK}1000:20:3000\"", "x".repeat(50)), true);
         assert_eq!(cut, "xxxxxxxxxxx… [truncated 1039 characters]");
-        assert_eq!(raw_length(&format!("\"abc{MARK}1000:3000\""), true), 3003);
+        assert_eq!(raw_length(&format!("\"abc{MARK}1000:20:3000\""), true), 3003);
+    }
+
+    #[test]
+    fn lines_are_counted_as_they_are_written_and_where_they_were_elided() {
+        for (inner, count) in
+            [("", 0), ("a", 1), (r"a\n", 1), (r"a\nb", 2), (r"\n\n", 2), (r"a\\n", 1), (r"a\u000ab", 2)]
+        {
+            assert_eq!(lines(inner, false), count, "{inner}");
+        }
+        assert_eq!(lines(&format!(r"a\nb{MARK}1000:20:3000"), true), 22);
     }
 
     #[test]
     fn a_mark_in_a_line_that_was_not_elided_is_text() {
-        assert_eq!(of_json(&rules(40), &format!("\"a{MARK}5:5\""), false), "a\0elided:5:5");
+        assert_eq!(of_json(&rules(40), &format!("\"a{MARK}5:0:5\""), false), "a\0elided:5:0:5");
     }
 
     #[test]

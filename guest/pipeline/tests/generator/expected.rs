@@ -52,8 +52,6 @@ pub(crate) struct Generation {
     pub(crate) texts: Vec<String>,
     /// Texts of its thinking blocks, in order.
     pub(crate) thinking: Vec<String>,
-    /// Last part of `cwd`.
-    pub(crate) project: String,
     /// `None` for `""`, `"HEAD"` and where there is no `gitBranch`.
     pub(crate) branch: Option<String>,
 }

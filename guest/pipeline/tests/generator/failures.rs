@@ -57,7 +57,6 @@ impl Writer {
             tools: Vec::new(),
             texts: Vec::new(),
             thinking: Vec::new(),
-            project: self.project.to_owned(),
             branch: self.known_branch(),
         };
         self.expected.generations.insert(id, generation);

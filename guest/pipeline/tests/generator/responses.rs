@@ -301,7 +301,6 @@ impl Writer {
             tools: std::mem::take(&mut response.tools),
             texts: std::mem::take(&mut response.texts),
             thinking: std::mem::take(&mut response.thinking),
-            project: self.project.to_owned(),
             branch: self.known_branch(),
         };
         assert!(self.expected.generations.insert(key.to_owned(), generation).is_none(), "two responses with one id");

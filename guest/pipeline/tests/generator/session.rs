@@ -17,7 +17,6 @@ pub(crate) struct Writer {
     pub(crate) era: Era,
     pub(crate) session: String,
     pub(crate) cwd: &'static str,
-    pub(crate) project: &'static str,
     pub(crate) branch: &'static str,
     /// The session is resumed, and lines are copied.
     pub(crate) copies: bool,
@@ -70,20 +69,15 @@ impl Thread {
     }
 }
 
-const SURROUNDINGS: [(&str, &str); 5] = [
-    ("/home/dev/shop", "shop"),
-    ("/Users/dev/Code/web shop", "web shop"),
-    (r"C:\Users\dev\shop", "shop"),
-    (r"D:\work\über-projekt", "über-projekt"),
-    ("/srv/a.b-c", "a.b-c"),
-];
+const SURROUNDINGS: [&str; 5] =
+    ["/home/dev/shop", "/Users/dev/Code/web shop", r"C:\Users\dev\shop", r"D:\work\über-projekt", "/srv/a.b-c"];
 
 impl Writer {
     pub(crate) fn new(seed: u64, size: Size) -> Self {
         let mut chance = Chance::new(seed);
         let era = chance.pick(&Era::ALL);
         let session = chance.uuid();
-        let (cwd, project) = chance.pick(&SURROUNDINGS);
+        let cwd = chance.pick(&SURROUNDINGS);
         let mut expected = Expected::default();
         expected.note(era.variation());
         if cwd.contains('\\') {
@@ -92,20 +86,7 @@ impl Writer {
         let copies = size.features.has(Features::COPIES) && chance.one_in(2);
         let without_uuids = size.features.has(Features::GAPS) && !copies;
         let branch = Self::any_branch(&mut chance);
-        Self {
-            chance,
-            size,
-            era,
-            session,
-            cwd,
-            project,
-            branch,
-            copies,
-            without_uuids,
-            files: Vec::new(),
-            expected,
-            serial: 0,
-        }
+        Self { chance, size, era, session, cwd, branch, copies, without_uuids, files: Vec::new(), expected, serial: 0 }
     }
 
     fn any_branch(chance: &mut Chance) -> &'static str {
@@ -192,7 +173,7 @@ impl Writer {
     /// Moves to another folder or branch, as `cd` and `git switch` do.
     pub(crate) fn wander(&mut self) {
         if self.chance.one_in(5) {
-            (self.cwd, self.project) = self.chance.pick(&SURROUNDINGS);
+            self.cwd = self.chance.pick(&SURROUNDINGS);
             self.expected.note("cd");
         }
         if self.chance.one_in(5) {

@@ -102,7 +102,12 @@ impl Writer {
         }
         self.expected.note("interruption");
         thread.clock += self.chance.between(1, 9_000);
-        let words = self.chance.pick(&["[Request interrupted by user]", "[Request interrupted by user for tool use]"]);
+        // Without an id, these words alone would say that the response before was stopped.
+        let words = if after.is_empty() {
+            "[Request interrupted by user for tool use]"
+        } else {
+            "[Request interrupted by user]"
+        };
         let content = list(&[object(&[("type", text("text")), ("text", text(words))])]);
         let uuid = self.any_uuid();
         self.user(thread, uuid, content, Vec::new(), after);

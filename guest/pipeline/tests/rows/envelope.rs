@@ -204,7 +204,7 @@ fn the_branch_is_the_line_s_own() {
     .run();
     let branches: Vec<_> = converted.events.iter().map(|e| e["properties"]["$ai_git_branch"].clone()).collect();
     assert_eq!(branches, ["main", "main", "fix", "fix"]);
-    assert_eq!(converted.generations()[1]["$ai_project_name"], "api");
+    assert_eq!(converted.generations()[1]["$ai_project_name"], "shop");
 }
 
 #[test]

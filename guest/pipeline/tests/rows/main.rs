@@ -18,6 +18,7 @@ mod generation;
 mod grouping;
 mod interrupted;
 mod privacy;
+mod reading;
 mod resumed;
 mod span;
 mod trace;

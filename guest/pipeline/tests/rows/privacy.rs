@@ -77,6 +77,10 @@ fn exactly_the_texts_are_missing_and_not_empty() {
         let mut expected = open.clone();
         let properties = expected["properties"].as_object_mut().unwrap();
         properties.retain(|name, _| !TEXTS.contains(&name.as_str()));
+        // Of a trace it is the name; of a tool call it is the tool's.
+        if open["event"] == "$ai_trace" {
+            properties.remove("$ai_span_name");
+        }
         assert_eq!(&expected, private);
     }
     let there: Vec<_> =

@@ -1,5 +1,6 @@
 //! What the beginning of a transcript tells of its session, without converting it.
 
+use posthog_llma_pipeline::session::prompt_in;
 use posthog_llma_pipeline::time;
 use serde::Deserialize;
 use serde_json::Value;
@@ -10,9 +11,6 @@ use std::path::{Path, PathBuf};
 /// Bytes of a transcript that are read at most. The first prompt stands in the first lines; an image may be in it.
 const MOST: u64 = 1024 * 1024;
 
-/// Characters of the first prompt.
-const PROMPT: usize = 200;
-
 /// What the beginning tells.
 #[derive(Debug, Clone, Default, PartialEq, Eq)]
 pub struct Head {
@@ -20,25 +18,16 @@ pub struct Head {
     pub directory: Option<PathBuf>,
     /// The first timestamp, in milliseconds since 1970.
     pub started: Option<i64>,
-    /// The beginning of the first thing that the user typed, on one line.
+    /// The beginning of the first thing that a person asked, as its trace would be called.
     pub prompt: Option<String>,
 }
 
 #[derive(Deserialize)]
-#[serde(rename_all = "camelCase")]
 struct Line {
-    #[serde(default, rename = "type")]
-    kind: Value,
     #[serde(default)]
     cwd: Value,
     #[serde(default)]
     timestamp: Value,
-    #[serde(default)]
-    is_meta: Value,
-    #[serde(default)]
-    is_sidechain: Value,
-    #[serde(default)]
-    message: Value,
 }
 
 impl Head {
@@ -47,35 +36,16 @@ impl Head {
         let mut head = Self::default();
         let Ok(file) = File::open(transcript) else { return head };
         for line in BufReader::new(file.take(MOST)).split(b'\n').map_while(Result::ok) {
+            head.prompt = head.prompt.or_else(|| prompt_in(&line));
             let Ok(line) = serde_json::from_slice::<Line>(&line) else { continue };
             head.directory = head.directory.or_else(|| line.cwd.as_str().map(PathBuf::from));
             head.started = head.started.or_else(|| time::parse(line.timestamp.as_str()?));
-            head.prompt = head.prompt.or_else(|| prompt(&line));
             if head.directory.is_some() && head.started.is_some() && head.prompt.is_some() {
                 break;
             }
         }
         head
     }
-}
-
-/// What the user typed in this line, if that is what it is.
-fn prompt(line: &Line) -> Option<String> {
-    if line.kind != "user" || line.is_meta == true || line.is_sidechain == true {
-        return None;
-    }
-    let content = &line.message["content"];
-    let text = match content {
-        Value::String(text) => text,
-        _ => content.as_array()?.iter().find(|block| block["type"] == "text")?["text"].as_str()?,
-    };
-    // The client's own wrappers: `<command-name>`, `<local-command-stdout>` and their like.
-    if text.trim_start().starts_with(['<', '[']) {
-        return None;
-    }
-    let line: Vec<_> =
-        text.split(|c: char| c.is_whitespace() || c.is_control()).filter(|word| !word.is_empty()).collect();
-    Some(line.join(" ").chars().take(PROMPT).collect()).filter(|prompt: &String| !prompt.is_empty())
 }
 
 #[cfg(test)]

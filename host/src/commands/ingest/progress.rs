@@ -57,7 +57,7 @@ impl Progress {
         let events = match outcome {
             Outcome::Sent(sent) => sent.events,
             Outcome::Failed { events, .. } => *events,
-            Outcome::DeliveredBefore | Outcome::NotReached | Outcome::Withheld { .. } => 0,
+            Outcome::DeliveredBefore | Outcome::NothingToSend | Outcome::NotReached | Outcome::Withheld { .. } => 0,
         };
         let add = |sum: &AtomicU64, count| sum.fetch_add(count, Ordering::Relaxed) + count;
         let (sessions, events) = (add(&self.sessions, 1), add(&self.events, events));

@@ -2,14 +2,18 @@
 
 use crate::events::event::{Envelope, Event, Kind};
 use crate::events::generation::Generation;
+use crate::events::outcome::{Intent, PullRequest};
 use crate::events::span::{Span, ToolResult};
 use crate::events::trace::{self, Trace};
-use crate::identity::EventId;
+use crate::identity::{EventId, FixedSet};
 use crate::redact;
 use crate::session::threads::Thread;
+use crate::session::timeline::Timeline;
 use crate::session::turns::{self, Turn, Turns};
 use crate::session::types::{Before, Counts, TraceGrouping};
+use crate::transcript::entry::Entry;
 use crate::transcript::text::TextRules;
+use crate::transcript::verdict::Verdict;
 use std::collections::VecDeque;
 use std::rc::Rc;
 
@@ -26,11 +30,31 @@ pub(super) struct Emitter {
     envelope: Envelope,
     before: Before,
     traces: Vec<Trace>,
+    seen: Seen,
+}
+
+/// What was changed so far, by key: a file counts with its first change, a commit once.
+#[derive(Debug, Default)]
+struct Seen {
+    files: FixedSet<u128>,
+    commits: FixedSet<u128>,
+}
+
+impl Seen {
+    fn file(&mut self, file: u128) -> u64 {
+        u64::from(self.files.insert(file))
+    }
+
+    fn commits(&mut self, commits: &[u128]) -> u64 {
+        commits.iter().filter(|commit| self.commits.insert(**commit)).count() as u64
+    }
 }
 
 impl Emitter {
     /// With the session's trace, and no event.
     pub(super) fn new(rules: TextRules, grouping: TraceGrouping, envelope: Envelope, before: Before) -> Self {
+        // Within somebody else's trace all of the session is one span.
+        let grouping = if envelope.parent.is_some() { TraceGrouping::Session } else { grouping };
         Self {
             rules: Rc::new(rules),
             events: VecDeque::new(),
@@ -39,12 +63,25 @@ impl Emitter {
             envelope,
             before,
             traces: vec![Trace::of_session()],
+            seen: Seen::default(),
         }
     }
 
     /// `$ai_session_id`.
     pub(super) fn session_id(&self) -> &str {
         &self.envelope.session_id
+    }
+
+    /// What is a trace.
+    pub(super) fn grouping(&self) -> TraceGrouping {
+        self.grouping
+    }
+
+    /// A pull request is linked to the session.
+    pub(super) fn link(&mut self, trace: u32, entry: &Entry<'_>) {
+        if let Some(pull_request) = PullRequest::of(entry) {
+            self.trace(trace).pull_request = Some(pull_request);
+        }
     }
 
     /// A trace.
@@ -71,7 +108,7 @@ impl Emitter {
         let prompt = turn.prompt.clone();
         let trace = &mut self.traces[turn.trace as usize];
         let trace_id = trace.id(&self.envelope);
-        let parent = thread.call.map_or_else(|| trace_id.clone(), |call| call.to_string());
+        let parent = thread.call.map_or_else(|| trace.top(&self.envelope), |call| call.to_string());
         let agent = thread.agent_type.clone();
         let (mut event, shortened) = self.envelope.event(
             Kind::Generation,
@@ -83,6 +120,7 @@ impl Emitter {
         );
         trace.cover(generation.id, generation.ended, &generation.context);
         trace.totals.generations += 1;
+        trace.totals.interrupted += u64::from(generation.interrupted);
         trace.totals.subagents += u64::from(is_first_of_agent);
         if generation.failure.is_some() {
             trace.fail(generation.ended, generation.error(&self.rules));
@@ -112,7 +150,13 @@ impl Emitter {
     /// Sends a span. Returns whether it was not covered by an earlier delivery.
     pub(super) fn span(&mut self, span: &Span, result: Option<&ToolResult>, turn: &mut Turn, thread: &Thread) -> bool {
         let timestamp = span.timestamp(result);
+        let verdict = result.map(|result| result.verdict);
         if self.before.covered.contains(&span.id) {
+            // What it changed first, it told first.
+            if let Some(result) = result {
+                self.seen.commits(&result.commits);
+                result.change.map(|change| self.seen.file(change.file));
+            }
             return self.exclude(turn, timestamp);
         }
         turn.sent = true;
@@ -124,7 +168,22 @@ impl Emitter {
         });
         trace.cover(span.id, timestamp, &span.context);
         trace.totals.tool_calls += 1;
-        trace.totals.tool_errors += u64::from(result.is_some_and(|r| r.is_error));
+        let totals = &mut trace.totals;
+        totals.tool_errors += u64::from(result.is_some_and(ToolResult::is_error));
+        totals.rejected += u64::from(verdict == Some(Verdict::Rejected));
+        totals.interrupted += u64::from(verdict == Some(Verdict::Interrupted));
+        if let Some(result) = result {
+            totals.outcome.edits_rejected +=
+                u64::from(result.verdict == Verdict::Rejected && matches!(span.intent, Intent::Edit(_)));
+            totals.outcome.commits += self.seen.commits(&result.commits);
+            if let Some(change) = &result.change {
+                totals.outcome.edits_accepted += 1;
+                totals.outcome.edits_user_modified += u64::from(change.user_modified);
+                totals.outcome.lines_added = totals.outcome.lines_added.saturating_add(change.added);
+                totals.outcome.lines_removed = totals.outcome.lines_removed.saturating_add(change.removed);
+                totals.outcome.files_changed += self.seen.file(change.file);
+            }
+        }
         self.emit(event, shortened, timestamp);
         true
     }
@@ -147,7 +206,7 @@ impl Emitter {
         }
         let (count, tokens) = match event.kind {
             Kind::Generation => (&mut counts.generations, event.tokens),
-            Kind::Span => (&mut counts.spans, [0; 4]),
+            Kind::Span | Kind::Session => (&mut counts.spans, [0; 4]),
             Kind::Trace => (&mut counts.traces, [0; 4]),
         };
         *count += 1;
@@ -168,8 +227,8 @@ impl Emitter {
     }
 
     /// The end: the traces are complete now.
-    pub(super) fn finish(&mut self, turns: &Turns) {
-        let work = turns::work(turns, self.traces.len());
+    pub(super) fn finish(&mut self, turns: &Turns, timeline: &Timeline) {
+        let work = turns::work(turns, timeline, self.traces.len());
         trace::hand_on_noticed(&mut self.traces);
         for trace in self.traces.iter().filter(|trace| trace.is_sent()) {
             redact::add(&mut self.counts.redactions, &trace.totals.noticed.redactions);

@@ -3,18 +3,15 @@
 use super::Converter;
 use crate::events::chat;
 use crate::events::generation::Generation;
+use crate::events::outcome::{self, Change, Intent};
 use crate::events::span::{Span, ToolResult};
 use crate::identity::{EventId, key};
 use crate::place::Place;
 use crate::session::threads::MAIN;
 use crate::transcript::entry::{Block, Content, Entry, Message};
-use crate::transcript::lenient;
 use crate::transcript::text::Text;
-use serde_json::value::RawValue;
+use crate::transcript::verdict::Verdict;
 use std::rc::Rc;
-
-/// How the result of a tool ends that the user stopped, but for what closes it.
-const INTERRUPTED: &str = "[Request interrupted by user for tool use";
 
 impl Converter {
     pub(super) fn add_response(&mut self, entry: &Entry<'_>, thread: Option<u32>) {
@@ -46,6 +43,9 @@ impl Converter {
 
     /// A line of a response.
     fn add_line(&mut self, id: EventId, entry: &Entry<'_>, message: &Message<'_>, place: Place) {
+        if place.thread == MAIN {
+            self.answer(place.turn);
+        }
         let context = self.at.context(entry);
         let thread = self.threads.get_mut(place.thread);
         if thread.is_agent && thread.agent_type.is_none() {
@@ -55,6 +55,7 @@ impl Converter {
             let mut new = Generation::begin(id, self.open.next(), place, Rc::clone(&context), self.at.now);
             new.input = std::mem::take(&mut thread.input);
             new.started = thread.asked;
+            new.compacted = std::mem::take(&mut thread.compacted);
             new
         });
         if let Some(requested) = entry.request_ref.as_deref().and_then(|r| self.open.requests.remove(&key(r))) {
@@ -82,9 +83,6 @@ impl Converter {
         if adds {
             generation.ended = self.at.now;
             generation.context = context;
-            if place.thread == MAIN {
-                self.turns.get_mut(place.turn).worked_until(self.at.now);
-            }
         }
         generation.update(entry, message, model, adds);
         self.open.generations.insert(id, generation);
@@ -108,7 +106,7 @@ impl Converter {
             }
         } else if kind.ends_with("_tool_result") {
             let output = Rc::new(chat::result_text(block.content, &self.emitter.rules, entry.elided));
-            self.add_result(block, output, false);
+            self.add_result(entry, block, output);
         } else if !self.emitter.rules.privacy {
             generation.output.push(block, &self.emitter.rules, entry.elided);
         }
@@ -130,6 +128,7 @@ impl Converter {
             name: chat::tool_name(block, &self.emitter.rules),
             input,
             called: self.at.now,
+            intent: Intent::of(block, block.name.as_deref().unwrap_or_default(), entry.elided),
         };
         if let Some(result) = self.open.early.remove(&id) {
             self.end_span(&span, Some(&result));
@@ -143,31 +142,30 @@ impl Converter {
     /// The results of tools in a user line; returns their texts, in order.
     pub(super) fn add_results(&mut self, entry: &Entry<'_>, content: &Content<'_>) -> Vec<Rc<Text>> {
         let Content::Blocks(blocks) = content else { return Vec::new() };
-        let interrupted = was_interrupted(entry);
         let results = blocks.iter().filter(|b| b.kind.as_deref() == Some("tool_result"));
         let add = |block: &Block<'_>| {
             let output = Rc::new(chat::result_text(block.content, &self.emitter.rules, entry.elided));
-            self.add_result(block, Rc::clone(&output), interrupted);
+            self.add_result(entry, block, Rc::clone(&output));
             output
         };
         results.map(add).collect()
     }
 
-    fn add_result(&mut self, block: &Block<'_>, output: Rc<Text>, interrupted: bool) {
+    fn add_result(&mut self, entry: &Entry<'_>, block: &Block<'_>, output: Rc<Text>) {
         let Some(id) = block.tool_use_id.as_deref().map(EventId::span) else { return };
         let open = self.open.spans.remove(&id);
         let called_later = !self.open.opened.contains(&id) && self.index.tools.get(&id).is_some_and(|t| t.called);
         if open.is_none() && !called_later {
             return;
         }
-        let raw = block.content.map_or("", RawValue::get);
-        let failed_search = raw.starts_with('{') && raw.contains("_tool_result_error");
-        // A tool can also read these words somewhere.
-        let stopped = block.is_error && last_text(block).trim_end_matches(['"', ']']).ends_with(INTERRUPTED);
+        let verdict = Verdict::of(entry, block);
+        let intent = open.as_ref().map_or(Intent::Other, |span| span.intent);
         let result = ToolResult {
             at: Some(self.at.now),
-            is_error: block.is_error || failed_search,
-            interrupted: interrupted || stopped,
+            verdict,
+            waited: self.index.timeline.wait(id),
+            change: Change::of(entry, intent, verdict),
+            commits: outcome::commits(block, intent, verdict),
             output,
         };
         match open {
@@ -190,34 +188,4 @@ impl Converter {
         let sent = self.emitter.span(span, result, turn, thread);
         self.notices.passed(sent);
     }
-}
-
-/// The last text of a tool's result, raw.
-fn last_text<'a>(result: &Block<'a>) -> &'a str {
-    match Content::of(result.content) {
-        Content::Text(raw) => raw.get(),
-        Content::Blocks(blocks) => blocks.iter().rev().find_map(|b| b.text).map_or("", RawValue::get),
-    }
-}
-
-/// Did the user stop the tool whose result this line holds?
-fn was_interrupted(entry: &Entry<'_>) -> bool {
-    #[derive(Default, serde::Deserialize)]
-    #[serde(default)]
-    struct Interruption {
-        #[serde(deserialize_with = "lenient::bool")]
-        interrupted: bool,
-    }
-    // Most are large, and few need to be looked into.
-    let says_so = |raw: &&str| {
-        const KEY: &str = "\"interrupted\":";
-        let is_true = |at: usize| raw[at + KEY.len()..].trim_ascii_start().starts_with("true");
-        raw.starts_with('{') && memchr::memmem::find_iter(raw.as_bytes(), KEY).any(is_true)
-    };
-    entry
-        .tool_use_result
-        .map(RawValue::get)
-        .filter(says_so)
-        .and_then(lenient::reparse_owned::<Interruption>)
-        .is_some_and(|r| r.interrupted)
 }

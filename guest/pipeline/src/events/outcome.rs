@@ -1,0 +1,353 @@
+//! What came of a session, in numbers: lines, files, edits, commits, a pull request. No text and no name of a file is kept.
+
+use crate::identity::key;
+use crate::transcript::entry::{Block, Content, Entry};
+use crate::transcript::lenient::{self, Str};
+use crate::transcript::text;
+use crate::transcript::verdict::Verdict;
+use memchr::memmem;
+use serde::Deserialize;
+use serde_json::value::RawValue;
+
+/// Tools that change a file.
+const EDITING_TOOLS: [&str; 4] = ["Edit", "MultiEdit", "NotebookEdit", "Write"];
+
+/// Commits that one call can make: more is no output of git.
+const MOST_COMMITS: usize = 1000;
+
+/// What came of the events of a trace.
+#[derive(Debug, Default, Clone, Copy, PartialEq, Eq)]
+#[expect(missing_docs, reason = "the names say it")]
+pub struct Outcome {
+    pub lines_added: u64,
+    pub lines_removed: u64,
+    pub files_changed: u64,
+    pub edits_accepted: u64,
+    pub edits_rejected: u64,
+    pub edits_user_modified: u64,
+    pub commits: u64,
+}
+
+/// A file that was changed.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub struct Change {
+    /// Key of its path.
+    pub file: u128,
+    /// Lines added.
+    pub added: u64,
+    /// Lines removed.
+    pub removed: u64,
+    /// The user changed what the model wanted to write.
+    pub user_modified: bool,
+}
+
+/// What a call is about to do.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Default)]
+pub enum Intent {
+    /// Nothing that is counted.
+    #[default]
+    Other,
+    /// It changes a file: this, as far as its input tells.
+    Edit(Option<Change>),
+    /// It may commit.
+    Commit,
+}
+
+/// A pull request that was linked to the session.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct PullRequest {
+    /// Its address.
+    pub url: String,
+    /// Its number.
+    pub number: Option<u64>,
+}
+
+/// Input of a tool that changes a file, or of Bash.
+#[derive(Debug, Default, Deserialize)]
+#[serde(default)]
+struct Input<'a> {
+    #[serde(borrow)]
+    command: Option<&'a RawValue>,
+    #[serde(borrow, deserialize_with = "lenient::str")]
+    file_path: Str<'a>,
+    #[serde(borrow, deserialize_with = "lenient::str")]
+    notebook_path: Str<'a>,
+    #[serde(borrow)]
+    old_string: Option<&'a RawValue>,
+    #[serde(borrow)]
+    new_string: Option<&'a RawValue>,
+    #[serde(borrow)]
+    new_source: Option<&'a RawValue>,
+    #[serde(borrow)]
+    content: Option<&'a RawValue>,
+    #[serde(borrow)]
+    edits: Option<Vec<Replacement<'a>>>,
+}
+
+#[derive(Debug, Default, Deserialize)]
+#[serde(default)]
+struct Replacement<'a> {
+    #[serde(borrow)]
+    old_string: Option<&'a RawValue>,
+    #[serde(borrow)]
+    new_string: Option<&'a RawValue>,
+}
+
+/// What the client knows of a change beyond what the model saw.
+#[derive(Debug, Default, Deserialize)]
+#[serde(rename_all = "camelCase", default)]
+struct Result<'a> {
+    #[serde(borrow, deserialize_with = "lenient::str")]
+    file_path: Str<'a>,
+    #[serde(borrow, rename = "type", deserialize_with = "lenient::str")]
+    kind: Str<'a>,
+    #[serde(borrow)]
+    content: Option<&'a RawValue>,
+    #[serde(borrow)]
+    structured_patch: Option<&'a RawValue>,
+    #[serde(deserialize_with = "lenient::bool")]
+    user_modified: bool,
+}
+
+#[derive(Debug, Default, Deserialize)]
+#[serde(default)]
+struct Hunk<'a> {
+    #[serde(borrow)]
+    lines: Vec<&'a RawValue>,
+}
+
+impl Intent {
+    /// Of this call. `tool` is its name.
+    pub fn of(call: &Block<'_>, tool: &str, elided: bool) -> Self {
+        let is_edit = EDITING_TOOLS.binary_search(&tool).is_ok();
+        if !is_edit && tool != "Bash" {
+            return Self::Other;
+        }
+        let input = call.input.and_then(|raw| lenient::reparse::<Input<'_>>(raw.get())).unwrap_or_default();
+        if is_edit {
+            return Self::Edit(input.change(elided));
+        }
+        let command = input.command.map_or("", RawValue::get).as_bytes();
+        let may_commit = memmem::find(command, b"git").is_some()
+            && ["commit", "cherry-pick", "revert", "merge", "am"]
+                .iter()
+                .any(|verb| memmem::find(command, verb.as_bytes()).is_some());
+        if may_commit { Self::Commit } else { Self::Other }
+    }
+}
+
+impl Input<'_> {
+    fn change(&self, elided: bool) -> Option<Change> {
+        let path = self.file_path.as_deref().or(self.notebook_path.as_deref())?;
+        let mut change = Change { file: key(path), added: 0, removed: 0, user_modified: false };
+        if let Some(written) = self.content.or(self.new_source) {
+            change.added = lines_of(written, elided);
+        }
+        let single = Replacement { old_string: self.old_string, new_string: self.new_string };
+        for edit in self.edits.iter().flatten().chain([&single]) {
+            let (removed, added) = edit.lines(elided);
+            change.removed += removed;
+            change.added += added;
+        }
+        Some(change)
+    }
+}
+
+impl Replacement<'_> {
+    /// Lines removed and added: without those that both sides begin and end with.
+    fn lines(&self, elided: bool) -> (u64, u64) {
+        let decoded = |raw: Option<&RawValue>| raw.map(|raw| decode(raw, elided)).unwrap_or_default();
+        let (old, new) = (decoded(self.old_string), decoded(self.new_string));
+        let (old, new): (Vec<_>, Vec<_>) = (old.lines().collect(), new.lines().collect());
+        let before = old.iter().zip(&new).take_while(|(a, b)| a == b).count();
+        let after = old[before..].iter().rev().zip(new[before..].iter().rev()).take_while(|(a, b)| a == b).count();
+        ((old.len() - before - after) as u64, (new.len() - before - after) as u64)
+    }
+}
+
+fn decode(raw: &RawValue, elided: bool) -> String {
+    let inner = raw.get().strip_prefix('"').and_then(|raw| raw.strip_suffix('"')).unwrap_or_default();
+    text::decode(inner, usize::MAX / 4, elided).0.into_owned()
+}
+
+/// Lines of a text that is a raw JSON string: a last one without a line break is one, too.
+fn lines_of(raw: &RawValue, elided: bool) -> u64 {
+    let raw = raw.get();
+    let Some(inner) = raw.strip_prefix('"').and_then(|raw| raw.strip_suffix('"')) else { return 0 };
+    text::lines(inner, elided)
+}
+
+impl Change {
+    /// What a result says that a call changed; `intent` is what the call's input told, for results without more.
+    pub fn of(entry: &Entry<'_>, intent: Intent, verdict: Verdict) -> Option<Self> {
+        let Intent::Edit(intended) = intent else { return None };
+        if verdict != Verdict::Succeeded {
+            return None;
+        }
+        let known = entry.tool_use_result.map(RawValue::get).filter(|raw| raw.starts_with('{'));
+        let Some(result) = known.and_then(lenient::reparse::<Result<'_>>) else { return intended };
+        let Some(path) = result.file_path.as_deref() else { return intended };
+        let mut change = Self { file: key(path), added: 0, removed: 0, user_modified: result.user_modified };
+        let hunks = result.structured_patch.and_then(|raw| lenient::reparse::<Vec<Hunk<'_>>>(raw.get()));
+        for line in hunks.iter().flatten().flat_map(|hunk| &hunk.lines) {
+            match line.get().as_bytes() {
+                [b'"', b'+', ..] => change.added += 1,
+                [b'"', b'-', ..] => change.removed += 1,
+                _ => {}
+            }
+        }
+        match (hunks, result.kind.as_deref(), result.content) {
+            // A new file has no patch.
+            (_, Some("create"), Some(content)) if change.added == 0 => change.added = lines_of(content, entry.elided),
+            (None, ..) => return intended.map(|intended| Self { user_modified: result.user_modified, ..intended }),
+            _ => {}
+        }
+        Some(change)
+    }
+}
+
+/// The commits that git tells in the output of a call: `[branch 1a2b3c4] subject`, by key.
+pub fn commits(result: &Block<'_>, intent: Intent, verdict: Verdict) -> Vec<u128> {
+    if intent != Intent::Commit || verdict == Verdict::Rejected {
+        return Vec::new();
+    }
+    let mut found = Vec::new();
+    for raw in Content::of(result.content).texts() {
+        // A line begins at the beginning, or after `\n`.
+        for line in raw.get().trim_start_matches('"').split("\\n") {
+            if found.len() < MOST_COMMITS
+                && let Some(hash) = commit(line)
+            {
+                found.push(key(hash));
+            }
+        }
+    }
+    found.dedup();
+    found
+}
+
+/// The commit's name in `[main 1a2b3c4] subject`, `[main (root-commit) 1a2b3c4] …`, `[detached HEAD 1a2b3c4] …`.
+fn commit(line: &str) -> Option<&str> {
+    let (inside, subject) = line.strip_prefix('[')?.split_once(']')?;
+    let (branch, hash) = inside.rsplit_once(' ')?;
+    let is_hash = (7..=64).contains(&hash.len()) && hash.bytes().all(|b| matches!(b, b'0'..=b'9' | b'a'..=b'f'));
+    (is_hash && !branch.is_empty() && subject.starts_with(' ')).then_some(hash)
+}
+
+impl PullRequest {
+    /// Of a `pr-link` line. What has not the shape of a pull request's address is none.
+    pub fn of(entry: &Entry<'_>) -> Option<Self> {
+        let url = entry.pr_url.as_deref().filter(|url| is_pull_request(url))?;
+        Some(Self { url: url.to_owned(), number: entry.pr_number })
+    }
+}
+
+/// `https://<host>/<owner>/<name>/pull/<number>` and what other services call it.
+fn is_pull_request(url: &str) -> bool {
+    let Some((host, path)) = url.strip_prefix("https://").and_then(|rest| rest.split_once('/')) else { return false };
+    let is_word =
+        |part: &str| !part.is_empty() && part.bytes().all(|b| b.is_ascii_alphanumeric() || b"-._~".contains(&b));
+    let parts: Vec<_> = path.trim_end_matches('/').split('/').collect();
+    let [.., kind, number] = parts.as_slice() else { return false };
+    url.len() <= 300
+        && host.split(':').count() <= 2
+        && host.split(':').all(is_word)
+        && parts.iter().all(|part| is_word(part))
+        && matches!(*kind, "pull" | "pulls" | "pull-requests" | "merge_requests" | "pullrequest")
+        && number.bytes().all(|b| b.is_ascii_digit())
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn change(result: &str, input: &str) -> Option<Change> {
+        let call = format!(r#"{{"name":"Edit","input":{input}}}"#);
+        let call: Block<'_> = serde_json::from_str(&call).unwrap();
+        let line = format!(r#"{{"toolUseResult":{result}}}"#);
+        let entry: Entry<'_> = serde_json::from_str(&line).unwrap();
+        Change::of(&entry, Intent::of(&call, "Edit", false), Verdict::Succeeded)
+    }
+
+    fn numbers(change: Option<Change>) -> (u64, u64, bool) {
+        let change = change.unwrap();
+        (change.added, change.removed, change.user_modified)
+    }
+
+    #[test]
+    fn lines_are_those_of_the_patch() {
+        let patch = r#"{"filePath":"/a","structuredPatch":[{"lines":[" a","-b","+c","+d"]},{"lines":["-e","\\ No newline"]}],"userModified":true}"#;
+        assert_eq!(numbers(change(patch, "{}")), (2, 2, true));
+    }
+
+    #[test]
+    fn a_new_file_has_the_lines_of_its_content() {
+        for (content, lines) in [(r"a\nb\n", 2), (r"a\nb", 2), ("", 0), (r"\n", 1), (r"a\\nb", 1)] {
+            let created = format!(r#"{{"type":"create","filePath":"/a","content":"{content}","structuredPatch":[]}}"#);
+            assert_eq!(numbers(change(&created, "{}")), (lines, 0, false), "{content}");
+        }
+    }
+
+    #[test]
+    fn without_a_patch_the_input_tells() {
+        let edit = r#"{"file_path":"/a","old_string":"a\nb\nc","new_string":"a\nx\ny\nc"}"#;
+        assert_eq!(numbers(change("null", edit)), (2, 1, false));
+        assert_eq!(numbers(change("5", r#"{"file_path":"/a","content":"a\nb\n"}"#)), (2, 0, false));
+        let edits =
+            r#"{"file_path":"/a","edits":[{"old_string":"a","new_string":"b"},{"old_string":"c","new_string":""}]}"#;
+        assert_eq!(numbers(change("null", edits)), (1, 2, false));
+        assert_eq!(change("null", r#"{"file_path":5}"#), None);
+    }
+
+    #[test]
+    fn a_commit_is_what_git_says_it_is() {
+        for (line, hash) in [
+            ("[main 1a2b3c4] Fix it", Some("1a2b3c4")),
+            ("[main (root-commit) 1a2b3c4d5e] First", Some("1a2b3c4d5e")),
+            ("[detached HEAD 1a2b3c4] x", Some("1a2b3c4")),
+            ("[feat/x-1 1a2b3c4] x", Some("1a2b3c4")),
+            ("[INFO 2026] started", None),
+            ("[main 1a2b3cg] x", None),
+            ("[1a2b3c4] x", None),
+            ("see [main 1a2b3c4] x", None),
+            ("[main 1a2b3c4]", None),
+        ] {
+            assert_eq!(commit(line), hash, "{line}");
+        }
+    }
+
+    #[test]
+    fn commits_count_in_the_output_of_git_alone() {
+        let result = r#"{"content":"warning\n[main 1a2b3c4] One\n 1 file changed\n[main 2b3c4d5] Two"}"#;
+        let result: Block<'_> = serde_json::from_str(result).unwrap();
+        assert_eq!(commits(&result, Intent::Commit, Verdict::Succeeded).len(), 2);
+        assert_eq!(commits(&result, Intent::Other, Verdict::Succeeded).len(), 0);
+        let intent = |command: &str| {
+            let call = format!(r#"{{"input":{{"command":"{command}"}}}}"#);
+            Intent::of(&serde_json::from_str::<Block<'_>>(&call).unwrap(), "Bash", false)
+        };
+        assert_eq!(intent("git add . && git commit -m x"), Intent::Commit);
+        assert_eq!(intent("npm test"), Intent::Other);
+    }
+
+    #[test]
+    fn only_the_address_of_a_pull_request_passes() {
+        for url in [
+            "https://github.com/owner/name/pull/12",
+            "https://gitlab.example.com:8443/group/sub/name/-/merge_requests/3",
+            "https://bitbucket.org/owner/name/pull-requests/4/",
+        ] {
+            assert!(is_pull_request(url), "{url}");
+        }
+        for url in [
+            "http://github.com/owner/name/pull/12",
+            "https://user:word@github.com/owner/name/pull/12",
+            "https://github.com/owner/name/pull/12?token=x",
+            "https://github.com/owner/na me/pull/12",
+            "https://github.com/owner/name/issues/12",
+            "my secret plan",
+        ] {
+            assert!(!is_pull_request(url), "{url}");
+        }
+    }
+}
