@@ -33,6 +33,28 @@ impl EventId {
         Self::new("generation-line", &[uuid])
     }
 
+    /// Of one of several calls with the same `message.id`: by the time and the content of its first line.
+    pub fn generation_among(message_id: &str, time: &str, content: &str) -> Self {
+        Self::new("generation-among", &[message_id, time, content])
+    }
+
+    /// Of a tool call whose id does not tell it apart, by the generation that made it.
+    pub fn span_of(generation: Self, tool_use_id: &str) -> Self {
+        Self::new("span-of", &[&generation.to_string(), tool_use_id])
+    }
+
+    /// Of an attempt or an adviser's answer within a call: its place in `usage.iterations`.
+    #[must_use]
+    pub fn iteration(self, position: usize) -> Self {
+        Self::new("iteration", &[&self.to_string(), &position.to_string()])
+    }
+
+    /// Of the n-th further one that would have this id.
+    #[must_use]
+    pub fn nth(self, n: u32) -> Self {
+        Self::new("nth", &[&self.to_string(), &n.to_string()])
+    }
+
     /// Of the span of the tool call with this id.
     pub fn span(tool_use_id: &str) -> Self {
         Self::new("span", &[tool_use_id])

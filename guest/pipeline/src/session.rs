@@ -12,6 +12,7 @@
 //! assert_eq!(event.kind.name(), "$ai_generation");
 //! ```
 
+mod calls;
 mod convert;
 mod index;
 mod prompt_line;

@@ -3,6 +3,7 @@
 pub mod context;
 pub mod elide;
 pub mod entry;
+pub mod fingerprint;
 pub mod lenient;
 pub mod lines;
 pub mod prompt;

@@ -6,6 +6,7 @@ mod conversion;
 mod fixtures;
 
 use conversion::{Run, convert};
+use posthog_llma_pipeline::session::ConversionOptions;
 use std::collections::BTreeSet;
 use std::path::Path;
 
@@ -27,10 +28,11 @@ fn documented(section: &str) -> BTreeSet<String> {
 }
 
 /// The same of what is sent of all fixtures, but for what every event has.
-fn sent(event: &str) -> BTreeSet<String> {
+fn sent(event: &str, privacy_mode: bool) -> BTreeSet<String> {
     let mut names = BTreeSet::new();
     for fixture in fixtures::all() {
-        let converted = convert(&fixture.id, &fixture.files, Run::default());
+        let options = ConversionOptions { privacy_mode, ..ConversionOptions::default() };
+        let converted = convert(&fixture.id, &fixture.files, Run { options, ..Run::default() });
         for event in converted.named(event) {
             names.extend(event["properties"].as_object().unwrap().keys().cloned());
         }
@@ -54,10 +56,10 @@ fn sent(event: &str) -> BTreeSet<String> {
 }
 
 #[test]
-fn the_page_has_every_property_of_spans_and_traces() {
+fn the_page_has_every_property() {
     let page = page();
-    for event in ["$ai_span", "$ai_trace"] {
-        let missing: Vec<_> = sent(event).difference(&documented(section(&page, event))).cloned().collect();
+    for event in ["$ai_generation", "$ai_span", "$ai_trace"] {
+        let missing: Vec<_> = sent(event, false).difference(&documented(section(&page, event))).cloned().collect();
         assert!(missing.is_empty(), "docs/events.md says nothing of {missing:?} of {event}");
     }
 }
@@ -70,9 +72,23 @@ fn the_page_has_no_property_that_is_never_written() {
         code += &std::fs::read_to_string(file.unwrap().path()).unwrap();
     }
     let page = page();
-    for event in ["$ai_span", "$ai_trace"] {
+    for event in ["$ai_generation", "$ai_span", "$ai_trace"] {
         for name in documented(section(&page, event)) {
             assert!(code.contains(&format!("\"{name}\"")), "{name} of {event} is written nowhere");
         }
+    }
+}
+
+#[test]
+fn privacy_mode_keeps_back_what_the_page_calls_text() {
+    let page = page();
+    for event in ["$ai_generation", "$ai_span", "$ai_trace"] {
+        let (open, private) = (sent(event, false), sent(event, true));
+        let rows = section(&page, event).lines().filter(|row| row.to_lowercase().contains("**text**"));
+        let texts: BTreeSet<_> = rows.flat_map(documented).collect();
+        for name in open.difference(&private) {
+            assert!(texts.contains(name), "docs/events.md does not call {name} of {event} a text");
+        }
+        assert!(private.is_subset(&open), "{event}");
     }
 }

@@ -4,7 +4,7 @@
 
 mod generator;
 
-use generator::{Expected, GeneratedSession, Outcome, Place, Size, Trace, generate, sizes};
+use generator::{Expected, Failure, GeneratedSession, Outcome, Place, Size, Trace, generate, sizes};
 use posthog_llma_pipeline::events::event::Kind;
 use posthog_llma_pipeline::identity::EventId;
 use posthog_llma_pipeline::session::{AgentFile, ConversionOptions, Counts, FileRole, Session, TraceGrouping};
@@ -74,6 +74,15 @@ fn generation_id<'a>(key: &str, converted: &'a Converted) -> (String, Option<&'a
     found.map_or_else(|| (ids[0].clone(), None), |(id, event)| (id, Some(event)))
 }
 
+/// A failed call's id is the client's own, not of Anthropic's shape: its time and its words tell which it is.
+fn failed_call<'a>(failure: &Failure, converted: &'a Converted) -> Option<&'a Value> {
+    let at = posthog_llma_pipeline::time::format(failure.at);
+    converted
+        .generations
+        .values()
+        .find(|event| event["timestamp"] == at.as_str() && event["properties"]["$ai_error"] == failure.text.as_str())
+}
+
 fn milliseconds(latency: &Value) -> Option<u64> {
     latency.as_f64().map(|seconds| (seconds * 1000.0).round() as u64)
 }
@@ -100,7 +109,10 @@ fn check(seed: u64, size: Size) {
 fn check_generations(seed: u64, session: &GeneratedSession, converted: &Converted, grouping: TraceGrouping) {
     let expected = &session.expected;
     for (key, generation) in &expected.generations {
-        let (_, event) = generation_id(key, converted);
+        let event = match &generation.failure {
+            Some(failure) => failed_call(failure, converted),
+            None => generation_id(key, converted).1,
+        };
         let event = event.unwrap_or_else(|| panic!("seed {seed}: generation {key} is missing"));
         let p = &event["properties"];
         let at = format!("seed {seed}, generation {key}: {p:#}");

@@ -544,7 +544,9 @@ const drawTrace = (() => {
         fact("Tool calls", number.format(node.tools));
         if (node.errors.length > 0) fact("Errors", number.format(node.errors.length));
         COUNTS.forEach(([name], i) => fact(`Tokens ${name}`, number.format(node.sums[i])));
-        if (p.claude_code_unaccounted_tokens > 0) fact("Not in the transcript", `${number.format(p.claude_code_unaccounted_tokens)} tokens`);
+        const missing = [["input", "in"], ["output", "out"], ["cache_read", "cache read"], ["cache_creation", "cache write"]]
+          .map(([name, word]) => [p[`claude_code_unaccounted_${name}_tokens`], word]).filter(([n]) => n > 0);
+        fact("Not in the transcript", missing.map(([n, word]) => `${number.format(n)} ${word}`).join(", "));
         for (const [name, property] of OUTCOME) if (p[property] > 0) fact(name, number.format(p[property]));
         fact("Pull request", p.claude_code_pr_url);
         return el("dl", { class: "facts" }, ...list);

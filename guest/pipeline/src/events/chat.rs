@@ -131,6 +131,8 @@ impl Output {
                 self.bytes += 64;
                 self.thinking.push("[redacted thinking]".into());
             }
+            // Says that another model went on: no content.
+            "fallback" => {}
             kind if kind.ends_with("_tool_result") => {}
             _ => {
                 let text = block_text(block, rules, elided);

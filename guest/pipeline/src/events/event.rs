@@ -208,6 +208,13 @@ impl Object {
         }
     }
 
+    /// Adds a count that is only there when there is something to count.
+    pub fn count(&mut self, name: &'static str, count: u64) {
+        if count > 0 {
+            self.field(name, &count);
+        }
+    }
+
     /// Adds a member that is only there when it is true.
     pub fn flag(&mut self, name: &'static str, value: bool) {
         if value {

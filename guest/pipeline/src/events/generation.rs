@@ -2,15 +2,16 @@
 
 use crate::events::chat::{Input, Output};
 use crate::events::event::{Context, Object};
-use crate::identity::{EventId, FixedSet};
+use crate::events::provider;
+use crate::identity::EventId;
 use crate::place::Place;
 use crate::time;
 use crate::transcript::context::{LONGEST_NAME, name};
-use crate::transcript::entry::{Content, Entry, Message, Usage};
+use crate::transcript::entry::{Content, Entry, Iteration, Message, Usage};
 use crate::transcript::lenient;
 use crate::transcript::prompt;
 use crate::transcript::text::{self, ERROR_LIMIT, Text, TextRules};
-use std::hash::{DefaultHasher, Hash, Hasher};
+use std::collections::BTreeMap;
 use std::rc::Rc;
 
 /// Characters of `$ai_tools_called`. A real response has a few calls.
@@ -39,8 +40,14 @@ pub struct Generation {
     pub output: Output,
     /// Names of the tools it calls.
     pub tools: Vec<String>,
-    /// Tokens, as its last line has them.
+    /// The largest of each count.
     pub usage: Usage,
+    /// Calls that the counts leave out, by their place in `usage.iterations`.
+    pub beside: BTreeMap<usize, Iteration>,
+    /// It has content.
+    pub said: bool,
+    /// How often the client tried before, and for how long it waited.
+    pub retries: Retries,
     /// The failed call, if it is one.
     pub failure: Option<Failure>,
     /// The user stopped it.
@@ -51,7 +58,23 @@ pub struct Generation {
     stop_reason: Option<String>,
     effort: Option<String>,
     skill: Option<String>,
-    blocks: FixedSet<u64>,
+}
+
+/// Attempts that failed before a call was answered (`api_error` lines).
+#[derive(Debug, Default, Clone, Copy)]
+pub struct Retries {
+    /// How many.
+    pub count: u64,
+    /// Milliseconds that the client waited between them.
+    pub waited: u64,
+}
+
+impl Retries {
+    /// One more.
+    pub fn add(&mut self, waited: u64) {
+        self.count += 1;
+        self.waited = self.waited.saturating_add(waited);
+    }
 }
 
 /// A call that failed.
@@ -102,6 +125,9 @@ impl Generation {
             output: Output::default(),
             tools: Vec::new(),
             usage: Usage::default(),
+            beside: BTreeMap::new(),
+            said: false,
+            retries: Retries::default(),
             failure: None,
             interrupted: false,
             compacted: false,
@@ -109,24 +135,7 @@ impl Generation {
             stop_reason: None,
             effort: None,
             skill: None,
-            blocks: FixedSet::default(),
         }
-    }
-
-    /// Is this block new to the response? Copies of a line repeat its blocks; a call is known by its id.
-    pub fn is_new(&mut self, block: &crate::transcript::entry::Block<'_>) -> bool {
-        let mut hasher = DefaultHasher::new();
-        block.kind.hash(&mut hasher);
-        if let Some(id) = &block.id {
-            id.hash(&mut hasher);
-        } else {
-            for raw in [block.text, block.thinking, block.content] {
-                raw.map(serde_json::value::RawValue::get).hash(&mut hasher);
-            }
-            block.tool_use_id.hash(&mut hasher);
-            block.source.as_ref().and_then(|s| s.data).map(serde_json::value::RawValue::get).hash(&mut hasher);
-        }
-        self.blocks.insert(hasher.finish())
     }
 
     /// Takes what a line says of the response as a whole. `model`: the response's own, or for a failed call the thread's last.
@@ -135,11 +144,11 @@ impl Generation {
         if let Some(model) = model {
             self.model = Some(model);
         }
-        // The last line holds the maximum; a copy of an earlier one must not take it back.
-        if let Some(usage) = &message.usage
-            && (usage.output_tokens.is_none() || usage.output_tokens >= self.usage.output_tokens)
-        {
-            self.usage = usage.clone();
+        if let Some(usage) = &message.usage {
+            self.usage.raise(usage);
+            if !entry.is_api_error_message {
+                self.beside.extend(usage.beside().into_iter().map(|(at, iteration)| (at, iteration.clone())));
+            }
         }
         if adds || message.stop_reason.is_some() {
             self.stop_reason = name(&message.stop_reason).map(str::to_owned);
@@ -164,8 +173,7 @@ impl Generation {
         p.field("$ai_span_id", &self.id.to_string());
         p.field("$ai_parent_id", parent);
         p.some("$ai_agent_name", agent.map(short));
-        p.field("$ai_provider", "anthropic");
-        p.some("$ai_model", self.model.as_deref().map(short));
+        write_model(p, self.model.as_deref());
         p.some("$ai_latency", self.started.map(|started| time::seconds(started, self.ended)));
         if let Some(failure) = &self.failure {
             p.field("$ai_is_error", &true);
@@ -184,6 +192,13 @@ impl Generation {
         p.some("claude_code_skill", self.skill.as_ref());
         p.flag("claude_code_interrupted", self.interrupted);
         p.flag("claude_code_compacted", self.compacted);
+        if self.retries.count > 0 {
+            p.field("claude_code_retries", &self.retries.count);
+            p.field(
+                "claude_code_retry_seconds",
+                &time::seconds(0, i64::try_from(self.retries.waited).unwrap_or(i64::MAX)),
+            );
+        }
         if !rules.privacy {
             if !self.input.is_empty() {
                 p.clean("$ai_input", &self.input);
@@ -196,29 +211,54 @@ impl Generation {
     }
 
     fn write_usage(&self, p: &mut Object) {
+        if self.is_usage_unknown() {
+            p.field("claude_code_usage_unknown", &true);
+        } else {
+            self.usage.write_tokens(p);
+        }
         let usage = &self.usage;
-        p.some("$ai_input_tokens", usage.input_tokens);
-        p.some("$ai_output_tokens", usage.output_tokens);
-        p.some("$ai_cache_read_input_tokens", usage.cache_read_input_tokens);
-        p.some("$ai_cache_creation_input_tokens", usage.cache_creation_input_tokens);
-        // PostHog prices them apart only if it has both.
-        if let Some(c) = &usage.cache_creation
-            && let (Some(five_minutes), Some(hour)) = (c.ephemeral_5m_input_tokens, c.ephemeral_1h_input_tokens)
-        {
-            p.field("$ai_cache_creation_5m_input_tokens", &five_minutes);
-            p.field("$ai_cache_creation_1h_input_tokens", &hour);
-        }
-        p.field("$ai_cache_reporting_exclusive", &true);
-        if let (Some(input), Some(output)) = (usage.input_tokens, usage.output_tokens) {
-            p.field("$ai_total_tokens", &input.saturating_add(output));
-        }
         p.some("$ai_reasoning_tokens", usage.output_tokens_details.as_ref().and_then(|d| d.thinking_tokens));
         p.some("$ai_web_search_count", usage.server_tool_use.as_ref().and_then(|s| s.web_search_requests));
-        p.some("$ai_service_tier", usage.service_tier.as_deref().map(short));
+        // PostHog prices by the tier. A fast answer is not priced as a standard one, whatever tier it was served in.
+        let tier = if usage.speed.as_deref() == Some(FAST) { Some(FAST) } else { usage.service_tier.as_deref() };
+        p.some("$ai_service_tier", tier.map(short));
         p.some("claude_code_speed", usage.speed.as_deref().map(short));
-        // Without a stop reason, `output_tokens` is what the stream began with.
-        p.flag("claude_code_output_tokens_partial", self.stop_reason.is_none());
+        p.flag("claude_code_output_tokens_partial", self.is_partial());
     }
+
+    /// Is there an answer, but no count of what it took? Some gateways count nothing.
+    fn is_usage_unknown(&self) -> bool {
+        self.said && self.usage.is_zero()
+    }
+
+    /// Without a stop reason, `output_tokens` is what the stream began with.
+    pub fn is_partial(&self) -> bool {
+        self.failure.is_none() && self.stop_reason.is_none()
+    }
+
+    /// Input, output, cache read, cache write, as they are sent.
+    pub fn tokens(&self) -> [Option<u64>; 4] {
+        if self.failure.is_some() || self.is_usage_unknown() { [None; 4] } else { self.usage.tokens() }
+    }
+
+    /// Writes the properties of one of the calls beside it.
+    pub fn write_beside(&self, p: &mut Object, id: EventId, iteration: &Iteration, agent: Option<&str>) {
+        p.field("$ai_span_id", &id.to_string());
+        p.field("$ai_parent_id", &self.id.to_string());
+        p.some("$ai_agent_name", agent.map(short));
+        write_model(p, iteration.model.as_deref().filter(|model| !model.is_empty()).or(self.model.as_deref()));
+        iteration.usage().write_tokens(p);
+        p.field("$ai_is_error", &false);
+        p.some("claude_code_iteration", iteration.kind.as_deref().filter(|kind| is_word(kind)));
+    }
+}
+
+/// `usage.speed` of the client's fast mode.
+const FAST: &str = "fast";
+
+fn write_model(p: &mut Object, model: Option<&str>) {
+    p.some("$ai_provider", model.and_then(provider::of));
+    p.some("$ai_model", model.map(|model| provider::model(short(model))));
 }
 
 fn short(text: &str) -> &str {

@@ -26,6 +26,8 @@ pub struct Span {
     pub context: Rc<Context>,
     /// The tool's name.
     pub name: String,
+    /// The MCP server, where the line says it.
+    pub server: Option<String>,
     /// The input, as it is sent.
     pub input: Rc<Text>,
     /// When the call was written.
@@ -71,7 +73,7 @@ impl Span {
         p.some("$ai_agent_name", agent.map(|agent| prefix(agent, LONGEST_NAME)));
         p.field("$ai_span_name", &self.name);
         p.field("$ai_span_type", "tool");
-        p.some("claude_code_mcp_server", mcp_server(&self.name));
+        p.some("claude_code_mcp_server", mcp_server(&self.name, self.server.as_deref()));
         p.field("$ai_is_error", &result.is_some_and(ToolResult::is_error));
         match result {
             None => p.flag("claude_code_no_result", true),
@@ -100,8 +102,43 @@ impl Span {
     }
 }
 
-/// The server of a tool named `mcp__<server>__<tool>`.
-fn mcp_server(name: &str) -> Option<&str> {
-    let (server, _) = name.strip_prefix("mcp__")?.split_once("__")?;
+/// The server of a tool named `mcp__<server>__<tool>`. A server's name may hold `__`; a tool's hardly does, and where the
+/// line says which server it was (2.1.197+), that decides.
+fn mcp_server<'a>(name: &'a str, attributed: Option<&str>) -> Option<&'a str> {
+    let rest = name.strip_prefix("mcp__")?;
+    let says = attributed.filter(|server| !server.is_empty()).is_some_and(|server| {
+        let mut own = server.chars().map(|c| if c.is_ascii_alphanumeric() || c == '-' { c } else { '_' });
+        let mut begins = rest.chars();
+        own.all(|c| begins.next() == Some(c)) && begins.as_str().starts_with("__")
+    });
+    let server = match attributed {
+        Some(attributed) if says => rest.char_indices().nth(attributed.chars().count()).map(|(end, _)| &rest[..end])?,
+        _ => rest.trim_end_matches('_').rsplit_once("__").or_else(|| rest.split_once("__"))?.0,
+    };
     Some(server).filter(|server| !server.is_empty())
+}
+
+#[cfg(test)]
+mod tests {
+    use super::mcp_server;
+
+    #[test]
+    fn the_server_of_a_tool() {
+        for (name, attributed, server) in [
+            ("mcp__github__create_issue", None, Some("github")),
+            ("mcp__my__server__do_thing", None, Some("my__server")),
+            ("mcp__plugin_context7_context7__resolve-library-id", None, Some("plugin_context7_context7")),
+            ("mcp__a__b__c__tool", None, Some("a__b__c")),
+            ("mcp__github__create__issue", Some("github"), Some("github")),
+            ("mcp__my_server__do__thing", Some("my server"), Some("my_server")),
+            ("mcp__github__create_issue", Some("other"), Some("github")),
+            ("mcp__github__", None, Some("github")),
+            ("mcp__", None, None),
+            ("mcp____tool", None, None),
+            ("mcp__tool", None, None),
+            ("Bash", Some("github"), None),
+        ] {
+            assert_eq!(mcp_server(name, attributed), server, "{name}");
+        }
+    }
 }

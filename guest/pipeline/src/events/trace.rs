@@ -51,6 +51,14 @@ pub struct Totals {
     pub outcome: Outcome,
     /// Sub-agents whose first generation is among them; those that the client started for itself do not count.
     pub subagents: u64,
+    /// Responses without a stop reason, whose output tokens are what the stream began with.
+    pub partial_generations: u64,
+    /// Attempts that failed before a call was answered.
+    pub retries: u64,
+    /// Tokens that the client counted and no event has: input, output, cache read, cache write.
+    pub unaccounted: [u64; 4],
+    /// They are more than a hundredth of all.
+    pub many_unaccounted: bool,
     /// What was noticed in the lines.
     pub noticed: Noticed,
 }
@@ -68,19 +76,29 @@ pub struct Noticed {
     pub redactions: redact::Counts,
 }
 
+impl Totals {
+    /// Adds a generation's tokens: input, output, cache read, cache write.
+    pub fn add_tokens(&mut self, tokens: [Option<u64>; 4]) {
+        let sums = [
+            &mut self.input_tokens,
+            &mut self.output_tokens,
+            &mut self.cache_read_tokens,
+            &mut self.cache_creation_tokens,
+        ];
+        for (sum, count) in sums.into_iter().zip(tokens) {
+            if let Some(count) = count {
+                *sum = Some(sum.unwrap_or(0).saturating_add(count));
+            }
+        }
+    }
+}
+
 impl std::ops::AddAssign for Noticed {
     fn add_assign(&mut self, other: Self) {
         self.compactions += other.compactions;
         self.unknown_lines += other.unknown_lines;
         self.bad_lines += other.bad_lines;
         redact::add(&mut self.redactions, &other.redactions);
-    }
-}
-
-/// Adds a count that may be missing.
-pub fn add(sum: &mut Option<u64>, count: Option<u64>) {
-    if let Some(count) = count {
-        *sum = Some(sum.unwrap_or(0).saturating_add(count));
     }
 }
 
@@ -201,6 +219,16 @@ impl Trace {
             p.field("claude_code_unknown_lines", &totals.noticed.unknown_lines);
             p.field("claude_code_bad_lines", &totals.noticed.bad_lines);
             p.field("claude_code_redactions", &totals.noticed.redactions.values().sum::<u64>());
+            p.count("claude_code_partial_generations", totals.partial_generations);
+            p.count("claude_code_retries", totals.retries);
+            let [input, output, cache_read, cache_write] = totals.unaccounted;
+            p.count("claude_code_unaccounted_input_tokens", input);
+            p.count("claude_code_unaccounted_output_tokens", output);
+            p.count("claude_code_unaccounted_cache_read_tokens", cache_read);
+            p.count("claude_code_unaccounted_cache_creation_tokens", cache_write);
+            if totals.many_unaccounted {
+                p.field("claude_code_unaccounted_tokens", &totals.unaccounted.into_iter().fold(0, u64::saturating_add));
+            }
         }))
     }
 }

@@ -4,8 +4,9 @@ use crate::events::event::{Context, Envelope, Event};
 use crate::events::generation::Generation;
 use crate::events::span::{Span, ToolResult};
 use crate::events::trace::Noticed;
-use crate::identity::{EventId, FixedMap, IdMap, IdSet, key};
+use crate::identity::{FixedMap, IdMap, key};
 use crate::place::Place;
+use crate::session::calls::Calls;
 use crate::session::index::{self, Index};
 use crate::session::threads::{MAIN, Threads};
 use crate::session::timeline;
@@ -18,6 +19,7 @@ use crate::transcript::text::{TextRules, prefix};
 use std::collections::VecDeque;
 use std::rc::Rc;
 
+mod costs;
 mod emit;
 mod notices;
 mod prompts;
@@ -28,7 +30,7 @@ use self::notices::Notices;
 use self::prompts::{Queue, Titles};
 
 /// Types of lines that are known, beside those that are used.
-const KNOWN: [&str; 23] = [
+const KNOWN: [&str; 22] = [
     "agent-color",
     "agent-name",
     "agent-setting",
@@ -36,7 +38,6 @@ const KNOWN: [&str; 23] = [
     "api-request-shape",
     "atis-latch",
     "bridge-session",
-    "cost-state",
     "file-history-delta",
     "file-history-snapshot",
     "frame-link",
@@ -61,6 +62,7 @@ const MOST_UNKNOWN_TYPES: usize = 32;
 #[derive(Debug)]
 pub struct Converter {
     index: Index,
+    calls: Calls,
     turns: Turns,
     threads: Threads,
     open: Open,
@@ -76,10 +78,8 @@ pub struct Converter {
 struct Open {
     generations: IdMap<Generation>,
     spans: IdMap<Span>,
-    /// Spans that were opened, done or not.
-    opened: IdSet,
     /// Results that stand before their call.
-    early: IdMap<ToolResult>,
+    early: FixedMap<u128, ToolResult>,
     /// Start of the calls that have an `api-request` line.
     requests: FixedMap<u128, i64>,
     /// Generations and spans so far, for the order of those that are still open at the end.
@@ -98,6 +98,8 @@ impl Open {
 struct Position {
     file: u32,
     line: u64,
+    /// Its thread, as far as calls are concerned.
+    thread: u32,
     /// The last time seen, for lines without one.
     now: i64,
     context: Rc<Context>,
@@ -123,9 +125,12 @@ impl Converter {
         before: Before,
     ) -> Self {
         let threads = Threads::new(files, &mut index);
+        // Those of the second reading are its own.
+        index.calls = Calls::default();
         let now = index.earliest.unwrap_or(0);
         Self {
             index,
+            calls: Calls::default(),
             turns: Turns::new(),
             threads,
             open: Open::default(),
@@ -184,6 +189,7 @@ impl Converter {
         if let Some(at) = entry.timestamp.as_deref().and_then(time::parse) {
             self.at.now = at;
         }
+        self.at.thread = self.calls.thread(self.at.file, entry.is_sidechain, None);
         match entry.kind.as_deref().unwrap_or("(none)") {
             "assistant" => self.add_response(entry, None),
             "user" => self.add_user(entry, None),
@@ -205,6 +211,10 @@ impl Converter {
                 }
             }
             "progress" => self.add_progress(entry),
+            "cost-state" => {
+                self.pass(entry);
+                self.emitter.costs.read(entry);
+            }
             kind => {
                 self.pass(entry);
                 if KNOWN.binary_search(&kind).is_err() {
@@ -223,6 +233,10 @@ impl Converter {
                 let thread = self.place(entry, None).thread;
                 self.threads.get_mut(thread).compacted = true;
                 self.notice(Noticed { compactions: 1, ..Noticed::default() });
+            }
+            Some("api_error") => {
+                let thread = self.place(entry, None).thread;
+                self.threads.get_mut(thread).retries.add(entry.retry_in_ms.unwrap_or(0));
             }
             Some("scheduled_task_fire") if self.at.file == 0 => {
                 let stretch = self.index.timeline.take(timeline::line_key(entry));
@@ -269,7 +283,8 @@ impl Converter {
             self.at.now = at;
         }
         let Some(agent) = progress.agent_id.as_deref() else { return };
-        let call = entry.parent_tool_use_id.as_deref().map(EventId::span);
+        self.at.thread = self.calls.thread(self.at.file, true, Some(agent));
+        let call = entry.parent_tool_use_id.as_deref();
         let turn = self.place(entry, None).turn;
         let thread = self.threads.lost_agent(agent, call, turn, &self.index);
         match inner.kind.as_deref() {
@@ -320,10 +335,10 @@ impl Converter {
 
     fn add_user(&mut self, entry: &Entry<'_>, thread: Option<u32>) {
         let Some(content) = entry.message.as_ref().filter(|m| m.content.is_some()) else { return self.bad() };
-        if self.is_copy(entry) {
+        let content = Content::of(content.content);
+        if !self.calls.user(self.at.thread, entry, &content) || self.is_copy(entry) {
             return;
         }
-        let content = Content::of(content.content);
         let on_main = self.at.file == 0 && thread.is_none() && !entry.is_sidechain;
         let place = if on_main {
             let said = prompt::said(entry, &content);
@@ -352,7 +367,7 @@ impl Converter {
         let mut generations: Vec<_> = std::mem::take(&mut self.open.generations).into_values().collect();
         generations.sort_by_key(|g| g.sequence);
         for generation in generations {
-            self.end_generation(generation);
+            self.end_generation(&generation);
         }
         let mut spans: Vec<_> = std::mem::take(&mut self.open.spans).into_values().collect();
         spans.sort_by_key(|s| s.sequence);

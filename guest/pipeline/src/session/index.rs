@@ -1,6 +1,7 @@
 //! The first reading: what later lines say about earlier ones. Only ids are kept.
 
-use crate::identity::{EventId, FixedMap, FixedSet, IdMap, key};
+use crate::identity::{EventId, FixedMap, FixedSet, IdMap, IdSet, key};
+use crate::session::calls::{Answer, Calls, Line};
 use crate::session::timeline::{self, Beginning, Timeline};
 use crate::session::types::FileRole;
 use crate::time;
@@ -18,10 +19,16 @@ use serde_json::value::RawValue;
 /// What the first reading found.
 #[derive(Debug, Default)]
 pub struct Index {
-    /// Responses, by the id of their generation.
-    pub messages: IdMap<Message>,
+    /// Which lines are one call.
+    pub calls: Calls,
+    /// Responses, in the order of the calls.
+    pub messages: Vec<Message>,
     /// Tool calls, by the id of their span.
     pub tools: IdMap<Tool>,
+    /// Keys of the results that stand before their call.
+    pub early: FixedSet<u128>,
+    /// Tool calls whose id is not the only thing that their span is called after.
+    by_tool_id: FixedMap<u128, Vec<EventId>>,
     /// Ids of the generations and spans that will come, in file order.
     pub order: Vec<EventId>,
     /// Calls that may have started a sub-agent, in file order.
@@ -43,13 +50,13 @@ pub struct Index {
     /// The `promptId` of the main thread's last prompt.
     prompt_id: Option<u128>,
     /// The file's last response, if no user line stands behind it.
-    last_response: Option<(u32, EventId)>,
+    last_response: Option<(u32, u32)>,
     /// The last time seen, for lines without one.
     now: i64,
     /// Sub-agents that have a transcript of their own.
     agents: FixedSet<String>,
-    /// `uuid`s of the responses' lines in the main file: a line that stands there twice counts once.
-    seen: FixedSet<u128>,
+    /// Ids of the calls that the counts of another leave out.
+    beside: IdSet,
 }
 
 /// A slash command or a `!` line.
@@ -72,11 +79,9 @@ pub struct Root {
 }
 
 /// A response.
-#[derive(Debug, Clone, Copy)]
+#[derive(Debug, Clone, Copy, Default)]
 pub struct Message {
-    /// The file that has it first; what other files say of it are copies.
-    pub file: u32,
-    /// Lines in that file, copies left out.
+    /// Its lines, copies left out.
     pub lines: u32,
     /// Some line is of a model, or of a failed call. (The client writes lines of its own in the form of responses.)
     pub real: bool,
@@ -89,8 +94,6 @@ pub struct Message {
 pub struct Tool {
     /// The file with the call.
     pub file: u32,
-    /// There is a call, not only a result.
-    pub called: bool,
     /// There is a result.
     pub answered: bool,
 }
@@ -166,6 +169,7 @@ impl Index {
         // Results first: theirs are the long lines, and it stands at their beginning.
         memmem::find(line, b"tool_result\"").is_some()
             || memmem::find(line, b"assistant\"").is_some()
+            || memmem::find(line, b"user\"").is_some()
             || memmem::find(line, b"interruptedMessageId").is_some()
             || memmem::find(line, b"agent_progress\"").is_some()
             || (file == 0 && OF_MAIN.iter().any(|mark| memmem::find(line, mark).is_some()))
@@ -181,6 +185,11 @@ impl Index {
 
     /// Takes note of an entry.
     pub fn add(&mut self, file: u32, entry: &Entry<'_>) {
+        let thread = self.calls.thread(file, entry.is_sidechain, None);
+        self.add_to(thread, file, entry);
+    }
+
+    fn add_to(&mut self, thread: u32, file: u32, entry: &Entry<'_>) {
         if let Some(time) = entry.timestamp.as_deref().and_then(time::parse) {
             self.earliest = Some(self.earliest.map_or(time, |e| e.min(time)));
             self.now = time;
@@ -188,13 +197,13 @@ impl Index {
         if file == 0 {
             self.locate(entry);
         }
-        if let Some(id) = &entry.interrupted_message_id {
-            self.interrupted(EventId::generation(id));
+        if let Some(call) = entry.interrupted_message_id.as_deref().and_then(|id| self.calls.latest(thread, id)) {
+            self.message(call).interrupted = true;
         }
         match entry.kind.as_deref() {
-            Some("assistant") => self.add_response(file, entry),
+            Some("assistant") => self.add_response(thread, file, entry),
             Some("user") => {
-                self.add_results(file, entry);
+                self.add_results(thread, file, entry);
                 self.add_said(file, entry);
             }
             Some("system") if file == 0 => match entry.subtype.as_deref() {
@@ -205,14 +214,29 @@ impl Index {
                 _ => {}
             },
             Some("progress") => {
-                if let Some(raw) = self.progress_of_lost_agent(entry).and_then(|p| p.message)
-                    && let Some(inner) = lenient::reparse::<Entry<'_>>(raw.get())
+                if let Some(progress) = self.progress_of_lost_agent(entry)
+                    && let Some(inner) = progress.message.and_then(|raw| lenient::reparse::<Entry<'_>>(raw.get()))
                 {
-                    self.add(file, &inner);
+                    let thread = self.calls.thread(file, true, progress.agent_id.as_deref());
+                    self.add_to(thread, file, &inner);
                 }
             }
             _ => {}
         }
+    }
+
+    fn message(&mut self, call: u32) -> &mut Message {
+        let call = call as usize;
+        if call >= self.messages.len() {
+            self.messages.resize(call + 1, Message::default());
+        }
+        &mut self.messages[call]
+    }
+
+    /// The spans of the tool calls with this id, in file order.
+    pub fn called(&self, tool_use_id: &str) -> impl Iterator<Item = EventId> {
+        let alone = Some(EventId::span(tool_use_id)).filter(|span| self.tools.contains_key(span));
+        alone.into_iter().chain(self.by_tool_id.get(&key(tool_use_id)).into_iter().flatten().copied())
     }
 
     /// The progress that repeats a message of a sub-agent whose own transcript is missing.
@@ -224,37 +248,35 @@ impl Index {
         (!self.has_file(progress.agent_id.as_deref()?)).then_some(progress)
     }
 
-    fn interrupted(&mut self, id: EventId) {
-        if let Some(message) = self.messages.get_mut(&id) {
-            message.interrupted = true;
-        }
-    }
-
-    fn add_response(&mut self, file: u32, entry: &Entry<'_>) {
-        let Some((id, message)) = entry.response() else { return };
-        if file == 0 && entry.uuid.as_deref().is_some_and(|uuid| !self.seen.insert(key(uuid))) {
-            return;
-        }
+    fn add_response(&mut self, thread: u32, file: u32, entry: &Entry<'_>) {
+        let Some(message) = entry.response() else { return };
+        let Line::Of(call) = self.calls.response(thread, entry, message) else { return };
+        let id = self.calls.id(call);
         let synthetic = message.model.as_deref() == Some("<synthetic>");
         let real = !synthetic || entry.is_api_error_message;
-        let known =
-            self.messages.entry(id).or_insert_with(|| Message { file, lines: 0, real: false, interrupted: false });
-        if known.file != file {
-            return;
-        }
-        if real && !known.real {
-            self.order.push(id);
-        }
+        let known = self.message(call);
         known.lines += 1;
         // The client's own line within a response: what it had got when the user stopped it.
         known.interrupted |= entry.is_aborted_mid_stream || (synthetic && known.real && !entry.is_api_error_message);
+        let first = real && !known.real;
         known.real |= real;
+        if first {
+            self.order.push(id);
+        }
         if real {
-            self.last_response = Some((file, id));
+            self.last_response = Some((file, call));
             if file == 0 && !entry.is_sidechain {
                 self.answer();
             }
-            self.add_calls(file, entry);
+            self.add_calls(thread, file, call, entry);
+        }
+        if let Some(usage) = message.usage.as_ref().filter(|_| real && !entry.is_api_error_message) {
+            for (position, _) in usage.beside() {
+                let beside = id.iteration(position);
+                if self.beside.insert(beside) {
+                    self.order.push(beside);
+                }
+            }
         }
     }
 
@@ -294,9 +316,9 @@ impl Index {
         let said = prompt::said(entry, &content);
         if said == Said::Stopped
             && entry.interrupted_message_id.is_none()
-            && let Some((_, id)) = response
+            && let Some((_, call)) = response
         {
-            self.interrupted(id);
+            self.message(call).interrupted = true;
         }
         if file > 0 || entry.is_sidechain {
             return;
@@ -324,28 +346,25 @@ impl Index {
         }
     }
 
-    /// In the second reading: is this line of a response, in the main file, no copy of an earlier one? Forgets that it was
-    /// there, so it must be asked once for each line.
-    pub fn is_first(&mut self, uuid: Option<&str>) -> bool {
-        uuid.is_none_or(|uuid| self.seen.remove(&key(uuid)))
-    }
-
-    fn add_calls(&mut self, file: u32, entry: &Entry<'_>) {
-        let Content::Blocks(blocks) = Content::of(entry.message.as_ref().and_then(|m| m.content)) else { return };
-        for block in &blocks {
+    fn add_calls(&mut self, thread: u32, file: u32, call: u32, entry: &Entry<'_>) {
+        for block in &Content::of(entry.message.as_ref().and_then(|m| m.content)).into_blocks() {
+            if !self.calls.is_new_block(call, block) {
+                continue;
+            }
             let kind = block.kind.as_deref().unwrap_or_default();
             if let Some(answered) = block.tool_use_id.as_deref().filter(|_| kind.ends_with("_tool_result")) {
-                self.tools.entry(EventId::span(answered)).or_default().answered = true;
+                self.resolve(thread, answered, None);
             }
             let Some(id) = block.id.as_deref().filter(|_| kind == "tool_use" || kind == "server_tool_use") else {
                 continue;
             };
-            let span = EventId::span(id);
-            let tool = self.tools.entry(span).or_default();
-            if tool.called {
-                continue;
+            let opened = self.calls.tool(thread, call, id, entry.uuid.as_deref());
+            let span = opened.span;
+            self.early.extend(opened.early);
+            self.tools.insert(span, Tool { file, answered: opened.early.is_some() });
+            if span != EventId::span(id) {
+                self.by_tool_id.entry(key(id)).or_default().push(span);
             }
-            (tool.file, tool.called) = (file, true);
             self.order.push(span);
             let on_main = file == 0 && !entry.is_sidechain;
             self.timeline.called(span, file, on_main, block.name.as_deref().unwrap_or_default(), self.now);
@@ -364,8 +383,18 @@ impl Index {
         }
     }
 
-    fn add_results(&mut self, file: u32, entry: &Entry<'_>) {
-        let content = Content::of(entry.message.as_ref().and_then(|m| m.content));
+    /// A result: the span it belongs to, if that was called already.
+    fn resolve(&mut self, thread: u32, tool_use_id: &str, source: Option<&str>) -> Option<EventId> {
+        let Answer::Of(span) = self.calls.result(thread, tool_use_id, source) else { return None };
+        if let Some(tool) = self.tools.get_mut(&span) {
+            tool.answered = true;
+        }
+        Some(span)
+    }
+
+    fn add_results(&mut self, thread: u32, file: u32, entry: &Entry<'_>) {
+        let Some(content) = entry.message.as_ref().and_then(|m| m.content) else { return };
+        let content = Content::of(Some(content));
         if file > 0
             && let Some(root @ None) = self.roots.get_mut(file as usize)
         {
@@ -374,6 +403,9 @@ impl Index {
                 prompt_id: entry.prompt_id.clone().map(std::borrow::Cow::into_owned),
                 teammate: entry.agent_name.clone().map(std::borrow::Cow::into_owned),
             });
+        }
+        if !self.calls.user(thread, entry, &content) {
+            return;
         }
         let Content::Blocks(blocks) = content else { return };
         let mut results = blocks.iter().filter(|b| b.kind.as_deref() == Some("tool_result"));
@@ -386,14 +418,13 @@ impl Index {
             .unwrap_or_default();
         let mut first = true;
         for (block, id) in results.by_ref().filter_map(|b| Some((b, b.tool_use_id.as_deref()?))) {
-            let span = EventId::span(id);
-            self.timeline.answered(span, by_person(entry, block), self.now);
-            let tool = self.tools.entry(span).or_default();
-            if !tool.called {
-                tool.file = file;
+            let span = self.resolve(thread, id, entry.source_tool_assistant_uuid.as_deref());
+            if let Some(span) = span {
+                self.timeline.answered(span, by_person(entry, block), self.now);
             }
-            tool.answered = true;
-            if std::mem::take(&mut first) {
+            if std::mem::take(&mut first)
+                && let Some(span) = span
+            {
                 for started in [&links.agent_id, &links.run_id].into_iter().flatten() {
                     self.started_by.entry(started.clone().into_owned()).or_insert(span);
                 }

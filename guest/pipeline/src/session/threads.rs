@@ -1,8 +1,9 @@
 //! Threads: the main one, and one for each sub-agent. A thread asks and is answered in turn.
 
 use crate::events::chat::Input;
+use crate::events::generation::Retries;
 use crate::identity::{EventId, FixedMap, IdMap, IdSet, key};
-use crate::session::index::{Index, Starter};
+use crate::session::index::{Index, Root, Starter};
 use crate::session::turns::{BEFORE_ANY_PROMPT, Turns};
 use crate::session::types::FileRole;
 use crate::transcript::lenient;
@@ -21,6 +22,8 @@ pub struct Thread {
     pub input: Input,
     /// When the last line was written that a response can answer.
     pub asked: Option<i64>,
+    /// Attempts that failed since its last response.
+    pub retries: Retries,
     /// The last model that answered.
     pub model: Option<Rc<str>>,
     /// Its context was compacted since its last response.
@@ -109,6 +112,16 @@ impl Starters {
         self.all[*self.by_span.get(&span)? as usize].agent_type.as_deref().map(Into::into)
     }
 
+    /// The call with this id: of several, the one that gave the sub-agent's prompt, else the first that has none yet.
+    fn call_with_id(&self, tool_use_id: &str, root: Option<&Root>, index: &Index) -> Option<EventId> {
+        let prompt = root.and_then(|root| root.prompt);
+        let gave_it = |span: &EventId| {
+            prompt.is_some() && self.by_span.get(span).is_some_and(|i| self.all[*i as usize].prompt == prompt)
+        };
+        let free = || index.called(tool_use_id).filter(|span| !self.taken.contains(span));
+        free().find(gave_it).or_else(|| free().next())
+    }
+
     /// Takes the first call that gave this prompt, but none in this file: no sub-agent starts itself.
     fn take_with_prompt(&mut self, prompt: Option<u128>, not_in: Option<u32>) -> Option<EventId> {
         let waiting = self.by_prompt.get_mut(&prompt?)?;
@@ -156,17 +169,17 @@ impl Threads {
             turns: starters.all.iter().map(|s| (s.span, BEFORE_ANY_PROMPT)).collect(),
             starters,
         };
-        for (agent, file) in threads.agents.iter_mut().zip(files) {
+        for ((agent, file), root) in threads.agents.iter_mut().zip(files).zip(&roots) {
             let FileRole::Agent(file) = file else { continue };
             let metadata = file.metadata.as_deref().and_then(lenient::reparse::<Metadata<'_>>).unwrap_or_default();
             agent.agent_type = metadata.name.as_deref().or(metadata.agent_type.as_deref()).map(Into::into);
             agent.teammate = metadata.name.map(|name| (name.into_owned(), metadata.team_name.map(Cow::into_owned)));
             // The best link first: the metadata (2.1.197+), the result of the call.
-            let by_metadata = metadata.tool_use_id.as_deref().map(EventId::span);
+            let by_metadata =
+                metadata.tool_use_id.as_deref().and_then(|id| threads.starters.call_with_id(id, root.as_ref(), index));
             let by_result = index.started_by.get(&file.agent_id);
             let by_run = file.workflow_run.as_ref().and_then(|run| index.started_by.get(run));
-            agent.call = by_metadata.filter(|span| index.tools.get(span).is_some_and(|t| t.called));
-            agent.call = agent.call.or_else(|| by_result.or(by_run).copied());
+            agent.call = by_metadata.or_else(|| by_result.or(by_run).copied());
             if let Some(call) = agent.call {
                 threads.starters.taken.insert(call);
                 threads.turns.insert(call, BEFORE_ANY_PROMPT);
@@ -249,7 +262,7 @@ impl Threads {
         let mut call = self.agents[file as usize].call?;
         // As many steps as there are files: a circle is possible in a damaged session.
         for _ in 0..self.agents.len() {
-            let caller = index.tools.get(&call).filter(|t| t.called)?.file;
+            let caller = index.tools.get(&call)?.file;
             if caller == 0 {
                 return self.turns.get(&call).copied();
             }
@@ -274,11 +287,11 @@ impl Threads {
     }
 
     /// The thread of a sub-agent whose file is missing, started by this call.
-    pub fn lost_agent(&mut self, agent: &str, call: Option<EventId>, turn: u32, index: &Index) -> u32 {
+    pub fn lost_agent(&mut self, agent: &str, call: Option<&str>, turn: u32, index: &Index) -> u32 {
         if let Some(thread) = self.lost.get(agent) {
             return *thread;
         }
-        let call = call.filter(|call| index.tools.get(call).is_some_and(|t| t.called));
+        let call = call.and_then(|id| self.starters.call_with_id(id, None, index));
         self.starters.taken.extend(call);
         let thread = self.push_agent(call, turn);
         self.lost.insert(agent.to_owned(), thread);

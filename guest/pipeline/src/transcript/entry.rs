@@ -3,7 +3,6 @@
 //! Nothing here is required and no type is relied on: see [`crate::transcript::lenient`]. Texts stay raw JSON until it is known that
 //! they are sent.
 
-use crate::identity::EventId;
 use crate::transcript::lenient::{self, Str};
 use crate::transcript::lines::Line;
 use serde::Deserialize;
@@ -56,6 +55,15 @@ pub struct Entry<'a> {
     pub request_ref: Str<'a>,
     #[serde(borrow, deserialize_with = "lenient::str")]
     pub requested_model: Str<'a>,
+    /// Of the request to Anthropic; other providers leave it out.
+    #[serde(borrow, deserialize_with = "lenient::str")]
+    pub request_id: Str<'a>,
+    /// Which block of its response this line holds (2.1.330).
+    #[serde(deserialize_with = "lenient::count")]
+    pub api_block_index: Option<u64>,
+    /// The `uuid` of the line with the call whose result this line holds (2.1.1+).
+    #[serde(borrow, rename = "sourceToolAssistantUUID", deserialize_with = "lenient::str")]
+    pub source_tool_assistant_uuid: Str<'a>,
     /// `message.id` of the response that the user stopped.
     #[serde(borrow, deserialize_with = "lenient::str")]
     pub interrupted_message_id: Str<'a>,
@@ -73,6 +81,11 @@ pub struct Entry<'a> {
     pub attribution_agent: Str<'a>,
     #[serde(borrow, deserialize_with = "lenient::str")]
     pub attribution_skill: Str<'a>,
+    #[serde(borrow, rename = "attributionMcpServer", deserialize_with = "lenient::str")]
+    pub attribution_mcp_server: Str<'a>,
+    /// Of a `cost-state` line: the client's own totals, by model.
+    #[serde(borrow)]
+    pub model_usage: Option<&'a RawValue>,
     #[serde(borrow, deserialize_with = "lenient::object")]
     pub message: Option<Message<'a>>,
     /// What the client knows of a tool's result beyond what the model saw. Large; never sent.
@@ -230,6 +243,44 @@ pub struct Usage {
     pub service_tier: Option<String>,
     #[serde(deserialize_with = "owned_str")]
     pub speed: Option<String>,
+    /// The calls of the model that one response took; what is no object is `None`.
+    #[serde(deserialize_with = "lenient::objects")]
+    pub iterations: Vec<Option<Iteration>>,
+}
+
+/// One of the calls that a response took, with tokens of its own.
+#[derive(Debug, Default, Clone, PartialEq, Deserialize)]
+#[serde(default)]
+pub struct Iteration {
+    /// `message`, `fallback_message`, `advisor_message`, `compaction`, …
+    #[serde(rename = "type", deserialize_with = "owned_str")]
+    pub kind: Option<String>,
+    #[serde(deserialize_with = "owned_str")]
+    pub model: Option<String>,
+    #[serde(deserialize_with = "lenient::count")]
+    pub input_tokens: Option<u64>,
+    #[serde(deserialize_with = "lenient::count")]
+    pub output_tokens: Option<u64>,
+    #[serde(deserialize_with = "lenient::count")]
+    pub cache_read_input_tokens: Option<u64>,
+    #[serde(deserialize_with = "lenient::count")]
+    pub cache_creation_input_tokens: Option<u64>,
+    #[serde(deserialize_with = "lenient::object")]
+    pub cache_creation: Option<CacheCreation>,
+}
+
+/// What a `cost-state` line counts of one model (2.1.300+).
+#[derive(Debug, Default, Clone, Copy, PartialEq, Deserialize)]
+#[serde(rename_all = "camelCase", default)]
+pub struct ModelUsage {
+    #[serde(deserialize_with = "lenient::count")]
+    pub input_tokens: Option<u64>,
+    #[serde(deserialize_with = "lenient::count")]
+    pub output_tokens: Option<u64>,
+    #[serde(deserialize_with = "lenient::count")]
+    pub cache_read_input_tokens: Option<u64>,
+    #[serde(deserialize_with = "lenient::count")]
+    pub cache_creation_input_tokens: Option<u64>,
 }
 
 fn owned_str<'de, D: serde::Deserializer<'de>>(deserializer: D) -> Result<Option<String>, D::Error> {
@@ -342,22 +393,12 @@ impl<'a> Entry<'a> {
         }
     }
 
-    /// The response that this line is a part of, and the id of its generation; `None` if it is none: the client has been
-    /// seen to write messages that are `null`, a text, or the characters of one.
-    pub fn response(&self) -> Option<(EventId, &Message<'a>)> {
+    /// The response that this line is a part of; `None` if it is none: the client has been seen to write messages that are
+    /// `null`, a text, or the characters of one.
+    pub fn response(&self) -> Option<&Message<'a>> {
         let message = self.message.as_ref()?;
-        if let Some(id) = message.id.as_deref().filter(|id| !id.is_empty()) {
-            return Some((EventId::generation(id), message));
-        }
-        if message.model.is_none() && message.usage.is_none() {
-            return None;
-        }
-        let of_text = || {
-            let content = message.content.map_or("", RawValue::get);
-            EventId::other("generation-text", &format!("{}:{content}", self.timestamp.as_deref().unwrap_or_default()))
-        };
-        let id = self.uuid.as_deref().map_or_else(of_text, EventId::generation_of_line);
-        Some((id, message))
+        let has_id = message.id.as_deref().is_some_and(|id| !id.is_empty());
+        (has_id || message.model.is_some() || message.usage.is_some()).then_some(message)
     }
 }
 
@@ -396,12 +437,26 @@ impl<'a> Content<'a> {
         text.into_iter().chain(blocks.iter().filter_map(|block| block.text))
     }
 
+    /// As blocks: a text is one.
+    pub fn into_blocks(self) -> Vec<Block<'a>> {
+        match self {
+            Content::Text(raw) => vec![Block { text: Some(raw), ..Block::default() }],
+            Content::Blocks(blocks) => blocks,
+        }
+    }
+
     /// The first text, raw.
     pub fn first_text(&self) -> Option<&'a str> {
         match self {
             Content::Text(raw) => Some(raw.get()),
             Content::Blocks(blocks) => blocks.iter().find_map(|b| b.text).map(RawValue::get),
         }
+    }
+
+    /// The id of the call whose result it holds first.
+    pub fn first_result(&self) -> Option<&str> {
+        let Content::Blocks(blocks) = self else { return None };
+        blocks.iter().find_map(|block| block.tool_use_id.as_deref())
     }
 
     /// Does it hold the result of a tool?

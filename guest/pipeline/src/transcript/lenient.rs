@@ -140,6 +140,29 @@ pub fn object<'de, D: Deserializer<'de>, T: Deserialize<'de>>(deserializer: D) -
     deserializer.deserialize_any(V(PhantomData))
 }
 
+/// A list of objects, each read as `T`, or `None` where it is none; anything else is an empty list.
+pub fn objects<'de, D: Deserializer<'de>, T: Deserialize<'de>>(deserializer: D) -> Result<Vec<Option<T>>, D::Error> {
+    struct V<T>(PhantomData<T>);
+    #[derive(Deserialize)]
+    #[serde(transparent, bound(deserialize = "T: Deserialize<'de>"))]
+    struct Object<T>(#[serde(deserialize_with = "object")] Option<T>);
+    impl<'de, T: Deserialize<'de>> Visitor<'de> for V<T> {
+        type Value = Vec<Option<T>>;
+        fn expecting(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+            expecting(f)
+        }
+        fn visit_seq<A: SeqAccess<'de>>(self, mut seq: A) -> Result<Self::Value, A::Error> {
+            let mut list = Vec::new();
+            while let Some(Object(element)) = seq.next_element()? {
+                list.push(element);
+            }
+            Ok(list)
+        }
+        ignore!(bool numbers string unit map);
+    }
+    deserializer.deserialize_any(V(PhantomData))
+}
+
 /// Parses a raw value that is known to be well-formed; another type than expected is `None`.
 pub fn reparse<'a, T: Deserialize<'a>>(raw: &'a str) -> Option<T> {
     serde_json::from_str(raw).ok()

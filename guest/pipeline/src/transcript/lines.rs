@@ -14,6 +14,9 @@ pub const ELIDE_FROM: usize = 1 << 20;
 /// have 8 MiB (PostHog's limit).
 pub const LONGEST_LINE: usize = 16 << 20;
 
+/// What an editor of Windows may put before the first line, and so before any line of files that were joined.
+const BYTE_ORDER_MARK: &[u8] = "\u{feff}".as_bytes();
+
 /// One line, without its line break.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub struct Line<'a> {
@@ -89,7 +92,7 @@ impl Lines {
 }
 
 fn emit(bytes: &[u8], elided: bool, overlong: bool, on_line: &mut impl FnMut(Line<'_>)) {
-    let bytes = bytes.trim_ascii();
+    let bytes = bytes.strip_prefix(BYTE_ORDER_MARK).unwrap_or(bytes).trim_ascii();
     if !bytes.is_empty() {
         on_line(Line { bytes, elided, overlong });
     }

@@ -75,6 +75,8 @@ pub(crate) struct Failure {
     /// `error` of the line.
     pub(crate) kind: Option<String>,
     pub(crate) text: String,
+    /// When its line was written, in milliseconds since 1970.
+    pub(crate) at: i64,
 }
 
 /// Where an event belongs.

@@ -39,7 +39,7 @@ impl Writer {
                 (None, Some("authentication_failed"), "Invalid API key"),
             ])
         };
-        let failure = Failure { status, kind: kind.map(str::to_owned), text: words.to_owned() };
+        let failure = Failure { status, kind: kind.map(str::to_owned), text: words.to_owned(), at: thread.clock };
         let mut after: Members = Vec::new();
         after.extend(kind.map(|kind| ("error", text(kind))));
         after.push(("isApiErrorMessage", "true".to_owned()));

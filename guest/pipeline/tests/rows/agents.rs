@@ -191,7 +191,10 @@ fn sub_agents_inline_are_told_apart_and_linked_by_their_prompts() {
     };
     assert_eq!(of("n1"), (json!(span_id("t1")), json!([{"role": "user", "content": "first"}])));
     assert_eq!(of("n2"), (json!(span_id("t2")), json!([{"role": "user", "content": "second"}])));
-    assert_eq!(of("n3"), (json!(span_id("t1")), json!([{"role": "tool", "tool_call_id": "u", "content": "x"}])));
+    assert_eq!(
+        of("n3"),
+        (json!(span_id("t1")), json!([{"role": "tool", "tool_call_id": tool_id("u"), "content": "x"}]))
+    );
     assert_eq!(of("m2").0, SESSION);
     assert_eq!(converted.traces()[0]["claude_code_subagents"], 2);
     assert_eq!(converted.traces()[0]["claude_code_turns"], 1);

@@ -52,8 +52,7 @@ fn redacted_thinking_is_named_and_its_data_is_not_sent() {
 #[test]
 fn calls_are_tool_calls_of_the_same_message() {
     let said = output(json!([text("a"), call("t1"), call("t2")]));
-    let tool_call =
-        |id| json!({"id": id, "type": "function", "function": {"name": "Bash", "arguments": r#"{"command":"ls"}"#}});
+    let tool_call = |id| json!({"id": tool_id(id), "type": "function", "function": {"name": "Bash", "arguments": r#"{"command":"ls"}"#}});
     assert_eq!(said, json!([{"role": "assistant", "content": "a", "tool_calls": [tool_call("t1"), tool_call("t2")]}]));
 }
 
@@ -125,7 +124,7 @@ fn the_input_is_what_is_new_since_the_response_before() {
         reply(7, "m3", json!([])),
         reply(8, "m4", json!([])),
     ]);
-    let tool = |id, content| json!({"role": "tool", "tool_call_id": id, "content": content});
+    let tool = |id, content| json!({"role": "tool", "tool_call_id": tool_id(id), "content": content});
     assert_eq!(inputs[0], json!([{"role": "user", "content": "go"}]));
     assert_eq!(inputs[1], json!([tool("t2", "second"), tool("t1", "first")]));
     assert_eq!(inputs[2], json!([{"role": "user", "content": "and"}, {"role": "user", "content": "more"}]));
@@ -142,7 +141,7 @@ fn a_result_between_the_lines_of_a_response_is_new_for_the_next_one() {
         reply(4, "m2", json!([])),
     ]);
     assert_eq!(inputs[0], json!([{"role": "user", "content": "go"}]));
-    assert_eq!(inputs[1], json!([{"role": "tool", "tool_call_id": "t", "content": "x"}]));
+    assert_eq!(inputs[1], json!([{"role": "tool", "tool_call_id": tool_id("t"), "content": "x"}]));
 }
 
 #[test]

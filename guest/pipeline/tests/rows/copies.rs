@@ -65,13 +65,15 @@ fn the_input_of_a_sub_agent_s_own_response_is_not_what_was_copied_under_new_ids(
 }
 
 #[test]
-fn a_call_that_stands_in_two_responses_is_one_span_below_the_first() {
+fn a_tool_id_that_stands_in_two_responses_is_two_calls_and_the_first_keeps_its_name() {
     let converted =
         session([reply(1, "m1", json!([call("t")])), reply(2, "m2", json!([call("t")])), result(3, "t", "x")]).run();
-    assert_eq!(converted.spans().len(), 1);
-    assert_eq!(converted.spans()[0]["$ai_parent_id"], generation_id("m1"));
-    let unanswered = session([reply(1, "m1", json!([call("t")])), reply(2, "m2", json!([call("t")]))]).run();
-    assert_eq!(unanswered.spans().len(), 1);
+    let spans = converted.spans();
+    assert_eq!(spans.len(), 2);
+    let first = spans.iter().find(|p| p["$ai_parent_id"] == generation_id("m1")).unwrap();
+    assert_eq!((&first["$ai_span_id"], &first["claude_code_no_result"]), (&json!(span_id("t")), &json!(true)));
+    let second = spans.iter().find(|p| p["$ai_parent_id"] == generation_id("m2")).unwrap();
+    assert_eq!(second["$ai_output_state"], "x");
 }
 
 #[test]

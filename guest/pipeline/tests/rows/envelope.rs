@@ -37,7 +37,7 @@ fn ids_come_from_what_the_client_identifies_and_not_from_the_session() {
     assert_eq!(ids(&here)[..2], ids(&other)[..2]);
     assert_eq!(ids(&here)[..2], [json!(generation_id("m")), json!(span_id("t"))]);
     assert_ne!(ids(&here)[2], ids(&other)[2]);
-    assert_eq!(ids(&here)[2], EventId::trace(SESSION, EventId::generation("m")).to_string());
+    assert_eq!(ids(&here)[2], EventId::trace(SESSION, EventId::generation(&message_id("m"))).to_string());
 }
 
 #[test]

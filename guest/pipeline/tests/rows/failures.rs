@@ -107,5 +107,5 @@ fn other_lines_of_the_client_in_the_model_s_place_are_no_generations() {
 
 #[test]
 fn what_the_failed_call_was_asked_is_its_input() {
-    assert_eq!(fails(json!({}))["$ai_input"], json!([{"role": "tool", "tool_call_id": "t", "content": "x"}]));
+    assert_eq!(fails(json!({}))["$ai_input"], json!([{"role": "tool", "tool_call_id": tool_id("t"), "content": "x"}]));
 }

@@ -92,10 +92,10 @@ fn a_count_that_is_missing_or_no_number_is_left_out_and_is_not_0() {
 }
 
 #[test]
-fn a_count_that_the_last_line_lacks_is_left_out_even_if_an_earlier_one_has_it() {
+fn a_count_that_the_last_line_lacks_is_that_of_an_earlier_one() {
     let last = reply(2, "m", json!([text("b")])).with(json!({"message": {"usage": {"output_tokens": "many"}}}));
     let p = session([user(0, "go"), reply(1, "m", json!([text("a")])), last]).generation();
-    assert_eq!((p.get("$ai_output_tokens"), &p["$ai_input_tokens"]), (None, &json!(10)));
+    assert_eq!((&p["$ai_output_tokens"], &p["$ai_input_tokens"]), (&json!(20), &json!(10)));
 }
 
 #[test]
@@ -114,13 +114,13 @@ fn the_two_kinds_of_cache_writes_are_sent_together_or_not_at_all() {
 fn what_is_there_now_and_then_is_sent_where_it_is() {
     let p = with(json!({"usage": {
         "output_tokens_details": {"thinking_tokens": 7}, "server_tool_use": {"web_search_requests": 2},
-        "service_tier": "standard", "speed": "fast",
+        "service_tier": "priority", "speed": "standard",
     }}));
     for (name, value) in [
         ("$ai_reasoning_tokens", json!(7)),
         ("$ai_web_search_count", json!(2)),
-        ("$ai_service_tier", json!("standard")),
-        ("claude_code_speed", json!("fast")),
+        ("$ai_service_tier", json!("priority")),
+        ("claude_code_speed", json!("standard")),
     ] {
         assert_eq!(p[name], value);
         assert_eq!(with(json!({})).get(name), None);

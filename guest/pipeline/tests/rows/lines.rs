@@ -113,8 +113,50 @@ pub struct Case {
     pub run: Run,
 }
 
+/// The lines as a file. Short ids stand for those of Anthropic's shape; any other is a gateway's.
 pub fn bytes(lines: impl IntoIterator<Item = Line>) -> Vec<u8> {
-    lines.into_iter().flat_map(|line| (line.0.to_string() + "\n").into_bytes()).collect()
+    let write = |mut line: Line| {
+        shape(&mut line.0, false);
+        (line.0.to_string() + "\n").into_bytes()
+    };
+    lines.into_iter().flat_map(write).collect()
+}
+
+fn shape(value: &mut Value, is_message: bool) {
+    match value {
+        Value::Array(values) => values.iter_mut().for_each(|value| shape(value, false)),
+        Value::Object(members) => {
+            let is_call = matches!(members.get("type").and_then(Value::as_str), Some("tool_use" | "server_tool_use"));
+            for (name, value) in members {
+                match (name.as_str(), &value) {
+                    ("tool_use_id" | "toolUseId" | "parentToolUseID", Value::String(id)) => *value = tool_id(id).into(),
+                    ("id", Value::String(id)) if is_call => *value = tool_id(id).into(),
+                    ("id", Value::String(id)) if is_message => *value = message_id(id).into(),
+                    ("interruptedMessageId", Value::String(id)) => *value = message_id(id).into(),
+                    (name, _) => {
+                        let is_message = name == "message";
+                        shape(value, is_message);
+                    }
+                }
+            }
+        }
+        _ => {}
+    }
+}
+
+/// The `message.id` for which a short one stands.
+pub fn message_id(short: &str) -> String {
+    shaped("msg_", short)
+}
+
+/// The tool call's id for which a short one stands.
+pub fn tool_id(short: &str) -> String {
+    shaped("toolu_", short)
+}
+
+fn shaped(prefix: &str, id: &str) -> String {
+    let is_short = (1..=8).contains(&id.len()) && id.bytes().all(|b| b.is_ascii_alphanumeric() || b == b'-');
+    if is_short { format!("{prefix}01{:0>20}", id.replace('-', "")) } else { id.to_owned() }
 }
 
 /// The session whose main transcript has these lines.
@@ -130,7 +172,10 @@ pub fn raw(bytes: impl Into<Vec<u8>>) -> Case {
 impl Case {
     /// And this sub-agent's file.
     pub fn agent(self, id: &str, metadata: Option<Value>, lines: impl IntoIterator<Item = Line>) -> Self {
-        let metadata = metadata.map(|m| m.to_string());
+        let metadata = metadata.map(|mut metadata| {
+            shape(&mut metadata, false);
+            metadata.to_string()
+        });
         self.file(AgentFile { agent_id: id.into(), metadata, workflow_run: None }, lines)
     }
 
@@ -193,10 +238,10 @@ fn only(events: Vec<&Value>) -> Value {
 
 /// The id of a response's generation, as it is sent.
 pub fn generation_id(message_id: &str) -> String {
-    EventId::generation(message_id).to_string()
+    EventId::generation(&self::message_id(message_id)).to_string()
 }
 
 /// The id of a call's span, as it is sent.
 pub fn span_id(tool_use_id: &str) -> String {
-    EventId::span(tool_use_id).to_string()
+    EventId::span(&tool_id(tool_use_id)).to_string()
 }

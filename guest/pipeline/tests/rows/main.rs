@@ -9,6 +9,7 @@ mod lines;
 
 mod agents;
 mod bad_lines;
+mod calls;
 mod chat;
 mod copies;
 mod cost;
@@ -21,4 +22,5 @@ mod privacy;
 mod reading;
 mod resumed;
 mod span;
+mod tokens;
 mod trace;

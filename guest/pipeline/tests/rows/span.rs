@@ -148,7 +148,7 @@ fn a_result_of_any_shape_becomes_a_text() {
 fn the_server_of_an_mcp_tool() {
     let server = |name: &str| session([reply(0, "m", json!([call_of(name, "t", json!({}))]))]).span();
     assert_eq!(server("mcp__github__create_issue")["claude_code_mcp_server"], "github");
-    assert_eq!(server("mcp__my_server__do__it")["claude_code_mcp_server"], "my_server");
+    assert_eq!(server("mcp__my__server__do_it")["claude_code_mcp_server"], "my__server");
     for name in ["Bash", "mcp__broken", "mcp____tool", "xmcp__a__b"] {
         assert_eq!(server(name).get("claude_code_mcp_server"), None, "{name}");
     }

@@ -76,6 +76,14 @@ pub(super) fn milliseconds(p: &Value, name: &str) -> i64 {
     (p[name].as_f64().unwrap_or(0.0) * 1000.0).round() as i64
 }
 
+/// Tokens that the client counted and no event has.
+const NOT_IN_THE_TRANSCRIPT: [(&str, &str); 4] = [
+    ("claude_code_unaccounted_input_tokens", "in"),
+    ("claude_code_unaccounted_output_tokens", "out"),
+    ("claude_code_unaccounted_cache_read_tokens", "cache read"),
+    ("claude_code_unaccounted_cache_creation_tokens", "cache write"),
+];
+
 /// A trace's name, and below it what the session took and what came of it.
 pub(super) fn of_trace(p: &Value) -> String {
     let name = p["$ai_trace_name"].as_str().unwrap_or("(no name)");
@@ -87,6 +95,11 @@ pub(super) fn of_trace(p: &Value) -> String {
     let took = p["$ai_latency"].as_f64().map_or_else(String::new, |_| format!("{}{waited}  ", latency(p)));
     let tokens = tokens(n("$ai_total_input_tokens"), cached, n("$ai_total_output_tokens"));
     let _ = writeln!(out, "{FAINT}{took}{tokens}{FAINT:#}{}", error(p));
+    let missing = NOT_IN_THE_TRANSCRIPT.iter().filter(|(name, _)| n(name) > 0);
+    let missing: Vec<_> = missing.map(|(name, word)| format!("{} {word}", number(n(name)))).collect();
+    if !missing.is_empty() {
+        let _ = writeln!(out, "{FAINT}not in the transcript: {}{FAINT:#}", missing.join(", "));
+    }
     let (added, removed) = (n("claude_code_lines_added"), n("claude_code_lines_removed"));
     let mut came = Vec::new();
     if added > 0 || removed > 0 {

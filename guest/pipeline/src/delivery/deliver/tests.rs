@@ -88,12 +88,18 @@ fn status(status: u16) -> Answer {
     Answer { status, body: b"no".to_vec(), retry_after: None }
 }
 
+/// An id of Anthropic's shape.
+fn message_id(n: usize) -> String {
+    format!("msg_{n:022}")
+}
+
 /// So many responses whose texts have so many characters.
 fn transcript(responses: usize, characters: usize) -> Memory {
     let text = "x".repeat(characters);
-    let line = |i| {
+    let line = |i: usize| {
         format!(
-            r#"{{"type":"assistant","timestamp":"2026-01-01T00:00:00Z","message":{{"id":"msg_{i}","model":"claude-x","stop_reason":"end_turn","content":[{{"type":"text","text":"{i} {text}"}}]}}}}"#
+            r#"{{"type":"assistant","timestamp":"2026-01-01T00:00:00Z","message":{{"id":"{}","model":"claude-x","stop_reason":"end_turn","content":[{{"type":"text","text":"{i} {text}"}}]}}}}"#,
+            message_id(i)
         )
     };
     Memory((0..responses).map(line).collect::<Vec<_>>().join("\n").into_bytes())
@@ -262,7 +268,7 @@ fn a_server_without_the_newer_lanes_gets_the_oldest_and_smaller_events() {
 #[test]
 fn one_bad_event_is_found_and_the_others_arrive() {
     for refusal in [400, 413] {
-        let bad = EventId::generation("msg_37");
+        let bad = EventId::generation(&message_id(37));
         let (reports, _) = deliver(transcript(99, 10), |_, _, body| {
             Ok(if ids(body).contains(&bad.to_string()) { status(refusal) } else { ok() })
         });
@@ -306,7 +312,7 @@ fn what_the_quota_does_not_cover_is_reported() {
 
 #[test]
 fn what_was_accepted_before_a_failure_is_reported_before_it() {
-    let bad = EventId::generation("msg_90").to_string();
+    let bad = EventId::generation(&message_id(90)).to_string();
     let (reports, _) = deliver(transcript(99, 10), |n, _, body| {
         Ok(match n {
             1 => status(400),
@@ -321,8 +327,8 @@ fn what_was_accepted_before_a_failure_is_reported_before_it() {
 #[test]
 fn only_the_tokens_of_accepted_events_are_reported() {
     let tokens = r#"{"type":"assistant","timestamp":"2026-01-01T00:00:00Z","message":{"id":"ID","model":"m","usage":{"input_tokens":1,"output_tokens":20,"cache_read_input_tokens":300}}}"#;
-    let lines = ["msg_1", "msg_2", "msg_3"].map(|id| tokens.replace("ID", id)).join("\n");
-    let bad = EventId::generation("msg_2").to_string();
+    let lines = [1, 2, 3].map(|id| tokens.replace("ID", &message_id(id))).join("\n");
+    let bad = EventId::generation(&message_id(2)).to_string();
     let (reports, _) =
         deliver(Memory(lines.into_bytes()), |_, _, body| Ok(if ids(body).contains(&bad) { status(400) } else { ok() }));
     let sums = reports.iter().flatten().fold([0; 4], |sums, r| std::array::from_fn(|i| sums[i] + r.tokens[i]));

@@ -1,5 +1,6 @@
 //! What a complete event is given to: the traces that cover it, the counts, the queue.
 
+use super::costs::Costs;
 use crate::events::event::{Envelope, Event, Kind};
 use crate::events::generation::Generation;
 use crate::events::outcome::{Intent, PullRequest};
@@ -27,6 +28,8 @@ pub(super) struct Emitter {
     /// Counts so far.
     pub(super) counts: Counts,
     grouping: TraceGrouping,
+    /// The client's own totals.
+    pub(super) costs: Costs,
     envelope: Envelope,
     before: Before,
     traces: Vec<Trace>,
@@ -60,6 +63,7 @@ impl Emitter {
             events: VecDeque::new(),
             counts: Counts::default(),
             grouping,
+            costs: Costs::default(),
             envelope,
             before,
             traces: vec![Trace::of_session()],
@@ -101,8 +105,13 @@ impl Emitter {
     /// Sends a generation. Returns whether it was not covered by an earlier delivery.
     pub(super) fn generation(&mut self, generation: &Generation, turn: &mut Turn, thread: &mut Thread) -> bool {
         let is_first_of_agent = thread.is_agent && !std::mem::replace(&mut thread.counted, true);
-        if self.before.covered.contains(&generation.id) {
-            return self.exclude(turn, generation.ended);
+        let tokens = generation.tokens();
+        let covered = self.before.covered.contains(&generation.id);
+        self.costs.add(tokens, covered);
+        if covered {
+            self.exclude(turn, generation.ended);
+            self.beside(generation, turn, thread);
+            return false;
         }
         turn.sent = true;
         let prompt = turn.prompt.clone();
@@ -122,29 +131,43 @@ impl Emitter {
         trace.totals.generations += 1;
         trace.totals.interrupted += u64::from(generation.interrupted);
         trace.totals.subagents += u64::from(is_first_of_agent);
+        trace.totals.partial_generations += u64::from(generation.is_partial());
+        trace.totals.retries += generation.retries.count;
         if generation.failure.is_some() {
             trace.fail(generation.ended, generation.error(&self.rules));
-        } else {
-            let usage = &generation.usage;
-            let tokens = [
-                usage.input_tokens,
-                usage.output_tokens,
-                usage.cache_read_input_tokens,
-                usage.cache_creation_input_tokens,
-            ];
-            event.tokens = tokens.map(Option::unwrap_or_default);
-            let totals = &mut trace.totals;
-            for (count, sum) in tokens.into_iter().zip([
-                &mut totals.input_tokens,
-                &mut totals.output_tokens,
-                &mut totals.cache_read_tokens,
-                &mut totals.cache_creation_tokens,
-            ]) {
-                trace::add(sum, count);
-            }
         }
+        trace.totals.add_tokens(tokens);
+        event.tokens = tokens.map(Option::unwrap_or_default);
         self.emit(event, shortened, generation.ended);
+        self.beside(generation, turn, thread);
         true
+    }
+
+    /// Sends the calls that a generation's counts leave out.
+    fn beside(&mut self, generation: &Generation, turn: &mut Turn, thread: &Thread) {
+        for (position, iteration) in &generation.beside {
+            let id = generation.id.iteration(*position);
+            let tokens = iteration.usage().tokens();
+            let covered = self.before.covered.contains(&id);
+            self.costs.add(tokens, covered);
+            if covered {
+                self.counts.excluded_events += 1;
+                continue;
+            }
+            turn.sent = true;
+            let trace = &mut self.traces[turn.trace as usize];
+            let trace_id = trace.id(&self.envelope);
+            let agent = thread.agent_type.clone();
+            let (mut event, shortened) =
+                self.envelope.event(Kind::Generation, id, generation.ended, &trace_id, &generation.context, |p| {
+                    generation.write_beside(p, id, iteration, agent.as_deref());
+                });
+            trace.cover(id, generation.ended, &generation.context);
+            trace.totals.generations += 1;
+            trace.totals.add_tokens(tokens);
+            event.tokens = tokens.map(Option::unwrap_or_default);
+            self.emit(event, shortened, generation.ended);
+        }
     }
 
     /// Sends a span. Returns whether it was not covered by an earlier delivery.
@@ -230,6 +253,9 @@ impl Emitter {
     pub(super) fn finish(&mut self, turns: &Turns, timeline: &Timeline) {
         let work = turns::work(turns, timeline, self.traces.len());
         trace::hand_on_noticed(&mut self.traces);
+        if let Some(last) = self.traces.iter_mut().rfind(|trace| trace.is_sent()) {
+            (last.totals.unaccounted, last.totals.many_unaccounted) = self.costs.unaccounted();
+        }
         for trace in self.traces.iter().filter(|trace| trace.is_sent()) {
             redact::add(&mut self.counts.redactions, &trace.totals.noticed.redactions);
         }

@@ -5,8 +5,9 @@ use crate::events::chat;
 use crate::events::generation::Generation;
 use crate::events::outcome::{self, Change, Intent};
 use crate::events::span::{Span, ToolResult};
-use crate::identity::{EventId, key};
+use crate::identity::key;
 use crate::place::Place;
+use crate::session::calls::{Answer, Line, Opened};
 use crate::session::threads::MAIN;
 use crate::transcript::entry::{Block, Content, Entry, Message};
 use crate::transcript::text::Text;
@@ -15,34 +16,36 @@ use std::rc::Rc;
 
 impl Converter {
     pub(super) fn add_response(&mut self, entry: &Entry<'_>, thread: Option<u32>) {
-        let Some((id, message)) = entry.response() else { return self.bad() };
-        let copy = self.at.file == 0 && !self.index.is_first(entry.uuid.as_deref());
+        let Some(message) = entry.response() else { return self.bad() };
+        let line = self.calls.response(self.at.thread, entry, message);
         let place = self.place(entry, thread);
         if self.at.file == 0 {
             self.turns.put(entry.uuid.as_deref(), place);
         }
-        // Only a transcript that grew since the first reading has messages that the index does not know.
-        let Some(known) = self.index.messages.get_mut(&id).filter(|m| m.file == self.at.file) else {
-            // Copied from another file, with what it answers.
-            self.threads.get_mut(place.thread).input = chat::Input::default();
-            return;
+        let call = match line {
+            Line::Of(call) => call,
+            Line::Repeated => return,
+            // Copied from another thread, with what it answers.
+            Line::Copied => return self.threads.get_mut(place.thread).input = chat::Input::default(),
         };
-        if copy {
-            return;
-        }
-        known.lines = known.lines.saturating_sub(1);
-        let (is_last, real) = (known.lines == 0, known.real);
+        // Only a transcript that grew since the first reading has messages or lines that the index does not know.
+        let Some(known) = self.index.messages.get_mut(call as usize).filter(|m| m.lines > 0) else { return };
+        known.lines -= 1;
+        let known = *known;
         let synthetic = message.model.as_deref() == Some("<synthetic>");
-        if real && (!synthetic || entry.is_api_error_message) {
-            self.add_line(id, entry, message, place);
+        if known.real && (!synthetic || entry.is_api_error_message) {
+            self.add_line(call, known.interrupted, entry, message, place);
         }
-        if is_last && let Some(generation) = self.open.generations.remove(&id) {
-            self.end_generation(generation);
+        if known.lines == 0
+            && let Some(generation) = self.open.generations.remove(&self.calls.id(call))
+        {
+            self.end_generation(&generation);
         }
     }
 
     /// A line of a response.
-    fn add_line(&mut self, id: EventId, entry: &Entry<'_>, message: &Message<'_>, place: Place) {
+    fn add_line(&mut self, call: u32, interrupted: bool, entry: &Entry<'_>, message: &Message<'_>, place: Place) {
+        let id = self.calls.id(call);
         if place.thread == MAIN {
             self.answer(place.turn);
         }
@@ -56,6 +59,8 @@ impl Converter {
             new.input = std::mem::take(&mut thread.input);
             new.started = thread.asked;
             new.compacted = std::mem::take(&mut thread.compacted);
+            new.interrupted = interrupted;
+            new.retries = std::mem::take(&mut thread.retries);
             new
         });
         if let Some(requested) = entry.request_ref.as_deref().and_then(|r| self.open.requests.remove(&key(r))) {
@@ -68,17 +73,10 @@ impl Converter {
             thread.model.clone_from(&model);
             model
         };
-        let adds = match Content::of(message.content) {
-            Content::Text(raw) => {
-                let text = Block { text: Some(raw), ..Block::default() };
-                self.add_block(&mut generation, &text, entry)
-            }
-            Content::Blocks(blocks) => {
-                // Evaluated for each block: no short-cut.
-                let new = blocks.iter().filter(|block| self.add_block(&mut generation, block, entry)).count();
-                new > 0 || blocks.is_empty()
-            }
-        };
+        let blocks = Content::of(message.content).into_blocks();
+        // Evaluated for each block: no short-cut.
+        let new = blocks.iter().filter(|block| self.add_block(call, &mut generation, block, entry)).count();
+        let adds = new > 0 || blocks.is_empty();
         // A copy with another `uuid` and time says nothing of when the response ended.
         if adds {
             generation.ended = self.at.now;
@@ -89,11 +87,12 @@ impl Converter {
     }
 
     /// A block of a response; says whether it was new.
-    fn add_block(&mut self, generation: &mut Generation, block: &Block<'_>, entry: &Entry<'_>) -> bool {
-        if !generation.is_new(block) {
+    fn add_block(&mut self, call: u32, generation: &mut Generation, block: &Block<'_>, entry: &Entry<'_>) -> bool {
+        if !self.calls.is_new_block(call, block) {
             return false;
         }
         let kind = block.kind.as_deref().unwrap_or_default();
+        generation.said |= kind != "fallback" && block.text.is_none_or(|text| text.get() != "\"\"");
         if kind == "tool_use" || kind == "server_tool_use" {
             let input = block.input.map(|raw| self.emitter.rules.of_json(raw, entry.elided)).unwrap_or_default();
             let input = Rc::new(input);
@@ -102,21 +101,20 @@ impl Converter {
                 generation.output.push_call(block, Rc::clone(&input), &self.emitter.rules);
             }
             if let Some(id) = block.id.as_deref() {
-                self.call(EventId::span(id), generation, block, input, entry);
+                let opened = self.calls.tool(self.at.thread, call, id, entry.uuid.as_deref());
+                self.call(opened, generation, block, input, entry);
             }
         } else if kind.ends_with("_tool_result") {
             let output = Rc::new(chat::result_text(block.content, &self.emitter.rules, entry.elided));
-            self.add_result(entry, block, output);
+            self.add_result(entry, None, block, output);
         } else if !self.emitter.rules.privacy {
             generation.output.push(block, &self.emitter.rules, entry.elided);
         }
         true
     }
 
-    fn call(&mut self, id: EventId, generation: &Generation, block: &Block<'_>, input: Rc<Text>, entry: &Entry<'_>) {
-        if !self.open.opened.insert(id) {
-            return;
-        }
+    fn call(&mut self, opened: Opened, generation: &Generation, block: &Block<'_>, input: Rc<Text>, entry: &Entry<'_>) {
+        let id = opened.span;
         self.threads.called(id, generation.turn);
         let span = Span {
             id,
@@ -126,11 +124,13 @@ impl Converter {
             thread: generation.thread,
             context: self.at.context(entry),
             name: chat::tool_name(block, &self.emitter.rules),
+            server: entry.attribution_mcp_server.as_deref().map(str::to_owned),
             input,
             called: self.at.now,
             intent: Intent::of(block, block.name.as_deref().unwrap_or_default(), entry.elided),
         };
-        if let Some(result) = self.open.early.remove(&id) {
+        if let Some(mut result) = opened.early.and_then(|key| self.open.early.remove(&key)) {
+            result.waited = self.index.timeline.wait(id);
             self.end_span(&span, Some(&result));
         } else if self.index.tools.get(&id).is_some_and(|t| t.answered) {
             self.open.spans.insert(id, span);
@@ -142,20 +142,25 @@ impl Converter {
     /// The results of tools in a user line; returns their texts, in order.
     pub(super) fn add_results(&mut self, entry: &Entry<'_>, content: &Content<'_>) -> Vec<Rc<Text>> {
         let Content::Blocks(blocks) = content else { return Vec::new() };
+        let source = entry.source_tool_assistant_uuid.as_deref();
         let results = blocks.iter().filter(|b| b.kind.as_deref() == Some("tool_result"));
         let add = |block: &Block<'_>| {
             let output = Rc::new(chat::result_text(block.content, &self.emitter.rules, entry.elided));
-            self.add_result(entry, block, Rc::clone(&output));
+            self.add_result(entry, source, block, Rc::clone(&output));
             output
         };
         results.map(add).collect()
     }
 
-    fn add_result(&mut self, entry: &Entry<'_>, block: &Block<'_>, output: Rc<Text>) {
-        let Some(id) = block.tool_use_id.as_deref().map(EventId::span) else { return };
-        let open = self.open.spans.remove(&id);
-        let called_later = !self.open.opened.contains(&id) && self.index.tools.get(&id).is_some_and(|t| t.called);
-        if open.is_none() && !called_later {
+    fn add_result(&mut self, entry: &Entry<'_>, source: Option<&str>, block: &Block<'_>, output: Rc<Text>) {
+        let Some(id) = block.tool_use_id.as_deref() else { return };
+        let answer = self.calls.result(self.at.thread, id, source);
+        let (open, early) = match answer {
+            Answer::Of(span) => (self.open.spans.remove(&span), None),
+            Answer::Early(key) if self.index.early.contains(&key) => (None, Some(key)),
+            Answer::Early(_) | Answer::Nothing => (None, None),
+        };
+        if open.is_none() && early.is_none() {
             return;
         }
         let verdict = Verdict::of(entry, block);
@@ -163,23 +168,23 @@ impl Converter {
         let result = ToolResult {
             at: Some(self.at.now),
             verdict,
-            waited: self.index.timeline.wait(id),
+            waited: open.as_ref().map_or(0, |span| self.index.timeline.wait(span.id)),
             change: Change::of(entry, intent, verdict),
             commits: outcome::commits(block, intent, verdict),
             output,
         };
-        match open {
-            Some(span) => self.end_span(&span, Some(&result)),
-            None => {
-                self.open.early.entry(id).or_insert(result);
+        match (open, early) {
+            (Some(span), _) => self.end_span(&span, Some(&result)),
+            (None, Some(key)) => {
+                self.open.early.insert(key, result);
             }
+            (None, None) => {}
         }
     }
 
-    pub(super) fn end_generation(&mut self, mut generation: Generation) {
-        generation.interrupted |= self.index.messages.get(&generation.id).is_some_and(|m| m.interrupted);
+    pub(super) fn end_generation(&mut self, generation: &Generation) {
         let (turn, thread) = (self.turns.get_mut(generation.turn), self.threads.get_mut(generation.thread));
-        let sent = self.emitter.generation(&generation, turn, thread);
+        let sent = self.emitter.generation(generation, turn, thread);
         self.notices.passed(sent);
     }
 

@@ -8,7 +8,7 @@ fn result(result: &str, details: &str) -> Value {
 
 /// The uuid of the n-th response of [`transcript`].
 fn id(n: usize) -> String {
-    EventId::generation(&format!("msg_{n}")).to_string()
+    EventId::generation(&message_id(n)).to_string()
 }
 
 fn rejected(reports: &Reports) -> Vec<(String, u16, String)> {

@@ -1,0 +1,443 @@
+//! Which lines are one call of the model, and what its events are called.
+//!
+//! Ids are the provider's, and only Anthropic's are unique: gateways give every response the same `message.id`, number tool
+//! ids anew in each turn, leave out `requestId`. So an id is evidence, not identity. Both readings ask here, with the same
+//! lines in the same order, and get the same answers; an answer depends on the lines before it alone, so a session that
+//! grows never renames what was sent.
+
+use crate::identity::{EventId, FixedMap, FixedSet, IdMap, IdSet, key};
+use crate::time;
+use crate::transcript::entry::{Block, Content, Entry, Message};
+use crate::transcript::fingerprint;
+use crate::transcript::prompt::{self, Said};
+use serde_json::value::RawValue;
+use std::hash::{DefaultHasher, Hash, Hasher};
+
+/// The calls of a session, as far as it has been read.
+#[derive(Debug, Default)]
+pub struct Calls {
+    /// The thread of each line: a copy has the same `uuid`.
+    seen: FixedMap<u128, u32>,
+    /// By a key of the place where their lines stand.
+    threads: FixedMap<u128, u32>,
+    state: Vec<Thread>,
+    calls: Vec<Call>,
+    /// The latest call of each `message.id` in each thread.
+    open: FixedMap<(u32, u128), Open>,
+    /// The call of each `requestId`, within one `message.id` of one thread.
+    by_request: FixedMap<(u32, u128, u128), u32>,
+    /// The thread of each identity.
+    identities: IdMap<u32>,
+    /// How many calls of a thread would have the same identity.
+    equal: FixedMap<(u32, EventId), u32>,
+    /// Blocks, by call.
+    blocks: FixedSet<u64>,
+    /// Prompts that have a `promptId`: the same one again is a copy, and stands between nothing.
+    prompts: FixedSet<u64>,
+    spans: IdSet,
+    /// `uuid`s of the lines that call tools.
+    calling: FixedSet<u128>,
+    tools: FixedMap<u128, Waiting>,
+}
+
+/// A thread, as far as calls are concerned.
+#[derive(Debug, Default)]
+struct Thread {
+    /// Prompts so far.
+    prompts: u32,
+    /// Results of tools so far.
+    results: u32,
+    /// The last response's line.
+    last: Option<Open>,
+}
+
+/// A call, in the order of their first lines.
+#[derive(Debug)]
+struct Call {
+    id: EventId,
+    /// It is the first with this id of Anthropic's in its thread: the id alone is its identity.
+    direct: bool,
+    /// A result of one of its tools was read since its last line.
+    answered: bool,
+    /// It stands in another thread, too, and belongs to that one.
+    copy: bool,
+}
+
+/// What is compared with the next line.
+#[derive(Debug, Clone, Copy)]
+struct Open {
+    call: u32,
+    request: Option<u128>,
+    block: Option<u64>,
+    /// Input, cache read, cache write: the last that was not 0.
+    counts: [u64; 3],
+    stopped: bool,
+    prompts: u32,
+    results: u32,
+}
+
+/// Tool calls of one id whose result is still to come.
+#[derive(Debug, Default)]
+struct Waiting {
+    calls: Vec<ToolCall>,
+    /// A result that stands before its call, and the line it names as its call's.
+    early: Option<(u32, Option<u128>)>,
+}
+
+#[derive(Debug)]
+struct ToolCall {
+    thread: u32,
+    call: u32,
+    /// The line's `uuid`.
+    line: Option<u128>,
+    span: EventId,
+}
+
+/// What a line of a response is.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Line {
+    /// The same line stood in this thread before.
+    Repeated,
+    /// It belongs to a call of another thread, and is a copy of what stands there.
+    Copied,
+    /// Of this call, by the order of the calls.
+    Of(u32),
+}
+
+/// What becomes of a tool's result.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Answer {
+    /// It is the result of this span.
+    Of(EventId),
+    /// Its call is still to come: it has this key.
+    Early(u128),
+    /// It is a copy, or there is no such call here.
+    Nothing,
+}
+
+/// A tool call that is no copy.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub struct Opened {
+    /// Its span.
+    pub span: EventId,
+    /// The key of the result that stood before it.
+    pub early: Option<u128>,
+}
+
+impl Calls {
+    /// The thread of a line: that of a file, of sub-agents that stand in the main file, or of one whose file is lost.
+    pub fn thread(&mut self, file: u32, sidechain: bool, lost_agent: Option<&str>) -> u32 {
+        let place = match lost_agent {
+            Some(agent) => key(agent),
+            None => u128::from(file) << 1 | u128::from(sidechain && file == 0),
+        };
+        let next = self.state.len() as u32;
+        let thread = *self.threads.entry(place).or_insert(next);
+        if thread == next {
+            self.state.push(Thread::default());
+        }
+        thread
+    }
+
+    /// Identity of a call.
+    pub fn id(&self, call: u32) -> EventId {
+        self.calls[call as usize].id
+    }
+
+    /// The latest call of this `message.id` in this thread.
+    pub fn latest(&self, thread: u32, message_id: &str) -> Option<u32> {
+        self.open.get(&(thread, key(message_id))).map(|open| open.call)
+    }
+
+    /// Takes note of a user line. Says whether it is none that stood in the session before.
+    pub fn user(&mut self, thread: u32, entry: &Entry<'_>, content: &Content<'_>) -> bool {
+        let beginning = prompt::beginning(content, entry.elided);
+        let about = content.first_result().unwrap_or(&beginning);
+        if self.seen_in(thread, entry, about).is_some() {
+            return false;
+        }
+        let is_prompt = matches!(prompt::said(entry, content), Said::Prompt | Said::Command);
+        if is_prompt && self.is_new_prompt(thread, entry, content) {
+            self.state[thread as usize].prompts += 1;
+        }
+        true
+    }
+
+    fn is_new_prompt(&mut self, thread: u32, entry: &Entry<'_>, content: &Content<'_>) -> bool {
+        let Some(id) = &entry.prompt_id else { return true };
+        let mut hasher = DefaultHasher::new();
+        (thread, id, prompt::beginning(content, entry.elided)).hash(&mut hasher);
+        self.prompts.insert(hasher.finish())
+    }
+
+    /// The thread that had this line first, if it stood in the session before: a line with this `uuid` about the same thing.
+    fn seen_in(&mut self, thread: u32, entry: &Entry<'_>, about: &str) -> Option<u32> {
+        let mut hasher = DefaultHasher::new();
+        about.hash(&mut hasher);
+        let line = key(entry.uuid.as_deref()?) ^ u128::from(hasher.finish());
+        let next = self.seen.len();
+        let first = *self.seen.entry(line).or_insert(thread);
+        (self.seen.len() == next).then_some(first)
+    }
+
+    /// Takes a line of a response, and says what it is.
+    pub fn response(&mut self, thread: u32, entry: &Entry<'_>, message: &Message<'_>) -> Line {
+        let message_id = message.id.as_deref().filter(|id| !id.is_empty());
+        let before = self.seen_in(thread, entry, message_id.unwrap_or_default());
+        if before == Some(thread) {
+            return Line::Repeated;
+        }
+        let line = LineFacts::of(entry, message);
+        let open = match message_id {
+            Some(id) => self.open.get(&(thread, key(id))).copied(),
+            None => self.state[thread as usize].last,
+        };
+        let known = message_id
+            .zip(line.request)
+            .and_then(|(id, request)| self.by_request.get(&(thread, key(id), request)).copied());
+        let same = match (known, open) {
+            (Some(call), _) => Some(call),
+            (None, Some(open)) if self.continues(thread, &open, &line, message_id.is_some()) => Some(open.call),
+            _ => None,
+        };
+        // A line of another thread adds nothing to a call of this one.
+        let same = same.filter(|call| before.is_none() || self.calls[*call as usize].copy);
+        let call = same.unwrap_or_else(|| self.begin(thread, entry, message, message_id, before.is_some()));
+        self.note(thread, call, message_id, &line, open.filter(|open| open.call == call));
+        if self.calls[call as usize].copy { Line::Copied } else { Line::Of(call) }
+    }
+
+    /// Does this line continue that call? The first rule that applies decides.
+    fn continues(&self, thread: u32, open: &Open, line: &LineFacts, by_id: bool) -> bool {
+        if let (Some(before), Some(now)) = (open.request, line.request) {
+            return before == now;
+        }
+        if let (Some(before), Some(now)) = (open.block, line.block) {
+            return now > before;
+        }
+        let state = &self.state[thread as usize];
+        if !by_id || open.prompts != state.prompts {
+            return false;
+        }
+        let both = open.counts.iter().zip(line.counts).filter(|(before, now)| **before > 0 && *now > 0);
+        let answered = self.calls[open.call as usize].answered;
+        // A stop reason alone proves nothing: clients write it on every line of a response.
+        if both.clone().any(|(before, now)| *before != now) && (answered || open.stopped) {
+            return false;
+        }
+        !(both.count() == 0 && open.stopped && open.results != state.results)
+    }
+
+    /// Notes what the next line is compared with.
+    fn note(&mut self, thread: u32, call: u32, message_id: Option<&str>, line: &LineFacts, before: Option<Open>) {
+        let state = &mut self.state[thread as usize];
+        let mut open = Open {
+            call,
+            request: line.request,
+            block: line.block,
+            counts: line.counts,
+            stopped: line.stopped,
+            prompts: state.prompts,
+            results: state.results,
+        };
+        if let Some(before) = before {
+            open.request = open.request.or(before.request);
+            open.block = open.block.max(before.block);
+            open.stopped |= before.stopped;
+            for (now, before) in open.counts.iter_mut().zip(before.counts) {
+                *now = if *now > 0 { *now } else { before };
+            }
+        }
+        state.last = Some(open);
+        self.calls[call as usize].answered = false;
+        if let Some(id) = message_id {
+            self.open.insert((thread, key(id)), open);
+            if let Some(request) = line.request {
+                self.by_request.insert((thread, key(id), request), call);
+            }
+        }
+    }
+
+    /// A call begins with this line, or a copy of one. `copied`: the same line stood in another thread.
+    fn begin(
+        &mut self,
+        thread: u32,
+        entry: &Entry<'_>,
+        message: &Message<'_>,
+        message_id: Option<&str>,
+        copied: bool,
+    ) -> u32 {
+        let first_of_its_id = message_id.is_some_and(|id| !self.open.contains_key(&(thread, key(id))));
+        let direct = message_id.filter(|id| first_of_its_id && is_anthropics_message(id)).map(EventId::generation);
+        let content = Content::of(message.content);
+        let (id, copy, direct) = match direct {
+            Some(id) if copied || self.is_copy_of(id, thread, &content) => (id, true, true),
+            Some(id) if !self.identities.contains_key(&id) => (id, false, true),
+            _ => {
+                let (id, copy) = self.name(thread, entry, message_id, &content);
+                (id, copy || copied, false)
+            }
+        };
+        if !copy {
+            self.identities.insert(id, thread);
+        }
+        self.calls.push(Call { id, direct, answered: false, copy });
+        self.calls.len() as u32 - 1
+    }
+
+    /// Does another thread have the call of this id, with this content?
+    fn is_copy_of(&self, id: EventId, thread: u32, content: &Content<'_>) -> bool {
+        if self.identities.get(&id).is_none_or(|first| *first == thread) {
+            return false;
+        }
+        let known = |block: &Block<'_>| self.blocks.contains(&block_key(id, block));
+        match content {
+            Content::Text(raw) => known(&Block { text: Some(raw), ..Block::default() }),
+            Content::Blocks(blocks) => blocks.first().is_none_or(known),
+        }
+    }
+
+    /// The identity of a call whose id does not tell it apart, and whether another thread has it.
+    fn name(
+        &mut self,
+        thread: u32,
+        entry: &Entry<'_>,
+        message_id: Option<&str>,
+        content: &Content<'_>,
+    ) -> (EventId, bool) {
+        let own = match (message_id, entry.uuid.as_deref()) {
+            (None, Some(uuid)) => EventId::generation_of_line(uuid),
+            (id, _) => {
+                let time = entry.timestamp.as_deref().unwrap_or_default();
+                let time = time::parse(time).map_or_else(|| time.to_owned(), |at| at.to_string());
+                let first = fingerprint::first(content, entry.elided).unwrap_or_default();
+                EventId::generation_among(id.unwrap_or_default(), &time, &first)
+            }
+        };
+        let equal = self.equal.entry((thread, own)).or_default();
+        let id = if *equal == 0 { own } else { own.nth(*equal) };
+        *equal += 1;
+        (id, self.identities.get(&id).is_some_and(|first| *first != thread))
+    }
+
+    /// Is this block new to its call? Copies of a line repeat its blocks.
+    pub fn is_new_block(&mut self, call: u32, block: &Block<'_>) -> bool {
+        let id = self.id(call);
+        self.blocks.insert(block_key(id, block))
+    }
+
+    /// A tool is called in a line of a response.
+    pub fn tool(&mut self, thread: u32, call: u32, tool_use_id: &str, line: Option<&str>) -> Opened {
+        let Call { id: generation, direct, .. } = self.calls[call as usize];
+        let alone = (direct && is_anthropics_tool(tool_use_id)).then(|| EventId::span(tool_use_id));
+        let span = alone.filter(|id| self.spans.insert(*id)).unwrap_or_else(|| {
+            let own = EventId::span_of(generation, tool_use_id);
+            let equal = self.equal.entry((thread, own)).or_default();
+            let id = if *equal == 0 { own } else { own.nth(*equal) };
+            *equal += 1;
+            id
+        });
+        let line = line.map(key);
+        self.calling.extend(line);
+        let waiting = self.tools.entry(key(tool_use_id)).or_default();
+        let is_its_own = |(of, source): &(u32, Option<u128>)| *of == thread && (source.is_none() || *source == line);
+        if waiting.early.as_ref().is_some_and(is_its_own) {
+            waiting.early = None;
+            return Opened { span, early: Some(early_key(thread, tool_use_id)) };
+        }
+        waiting.calls.push(ToolCall { thread, call, line, span });
+        Opened { span, early: None }
+    }
+
+    /// A tool's result: which call's? `source` is the `uuid` of the line with the call, where the client says so (2.1.1+);
+    /// else it is the latest earlier call without one, else the next.
+    pub fn result(&mut self, thread: u32, tool_use_id: &str, source: Option<&str>) -> Answer {
+        self.state[thread as usize].results += 1;
+        let source = source.map(key);
+        let waiting = self.tools.entry(key(tool_use_id)).or_default();
+        let named = source.and_then(|source| waiting.calls.iter().rposition(|call| call.line == Some(source)));
+        let found = match (named, source) {
+            (Some(found), _) => Some(found),
+            // That line was read, and its call has its result.
+            (None, Some(source)) if self.calling.contains(&source) => return Answer::Nothing,
+            (None, _) => {
+                let here = waiting.calls.iter().rposition(|call| call.thread == thread);
+                // An id of Anthropic's is unique: a sub-agent's result may stand in another file.
+                here.or_else(|| waiting.calls.len().checked_sub(1).filter(|_| is_anthropics_tool(tool_use_id)))
+            }
+        };
+        match found {
+            Some(found) => {
+                let tool = waiting.calls.remove(found);
+                if waiting.calls.is_empty() && waiting.early.is_none() {
+                    self.tools.remove(&key(tool_use_id));
+                }
+                self.calls[tool.call as usize].answered = true;
+                Answer::Of(tool.span)
+            }
+            None if waiting.early.is_some() => Answer::Nothing,
+            None => {
+                waiting.early = Some((thread, source));
+                Answer::Early(early_key(thread, tool_use_id))
+            }
+        }
+    }
+}
+
+/// What a line says of its call.
+struct LineFacts {
+    request: Option<u128>,
+    block: Option<u64>,
+    counts: [u64; 3],
+    stopped: bool,
+}
+
+impl LineFacts {
+    fn of(entry: &Entry<'_>, message: &Message<'_>) -> Self {
+        let usage = message.usage.as_ref();
+        let count = |count: Option<u64>| count.unwrap_or(0);
+        Self {
+            request: entry.request_id.as_deref().filter(|id| !id.is_empty()).map(key),
+            block: entry.api_block_index,
+            counts: usage.map_or([0; 3], |u| {
+                [count(u.input_tokens), count(u.cache_read_input_tokens), count(u.cache_creation_input_tokens)]
+            }),
+            stopped: message.stop_reason.is_some(),
+        }
+    }
+}
+
+/// Of a block within its call. A tool call is known by its id, its name and how its input begins.
+fn block_key(call: EventId, block: &Block<'_>) -> u64 {
+    const INPUT: usize = 256;
+    let mut hasher = DefaultHasher::new();
+    (call, &block.kind, &block.id, &block.name, &block.tool_use_id).hash(&mut hasher);
+    let input = block.input.map_or("", RawValue::get);
+    (input.len(), &input.as_bytes()[..input.len().min(INPUT)]).hash(&mut hasher);
+    if block.id.is_none() {
+        let data = block.source.as_ref().and_then(|source| source.data);
+        for raw in [block.text, block.thinking, block.content, data] {
+            raw.map(RawValue::get).hash(&mut hasher);
+        }
+    }
+    hasher.finish()
+}
+
+fn early_key(thread: u32, tool_use_id: &str) -> u128 {
+    key(tool_use_id).wrapping_add(u128::from(thread))
+}
+
+/// Is it of the shape that Anthropic gives its messages' ids, also by way of Bedrock or Vertex?
+fn is_anthropics_message(id: &str) -> bool {
+    id.strip_prefix("msg_").is_some_and(is_anthropics)
+}
+
+/// The same of tool calls' ids.
+fn is_anthropics_tool(id: &str) -> bool {
+    id.strip_prefix("toolu_").or_else(|| id.strip_prefix("srvtoolu_")).is_some_and(is_anthropics)
+}
+
+fn is_anthropics(rest: &str) -> bool {
+    let rest = rest.strip_prefix("bdrk_").or_else(|| rest.strip_prefix("vrtx_")).unwrap_or(rest);
+    rest.len() >= 20 && rest.bytes().all(|b| b.is_ascii_alphanumeric())
+}

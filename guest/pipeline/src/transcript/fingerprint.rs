@@ -1,0 +1,76 @@
+//! What tells a block of a response from another, whatever options cut it and however it is escaped.
+
+use crate::transcript::entry::{Block, Content};
+use crate::transcript::text;
+use serde_json::Value;
+use serde_json::value::RawValue;
+use std::fmt::Write;
+
+/// Characters of each text that count. Fewer than the least that is kept of a long one.
+const BEGINNING: usize = 256;
+
+/// Of the first block.
+pub fn first(content: &Content<'_>, elided: bool) -> Option<String> {
+    match content {
+        Content::Text(raw) => Some(of(&Block { text: Some(raw), ..Block::default() }, elided)),
+        Content::Blocks(blocks) => blocks.first().map(|block| of(block, elided)),
+    }
+}
+
+/// Of a block: its kind, its ids, and how its texts begin once decoded.
+fn of(block: &Block<'_>, elided: bool) -> String {
+    let mut out = String::new();
+    for id in [&block.kind, &block.id, &block.name, &block.tool_use_id] {
+        push(&mut out, id.as_deref().unwrap_or_default());
+    }
+    let data = block.source.as_ref().and_then(|source| source.data);
+    for raw in [block.text, block.thinking, block.content, block.input, data] {
+        push(&mut out, &beginning(raw, elided));
+    }
+    out
+}
+
+/// With its length, so that no two lists of texts look the same.
+fn push(out: &mut String, text: &str) {
+    // Writing to a string does not fail.
+    let _ = write!(out, "{}:{text}", text.len());
+}
+
+fn beginning(raw: Option<&RawValue>, elided: bool) -> String {
+    let Some(raw) = raw.map(RawValue::get) else { return String::new() };
+    if let Some(inner) = raw.strip_prefix('"').and_then(|raw| raw.strip_suffix('"')) {
+        return text::decode(inner, BEGINNING, elided).0.chars().take(BEGINNING).collect();
+    }
+    let mut out = String::new();
+    if let Ok(value) = serde_json::from_str(raw) {
+        write_value(&mut out, &value);
+    }
+    out
+}
+
+fn write_value(out: &mut String, value: &Value) {
+    if out.len() > 4 * BEGINNING {
+        return;
+    }
+    match value {
+        Value::String(text) => push(out, text::prefix(text, BEGINNING)),
+        Value::Array(values) => {
+            out.push('[');
+            for value in values {
+                write_value(out, value);
+            }
+            out.push(']');
+        }
+        Value::Object(members) => {
+            out.push('{');
+            for (name, value) in members {
+                push(out, text::prefix(name, BEGINNING));
+                write_value(out, value);
+            }
+            out.push('}');
+        }
+        // `1.0` of one client may be `1` of another.
+        Value::Number(number) => out.push_str(&number.as_f64().unwrap_or_default().to_string()),
+        Value::Bool(_) | Value::Null => out.push_str(&value.to_string()),
+    }
+}
