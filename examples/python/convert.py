@@ -22,6 +22,7 @@ def options() -> "record":
         redact_secrets=True,
         max_attribute_length=12000,
         custom_properties=None,
+        redact_patterns=None,
     )
 
 

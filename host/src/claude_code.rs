@@ -3,6 +3,7 @@
 pub mod client;
 pub mod first_environment;
 pub mod hooks;
+pub mod patterns;
 pub mod plugin_options;
 pub mod project;
 pub mod sessions;

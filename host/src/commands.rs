@@ -8,6 +8,7 @@ mod doctor;
 mod flush;
 mod ingest;
 mod pause;
+mod redact;
 mod send;
 mod setup;
 mod shell;
@@ -95,6 +96,7 @@ pub fn run() -> ExitCode {
         Command::Setup(arguments) => setup::run(&arguments),
         Command::View(arguments) => view::run(&arguments),
         Command::Demo(arguments) => demo::run(&arguments),
+        Command::Redact(arguments) => redact::run(&arguments),
         Command::Hook => {
             hook::run();
             Ok(ExitCode::SUCCESS)
@@ -128,5 +130,8 @@ pub fn run() -> ExitCode {
 
 fn is_settings(error: &anyhow::Error) -> bool {
     error.is::<Unusable>()
-        || matches!(error.downcast_ref(), Some(ProgramError::Settings(_) | ProgramError::Decisions(_)))
+        || matches!(
+            error.downcast_ref(),
+            Some(ProgramError::Settings(_) | ProgramError::Patterns(_) | ProgramError::Decisions(_))
+        )
 }

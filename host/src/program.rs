@@ -1,5 +1,6 @@
 //! What every command needs: the settings, the session's files, the sandbox.
 
+use crate::claude_code::patterns::{self, PatternsError};
 use crate::claude_code::project::{Ask, Demands};
 use crate::claude_code::sessions::{self, SessionFiles};
 use crate::claude_code::settings::{Environment, Settings, SettingsError, Source};
@@ -54,6 +55,9 @@ pub enum ProgramError {
     /// The sandbox failed.
     #[error(transparent)]
     Sandbox(#[from] SandboxError),
+    /// The patterns for secrets cannot be used.
+    #[error(transparent)]
+    Patterns(#[from] PatternsError),
     /// What the person has decided cannot be read.
     #[error(transparent)]
     Decisions(#[from] OutboxError),
@@ -105,6 +109,7 @@ impl Program {
 
     fn new(environment: Environment, directory: PathBuf, settings: &Settings) -> Result<Self, ProgramError> {
         let mut options = settings.options()?;
+        options.redact_patterns = options.redact_patterns.as_deref().map(patterns::read).transpose()?;
         let demands = environment.demands(&directory, settings);
         let decisions = match outbox::directory() {
             Ok(state) => Decisions::load(&state)?,
@@ -319,6 +324,7 @@ pub fn conversion_options(options: ConversionOptions) -> wit::ConversionOptions 
         redact_secrets: options.redact_secrets,
         max_attribute_length: options.max_attribute_length,
         custom_properties: options.custom_properties,
+        redact_patterns: options.redact_patterns,
     }
 }
 

@@ -89,6 +89,7 @@ fn options() -> ConversionOptions {
         redact_secrets: false,
         max_attribute_length: 1000,
         custom_properties: None,
+        redact_patterns: None,
     }
 }
 

@@ -34,6 +34,7 @@ fn main() -> Result<()> {
         redact_secrets: true,
         max_attribute_length: 12_000,
         custom_properties: None,
+        redact_patterns: None,
     };
     let id = Path::new(transcript).file_stem().and_then(|stem| stem.to_str()).context("a name that is no id")?;
     let opened = session.call_open(&mut store, id, &[FileRole::Main], &options)?;

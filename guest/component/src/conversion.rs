@@ -102,7 +102,11 @@ pub(crate) fn report(session: &Session) -> types::ConversionReport {
         shortened_events: counts.shortened_events,
         earliest: counts.earliest.map(time::format),
         ignored_properties: session.ignored_properties().to_vec(),
-        other_counts: Vec::new(),
+        other_counts: counts
+            .redactions
+            .into_iter()
+            .map(|(rule, count)| types::NamedCount { name: format!("redacted:{rule}"), count })
+            .collect(),
     }
 }
 
@@ -124,6 +128,7 @@ impl From<types::ConversionOptions> for session::ConversionOptions {
             redact_secrets: options.redact_secrets,
             max_attribute_length: options.max_attribute_length,
             custom_properties: options.custom_properties,
+            redact_patterns: options.redact_patterns,
         }
     }
 }

@@ -35,6 +35,8 @@ pub const MAX_ATTRIBUTE_LENGTH: &str = "POSTHOG_LLMA_MAX_ATTRIBUTE_LENGTH";
 pub const CUSTOM_PROPERTIES: &str = "POSTHOG_LLMA_CUSTOM_PROPERTIES";
 /// Whether secrets in texts are replaced.
 pub const REDACT_SECRETS: &str = "POSTHOG_LLMA_REDACT_SECRETS";
+/// The user's own patterns for secrets, and exceptions: a JSON list, or the file that holds it.
+pub const REDACT_PATTERNS: &str = "POSTHOG_LLMA_REDACT_PATTERNS";
 /// `$ai_purpose`.
 pub const PURPOSE: &str = "POSTHOG_AI_PURPOSE";
 
@@ -51,6 +53,7 @@ pub const VARIABLES: &[&str] = &[
     MAX_ATTRIBUTE_LENGTH,
     CUSTOM_PROPERTIES,
     REDACT_SECRETS,
+    REDACT_PATTERNS,
     PURPOSE,
 ];
 
@@ -94,6 +97,8 @@ pub struct Options {
     pub custom_properties: Option<Map<String, Value>>,
     /// `POSTHOG_LLMA_REDACT_SECRETS`, by default `true`.
     pub redact_secrets: bool,
+    /// `POSTHOG_LLMA_REDACT_PATTERNS`: the list, or where it is; a host that can read files puts what is in it here.
+    pub redact_patterns: Option<String>,
     /// `POSTHOG_AI_PURPOSE`.
     pub purpose: Option<String>,
 }
@@ -111,6 +116,7 @@ impl Default for Options {
             max_attribute_length: 12_000,
             custom_properties: None,
             redact_secrets: true,
+            redact_patterns: None,
             purpose: None,
         }
     }
@@ -149,6 +155,7 @@ impl Options {
             max_attribute_length: read.max_attribute_length(default.max_attribute_length)?,
             custom_properties: read.custom_properties()?,
             redact_secrets: read.boolean(REDACT_SECRETS, default.redact_secrets)?,
+            redact_patterns: (read.set)(REDACT_PATTERNS),
             purpose: (read.set)(PURPOSE),
             api_key,
         })

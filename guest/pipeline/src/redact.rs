@@ -6,6 +6,7 @@
 mod assignment;
 mod bytes;
 mod command;
+mod custom;
 mod header;
 mod heads;
 mod names;
@@ -16,10 +17,13 @@ mod url;
 mod value;
 
 use self::assignment::Found;
+pub use self::custom::{Custom, InvalidPatterns};
 use self::heads::{Head, Heads};
 use self::token::Token;
 use serde_json::Value;
+use std::borrow::Cow;
 use std::cell::RefCell;
+use std::cmp::Reverse;
 use std::collections::BTreeMap;
 
 /// What a secret is replaced by begins with this; the rule's name and `]` follow.
@@ -35,23 +39,26 @@ const PASSES: usize = 4;
 /// Characters of a secret that is replaced wherever it stands in its text.
 const LEAST_EVERYWHERE: usize = 8;
 /// Secrets of one text that are looked for in all of it.
-const MOST_EVERYWHERE: usize = 32;
+pub const MOST_EVERYWHERE: usize = 32;
 
 /// How often each rule found a secret.
-pub type Counts = BTreeMap<&'static str, u64>;
+pub type Counts = BTreeMap<Rule, u64>;
+
+/// The name of a rule: one that is built in, or the user's.
+pub type Rule = Cow<'static, str>;
 
 /// Adds counts to others.
 pub fn add(sum: &mut Counts, counts: &Counts) {
     for (rule, count) in counts {
-        *sum.entry(rule).or_default() += count;
+        *sum.entry(rule.clone()).or_default() += count;
     }
 }
 
 /// A secret that was found.
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+#[derive(Debug, Clone, PartialEq, Eq)]
 pub struct Secret {
     /// The rule's name.
-    pub rule: &'static str,
+    pub rule: Rule,
     /// Where it begins, in bytes.
     pub start: usize,
     /// Where it ends.
@@ -78,6 +85,7 @@ enum Look {
 pub struct Redactor {
     heads: Heads,
     looks: Vec<Look>,
+    custom: Custom,
     counts: RefCell<Counts>,
 }
 
@@ -119,6 +127,12 @@ impl Redactor {
         }
     }
 
+    /// With the user's own patterns and exceptions beside what it has.
+    #[must_use]
+    pub fn with(self, custom: Custom) -> Self {
+        Self { custom, ..self }
+    }
+
     /// What was replaced since this was asked last.
     pub fn take_counts(&self) -> Counts {
         self.counts.take()
@@ -127,6 +141,10 @@ impl Redactor {
     /// Can this hold a secret? `inner` stands between the quotes of a JSON string, escaped no more than it must be. Says so
     /// too often, never too seldom.
     pub fn may_hold_secret(&self, inner: &str) -> bool {
+        // The user's patterns know nothing of escapes.
+        if self.custom.finds() {
+            return true;
+        }
         let text = inner.as_bytes();
         let mut at = 0;
         while let Some(head) = self.heads.next(text, at) {
@@ -151,9 +169,24 @@ impl Redactor {
                 continue;
             }
             at = at.max(secret.end);
-            secrets.push(widened(text, secret));
+            let secret = widened(text, secret);
+            if !self.custom.allows(&text[secret.start..secret.end]) {
+                secrets.push(secret);
+            }
+        }
+        if self.custom.finds() {
+            secrets.extend(self.find_custom(text));
+            secrets = without_overlaps(secrets);
         }
         secrets
+    }
+
+    /// What the user's patterns find.
+    fn find_custom<'a>(&'a self, text: &'a str) -> impl Iterator<Item = Secret> + 'a {
+        self.custom
+            .find(text)
+            .filter(|(_, start, end)| !in_mark(text.as_bytes(), *start) && !self.custom.allows(&text[*start..*end]))
+            .map(|(name, start, end)| Secret { rule: Rule::Owned(name.to_owned()), start, end })
     }
 
     /// The secret to which the head at `at` leads.
@@ -201,7 +234,7 @@ impl Redactor {
         let mut counts = self.counts.borrow_mut();
         let mut count = |secrets: &[Secret]| {
             for secret in secrets {
-                *counts.entry(secret.rule).or_default() += 1;
+                *counts.entry(secret.rule.clone()).or_default() += 1;
             }
         };
         let found = &found[..found.partition_point(|secret| secret.start < kept)];
@@ -209,11 +242,12 @@ impl Redactor {
         let mut clean = replaced(text, found, kept);
         for _ in 1..PASSES {
             let more = self.find(&clean);
-            if more.is_empty() {
+            let cleaner = replaced(&clean, &more, clean.len());
+            if cleaner == clean {
                 break;
             }
             count(&more);
-            clean = replaced(&clean, &more, clean.len());
+            clean = cleaner;
         }
         Some(clean)
     }
@@ -266,7 +300,7 @@ fn look(look: Look, text: &[u8], at: usize) -> Option<Secret> {
         Look::Cookie => header::cookie(text, at),
         Look::Command(command) => command::find(text, at, command),
     }?;
-    Some(Secret { rule: found.rule, start: found.start, end: found.end })
+    Some(Secret { rule: Rule::Borrowed(found.rule), start: found.start, end: found.end })
 }
 
 fn may_be_at(look: Look, text: &[u8], at: usize) -> bool {
@@ -302,9 +336,9 @@ fn widened(text: &str, secret: Secret) -> Secret {
 
 /// The secrets, and wherever else in the text the same ones stand.
 fn everywhere(text: &str, secrets: Vec<Secret>) -> Vec<Secret> {
-    let mut known: Vec<(&str, &'static str)> = secrets
+    let mut known: Vec<(&str, Rule)> = secrets
         .iter()
-        .map(|secret| (&text[secret.start..secret.end], secret.rule))
+        .map(|secret| (&text[secret.start..secret.end], secret.rule.clone()))
         .filter(|(value, _)| value.len() >= LEAST_EVERYWHERE && value.len() <= 512)
         .collect();
     known.sort_unstable();
@@ -313,20 +347,24 @@ fn everywhere(text: &str, secrets: Vec<Secret>) -> Vec<Secret> {
     let mut all = secrets;
     for (value, rule) in known {
         let more: Vec<_> = memchr::memmem::find_iter(text.as_bytes(), value)
-            .map(|start| Secret { rule, start, end: start + value.len() })
+            .map(|start| Secret { rule: rule.clone(), start, end: start + value.len() })
             .collect();
         all.extend(more);
     }
-    all.sort_by_key(|secret| (secret.start, std::cmp::Reverse(secret.end)));
-    let mut end = 0;
-    all.retain(|secret| {
-        let keep = secret.start >= end;
-        if keep {
-            end = secret.end;
+    without_overlaps(all)
+}
+
+/// In order; of two that overlap, the first one takes in the other.
+fn without_overlaps(mut secrets: Vec<Secret>) -> Vec<Secret> {
+    secrets.sort_by_key(|secret| (secret.start, Reverse(secret.end)));
+    secrets.dedup_by(|next, before| {
+        let overlaps = next.start < before.end;
+        if overlaps {
+            before.end = before.end.max(next.end);
         }
-        keep
+        overlaps
     });
-    all
+    secrets
 }
 
 /// The first `kept` bytes of the text, and marks in place of the secrets that begin in them.
@@ -336,7 +374,7 @@ fn replaced(text: &str, secrets: &[Secret], kept: usize) -> String {
     for secret in secrets {
         out.push_str(&text[done..secret.start]);
         out.push_str(MARK);
-        out.push_str(secret.rule);
+        out.push_str(&secret.rule);
         out.push(']');
         done = secret.end;
     }

@@ -28,7 +28,7 @@ use self::types::Before;
 pub use self::types::{AgentFile, ConversionOptions, Counts, FileRole, InvalidOption, SequenceError, TraceGrouping};
 use crate::events::event::{Envelope, Event};
 use crate::identity::{self, EventId};
-use crate::redact::{self, Redactor};
+use crate::redact::{self, Custom, InvalidPatterns, Redactor};
 use crate::transcript::entry;
 use crate::transcript::lines::{Line, Lines};
 use crate::transcript::text::{LARGEST_LIMIT, TextRules};
@@ -62,7 +62,10 @@ enum Stage {
 impl Session {
     /// Starts with the session `id`, whose transcripts are `files`: the main one first.
     pub fn open(id: &str, files: &[FileRole], options: ConversionOptions) -> Result<Self, InvalidOption> {
-        let redactor = Rc::new(if options.redact_secrets { Redactor::new() } else { Redactor::none() });
+        let rules = if options.redact_secrets { Redactor::new() } else { Redactor::none() };
+        let custom = options.redact_patterns.as_deref().map(Custom::parse).transpose();
+        let invalid = |error: InvalidPatterns| InvalidOption { name: "redact-patterns", reason: error.to_string() };
+        let redactor = Rc::new(rules.with(custom.map_err(invalid)?.unwrap_or_default()));
         let clean = |text: String| redactor.redact(&text).unwrap_or(text);
         let custom_json = options.custom_properties.map(|json| redactor.redact_json(&json).unwrap_or(json));
         let (custom, ignored_properties) = custom_properties(custom_json.as_deref())?;

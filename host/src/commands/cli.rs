@@ -33,6 +33,7 @@ Settings come from the environment; where a variable is not set, from the `env` 
   POSTHOG_LLMA_MAX_ATTRIBUTE_LENGTH  characters kept of each text; 12000
   POSTHOG_LLMA_CUSTOM_PROPERTIES     JSON object, added to every event
   POSTHOG_LLMA_REDACT_SECRETS        true: replace keys, tokens and passwords
+  POSTHOG_LLMA_REDACT_PATTERNS       a file or JSON list of more patterns and of exceptions
   POSTHOG_AI_PURPOSE                 $ai_purpose";
 
 /// Claude Code sessions in PostHog: cost, tools, errors, and the course of every session.
@@ -190,6 +191,13 @@ Examples:
   posthog-llma demo
   posthog-llma demo --json | jq .sandbox.refused")]
     Demo(Demo),
+    /// Print text from standard input without its secrets, as it would be sent: to try rules and patterns
+    #[command(after_help = "\
+Examples:
+  posthog-llma redact < notes.txt
+  git diff | posthog-llma redact --json | jq .redactions
+  POSTHOG_LLMA_REDACT_PATTERNS='[{\"name\": \"employee\", \"pattern\": \"EMP-[0-9]{6}\"}]' posthog-llma redact < notes.txt")]
+    Redact(Redact),
 }
 
 /// `trust`
@@ -265,6 +273,14 @@ pub struct Send {
     #[command(flatten)]
     #[expect(missing_docs, reason = "clap would show it as the command's own")]
     pub limits: LimitArguments,
+}
+
+/// `redact`
+#[derive(Debug, Args)]
+pub struct Redact {
+    /// Print one JSON object: the text, how often each rule found something, and where
+    #[arg(long)]
+    pub json: bool,
 }
 
 /// `completions`

@@ -1,6 +1,7 @@
 //! `doctor`: checks all that delivery needs, one thing after the other, and says what to do.
 
 use crate::claude_code::hooks::Hooks;
+use crate::claude_code::patterns;
 use crate::claude_code::sessions;
 use crate::claude_code::settings::{Environment, Settings};
 use crate::commands::checks::Checks;
@@ -95,6 +96,12 @@ impl Checks {
                 self.bad("settings", "one of them cannot be used", format!("See below: {error}"));
             }
             Err(error) => self.bad("settings", error.to_string(), "Correct the value where it is set."),
+        }
+        if let Some((value, _)) = settings.get(options::REDACT_PATTERNS) {
+            match patterns::read(value) {
+                Ok(_) => self.good("patterns", "the patterns for secrets can be used"),
+                Err(error) => self.bad("patterns", error.to_string(), "correct the list; docs/redaction.md shows one"),
+            }
         }
         let key = settings.get(options::API_KEY).map(|(key, _)| ApiKey::parse(key));
         let key = match key {

@@ -7,6 +7,7 @@ use posthog_llma_pipeline::origin::Origin;
 use posthog_llma_sandbox::bindings::exports::posthog::llm_analytics::delivery::DeliveryError;
 use posthog_llma_sandbox::bindings::posthog::llm_analytics::types::{ConversionReport, EventKind};
 use serde_json::{Value, json};
+use std::collections::BTreeMap;
 use std::fmt::Write as _;
 
 /// PostHog keeps content for so many days.
@@ -31,6 +32,8 @@ pub struct Report {
     error_kind: Option<&'static str>,
     tokens: [u64; 4],
     lines: [u64; 3],
+    /// How often each rule replaced a secret.
+    redactions: Vec<(String, u64)>,
     /// Events that were delivered before.
     before: u64,
     complete: bool,
@@ -82,6 +85,11 @@ impl Report {
         if let Some(counts) = &delivered.report {
             report.lines = [counts.lines, counts.bad_lines, counts.unknown_lines];
             report.before = counts.excluded_events;
+            let redacted = counts
+                .other_counts
+                .iter()
+                .filter_map(|other| Some((other.name.strip_prefix("redacted:")?, other.count)));
+            report.redactions = redacted.map(|(rule, count)| (rule.to_owned(), count)).collect();
             warnings.extend(line_warnings(counts));
             if let Some(earliest) = counts.earliest.as_deref().and_then(posthog_llma_pipeline::time::parse) {
                 let days = now.saturating_sub(earliest) / 86_400_000;
@@ -151,6 +159,7 @@ impl Report {
             "lines": self.lines[0],
             "bad_lines": self.lines[1],
             "unknown_lines": self.lines[2],
+            "redactions": self.redactions.iter().cloned().collect::<BTreeMap<_, _>>(),
             "quota_limited": self.quota_limited,
             "rejected": self.rejected,
             "warnings": self.warnings,
@@ -182,6 +191,10 @@ impl Report {
             bytes(sums.sent_bytes)
         );
         let _ = writeln!(out, "  cost      {} in PostHog ({})", cost::shown(events), cost::basis());
+        if !self.redactions.is_empty() {
+            let rules: Vec<_> = self.redactions.iter().map(|(rule, count)| format!("{count} {rule}")).collect();
+            let _ = writeln!(out, "  redacted  {}", rules.join(", "));
+        }
         if self.before > 0 {
             let _ = writeln!(out, "  before    {} events were delivered before and are not sent again", self.before);
         }

@@ -63,6 +63,8 @@ impl StoredOptions {
             redact_secrets: stored.redact_secrets || current.redact_secrets,
             max_attribute_length: stored.max_attribute_length.min(current.max_attribute_length),
             custom_properties: stored.custom_properties,
+            // The user's own, never a project's.
+            redact_patterns: current.redact_patterns,
         }
     }
 }

@@ -75,6 +75,7 @@ fn in_the_converter(engine: &Engine, component: &Component, files: &SessionFiles
         redact_secrets: true,
         max_attribute_length: 12_000,
         custom_properties: None,
+        redact_patterns: None,
     };
     let this = session.call_open(&mut store, &files.id, &roles, &options).unwrap().unwrap();
     for (index, bytes) in (0..).zip(contents(files)) {

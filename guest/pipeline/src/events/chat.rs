@@ -222,8 +222,13 @@ pub fn tool_name(block: &Block<'_>, rules: &TextRules) -> String {
 
 /// A name or an id that the client wrote. Real ones are short and no secrets.
 fn name(name: &str, rules: &TextRules) -> String {
-    let short = text::prefix(name, LONGEST_NAME);
-    rules.redactor.redact_within(name, short.len()).unwrap_or_else(|| short.to_owned())
+    within(name, LONGEST_NAME, rules)
+}
+
+/// The first characters, without secrets; also without the beginning of one that goes on.
+fn within(text: &str, characters: usize, rules: &TextRules) -> String {
+    let short = text::prefix(text, characters);
+    rules.redactor.redact_within(text, short.len()).unwrap_or_else(|| short.to_owned())
 }
 
 /// The text of a tool's result: texts line by line, images as placeholders.
@@ -266,17 +271,17 @@ fn block_text(block: &Block<'_>, rules: &TextRules, elided: bool) -> Text {
         return Text::default();
     }
     match (block.kind.as_deref().unwrap_or("unknown"), &block.source) {
-        (kind @ ("image" | "document"), Some(source)) => rules.of(&placeholder(kind, source, elided)),
+        (kind @ ("image" | "document"), Some(source)) => placeholder(kind, source, rules, elided).as_str().into(),
         (kind, _) => match (&block.title, &block.url) {
             (Some(title), Some(url)) => rules.of(&format!("{title} <{url}>")),
-            _ => rules.of(&format!("[{}]", text::prefix(kind, 50))),
+            _ => format!("[{}]", within(kind, 50, rules)).as_str().into(),
         },
     }
 }
 
 /// `[image: image/png, 12 KB]`
-fn placeholder(kind: &str, source: &Source<'_>, elided: bool) -> String {
-    let media_type = text::prefix(source.media_type.as_deref().unwrap_or("unknown type"), 50);
+fn placeholder(kind: &str, source: &Source<'_>, rules: &TextRules, elided: bool) -> String {
+    let media_type = within(source.media_type.as_deref().unwrap_or("unknown type"), 50, rules);
     match source.data {
         Some(data) => format!("[{kind}: {media_type}, {} bytes]", bytes_of_base64(data.get(), elided)),
         None => format!("[{kind}: {media_type}]"),

@@ -309,9 +309,6 @@ fn is_interface_text(value: &[u8]) -> bool {
     let letters = value.iter().all(|b| is(*b, LOWER | UPPER) || b"_-.".contains(b));
     let capital = value.first().is_some_and(u8::is_ascii_uppercase);
     let lower = value.to_ascii_lowercase();
-    letters
-        && (capital
-            || ["pass", "secret", "token", "pwd", "field", "input"]
-                .iter()
-                .any(|w| lower.windows(w.len()).any(|x| x == w.as_bytes())))
+    let has = |word: &str| lower.windows(word.len()).any(|window| window == word.as_bytes());
+    letters && (capital || ["field", "input", "label", "forgot", "reset"].into_iter().any(has))
 }

@@ -27,12 +27,14 @@ enum Form {
     Next,
 }
 
-const COMMANDS: [Command; 6] = [
+const COMMANDS: [Command; 8] = [
     Command { name: "curl", options: &[" -u ", " --user ", " --proxy-user ", " -u"], form: Form::UserAndPassword },
     Command { name: "mysql", options: &[" -p"], form: Form::Attached },
     Command { name: "sshpass", options: &[" -p "], form: Form::Next },
     Command { name: "sshpass", options: &[" -p"], form: Form::Attached },
     Command { name: "redis-cli", options: &[" -a "], form: Form::Next },
+    Command { name: "ConvertTo-SecureString", options: &[" -String ", " "], form: Form::Next },
+    Command { name: "IDENTIFIED BY", options: &[" "], form: Form::Next },
     Command { name: "docker login", options: &[" -p "], form: Form::Next },
 ];
 
@@ -53,8 +55,8 @@ pub fn find(text: &[u8], at: usize, command: usize) -> Option<Found> {
     let line = &text[at..text.len().min(at + LONGEST)];
     let line = &line[..line.iter().position(|b| *b == b'\n' || *b == b'|').unwrap_or(line.len())];
     options.iter().find_map(|option| {
-        let found = line.windows(option.len()).position(|window| window == option.as_bytes())?;
-        let mut start = at + found + option.len();
+        let found = line[name.len()..].windows(option.len()).position(|window| window == option.as_bytes())?;
+        let mut start = at + name.len() + found + option.len();
         while matches!(byte(text, start), b'\\' | b'"' | b'\'') {
             start += 1;
         }

@@ -32,7 +32,9 @@ pub fn authorization(text: &[u8], at: usize) -> Option<Found> {
     let shown = secret.len() >= 6 && !is_placeholder(secret) && !secret.starts_with(b"[redacted:");
     // A scheme alone, or code: `headers.authorization = getHeader`
     let plausible = start > value || (is_random(secret) && secret.len() >= 16);
-    let code = matches!(byte(text, end), b'(' | b'[' | b'{') || (start == value && secret.contains(&b'('));
+    let code = matches!(byte(text, start), b'{' | b'(')
+        || matches!(byte(text, end), b'(' | b'[' | b'{')
+        || secret.contains(&b'(');
     let known_scheme = SCHEMES.iter().any(|known| known.as_bytes().eq_ignore_ascii_case(&text[value..scheme]));
     let shown = shown && plausible && !code && (known_scheme || !only_letters(secret));
     shown.then_some(Found { rule: "authorization", start, end })

@@ -28,7 +28,7 @@ const fn key_word(word: &'static str, kind: Kind, rule: &'static str) -> KeyWord
 }
 
 /// The words, in small letters; a longer one before one that it begins with.
-const KEY_WORDS: [KeyWord; 12] = [
+const KEY_WORDS: [KeyWord; 13] = [
     key_word("passphrase", Kind::Password, "password"),
     key_word("password", Kind::Password, "password"),
     key_word("passwort", Kind::Password, "password"),
@@ -40,6 +40,7 @@ const KEY_WORDS: [KeyWord; 12] = [
     key_word("token", Kind::Secret, "token"),
     key_word("credential", Kind::Secret, "secret"),
     key_word("_auth", Kind::Secret, "token"),
+    key_word("seed", Kind::Secret, "secret"),
     key_word("key", Kind::Key, "api-key"),
 ];
 
@@ -68,7 +69,7 @@ pub struct Name {
 }
 
 /// What a name ends in that says of its value that it only has to do with a secret.
-const ABOUT: [&str; 97] = [
+const ABOUT: [&str; 98] = [
     "id",
     "ids",
     "name",
@@ -166,6 +167,7 @@ const ABOUT: [&str; 97] = [
     "down",
     "up",
     "word",
+    "list",
 ];
 
 /// What stands before `token` where that is a word of a language, of a list, of a model.
@@ -201,7 +203,7 @@ const OTHER_TOKENS: [&str; 28] = [
 ];
 
 /// What a key can be for: its value is a secret.
-const KEY_OF: [&str; 34] = [
+const KEY_OF: [&str; 35] = [
     "api",
     "access",
     "secret",
@@ -236,6 +238,7 @@ const KEY_OF: [&str; 34] = [
     "integration",
     "personal",
     "write",
+    "consumer",
 ];
 
 /// What stands before `key` where that is a field of a table, or meant for everybody.
@@ -290,6 +293,10 @@ pub fn at(text: &[u8], at: usize, word: usize) -> Option<Name> {
     let start_of_word = before.last().is_none_or(|b| b"_-.".contains(b))
         || is(text[at], UPPER) && before.last().is_some_and(|b| is(*b, LOWER));
     let before = bare(before);
+    // `--no-password`
+    if before == "no" {
+        return None;
+    }
     let ends = |words: &[&str]| words.iter().any(|word| before.ends_with(word));
     let is_upper = !text[start..end].iter().any(|b| is(*b, LOWER));
     let mut kind = kind;

@@ -157,6 +157,9 @@ fn values_that_have_the_name_of_a_secret_are_replaced_in_every_form() {
         "//registry.example.com/:_authToken=«f3Kq9ZpL2mXvT7»",
         "setenv(\"API_KEY\", \"«f3Kq9ZpL2mXvT7»\")",
         "aws_secret_access_key = «wJa1rXUtnFEMI/K7MDENG/bPxRfiCYEXAMPLEK9»",
+        "const accSeed = \"«SAANWFZ3JINNPERWT3ALE45U7GYT2ZDW6GJUIVPDKUF6GKAX6AISZJMAS4»\";",
+        "CREATE USER ann IDENTIFIED BY '«hunter22»';",
+        "ConvertTo-SecureString -String \"«hunter22»\" -AsPlainText",
         "my_service_account_password: \"«Tr0ub4dor&3»\"",
     ]);
 }
@@ -174,6 +177,10 @@ fn what_only_has_to_do_with_a_secret_stays() {
         "password = user.password2",
         "api_key = settings.API_KEY",
         "password: <your-password>",
+        "-w, --no-password   never prompt",
+        "tool -PasswordList passlist.txt",
+        "Authorization = new AuthenticationHeaderValue(\"Bearer\", _token.AccessToken);",
+        "Authorization: Bearer {access_token}",
         "PASSWORD=changeme API_KEY=your_api_key_here TOKEN=xxxxxxxxxxxxxxxx",
         "\"password\": \"Password\", \"token\": \"string\"",
         "Enter your password: ",
@@ -278,8 +285,44 @@ fn the_value_of_a_name_is_called_after_the_token_that_it_is() {
 fn what_was_replaced_is_counted_by_rule() {
     let redactor = Redactor::new();
     redactor.redact("DB_PASSWORD=hunter2\npostgres://a:letmein@h/x");
-    assert_eq!(redactor.take_counts(), Counts::from([("password", 1), ("url-password", 1)]));
+    assert_eq!(redactor.take_counts(), Counts::from([("password".into(), 1), ("url-password".into(), 1)]));
     assert!(redactor.take_counts().is_empty());
+}
+
+fn custom(list: &str) -> Result<Custom, String> {
+    Custom::parse(list).map_err(|error| error.to_string())
+}
+
+#[test]
+fn the_users_patterns_find_more_and_exceptions_less() {
+    let list = r#"[{"name": "employee", "pattern": "EMP-[0-9]{6}"}, {"name": "ticket", "pattern": "ticket=(\\w+)"}, {"allow": "hunter[0-9]"}]"#;
+    let redactor = Redactor::new().with(custom(list).unwrap());
+    let text = "EMP-123456 ticket=abc password=hunter2 password=hunter22";
+    let clean = redactor.redact(text).unwrap();
+    assert_eq!(clean, "[redacted:employee] ticket=[redacted:ticket] password=hunter2 password=[redacted:password]");
+    assert_eq!(redactor.redact(&clean), None);
+    let alone = Redactor::none().with(custom(list).unwrap());
+    assert_eq!(alone.redact("EMP-123456 password=other22").unwrap(), "[redacted:employee] password=other22");
+}
+
+#[test]
+fn a_list_that_cannot_be_used_says_why() {
+    for (list, reason) in [
+        ("{}", "is no JSON list"),
+        (r#"[{"name": "a"}]"#, "entry 1: needs either"),
+        (r#"[{"name": "a", "pattern": "b", "allow": "c"}]"#, "entry 1: needs either"),
+        (r#"[{"name": "A b", "pattern": "b"}]"#, "the name \"A b\" is not"),
+        (r#"[{"allow": "a"}, {"name": "a", "pattern": "("}]"#, "entry 2: the pattern is wrong"),
+        (r#"[{"name": "a", "pattern": "x*"}]"#, "matches an empty text"),
+        (r#"[{"name": "a", "pattern": "(\\w{1000}){1000}"}]"#, "the pattern is wrong"),
+        (r#"[{"nmae": "a", "pattern": "b"}]"#, "unknown field"),
+    ] {
+        let error = custom(list).unwrap_err();
+        assert!(error.contains(reason), "{list}: {error}");
+    }
+    assert!(custom(&format!("[{}]", " ".repeat(70_000))).unwrap_err().contains("bytes"));
+    let many = vec![r#"{"allow": "a"}"#; 201].join(",");
+    assert!(custom(&format!("[{many}]")).unwrap_err().contains("201 entries"));
 }
 
 #[test]

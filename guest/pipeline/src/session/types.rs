@@ -19,6 +19,7 @@ pub struct ConversionOptions {
     pub redact_secrets: bool,
     pub max_attribute_length: u32,
     pub custom_properties: Option<String>,
+    pub redact_patterns: Option<String>,
 }
 
 impl Default for ConversionOptions {
@@ -32,6 +33,7 @@ impl Default for ConversionOptions {
             redact_secrets: true,
             max_attribute_length: 12_000,
             custom_properties: None,
+            redact_patterns: None,
         }
     }
 }
@@ -46,6 +48,7 @@ impl From<&Options> for ConversionOptions {
             trace_grouping: options.trace_grouping,
             privacy_mode: options.privacy_mode,
             redact_secrets: options.redact_secrets,
+            redact_patterns: options.redact_patterns.clone(),
             max_attribute_length: options.max_attribute_length,
             custom_properties: options
                 .custom_properties

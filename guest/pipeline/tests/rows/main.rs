@@ -20,6 +20,7 @@ mod grouping;
 mod interrupted;
 mod privacy;
 mod reading;
+mod redaction;
 mod resumed;
 mod span;
 mod tokens;

@@ -7,7 +7,12 @@ const MARKER: &str = "Bo'ness";
 
 /// A session with the marker in every text.
 fn session_with_texts() -> Case {
-    let m = |words: &str| format!("{MARKER} {words}");
+    session_with(MARKER)
+}
+
+/// A session with this in every text.
+pub fn session_with(marker: &str) -> Case {
+    let m = |words: &str| format!("{marker} {words}");
     let image = json!({"type": "image", "source": {"media_type": m("type"), "data": m("data")}});
     let search = json!({"type": "server_tool_use", "id": "s", "name": "web_search", "input": {"query": m("query")}});
     let found = json!({"type": "web_search_tool_result", "tool_use_id": "s", "content": [{"title": m("title"), "url": m("url")}]});

@@ -1,0 +1,29 @@
+//! Any text: what was found is gone, redacting twice is redacting once, JSON stays JSON, a look that says no is right.
+//!
+//! `cargo +nightly fuzz run redact`
+
+#![no_main]
+
+use libfuzzer_sys::fuzz_target;
+use posthog_llma_pipeline::redact::{MOST_EVERYWHERE, Redactor};
+
+fuzz_target!(|text: &str| {
+    let redactor = Redactor::new();
+    let found = redactor.find(text);
+    let json = serde_json::to_string(text).expect("a string is JSON");
+    let Some(clean) = redactor.redact(text) else {
+        assert!(found.is_empty(), "what was found is replaced");
+        return;
+    };
+    assert!(redactor.may_hold_secret(&json[1..json.len() - 1]), "the look at the JSON saw nothing");
+    for secret in found.iter().take(MOST_EVERYWHERE) {
+        let value = &text[secret.start..secret.end];
+        assert!(!(8..=512).contains(&value.len()) || !clean.contains(value), "{value} is still there");
+    }
+    assert_eq!(redactor.redact(&clean), None, "a second time");
+    let clean = redactor.redact_json(&json).unwrap_or(json);
+    assert!(serde_json::from_str::<String>(&clean).is_ok(), "JSON stays JSON: {clean}");
+    // Cut anywhere.
+    let cut = text.floor_char_boundary(text.len() / 2);
+    redactor.redact_within(text, cut);
+});

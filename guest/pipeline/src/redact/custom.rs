@@ -1,0 +1,109 @@
+//! The user's own patterns, and what is no secret although a rule takes it for one.
+
+use regex_lite::{Regex, RegexBuilder};
+use serde::Deserialize;
+use thiserror::Error;
+
+/// Bytes of a list.
+const LARGEST_LIST: usize = 64 * 1024;
+/// Patterns and exceptions of a list.
+const MOST: usize = 200;
+/// Bytes of a pattern.
+const LONGEST: usize = 1000;
+/// Bytes of a compiled pattern.
+const LARGEST_PROGRAM: usize = 256 * 1024;
+
+/// Patterns and exceptions.
+#[derive(Debug, Default)]
+pub struct Custom {
+    patterns: Vec<(String, Regex)>,
+    exceptions: Vec<Regex>,
+}
+
+/// A list that cannot be used.
+#[derive(Debug, Clone, PartialEq, Eq, Error)]
+#[error("{0}")]
+pub struct InvalidPatterns(String);
+
+/// A member of the list.
+#[derive(Deserialize)]
+#[serde(deny_unknown_fields)]
+struct Member {
+    name: Option<String>,
+    pattern: Option<String>,
+    allow: Option<String>,
+}
+
+impl Custom {
+    /// Reads `[{"name": "employee", "pattern": "EMP-[0-9]{6}"}, {"allow": "EMP-000000"}]`.
+    pub fn parse(json: &str) -> Result<Self, InvalidPatterns> {
+        let invalid = |reason: String| InvalidPatterns(reason);
+        if json.len() > LARGEST_LIST {
+            return Err(invalid(format!("has {} bytes; {LARGEST_LIST} are the most", json.len())));
+        }
+        let members: Vec<Member> = serde_json::from_str(json).map_err(|error| {
+            invalid(format!("is no JSON list of {{\"name\": …, \"pattern\": …}} and {{\"allow\": …}}: {error}"))
+        })?;
+        if members.len() > MOST {
+            return Err(invalid(format!("has {} entries; {MOST} are the most", members.len())));
+        }
+        let mut custom = Self::default();
+        for (i, member) in members.into_iter().enumerate() {
+            custom.add(member).map_err(|reason| invalid(format!("entry {}: {reason}", i + 1)))?;
+        }
+        Ok(custom)
+    }
+
+    fn add(&mut self, member: Member) -> Result<(), String> {
+        match member {
+            Member { name: Some(name), pattern: Some(pattern), allow: None } => {
+                let is_name = |b: u8| b.is_ascii_lowercase() || b.is_ascii_digit() || b == b'-';
+                if !(1..=40).contains(&name.len()) || !name.bytes().all(is_name) {
+                    return Err(format!("the name {name:?} is not 1 to 40 of a-z, 0-9 and -"));
+                }
+                let pattern = compiled(&pattern)?;
+                if pattern.is_match("") {
+                    return Err("the pattern matches an empty text".to_owned());
+                }
+                self.patterns.push((name, pattern));
+                Ok(())
+            }
+            Member { name: None, pattern: None, allow: Some(allow) } => {
+                compiled(&allow)?;
+                self.exceptions.push(compiled(&format!("^(?:{allow})$"))?);
+                Ok(())
+            }
+            _ => Err("needs either \"name\" and \"pattern\", or \"allow\"".to_owned()),
+        }
+    }
+
+    /// Are there patterns? Exceptions alone find nothing.
+    pub fn finds(&self) -> bool {
+        !self.patterns.is_empty()
+    }
+
+    /// What the patterns match: their name, and from where to where; of a pattern with a group, the first group.
+    pub fn find<'a>(&'a self, text: &'a str) -> impl Iterator<Item = (&'a str, usize, usize)> {
+        self.patterns.iter().flat_map(move |(name, pattern)| {
+            pattern.captures_iter(text).filter_map(move |found| {
+                let range = found.get(1).or_else(|| found.get(0))?.range();
+                (!range.is_empty()).then_some((name.as_str(), range.start, range.end))
+            })
+        })
+    }
+
+    /// Is this no secret?
+    pub fn allows(&self, secret: &str) -> bool {
+        self.exceptions.iter().any(|exception| exception.is_match(secret))
+    }
+}
+
+fn compiled(pattern: &str) -> Result<Regex, String> {
+    if pattern.len() > LONGEST {
+        return Err(format!("the pattern has {} bytes; {LONGEST} are the most", pattern.len()));
+    }
+    RegexBuilder::new(pattern)
+        .size_limit(LARGEST_PROGRAM)
+        .build()
+        .map_err(|error| format!("the pattern is wrong: {error}"))
+}

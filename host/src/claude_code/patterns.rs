@@ -1,0 +1,77 @@
+//! The user's own patterns for secrets: a list in the variable itself, or in a file that it names.
+
+use posthog_llma_pipeline::options::REDACT_PATTERNS;
+use posthog_llma_pipeline::redact::{Custom, InvalidPatterns};
+use std::fs::File;
+use std::io::{self, Read as _};
+use std::path::{Path, PathBuf};
+
+/// Bytes of a file. A list has fewer, and says so itself.
+const LARGEST: u64 = 1 << 20;
+
+/// Patterns that cannot be used.
+#[derive(Debug, thiserror::Error)]
+pub enum PatternsError {
+    /// The file cannot be read.
+    #[error("{REDACT_PATTERNS}: {path}: {error}")]
+    Read {
+        /// The file.
+        path: PathBuf,
+        /// Why not.
+        #[source]
+        error: io::Error,
+    },
+    /// A relative path would mean another file in each project.
+    #[error("{REDACT_PATTERNS}: {0:?} is neither a JSON list nor an absolute path, nor one that begins with ~/")]
+    Relative(String),
+    /// The list is wrong.
+    #[error("{REDACT_PATTERNS}: {0}")]
+    Invalid(#[from] InvalidPatterns),
+}
+
+/// The list, as JSON: what the variable holds, or what is in the file that it names.
+pub fn read(value: &str) -> Result<String, PatternsError> {
+    let list = if value.trim_start().starts_with('[') { value.to_owned() } else { read_file(value)? };
+    Custom::parse(&list)?;
+    Ok(list)
+}
+
+fn read_file(value: &str) -> Result<String, PatternsError> {
+    let path = match (value.strip_prefix("~/"), std::env::home_dir()) {
+        (Some(below), Some(home)) => home.join(below),
+        _ => PathBuf::from(value),
+    };
+    if !path.is_absolute() {
+        return Err(PatternsError::Relative(value.chars().take(60).collect()));
+    }
+    let read = |path: &Path| {
+        let mut text = String::new();
+        File::open(path)?.take(LARGEST).read_to_string(&mut text)?;
+        Ok(text)
+    };
+    read(&path).map_err(|error| PatternsError::Read { path, error })
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    const LIST: &str = r#"[{"name": "employee", "pattern": "EMP-[0-9]{6}"}]"#;
+
+    #[test]
+    fn a_list_is_read_from_the_variable_or_from_a_file() {
+        assert_eq!(read(LIST).unwrap(), LIST);
+        let folder = tempfile::tempdir().unwrap();
+        let file = folder.path().join("patterns.json");
+        std::fs::write(&file, LIST).unwrap();
+        assert_eq!(read(file.to_str().unwrap()).unwrap(), LIST);
+    }
+
+    #[test]
+    fn what_cannot_be_used_is_an_error_that_names_the_variable() {
+        for value in ["patterns.json", "./a", "/does/not/exist", "[1]", r#"[{"name": "a"}]"#] {
+            let error = read(value).unwrap_err().to_string();
+            assert!(error.starts_with("POSTHOG_LLMA_REDACT_PATTERNS: "), "{error}");
+        }
+    }
+}
