@@ -336,7 +336,7 @@ fn list(
             short(session.head.prompt.as_deref().unwrap_or("–"), 60),
         );
     }
-    let events = rows.iter().map(|(_, _, events, _)| events).sum();
+    let events = rows.iter().map(|(_, _, events, ..)| events).sum();
     let _ = writeln!(
         out,
         "{} sessions, {events} events, {} in PostHog ({})",
