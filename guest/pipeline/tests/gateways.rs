@@ -88,7 +88,7 @@ impl Writer {
     fn push(&mut self, kind: &str, mut line: Value) -> String {
         let n = self.lines.len() as u64;
         let uuid = format!("{:08x}-0000-4000-8000-{n:012x}", self.seed);
-        let at = 1_767_225_600_000 + (self.seed * 100_000 + n) as i64 * 1000;
+        let at = 1_767_225_600_000 + (self.seed * 100_000 + n).cast_signed() * 1000;
         for (name, value) in [
             ("type", json!(kind)),
             ("uuid", json!(uuid)),
@@ -206,8 +206,9 @@ fn thread(gateway: Gateway, seed: u64, plan: &Plan) -> Writer {
     writer
 }
 
-fn sums<'a>(events: impl Iterator<Item = &'a Value> + Clone) -> Sums {
-    let named = |name: &'static str| events.clone().filter(move |e| e["event"] == name);
+fn sums<'a>(events: impl IntoIterator<Item = &'a Value>) -> Sums {
+    let events: Vec<_> = events.into_iter().collect();
+    let named = |name: &'static str| events.iter().filter(move |e| e["event"] == name);
     let sum = |name: &str| named("$ai_generation").filter_map(|e| e["properties"][name].as_u64()).sum();
     Sums {
         calls: named("$ai_generation").count(),
@@ -220,7 +221,7 @@ fn sums<'a>(events: impl Iterator<Item = &'a Value> + Clone) -> Sums {
 fn check(converted: &Converted, expected: &Sums, at: &dyn std::fmt::Debug) {
     let uuids: BTreeSet<_> = converted.events.iter().map(|e| e["uuid"].as_str().unwrap()).collect();
     assert_eq!(uuids.len(), converted.events.len(), "an event came twice: {at:?}");
-    assert_eq!(sums(converted.events.iter()), *expected, "{at:?}");
+    assert_eq!(sums(&converted.events), *expected, "{at:?}");
     for p in converted.spans() {
         let input: Value = serde_json::from_str(p["$ai_input_state"].as_str().unwrap()).unwrap();
         let telling = input["command"].as_str().unwrap();
