@@ -222,7 +222,7 @@ impl Program {
         Ok(Session::of_transcript(&path)?)
     }
 
-    /// The sandbox, and how the session is converted. git is asked while the sandbox is made ready.
+    /// The sandbox, and how the session is converted. git's settings are read while the sandbox is made ready.
     pub fn prepare(&self, session: &Session, limits: Limits) -> Result<(Ready, wit::ConversionOptions), SandboxError> {
         thread::scope(|scope| {
             let options = scope.spawn(|| self.conversion_options(session, self.options_for(session, &stored(session))));
@@ -399,15 +399,22 @@ impl Session {
 #[derive(Debug, Clone, Default, PartialEq, Eq)]
 pub struct LeftOut {
     count: usize,
+    /// Those of them that may have held something.
+    dropped: usize,
     first: Option<String>,
 }
 
 impl LeftOut {
     /// Those that were found to be unreadable when the session's files were looked for.
     pub fn of(session: &Session) -> Self {
+        /// `ELOOP`, on Linux and on macOS.
+        const LOOP: [i32; 2] = [40, 62];
         let mut left_out = Self::default();
         for unreadable in &session.files.unreadable {
             left_out.add(unreadable);
+            // A link that leads in a circle has nothing at its end.
+            let is_empty = cfg!(unix) && unreadable.error.raw_os_error().is_some_and(|code| LOOP.contains(&code));
+            left_out.dropped -= usize::from(is_empty);
         }
         left_out
     }
@@ -415,12 +422,13 @@ impl LeftOut {
     /// Another one.
     pub fn add(&mut self, error: &impl std::fmt::Display) {
         self.count += 1;
+        self.dropped += 1;
         self.first.get_or_insert_with(|| error.to_string());
     }
 
-    /// How many.
-    pub fn count(&self) -> usize {
-        self.count
+    /// How many may have held something.
+    pub fn dropped(&self) -> usize {
+        self.dropped
     }
 
     /// One warning for all.

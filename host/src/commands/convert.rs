@@ -24,7 +24,7 @@ pub fn run(arguments: &Convert) -> anyhow::Result<ExitCode> {
             warn(converted.left_out.warning().as_slice());
             warn(&report::line_warnings(&converted.report));
             // What is not there must not look as if it were.
-            Ok(if converted.left_out.count() == 0 { ExitCode::SUCCESS } else { ExitCode::from(FAILED) })
+            Ok(if converted.left_out.dropped() == 0 { ExitCode::SUCCESS } else { ExitCode::from(FAILED) })
         }
         // `| head` has seen enough.
         Err(ConversionError::Write(error)) if error.kind() == io::ErrorKind::BrokenPipe => Ok(ExitCode::SUCCESS),
