@@ -5,6 +5,7 @@ pub mod event;
 pub(crate) mod generation;
 pub mod outcome;
 pub(crate) mod provider;
+mod shape;
 pub mod shorten;
 pub(crate) mod span;
 pub(crate) mod trace;

@@ -84,6 +84,7 @@ impl Session {
             purpose: options.purpose.map(clean),
             custom,
             redactor: Rc::clone(&redactor),
+            privacy: options.privacy_mode,
         };
         let redactions = redactor.take_counts();
         let rules = TextRules {

@@ -1,5 +1,6 @@
 //! Events as JSON, written straight into bytes.
 
+use crate::events::shape;
 use crate::events::shorten;
 use crate::identity::EventId;
 use crate::redact::Redactor;
@@ -73,6 +74,8 @@ pub struct Envelope {
     pub custom: Vec<(String, serde_json::Value)>,
     /// Takes secrets out of whatever is written.
     pub redactor: Rc<Redactor>,
+    /// Privacy mode: of what a transcript says only numbers and words leave, see [`shape`](crate::events::shape).
+    pub privacy: bool,
 }
 
 /// A trace of somebody else that a session belongs to.
@@ -106,7 +109,7 @@ impl Envelope {
         event.field("distinct_id", &self.distinct_id);
         event.field("timestamp", &time::format(timestamp));
         event.name("properties");
-        let mut properties = Object::begin(event.out, &self.redactor);
+        let mut properties = Object { shaped: self.privacy, ..Object::begin(event.out, &self.redactor) };
         properties.field("$ai_trace_id", trace_id);
         properties.field("$ai_session_id", &self.session_id);
         own(&mut properties);
@@ -129,7 +132,8 @@ impl Envelope {
         for (name, value) in &self.custom {
             properties.custom(name, value);
         }
-        let json = Object { out: properties.end(), first: false, redactor: Rc::clone(&self.redactor) }.end();
+        let redactor = Rc::clone(&self.redactor);
+        let json = Object { out: properties.end(), first: false, shaped: false, redactor }.end();
         let shortened = json.len() > LARGEST_EVENT;
         let json = if shortened { shorten::to_fit(json, LARGEST_EVENT) } else { json };
         (Event { id, kind, json, tokens: [0; 4], shortened: false, personless: self.personless }, shortened)
@@ -142,12 +146,14 @@ pub struct Object {
     out: Vec<u8>,
     first: bool,
     redactor: Rc<Redactor>,
+    /// A member whose value has no known shape says so, and no more.
+    shaped: bool,
 }
 
 impl Object {
     fn begin(mut out: Vec<u8>, redactor: &Rc<Redactor>) -> Self {
         out.push(b'{');
-        Self { out, first: true, redactor: Rc::clone(redactor) }
+        Self { out, first: true, shaped: false, redactor: Rc::clone(redactor) }
     }
 
     fn end(mut self) -> Vec<u8> {
@@ -185,6 +191,7 @@ impl Object {
 
     /// Adds a member.
     pub fn field(&mut self, name: &'static str, value: &(impl Serialize + ?Sized)) {
+        let begin = (self.out.len(), self.first);
         self.name(name);
         let from = self.out.len();
         self.value(value);
@@ -193,12 +200,29 @@ impl Object {
             self.out.truncate(from);
             self.out.extend_from_slice(clean.as_bytes());
         }
+        self.keep_shape(name, begin, from);
     }
 
     /// Adds a member whose texts have been through [`crate::transcript::text::TextRules`].
     pub fn clean(&mut self, name: &'static str, value: &(impl Serialize + ?Sized)) {
+        let begin = (self.out.len(), self.first);
         self.name(name);
+        let from = self.out.len();
         self.value(value);
+        self.keep_shape(name, begin, from);
+    }
+
+    /// In privacy mode, takes back a member that has no known shape.
+    fn keep_shape(&mut self, name: &'static str, (begin, first): (usize, bool), from: usize) {
+        if self.shaped && !shape::is_known(name, &self.out[from..]) {
+            let is_text = self.out[from] == b'"';
+            self.out.truncate(begin);
+            self.first = first;
+            if is_text {
+                self.name(name);
+                self.value(shape::OTHER);
+            }
+        }
     }
 
     /// Adds a member that may be missing.

@@ -113,3 +113,24 @@ fn counts_names_and_flags_are_sent() {
     let error = converted.spans().into_iter().find(|p| p["$ai_span_name"] == "Bash").unwrap().clone();
     assert_eq!((&error["$ai_is_error"], error.get("$ai_error")), (&json!(true), None::<&Value>));
 }
+
+#[test]
+fn a_sentence_in_the_place_of_a_name_does_not_leave() {
+    let m = |words: &str| format!("{MARKER} {words}");
+    let mut response = reply(1, "m1", json!([call_of(&m("tool"), "t", json!({}))]));
+    response.0["message"]["model"] = json!(m("model"));
+    response.0["message"]["stop_reason"] = json!(m("reason"));
+    response.0["message"]["usage"] =
+        json!({"input_tokens": 1, "output_tokens": 2, "service_tier": m("tier"), "speed": m("speed")});
+    let response = response.with(json!({
+        "effort": m("effort"), "attributionSkill": m("skill"), "version": m("version"), "entrypoint": m("entry")
+    }));
+    let lines = vec![user(0, "go"), response, result(2, "t", json!("done"))];
+    let agent = vec![user(3, "task"), reply(4, "n", json!([text("answer")]))];
+    let case = session(lines).agent("a", Some(json!({"agentType": m("agent")})), agent);
+    let open = String::from_utf8(case.clone().run().bytes).unwrap();
+    assert!(open.contains(&m("tool")) && open.contains(&m("model")) && open.contains(&m("reason")), "{open}");
+    let private = String::from_utf8(case.options(|o| o.privacy_mode = true).run().bytes).unwrap();
+    assert!(!private.contains(MARKER), "{private}");
+    assert!(private.contains(r#""$ai_span_name":"other""#) && private.contains(r#""$ai_model":"other""#), "{private}");
+}
