@@ -125,7 +125,9 @@ fn the_clients_own_validator_accepts_the_plugin_and_the_marketplace() {
     for version in VERSIONS {
         let Some(client) = client(version, "the test of the manifests") else { return };
         let machine = Machine::new(&client);
-        for folder in ["plugin", "."] {
+        // The marketplace names an archive, too, which clients before 2.1.224 do not know; they install the rest of it.
+        let folders: &[&str] = if version == "2.1.139" { &["plugin"] } else { &["plugin", "."] };
+        for folder in folders {
             let said = machine.shell(&format!("claude plugin validate {folder}"), workspace());
             assert!(said.contains("Validation passed"), "{version}: {said}");
         }

@@ -390,7 +390,8 @@ impl Usage {
                 "input_tokens" => known.input = None,
                 "output_tokens" => known.output = None,
                 "cache_read_input_tokens" => known.cache_read = None,
-                _ => known.cache_creation = None,
+                // Without the total, nothing says that the split adds up to it.
+                _ => (known.cache_creation, known.cache_creation_5m, known.cache_creation_1h) = (None, None, None),
             }
         }
         known
