@@ -447,6 +447,13 @@ mod tests {
     }
 
     #[test]
+    fn what_the_client_counted_beyond_the_transcript_is_told() {
+        let trace = json!({"event": "$ai_trace", "properties": {"$ai_trace_id": "t", "$ai_trace_name": "Fix it",
+            "claude_code_unaccounted_input_tokens": 3, "claude_code_unaccounted_cache_read_tokens": 16355}});
+        assert!(draw(&[trace]).ends_with("not in the transcript: 3 in, 16,355 cache read\n"));
+    }
+
+    #[test]
     fn no_text_steers_the_terminal() {
         assert_eq!(clean("a\u{1b}[31m\u{202e}b\r\nc\u{7}", 60), "a [31m b c");
     }

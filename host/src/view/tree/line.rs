@@ -132,6 +132,14 @@ pub(super) fn of_trace(p: &Value) -> String {
     if !came.is_empty() {
         let _ = writeln!(out, "{FAINT}{}{FAINT:#}", came.join(", "));
     }
+    let missing =
+        [("input", "in"), ("output", "out"), ("cache_read", "cache read"), ("cache_creation", "cache written")];
+    let missing = missing.map(|(kind, word)| (n(&format!("claude_code_unaccounted_{kind}_tokens")), word));
+    let missing: Vec<_> =
+        missing.iter().filter(|(n, _)| *n > 0).map(|(n, word)| format!("{} {word}", number(*n))).collect();
+    if !missing.is_empty() {
+        let _ = writeln!(out, "{FAINT}not in the transcript: {}{FAINT:#}", missing.join(", "));
+    }
     out
 }
 
