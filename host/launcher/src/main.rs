@@ -98,7 +98,7 @@ mod tests {
             assert_eq!(find(&plugin, variable), Some(place.join(PROGRAM)));
         }
         fs::create_dir_all(plugin.join("node_modules/.bin")).unwrap();
-        fs::create_dir_all(plugin.join("node_modules/@posthog/other/bin")).unwrap();
+        fs::create_dir_all(plugin.join("node_modules/@other/package/bin")).unwrap();
         assert_eq!(find(&plugin, variable), Some(places[2].join(PROGRAM)));
         fs::remove_dir_all(root).unwrap();
     }
