@@ -1,7 +1,7 @@
 //! Requests through `wasi:http`, each with time-outs of its own.
 
-use posthog_llma_pipeline::delivery::deliver::{Answer, Transport, TransportError};
 use posthog_llma_pipeline::delivery::lane::Request;
+use posthog_llma_pipeline::delivery::transport::{Answer, Transport, TransportError};
 use posthog_llma_pipeline::origin::{Origin, Scheme};
 use std::time::Duration;
 use wasi::clocks::{monotonic_clock, wall_clock};

@@ -4,4 +4,5 @@ mod batch;
 pub mod deliver;
 pub mod lane;
 pub mod reading;
+pub mod transport;
 mod verdict;

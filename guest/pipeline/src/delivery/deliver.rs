@@ -6,6 +6,7 @@
 use crate::delivery::batch::{Batch, Body};
 use crate::delivery::lane::{Lane, Request};
 use crate::delivery::reading::{Reading, Source};
+use crate::delivery::transport::{Answer, Transport, TransportError};
 use crate::delivery::verdict::{Fate, Verdict, judge, listed, words};
 use crate::events::event::{Event, Kind};
 use crate::events::shorten;
@@ -21,43 +22,6 @@ const SHORTENED_EVENT: usize = 900 * 1024;
 /// The longest wait between two attempts.
 const LONGEST_DELAY: Duration = Duration::from_secs(30);
 const SHORTEST_DELAY: Duration = Duration::from_millis(100);
-
-/// The way to the server, and time.
-pub trait Transport {
-    /// POSTs a compressed JSON body to the lane's path of the destination, with the request's headers.
-    fn post(&mut self, request: &Request<'_>) -> Result<Answer, TransportError>;
-    /// Waits.
-    fn wait(&mut self, time: Duration);
-    /// Random bits.
-    fn random(&mut self) -> u64;
-    /// What the clock shows, in milliseconds since 1970.
-    fn now(&mut self) -> i64;
-}
-
-/// What a server answered.
-#[derive(Debug, Clone, Default)]
-pub struct Answer {
-    /// HTTP status.
-    pub status: u16,
-    /// `Retry-After`, if it is a number of seconds.
-    pub retry_after: Option<u32>,
-    /// The beginning of its body.
-    pub body: Vec<u8>,
-}
-
-/// Why there is no answer.
-#[derive(Debug, Clone, Error)]
-pub enum TransportError {
-    /// No connection, or it broke.
-    #[error("{0}")]
-    Unreachable(String),
-    /// It took too long.
-    #[error("{0}")]
-    TimedOut(String),
-    /// The sandbox does not let it out. Another attempt would not either.
-    #[error("{0}")]
-    Denied(String),
-}
 
 /// How often a request is sent again.
 #[derive(Debug, Clone, Copy)]

@@ -1,8 +1,8 @@
 //! What an answer means: one table for the status, one for each event's result.
 
 use crate::delivery::batch::Batch;
-use crate::delivery::deliver::Answer;
 use crate::delivery::lane::Lane;
+use crate::delivery::transport::Answer;
 use crate::transcript::text;
 use serde::Deserialize;
 use std::collections::HashMap;

@@ -1,0 +1,187 @@
+//! Imports run one way: each folder of a crate uses only those before it, and no file of a folder leads back to itself.
+
+#![expect(clippy::unwrap_used, reason = "a test fails by panicking")]
+
+use std::collections::{BTreeMap, BTreeSet};
+use std::fs;
+use std::path::{Path, PathBuf};
+
+/// The way of the data, from the modules that know nothing of the others.
+const PIPELINE: &[&str] =
+    &["time", "identity", "place", "origin", "redact", "options", "transcript", "events", "session", "delivery"];
+
+/// What the operating system and Claude Code say, what is owed, what is done with it, and the commands that ask for it.
+const PROGRAM: &[&str] = &["system", "claude_code", "outbox", "program", "delivery", "view", "commands"];
+
+/// A folder or file at any level holds no more rooms than this.
+const ROOMS: usize = 16;
+
+/// What each file imports of its own crate: `a/b.rs` is `a::b`, and so is `a/b/mod.rs`.
+struct Crate {
+    imports: BTreeMap<String, BTreeSet<String>>,
+}
+
+impl Crate {
+    fn read(source: &str) -> Self {
+        let root = Path::new(env!("CARGO_MANIFEST_DIR")).parent().unwrap().join(source);
+        let mut files = Vec::new();
+        collect(&root, &mut files);
+        let names: BTreeMap<String, PathBuf> =
+            files.into_iter().map(|file| (module(file.strip_prefix(&root).unwrap()), file)).collect();
+        let imports = names.iter().map(|(name, file)| {
+            let text = fs::read_to_string(file).unwrap();
+            let code = text.split("#[cfg(test)]\nmod tests {").next().unwrap();
+            (name.clone(), mentioned(code, name).into_iter().filter_map(|path| file_of(&path, &names)).collect())
+        });
+        Self { imports: imports.collect() }
+    }
+
+    /// Imports that lead from a room to one that stands after it.
+    fn back_edges(&self, order: &[&str]) -> Vec<String> {
+        let place = |module: &str| {
+            let room = module.split("::").next().unwrap();
+            order.iter().position(|other| *other == room)
+        };
+        let mut found = Vec::new();
+        for (from, imports) in &self.imports {
+            for to in imports {
+                if let (Some(above), Some(below)) = (place(from), place(to))
+                    && below > above
+                {
+                    found.push(format!("{from} imports {to}"));
+                }
+            }
+        }
+        found
+    }
+
+    /// Files that import each other, in a row. A folder's own file may use what is in it, and that its types.
+    fn circle(&self) -> Option<Vec<String>> {
+        let mut done = BTreeSet::new();
+        self.imports.keys().find_map(|start| self.walk(start, &mut Vec::new(), &mut done))
+    }
+
+    fn walk(&self, at: &str, way: &mut Vec<String>, done: &mut BTreeSet<String>) -> Option<Vec<String>> {
+        if let Some(begin) = way.iter().position(|step| step == at) {
+            return Some(way[begin..].to_vec());
+        }
+        if done.contains(at) {
+            return None;
+        }
+        way.push(at.to_owned());
+        let nested = |a: &str, b: &str| a.strip_prefix(b).is_some_and(|rest| rest.starts_with("::"));
+        let next = self.imports.get(at).into_iter().flatten();
+        let found =
+            next.filter(|to| *to != at && !nested(to, at) && !nested(at, to)).find_map(|to| self.walk(to, way, done));
+        way.pop();
+        done.insert(at.to_owned());
+        found
+    }
+}
+
+fn collect(folder: &Path, files: &mut Vec<PathBuf>) {
+    for entry in fs::read_dir(folder).unwrap().map(Result::unwrap) {
+        let path = entry.path();
+        let name = entry.file_name().into_string().unwrap();
+        if path.is_dir() {
+            collect(&path, files);
+        } else if name.ends_with(".rs")
+            && !name.ends_with("tests.rs")
+            && !path.components().any(|c| c.as_os_str() == "tests")
+        {
+            files.push(path);
+        }
+    }
+}
+
+fn module(file: &Path) -> String {
+    let parts: Vec<_> =
+        file.with_extension("").components().map(|c| c.as_os_str().to_str().unwrap().to_owned()).collect();
+    parts.join("::")
+}
+
+/// The paths below the crate that a file's text names, as it names them: `crate::a::b`, `super::b`, `self::b`.
+fn mentioned(code: &str, name: &str) -> BTreeSet<String> {
+    let mut paths = BTreeSet::new();
+    for line in code.lines().map(str::trim).filter(|line| !line.starts_with("//")) {
+        for (at, _) in line.match_indices("crate::").chain(line.match_indices("super::")) {
+            // `posthog_llma_sandbox::…` and `foo_crate::…` are others.
+            if line[..at].ends_with(|c: char| c.is_alphanumeric() || c == '_' || c == ':') {
+                continue;
+            }
+            let path: String =
+                line[at..].chars().take_while(|c| c.is_alphanumeric() || matches!(c, '_' | ':')).collect();
+            let rest = path.trim_start_matches("crate::");
+            let absolute = match path.strip_prefix("super::") {
+                Some(rest) => match name.rsplit_once("::") {
+                    Some((parent, _)) => format!("{parent}::{rest}"),
+                    None => rest.to_owned(),
+                },
+                None => rest.to_owned(),
+            };
+            paths.insert(absolute);
+        }
+    }
+    paths
+}
+
+/// The file that holds what a path names: the longest beginning that is one.
+fn file_of(path: &str, names: &BTreeMap<String, PathBuf>) -> Option<String> {
+    let parts: Vec<&str> = path.split("::").filter(|part| !part.is_empty()).collect();
+    (1..=parts.len()).rev().map(|length| parts[..length].join("::")).find(|name| names.contains_key(name))
+}
+
+#[test]
+fn imports_run_one_way() {
+    for (source, order) in [("guest/pipeline/src", PIPELINE), ("host/src", PROGRAM)] {
+        let read = Crate::read(source);
+        let rooms: BTreeSet<_> = read.imports.keys().map(|name| name.split("::").next().unwrap().to_owned()).collect();
+        let unknown: Vec<_> = rooms
+            .iter()
+            .filter(|room| !order.contains(&room.as_str()) && !["lib", "main"].contains(&room.as_str()))
+            .collect();
+        assert!(unknown.is_empty(), "{source}: where do these stand? {unknown:?}");
+        assert_eq!(read.back_edges(order), [""; 0], "{source}");
+    }
+}
+
+#[test]
+fn no_file_leads_back_to_itself() {
+    for source in
+        ["guest/pipeline/src", "guest/component/src", "host/src", "host/sandbox/src", "host/local-posthog/src"]
+    {
+        assert_eq!(Crate::read(source).circle(), None, "{source}");
+    }
+}
+
+#[test]
+fn a_back_edge_and_a_circle_are_found() {
+    let imports = |pairs: &[(&str, &str)]| {
+        let mut imports: BTreeMap<String, BTreeSet<String>> = BTreeMap::new();
+        for (from, to) in pairs {
+            imports.entry((*from).to_owned()).or_default().insert((*to).to_owned());
+        }
+        Crate { imports }
+    };
+    let back = imports(&[("transcript::text", "session::turns"), ("session::turns", "transcript::text")]);
+    assert_eq!(back.back_edges(PIPELINE), ["transcript::text imports session::turns"]);
+    assert_eq!(back.circle(), Some(vec!["session::turns".to_owned(), "transcript::text".to_owned()]));
+    assert_eq!(imports(&[("session", "session::turns"), ("session::turns", "session")]).circle(), None);
+}
+
+#[test]
+fn no_folder_has_more_rooms_than_a_stranger_can_take_in() {
+    let root = Path::new(env!("CARGO_MANIFEST_DIR")).parent().unwrap();
+    let mut open = ["guest", "host"].map(|folder| root.join(folder)).to_vec();
+    while let Some(folder) = open.pop() {
+        let entries: Vec<PathBuf> = fs::read_dir(&folder).unwrap().map(|entry| entry.unwrap().path()).collect();
+        let rooms: BTreeSet<_> = entries
+            .iter()
+            .filter(|path| path.is_dir() || path.extension().is_some_and(|extension| extension == "rs"))
+            .map(|path| path.with_extension("").file_name().unwrap().to_owned())
+            .collect();
+        assert!(rooms.len() <= ROOMS, "{} holds {}: {rooms:?}", folder.display(), rooms.len());
+        let tests = |path: &Path| path.file_name().is_some_and(|name| name == "tests" || name == "target");
+        open.extend(entries.into_iter().filter(|path| path.is_dir() && !tests(path)));
+    }
+}
