@@ -8,3 +8,4 @@ pub mod plugin_options;
 pub mod project;
 pub mod sessions;
 pub mod settings;
+mod source;

@@ -3,8 +3,8 @@
 use http::{HeaderMap, StatusCode};
 
 use super::envelope;
+use super::key::check_key;
 use super::refusal::Refusal;
-use super::rules::check_key;
 
 /// Bytes of `PostHog-Sdk-Info`.
 const SENDER_LIMIT: usize = 200;

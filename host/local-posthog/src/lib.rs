@@ -15,6 +15,7 @@ mod chat;
 mod envelope;
 mod headers;
 mod json;
+mod key;
 mod limits;
 mod properties;
 mod refusal;

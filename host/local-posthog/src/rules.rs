@@ -14,6 +14,7 @@ use serde_json::Value;
 use super::envelope::{self, Route};
 use super::headers;
 use super::json::{Object, array, shown};
+use super::key::check_key;
 pub use super::limits::{AI_EVENT_LIMIT, AI_PATH, BATCH_EVENT_LIMIT, BATCH_PATH, BODY_LIMIT, EVENTS_PATH, KEY_LIMIT};
 pub use super::refusal::Refusal;
 
@@ -162,24 +163,4 @@ fn check_batch(route: Route, text: &str) -> Result<Vec<Value>, Refusal> {
         events.push(event);
     }
     Ok(events)
-}
-
-/// Project keys: trimmed, 1 to [`KEY_LIMIT`] bytes of ASCII, no personal key. Whether the project exists is not asked.
-pub(super) fn check_key(key: Option<&str>) -> Result<(), &'static str> {
-    let Some(key) = key else {
-        return Err("`api_key` is missing or no string");
-    };
-    if key.trim().is_empty() {
-        Err("`api_key` is empty")
-    } else if key.trim().len() != key.len() {
-        Err("`api_key` has white space around it")
-    } else if !key.is_ascii() {
-        Err("`api_key` is not ASCII")
-    } else if key.len() > KEY_LIMIT {
-        Err("`api_key` is over 64 bytes")
-    } else if key.starts_with("phx_") {
-        Err("`api_key` is a personal key, which is for other parts of the API")
-    } else {
-        Ok(())
-    }
 }

@@ -6,33 +6,30 @@
 //! of a hook, but what the user has not set a project can (measured with 2.1.332). Of the store, only this plugin's values
 //! are read. On macOS it is the keychain, which is not read.
 
-use super::settings::read_file;
 use posthog_llma_pipeline::options::VARIABLES;
 use serde::Deserialize;
 use serde_json::Value;
 use std::collections::BTreeMap;
-use std::path::Path;
 
 /// The plugin's names, before the marketplace's.
 const PLUGINS: [&str; 2] = ["posthog@", "posthog-standalone@"];
 
 /// The credential store in Claude Code's folder.
-const CREDENTIALS: &str = ".credentials.json";
+pub const CREDENTIALS: &str = ".credentials.json";
 
 /// Is this the plugin, of any marketplace?
 pub fn is_plugin(name: &str) -> bool {
     PLUGINS.iter().any(|plugin| name.starts_with(plugin))
 }
 
-/// The options in the credential store. One that cannot be read has none: it is Claude Code's own.
-pub fn sensitive(config_dir: &Path) -> Vec<(&'static str, String)> {
+/// The options in the text of the credential store. One that cannot be read has none: it is Claude Code's own.
+pub fn sensitive(credentials: &[u8]) -> Vec<(&'static str, String)> {
     #[derive(Deserialize)]
     struct Credentials {
         #[serde(default, rename = "pluginSecrets")]
         plugins: BTreeMap<String, BTreeMap<String, Value>>,
     }
-    let Ok(Some(text)) = read_file(&config_dir.join(CREDENTIALS)) else { return Vec::new() };
-    let Ok(credentials) = serde_json::from_slice::<Credentials>(&text) else { return Vec::new() };
+    let Ok(credentials) = serde_json::from_slice::<Credentials>(credentials) else { return Vec::new() };
     let Some((_, options)) = credentials.plugins.into_iter().find(|(name, _)| is_plugin(name)) else {
         return Vec::new();
     };
@@ -44,12 +41,9 @@ pub fn sensitive(config_dir: &Path) -> Vec<(&'static str, String)> {
 mod tests {
     use super::*;
     use posthog_llma_pipeline::options::API_KEY;
-    use std::fs;
 
     fn sensitive_in(credentials: &str) -> Vec<(&'static str, String)> {
-        let folder = tempfile::tempdir().unwrap();
-        fs::write(folder.path().join(CREDENTIALS), credentials).unwrap();
-        sensitive(folder.path())
+        sensitive(credentials.as_bytes())
     }
 
     #[test]
@@ -72,6 +66,5 @@ mod tests {
         }
         let text = r#"{"pluginSecrets": {"posthog@x": {"POSTHOG_API_KEY": 1}}}"#;
         assert!(sensitive_in(text).is_empty());
-        assert!(sensitive(Path::new("/nowhere")).is_empty());
     }
 }

@@ -4,7 +4,7 @@
 //! things stricter ([`Demands::make_stricter`]); and that it *asks* for a destination, or for sending to be on, is told to the
 //! person, who may approve it ([`Ask`]). What of a project cannot be read counts as the strictest that it could say.
 
-use super::settings::{Source, read_file};
+use super::source::{Source, read_file};
 use posthog_llma_pipeline::options::{
     API_KEY, ApiKey, ENABLED, HOST, MAX_ATTRIBUTE_LENGTH, Options, PRIVACY_MODE, REDACT_SECRETS, VARIABLES, boolean,
 };

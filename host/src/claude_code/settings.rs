@@ -15,24 +15,22 @@
 use std::collections::BTreeMap;
 use std::ffi::{OsStr, OsString};
 use std::fmt;
-use std::fs::File;
-use std::io::{self, Read};
 use std::path::{Path, PathBuf};
 
-use posthog_llma_pipeline::options::{ENABLED, InvalidVariable, Options, VARIABLES, boolean};
+use posthog_llma_pipeline::options::{ENABLED, Options, VARIABLES, boolean};
 use serde_json::{Map, Value};
 
 use super::first_environment::{self, Standing};
 use super::plugin_options::{self, is_plugin};
 use super::project::{CLAUDE_FOLDER, Demands, is_shared};
+pub(crate) use super::source::read_file;
+pub use super::source::{SettingsError, Source};
 use crate::system::git;
 
 pub mod edit;
 #[cfg(test)]
 mod tests;
 
-/// Real settings files have a few KiB.
-const MAX_FILE_BYTES: u64 = 1024 * 1024;
 /// Where an administrator's settings for Claude Code are.
 const MANAGED: &str = if cfg!(windows) {
     r"C:\Program Files\ClaudeCode\managed-settings.json"
@@ -135,30 +133,6 @@ pub enum Scope {
     ProjectLocal,
 }
 
-/// Where a variable's value was found.
-#[derive(Debug, Clone, PartialEq, Eq)]
-pub enum Source {
-    /// The environment.
-    Environment,
-    /// The `env` block of this settings file.
-    File(PathBuf),
-    /// An option of the Claude Code plugin.
-    PluginOption,
-    /// The environment that the client gave: what a project's settings made of the person's.
-    Given,
-}
-
-impl fmt::Display for Source {
-    fn fmt(&self, formatter: &mut fmt::Formatter<'_>) -> fmt::Result {
-        match self {
-            Self::Environment => formatter.write_str("the environment"),
-            Self::File(path) => write!(formatter, "{}", path.display()),
-            Self::PluginOption => formatter.write_str("the plugin's options"),
-            Self::Given => formatter.write_str("the environment that the project's settings make"),
-        }
-    }
-}
-
 /// The variables that are set, each with its source.
 #[derive(Clone, Default)]
 pub struct Settings {
@@ -208,7 +182,9 @@ impl Settings {
             let value = value.to_str().ok_or(SettingsError::NotUtf8 { name })?;
             settings.add(name, value.to_owned(), &Source::PluginOption);
         }
-        let sensitive = environment.config_dir().map(|directory| plugin_options::sensitive(&directory));
+        let credentials = environment.config_dir().map(|directory| directory.join(plugin_options::CREDENTIALS));
+        let credentials = credentials.and_then(|path| read_file(&path).ok().flatten());
+        let sensitive = credentials.map(|text| plugin_options::sensitive(&text));
         for (name, value) in file.plugin_options.into_iter().chain(sensitive.unwrap_or_default()) {
             settings.add(name, value, &Source::PluginOption);
         }
@@ -352,86 +328,4 @@ fn known_variables(block: &Map<String, Value>) -> Result<Vec<(&'static str, Stri
         }
     }
     Ok(variables)
-}
-
-/// A file's bytes, if it is there.
-pub(crate) fn read_file(path: &Path) -> Result<Option<Vec<u8>>, SettingsError> {
-    let failed = |error| SettingsError::Unreadable { path: path.to_owned(), error };
-    match path.metadata() {
-        Ok(metadata) if metadata.is_file() => {}
-        // Opening a pipe would wait for someone to write to it.
-        Ok(_) => return Err(failed(io::Error::other("it is no regular file"))),
-        Err(error) if is_absent(&error) => return Ok(None),
-        Err(error) => return Err(failed(error)),
-    }
-    let mut text = Vec::new();
-    File::open(path).and_then(|file| file.take(MAX_FILE_BYTES + 1).read_to_end(&mut text)).map_err(failed)?;
-    if text.len() as u64 > MAX_FILE_BYTES {
-        return Err(SettingsError::TooLarge { path: path.to_owned() });
-    }
-    Ok(Some(text))
-}
-
-fn is_absent(error: &io::Error) -> bool {
-    matches!(error.kind(), io::ErrorKind::NotFound | io::ErrorKind::NotADirectory)
-}
-
-/// Settings that cannot be used.
-#[derive(Debug, thiserror::Error)]
-#[non_exhaustive]
-pub enum SettingsError {
-    /// A variable of the environment is no text.
-    #[error("{name} in the environment is not UTF-8")]
-    NotUtf8 {
-        /// The variable.
-        name: &'static str,
-    },
-    /// A settings file cannot be read.
-    #[error("cannot read the settings in {}: {error}", path.display())]
-    Unreadable {
-        /// The file.
-        path: PathBuf,
-        /// Why.
-        error: io::Error,
-    },
-    /// A settings file has over 1 MiB.
-    #[error("the settings in {} are larger than 1 MiB", path.display())]
-    TooLarge {
-        /// The file.
-        path: PathBuf,
-    },
-    /// A settings file is no JSON.
-    #[error("the settings in {} are no JSON: {error}", path.display())]
-    Json {
-        /// The file.
-        path: PathBuf,
-        /// What is wrong, with line and column.
-        error: serde_json::Error,
-    },
-    /// A settings file is JSON, but not as Claude Code has it.
-    #[error("the settings in {} cannot be used: {what}", path.display())]
-    Shape {
-        /// The file.
-        path: PathBuf,
-        /// What is wrong.
-        what: String,
-    },
-    /// The project's local settings are part of its repository.
-    #[error(
-        "{} is checked in to the repository, so a key in it would be, too: run `git rm --cached` on the file first, or take \
-         the user's own settings (`--scope user`)",
-        path.display()
-    )]
-    CheckedIn {
-        /// The file.
-        path: PathBuf,
-    },
-    /// A variable's value cannot be used.
-    #[error("{error} (set in {source_of_value})")]
-    Invalid {
-        /// Where the value was found.
-        source_of_value: Source,
-        /// The variable and what is wrong with it.
-        error: InvalidVariable,
-    },
 }

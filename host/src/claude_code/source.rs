@@ -1,0 +1,116 @@
+//! Where a setting was found, and how a settings file is read.
+
+use posthog_llma_pipeline::options::InvalidVariable;
+use std::fmt;
+use std::fs::File;
+use std::io::{self, Read as _};
+use std::path::{Path, PathBuf};
+
+/// Real settings files have a few KiB.
+const MAX_FILE_BYTES: u64 = 1024 * 1024;
+
+/// Where a variable's value was found.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub enum Source {
+    /// The environment.
+    Environment,
+    /// The `env` block of this settings file.
+    File(PathBuf),
+    /// An option of the Claude Code plugin.
+    PluginOption,
+    /// The environment that the client gave: what a project's settings made of the person's.
+    Given,
+}
+
+impl fmt::Display for Source {
+    fn fmt(&self, formatter: &mut fmt::Formatter<'_>) -> fmt::Result {
+        match self {
+            Self::Environment => formatter.write_str("the environment"),
+            Self::File(path) => write!(formatter, "{}", path.display()),
+            Self::PluginOption => formatter.write_str("the plugin's options"),
+            Self::Given => formatter.write_str("the environment that the project's settings make"),
+        }
+    }
+}
+
+/// A file's bytes, if it is there.
+pub(crate) fn read_file(path: &Path) -> Result<Option<Vec<u8>>, SettingsError> {
+    let failed = |error| SettingsError::Unreadable { path: path.to_owned(), error };
+    match path.metadata() {
+        Ok(metadata) if metadata.is_file() => {}
+        // Opening a pipe would wait for someone to write to it.
+        Ok(_) => return Err(failed(io::Error::other("it is no regular file"))),
+        Err(error) if is_absent(&error) => return Ok(None),
+        Err(error) => return Err(failed(error)),
+    }
+    let mut text = Vec::new();
+    File::open(path).and_then(|file| file.take(MAX_FILE_BYTES + 1).read_to_end(&mut text)).map_err(failed)?;
+    if text.len() as u64 > MAX_FILE_BYTES {
+        return Err(SettingsError::TooLarge { path: path.to_owned() });
+    }
+    Ok(Some(text))
+}
+
+fn is_absent(error: &io::Error) -> bool {
+    matches!(error.kind(), io::ErrorKind::NotFound | io::ErrorKind::NotADirectory)
+}
+
+/// Settings that cannot be used.
+#[derive(Debug, thiserror::Error)]
+#[non_exhaustive]
+pub enum SettingsError {
+    /// A variable of the environment is no text.
+    #[error("{name} in the environment is not UTF-8")]
+    NotUtf8 {
+        /// The variable.
+        name: &'static str,
+    },
+    /// A settings file cannot be read.
+    #[error("cannot read the settings in {}: {error}", path.display())]
+    Unreadable {
+        /// The file.
+        path: PathBuf,
+        /// Why.
+        error: io::Error,
+    },
+    /// A settings file has over 1 MiB.
+    #[error("the settings in {} are larger than 1 MiB", path.display())]
+    TooLarge {
+        /// The file.
+        path: PathBuf,
+    },
+    /// A settings file is no JSON.
+    #[error("the settings in {} are no JSON: {error}", path.display())]
+    Json {
+        /// The file.
+        path: PathBuf,
+        /// What is wrong, with line and column.
+        error: serde_json::Error,
+    },
+    /// A settings file is JSON, but not as Claude Code has it.
+    #[error("the settings in {} cannot be used: {what}", path.display())]
+    Shape {
+        /// The file.
+        path: PathBuf,
+        /// What is wrong.
+        what: String,
+    },
+    /// The project's local settings are part of its repository.
+    #[error(
+        "{} is checked in to the repository, so a key in it would be, too: run `git rm --cached` on the file first, or take \
+         the user's own settings (`--scope user`)",
+        path.display()
+    )]
+    CheckedIn {
+        /// The file.
+        path: PathBuf,
+    },
+    /// A variable's value cannot be used.
+    #[error("{error} (set in {source_of_value})")]
+    Invalid {
+        /// Where the value was found.
+        source_of_value: Source,
+        /// The variable and what is wrong with it.
+        error: InvalidVariable,
+    },
+}
