@@ -85,7 +85,7 @@ fn collect(folder: &Path, files: &mut Vec<PathBuf>) {
         let name = entry.file_name().into_string().unwrap();
         if path.is_dir() {
             collect(&path, files);
-        } else if name.ends_with(".rs")
+        } else if path.extension().is_some_and(|extension| extension == "rs")
             && !name.ends_with("tests.rs")
             && !path.components().any(|c| c.as_os_str() == "tests")
         {
