@@ -3,14 +3,14 @@
 #![no_main]
 
 use libfuzzer_sys::fuzz_target;
-use posthog_llma_pipeline::options::{API_KEY, Options, VARIABLES};
+use posthog_llma_pipeline::options::{API_KEY, Options, variables};
 use posthog_llma_pipeline::origin::Origin;
 
 const KEY: &str = "phc_0123456789abcdefghijklmnop";
 
 fuzz_target!(|input: (u8, &str, bool)| {
     let (variable, value, custom) = input;
-    let variable = VARIABLES[usize::from(variable) % VARIABLES.len()];
+    let variable = variables().nth(usize::from(variable) % variables().count()).expect("it is one of them");
     let lookup = |name: &str| match name {
         _ if name == variable => Some(value.to_owned()),
         API_KEY => Some(KEY.to_owned()),

@@ -49,6 +49,7 @@ impl Unusable {
 fn load() -> Result<Program, ProgramError> {
     let program = Program::load()?;
     hide(program.options.api_key.as_ref());
+    warn(&program.warnings);
     Ok(program)
 }
 

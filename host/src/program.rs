@@ -5,15 +5,14 @@ use crate::claude_code::project::{Ask, Demands};
 use crate::claude_code::sessions::{self, SessionFiles};
 use crate::claude_code::settings::{Environment, Settings, SettingsError, Source};
 use crate::outbox::decisions::{Asked, Decisions, Pair, Verdict};
-use crate::outbox::stored_options::StoredOptions;
+use crate::outbox::stored_options;
 use crate::outbox::{self, OutboxError};
 use crate::system::cache_key;
 use crate::system::directories;
 use crate::system::git;
 use memchr::memmem;
 use posthog_llma_pipeline::identity::{EventId, distinct_id_problem};
-use posthog_llma_pipeline::options::{Options, TraceGrouping};
-use posthog_llma_pipeline::session::ConversionOptions;
+use posthog_llma_pipeline::options::{ConversionOptions, Options};
 use posthog_llma_sandbox::bindings::exports::posthog::llm_analytics::delivery as wit_delivery;
 use posthog_llma_sandbox::bindings::posthog::llm_analytics::types as wit;
 use posthog_llma_sandbox::engine::Engine;
@@ -85,7 +84,7 @@ pub struct Program {
     pub decisions: Decisions,
     /// The project wants nothing to be sent by itself.
     project_is_off: bool,
-    /// What the person should know of the project's files.
+    /// What the person should know of the project's files and of the settings.
     pub warnings: Vec<String>,
 }
 
@@ -109,7 +108,8 @@ impl Program {
 
     fn new(environment: Environment, directory: PathBuf, settings: &Settings) -> Result<Self, ProgramError> {
         let mut options = settings.options()?;
-        options.redact_patterns = options.redact_patterns.as_deref().map(patterns::read).transpose()?;
+        options.conversion.redact_patterns =
+            options.conversion.redact_patterns.as_deref().map(patterns::read).transpose()?;
         let demands = environment.demands(&directory, settings);
         let decisions = match outbox::directory() {
             Ok(state) => Decisions::load(&state)?,
@@ -140,7 +140,7 @@ impl Program {
             destination_of,
             decisions,
             project_is_off: demands.is_off().is_some(),
-            warnings: demands.unreadable().collect(),
+            warnings: settings.warnings().iter().cloned().chain(demands.unreadable()).collect(),
         })
     }
 
@@ -155,9 +155,9 @@ impl Program {
     pub fn options_for(&self, session: &Session, stored: &[String]) -> ConversionOptions {
         let mut options = self.options.clone();
         self.demands(session).make_stricter(&mut options);
-        let mut options = ConversionOptions::from(&options);
+        let mut options = options.conversion;
         for text in stored {
-            StoredOptions::make_stricter(text, &mut options);
+            stored_options::make_stricter(text, &mut options);
         }
         options
     }
@@ -236,11 +236,8 @@ impl Program {
     pub fn conversion_options(&self, session: &Session, own: ConversionOptions) -> wit::ConversionOptions {
         let directory = session.directory.as_deref();
         let (email, repository) = self.git(directory, own.distinct_id.is_none());
-        conversion_options(ConversionOptions {
-            distinct_id: own.distinct_id.or(email).filter(|id| distinct_id_problem(id).is_none()),
-            git_repo: repository,
-            ..own
-        })
+        let distinct_id = own.distinct_id.or(email).filter(|id| distinct_id_problem(id).is_none());
+        ConversionOptions { distinct_id, git_repo: repository, ..own }.into()
     }
 
     /// What git says of a session's folder; of this process's, the user's e-mail address alone. It is asked once for each.
@@ -308,24 +305,6 @@ pub fn stored(session: &Session) -> Vec<String> {
     let stored = outbox.and_then(|outbox| outbox.map_or(Ok(Vec::new()), |outbox| outbox.stored_options(&transcript)));
     // Who sends says what is wrong with the record.
     stored.unwrap_or_default()
-}
-
-/// The settings, as the component takes them.
-pub fn conversion_options(options: ConversionOptions) -> wit::ConversionOptions {
-    wit::ConversionOptions {
-        distinct_id: options.distinct_id,
-        git_repo: options.git_repo,
-        purpose: options.purpose,
-        trace_grouping: match options.trace_grouping {
-            TraceGrouping::Session => wit::TraceGrouping::Session,
-            TraceGrouping::Message => wit::TraceGrouping::Message,
-        },
-        privacy_mode: options.privacy_mode,
-        redact_secrets: options.redact_secrets,
-        max_attribute_length: options.max_attribute_length,
-        custom_properties: options.custom_properties,
-        redact_patterns: options.redact_patterns,
-    }
 }
 
 /// A file of a session, open, and what it is.

@@ -6,7 +6,7 @@
 use posthog_llma_sandbox::bindings::exports::posthog::llm_analytics::delivery::{
     Destination, Patience, SessionFile as FileArgument, StartError,
 };
-use posthog_llma_sandbox::bindings::posthog::llm_analytics::types::{ConversionOptions, FileRole, TraceGrouping};
+use posthog_llma_sandbox::bindings::posthog::llm_analytics::types::{ConversionOptions, FileRole};
 use posthog_llma_sandbox::engine::Engine;
 use posthog_llma_sandbox::files::SessionFile;
 use posthog_llma_sandbox::policy::{AllowedDestination, HttpPolicy, Origin};
@@ -80,17 +80,7 @@ impl Attempt<'_> {
 }
 
 fn options() -> ConversionOptions {
-    ConversionOptions {
-        distinct_id: None,
-        git_repo: None,
-        purpose: None,
-        trace_grouping: TraceGrouping::Message,
-        privacy_mode: false,
-        redact_secrets: false,
-        max_attribute_length: 1000,
-        custom_properties: None,
-        redact_patterns: None,
-    }
+    posthog_llma_pipeline::options::ConversionOptions::default().into()
 }
 
 fn patience() -> Patience {

@@ -8,7 +8,7 @@ use super::http::{Timeouts, WasiTransport};
 use bindings::exports::wasi::cli::run::Guest;
 use posthog_llma_pipeline::delivery::deliver::{Access, Delivery, Retries};
 use posthog_llma_pipeline::delivery::reading::{Reading, Source};
-use posthog_llma_pipeline::session::{AgentFile, ConversionOptions, FileRole, Session};
+use posthog_llma_pipeline::session::{AgentFile, FileRole, Session};
 use serde::Deserialize;
 use std::fs::{self, File};
 use std::io::{self, BufRead, BufReader, Read as _, Seek as _, SeekFrom, Write as _};
@@ -75,7 +75,7 @@ fn print(text: &str) -> Result<(), String> {
 }
 
 fn convert(path: &Path) -> Result<(), String> {
-    let options = ConversionOptions::from(&environment::options()?);
+    let options = environment::options()?.conversion;
     let (id, roles, files) = open(path)?;
     let mut session = Session::open(&id, &roles, options).map_err(|error| error.to_string())?;
     let mut out = io::stdout().lock();
@@ -97,9 +97,8 @@ fn send(path: &Path) -> Result<(), String> {
     let transport = WasiTransport::new(options.origin.clone(), Timeouts::default());
     let retries = Retries::default();
     let access = Access::new(api_key.expose().to_owned());
-    let mut delivery =
-        Delivery::start(&id, &roles, ConversionOptions::from(&options), files, transport, access, retries)
-            .map_err(|error| error.to_string())?;
+    let mut delivery = Delivery::start(&id, &roles, options.conversion.clone(), files, transport, access, retries)
+        .map_err(|error| error.to_string())?;
     let (mut accepted, mut rejected) = (0, 0);
     let outcome = loop {
         match delivery.next_batch() {

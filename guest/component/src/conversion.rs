@@ -4,6 +4,7 @@ use super::Component;
 use super::types::{self, SequenceError};
 use super::world::tell_panics;
 use crate::bindings::exports::posthog::llm_analytics::conversion::{Guest, GuestSession};
+use posthog_llma_pipeline::copy_conversion_options;
 use posthog_llma_pipeline::identity::EventId;
 use posthog_llma_pipeline::session::{self, Session};
 use posthog_llma_pipeline::time;
@@ -116,19 +117,15 @@ pub(crate) fn tokens([input, output, cache_read, cache_creation]: [u64; 4]) -> t
 
 impl From<types::ConversionOptions> for session::ConversionOptions {
     fn from(options: types::ConversionOptions) -> Self {
-        Self {
-            distinct_id: options.distinct_id,
-            git_repo: options.git_repo,
-            purpose: options.purpose,
-            trace_grouping: match options.trace_grouping {
-                types::TraceGrouping::Session => session::TraceGrouping::Session,
-                types::TraceGrouping::Message => session::TraceGrouping::Message,
-            },
-            privacy_mode: options.privacy_mode,
-            redact_secrets: options.redact_secrets,
-            max_attribute_length: options.max_attribute_length,
-            custom_properties: options.custom_properties,
-            redact_patterns: options.redact_patterns,
+        copy_conversion_options!(options => session::ConversionOptions)
+    }
+}
+
+impl From<types::TraceGrouping> for session::TraceGrouping {
+    fn from(grouping: types::TraceGrouping) -> Self {
+        match grouping {
+            types::TraceGrouping::Session => Self::Session,
+            types::TraceGrouping::Message => Self::Message,
         }
     }
 }

@@ -53,7 +53,7 @@ with POSTHOG_LLMA_SERVER_TOKEN, requests need it (authorization: Bearer TOKEN).
 ";
 
 /// Asked for by every request when it is set.
-const TOKEN: &str = "POSTHOG_LLMA_SERVER_TOKEN";
+const TOKEN: &str = posthog_llma_pipeline::options::SERVER_TOKEN;
 
 const JSON: &str = "application/json";
 
@@ -130,7 +130,7 @@ fn accept(request: &IncomingRequest) -> Result<(Upload, Options, ConversionOptio
     let archive = matches!(kind.split(';').next().unwrap_or_default().trim(), "application/x-tar" | "application/tar");
     let upload = upload::read(&body(request)?, gzip, archive, header("posthog-session-id"))?;
 
-    let mut conversion = ConversionOptions::from(&options);
+    let mut conversion = options.conversion.clone();
     conversion.distinct_id = header("posthog-distinct-id").or(conversion.distinct_id);
     conversion.git_repo = header("posthog-git-repo");
     Ok((upload, options, conversion))

@@ -13,3 +13,24 @@ wasmtime::component::bindgen!({
     imports: { default: async | trappable },
     exports: { default: async },
 });
+
+mod options {
+    use super::posthog::llm_analytics::types as wit;
+    use posthog_llma_pipeline::copy_conversion_options;
+    use posthog_llma_pipeline::options::{ConversionOptions, TraceGrouping};
+
+    impl From<ConversionOptions> for wit::ConversionOptions {
+        fn from(options: ConversionOptions) -> Self {
+            copy_conversion_options!(options => wit::ConversionOptions)
+        }
+    }
+
+    impl From<TraceGrouping> for wit::TraceGrouping {
+        fn from(grouping: TraceGrouping) -> Self {
+            match grouping {
+                TraceGrouping::Session => Self::Session,
+                TraceGrouping::Message => Self::Message,
+            }
+        }
+    }
+}

@@ -6,7 +6,7 @@
 //! of a hook, but what the user has not set a project can (measured with 2.1.332). Of the store, only this plugin's values
 //! are read. On macOS it is the keychain, which is not read.
 
-use posthog_llma_pipeline::options::VARIABLES;
+use posthog_llma_pipeline::options::variables;
 use serde::Deserialize;
 use serde_json::Value;
 use std::collections::BTreeMap;
@@ -33,7 +33,7 @@ pub fn sensitive(credentials: &[u8]) -> Vec<(&'static str, String)> {
     let Some((_, options)) = credentials.plugins.into_iter().find(|(name, _)| is_plugin(name)) else {
         return Vec::new();
     };
-    let known = VARIABLES.iter().copied();
+    let known = variables();
     known.filter_map(|name| Some((name, options.get(name)?.as_str()?.to_owned()))).collect()
 }
 

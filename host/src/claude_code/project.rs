@@ -6,7 +6,7 @@
 
 use super::source::{Source, read_file};
 use posthog_llma_pipeline::options::{
-    API_KEY, ApiKey, ENABLED, HOST, MAX_ATTRIBUTE_LENGTH, Options, PRIVACY_MODE, REDACT_SECRETS, VARIABLES, boolean,
+    API_KEY, ApiKey, ENABLED, HOST, NameVerdict, Options, Privacy, boolean, entry, judge_name, variables,
 };
 use posthog_llma_pipeline::origin::Origin;
 use serde_json::Value;
@@ -112,7 +112,7 @@ impl Demands {
         let mut said = Vec::new();
         for (name, value) in given {
             let name = name.strip_prefix("CLAUDE_PLUGIN_OPTION_").unwrap_or(name);
-            let Some(name) = VARIABLES.iter().copied().find(|known| *known == name) else { continue };
+            let Some(name) = variables().find(|known| *known == name) else { continue };
             let is_own = value.as_ref().is_some_and(|value| value.is_empty() || own(name).contains(value));
             let of_file = self.said.iter().any(|said| said.name == name && said.value == *value);
             if !is_own && !of_file {
@@ -141,7 +141,15 @@ impl Demands {
         let Some(block) = settings.get("env").and_then(Value::as_object) else { return };
         for (name, value) in block {
             // Windows takes names in any case.
-            let Some(name) = VARIABLES.iter().copied().find(|known| known.eq_ignore_ascii_case(name)) else { continue };
+            let Some(name) = variables().find(|known| known.eq_ignore_ascii_case(name)) else {
+                let is_content = |meant| entry(meant).is_some_and(|entry| entry.privacy == Privacy::Content);
+                if let NameVerdict::NearMiss(meant) = judge_name(name)
+                    && is_content(meant)
+                {
+                    self.unreadable.push((path.to_owned(), format!("{name:?} in {} must be {meant}", path.display())));
+                }
+                continue;
+            };
             let value = match value {
                 Value::String(value) => Some(value.clone()),
                 Value::Bool(_) | Value::Number(_) => Some(value.to_string()),
@@ -163,20 +171,15 @@ impl Demands {
         self.said.iter().filter(move |said| said.name == name)
     }
 
-    /// What a switch says, of each that says something; none: it cannot be read.
-    fn switches(&self, name: &'static str) -> impl Iterator<Item = Option<bool>> {
-        self.said(name).map(|said| boolean(said.value.as_deref()?.trim()))
-    }
-
     /// Makes options as strict as the project wants them. Never less strict than they are.
     pub fn make_stricter(&self, options: &mut Options) {
-        let is_not = |name, value: bool| self.switches(name).any(|said| said != Some(value));
-        let is_unreadable = !self.unreadable.is_empty();
-        options.privacy_mode |= is_unreadable || is_not(PRIVACY_MODE, false);
-        options.redact_secrets |= is_unreadable || is_not(REDACT_SECRETS, false);
-        options.enabled &= !is_not(ENABLED, true);
-        let lengths = self.said(MAX_ATTRIBUTE_LENGTH).filter_map(|said| said.value.as_ref()?.trim().parse().ok());
-        options.max_attribute_length = lengths.fold(options.max_attribute_length, u32::min);
+        for said in &self.said {
+            options.restrict(|name| (name == said.name).then(|| said.value.clone()));
+        }
+        if !self.unreadable.is_empty() {
+            let is_content = |name: &str| entry(name).is_some_and(|entry| entry.privacy == Privacy::Content);
+            options.restrict(|name| is_content(name).then_some(None));
+        }
     }
 
     /// Does it want nothing to be sent by itself? The file that says so.

@@ -17,7 +17,7 @@ use std::ffi::{OsStr, OsString};
 use std::fmt;
 use std::path::{Path, PathBuf};
 
-use posthog_llma_pipeline::options::{ENABLED, Options, VARIABLES, boolean};
+use posthog_llma_pipeline::options::{ENABLED, NameVerdict, Options, boolean, judge_name, variables};
 use serde_json::{Map, Value};
 
 use super::first_environment::{self, Standing};
@@ -50,6 +50,8 @@ const PLUGIN_OPTION: &str = "CLAUDE_PLUGIN_OPTION_";
 pub struct Environment {
     variables: BTreeMap<&'static str, OsString>,
     plugin_options: BTreeMap<&'static str, OsString>,
+    /// Names that are none of ours but might be meant to be.
+    doubtful: Vec<DoubtfulName>,
     home: Option<PathBuf>,
     standing: Standing,
     /// What a client gave, see [`first_environment`].
@@ -60,13 +62,30 @@ impl Environment {
     /// That of this process: the person's own.
     pub fn of_process() -> Self {
         let start = first_environment::start();
-        Self::new(|name| std::env::var_os(name), std::env::home_dir()).below(start.standing, &start.given)
+        Self::new(|name| std::env::var_os(name), std::env::home_dir())
+            .with_names(std::env::vars_os().filter(|(_, value)| !value.is_empty()).map(|(name, _)| name))
+            .below(start.standing, &start.given)
+    }
+
+    /// With the names of all variables that are set, to find among them those that are nearly one of ours.
+    #[must_use]
+    pub fn with_names(mut self, names: impl IntoIterator<Item = OsString>) -> Self {
+        for name in names.into_iter().filter_map(|name| name.into_string().ok()) {
+            // There `path` is `PATH`.
+            let name = if cfg!(windows) { name.to_uppercase() } else { name };
+            let (name, source) = match name.strip_prefix(PLUGIN_OPTION) {
+                Some(option) => (option.to_owned(), Source::PluginOption),
+                None => (name, Source::Environment),
+            };
+            self.doubtful.extend(DoubtfulName::judge(&name, &source));
+        }
+        self
     }
 
     /// Takes the known variables from `lookup`. Empty ones count as not set.
     pub fn new(lookup: impl Fn(&str) -> Option<OsString>, home: Option<PathBuf>) -> Self {
         let set = |name: &str| lookup(name).filter(|value| !value.is_empty());
-        let known = VARIABLES.iter().copied();
+        let known = variables();
         let variables = known.clone().chain([CONFIG_DIR]).filter_map(|name| Some((name, set(name)?))).collect();
         let plugin_options = known.filter_map(|name| Some((name, set(&format!("{PLUGIN_OPTION}{name}"))?))).collect();
         let home = home.filter(|home| !home.as_os_str().is_empty());
@@ -124,6 +143,26 @@ impl Environment {
     }
 }
 
+/// A name that is none of ours but begins as ours do, or is nearly one of ours.
+#[derive(Debug, Clone)]
+struct DoubtfulName {
+    name: String,
+    source: Source,
+    /// What was meant, if that can be told.
+    meant: Option<&'static str>,
+}
+
+impl DoubtfulName {
+    fn judge(name: &str, source: &Source) -> Option<Self> {
+        let meant = match judge_name(name) {
+            NameVerdict::Known | NameVerdict::Foreign => return None,
+            NameVerdict::Unknown => None,
+            NameVerdict::NearMiss(meant) => Some(meant),
+        };
+        Some(Self { name: name.to_owned(), source: source.clone(), meant })
+    }
+}
+
 /// A settings file that is the user's own.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum Scope {
@@ -139,6 +178,7 @@ pub struct Settings {
     values: BTreeMap<&'static str, (String, Source)>,
     /// What any source says, also one that another goes before.
     all: BTreeMap<&'static str, Vec<String>>,
+    warnings: Vec<String>,
 }
 
 impl fmt::Debug for Settings {
@@ -153,10 +193,10 @@ impl Settings {
     /// Looks in all of the person's places. `cwd` is a directory of the current project: a file of the user's own for it that
     /// cannot be read is an error, though nothing is taken from it.
     pub fn load(environment: &Environment, cwd: &Path) -> Result<Self, SettingsError> {
-        if let Some(path) = project_settings(cwd, environment.home.as_deref()) {
-            read(&path)?;
-        }
-        Self::own(environment)
+        let of_project = project_settings(cwd, environment.home.as_deref()).map(|path| read(&path)).transpose()?;
+        let mut settings = Self::own(environment)?;
+        settings.doubt(&of_project.unwrap_or_default().doubtful)?;
+        Ok(settings)
     }
 
     /// Looks in all of the person's places.
@@ -164,7 +204,9 @@ impl Settings {
         let mut settings = Self::default();
         let managed = Path::new(MANAGED);
         if is_roots(managed) {
-            settings.add_file(managed.to_owned(), read(managed)?.env);
+            let file = read(managed)?;
+            settings.add_file(managed.to_owned(), file.env);
+            settings.doubt(&file.doubtful)?;
         }
         let path = environment.config_dir().map(|directory| directory.join("settings.json"));
         let mut file = path.as_deref().map(read).transpose()?.unwrap_or_default();
@@ -188,11 +230,13 @@ impl Settings {
         for (name, value) in file.plugin_options.into_iter().chain(sensitive.unwrap_or_default()) {
             settings.add(name, value, &Source::PluginOption);
         }
+        settings.doubt(&environment.doubtful)?;
+        settings.doubt(&file.doubtful)?;
         Ok(settings)
     }
 
     fn add_environment(&mut self, environment: &Environment) -> Result<(), SettingsError> {
-        for name in VARIABLES.iter().copied() {
+        for name in variables() {
             if let Some(value) = environment.get(name) {
                 let value = value.to_str().ok_or(SettingsError::NotUtf8 { name })?;
                 self.add(name, value.to_owned(), &Source::Environment);
@@ -226,6 +270,23 @@ impl Settings {
     /// A variable's value and where it was found. Never empty.
     pub fn get(&self, name: &str) -> Option<(&str, &Source)> {
         self.values.get(name).map(|(value, source)| (value.as_str(), source))
+    }
+
+    /// What the user should know of the settings, though they can be used.
+    pub fn warnings(&self) -> &[String] {
+        &self.warnings
+    }
+
+    /// Refuses a name that is nearly one of ours: what its value was meant to do would not be done. Others that begin as ours
+    /// do are warned of.
+    fn doubt(&mut self, names: &[DoubtfulName]) -> Result<(), SettingsError> {
+        for DoubtfulName { name, source, meant } in names {
+            if let Some(meant) = meant {
+                return Err(SettingsError::Misspelt { name: name.clone(), source_of_name: source.clone(), meant });
+            }
+            self.warnings.push(format!("{name:?} is not a setting that this version knows (set in {source})"));
+        }
+        Ok(())
     }
 
     /// The variables' meaning. The error says which variable of which source cannot be used.
@@ -286,6 +347,8 @@ struct SettingsFile {
     env: Vec<(&'static str, String)>,
     /// Those among the options of the plugin.
     plugin_options: Vec<(&'static str, String)>,
+    /// Names in both that are none of ours but might be meant to be.
+    doubtful: Vec<DoubtfulName>,
 }
 
 /// Reads a settings file; one that is not there says nothing.
@@ -303,6 +366,7 @@ fn read(path: &Path) -> Result<SettingsFile, SettingsError> {
     if let Some(block) = settings.get("env") {
         let block = block.as_object().ok_or_else(|| wrong("`env` is no JSON object"))?;
         file.env = known_variables(block).map_err(|name| wrong(&format!("`{name}` in `env` is no string")))?;
+        file.doubtful.extend(doubtful_names(block, &Source::File(path.to_owned())));
     }
     // Claude Code's own, and other plugins': what has another shape is none of our business.
     let plugins = settings.get("pluginConfigs").and_then(Value::as_object).into_iter().flatten();
@@ -310,22 +374,29 @@ fn read(path: &Path) -> Result<SettingsFile, SettingsError> {
     if let Some(options) = options {
         file.plugin_options = known_variables(options)
             .map_err(|name| wrong(&format!("`{name}` in the plugin's options is no string")))?;
+        file.doubtful.extend(doubtful_names(options, &Source::PluginOption));
     }
     Ok(file)
 }
 
 /// The known variables in a JSON object; the error is the name of one that is no text.
 fn known_variables(block: &Map<String, Value>) -> Result<Vec<(&'static str, String)>, &'static str> {
-    let mut variables = Vec::new();
-    for name in VARIABLES.iter().copied() {
+    let mut known = Vec::new();
+    for name in variables() {
         match block.get(name) {
             None => {}
-            Some(Value::String(value)) => variables.push((name, value.clone())),
+            Some(Value::String(value)) => known.push((name, value.clone())),
             Some(value @ (Value::Bool(_) | Value::Number(_))) => {
-                variables.push((name, value.to_string()));
+                known.push((name, value.to_string()));
             }
             Some(_) => return Err(name),
         }
     }
-    Ok(variables)
+    Ok(known)
+}
+
+/// The names in a JSON object that are none of ours but might be meant to be. Empty values count as not set.
+fn doubtful_names(block: &Map<String, Value>, source: &Source) -> Vec<DoubtfulName> {
+    let set = block.iter().filter(|(_, value)| value.as_str() != Some("") && !value.is_null());
+    set.filter_map(|(name, _)| DoubtfulName::judge(name, source)).collect()
 }

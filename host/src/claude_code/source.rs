@@ -105,6 +105,16 @@ pub enum SettingsError {
         /// The file.
         path: PathBuf,
     },
+    /// A name that is nearly one of a variable.
+    #[error("{name:?} is not a setting: did you mean {meant}? (set in {source_of_name})")]
+    Misspelt {
+        /// The name that is set.
+        name: String,
+        /// Where.
+        source_of_name: Source,
+        /// The variable that it is nearly the name of.
+        meant: &'static str,
+    },
     /// A variable's value cannot be used.
     #[error("{error} (set in {source_of_value})")]
     Invalid {

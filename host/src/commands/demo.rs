@@ -94,10 +94,7 @@ async fn try_out(sandbox: &Sandbox, now: i64) -> Result<Demo, DemoError> {
     let api_key = ApiKey::parse(KEY).map_err(|error| constant(&error))?;
     let origin = |text: &str| Origin::parse(text, true).map_err(|error| constant(&error));
     let destination = Destination { origin: origin(&posthog.origin())?, api_key };
-    let options = program::conversion_options(guest::ConversionOptions {
-        distinct_id: Some("demo".to_owned()),
-        ..Default::default()
-    });
+    let options = guest::ConversionOptions { distinct_id: Some("demo".to_owned()), ..Default::default() }.into();
     let patience = Patience { max_retries: 0, ..send::PATIENCE };
 
     let delivered = send::deliver(sandbox, &session, &options, &destination, patience, &mut Unrecorded).await;

@@ -85,6 +85,10 @@ impl Checks {
             }) => *bad == variable,
             _ => false,
         };
+        if !settings.warnings().is_empty() {
+            let advice = "Correct the name, or remove it: `posthog-llma --help` lists the settings.";
+            self.bad("names of settings", settings.warnings().join("; "), advice);
+        }
         match &options {
             Ok(options) if options.enabled => self.good("settings", "they can be read, and sending is on"),
             Ok(_) => self.bad(

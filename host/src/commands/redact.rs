@@ -11,8 +11,8 @@ use std::process::ExitCode;
 /// Reads text from standard input and prints it as it would be sent.
 pub fn run(arguments: &Redact) -> anyhow::Result<ExitCode> {
     let options = load()?.options;
-    let rules = if options.redact_secrets { Redactor::new() } else { Redactor::none() };
-    let custom = options.redact_patterns.as_deref().map(Custom::parse).transpose()?;
+    let rules = if options.conversion.redact_secrets { Redactor::new() } else { Redactor::none() };
+    let custom = options.conversion.redact_patterns.as_deref().map(Custom::parse).transpose()?;
     let redactor = rules.with(custom.unwrap_or_default());
     let mut bytes = Vec::new();
     std::io::stdin().lock().read_to_end(&mut bytes)?;

@@ -13,7 +13,7 @@ use crate::system::git;
 use crate::system::terminal::{hide, print, tell, warn};
 use anyhow::{Context as _, anyhow};
 use posthog_llma_pipeline::options::{
-    ALLOW_CUSTOM_HOST, API_KEY, ApiKey, ENABLED, HOST, Options, PRIVACY_MODE, TRACE_GROUPING, TraceGrouping,
+    self, ALLOW_CUSTOM_HOST, API_KEY, ApiKey, ENABLED, HOST, Options, PRIVACY_MODE, TRACE_GROUPING, TraceGrouping,
 };
 use posthog_llma_pipeline::origin::Origin;
 use std::borrow::Cow;
@@ -217,10 +217,10 @@ fn ask(person: &mut impl Person, before: &Settings, answers: &mut Answers) -> io
     }
     if is_open(answers, PRIVACY_MODE) {
         let question = "Privacy mode: send no prompts, answers or texts of tools?";
-        answers.push((PRIVACY_MODE, yes_or_no(person, question, options.privacy_mode)?.to_string()));
+        answers.push((PRIVACY_MODE, yes_or_no(person, question, options.conversion.privacy_mode)?.to_string()));
     }
     if is_open(answers, TRACE_GROUPING) {
-        answers.push((TRACE_GROUPING, ask_grouping(person, options.trace_grouping)?.to_owned()));
+        answers.push((TRACE_GROUPING, ask_grouping(person, options.conversion.trace_grouping)?.to_owned()));
     }
     if is_open(answers, ENABLED) {
         let default = options.enabled || before.get(ENABLED).is_none();
@@ -282,10 +282,7 @@ fn is_posthog(host: &Origin) -> bool {
 }
 
 fn ask_grouping(person: &mut impl Person, old: TraceGrouping) -> io::Result<&'static str> {
-    let old = match old {
-        TraceGrouping::Session => "session",
-        TraceGrouping::Message => "message",
-    };
+    let old = old.as_str();
     loop {
         let answer = person.ask(&format!("One trace for each session, or for each message? [{old}]"))?;
         match answer.to_lowercase().as_str() {
@@ -328,11 +325,7 @@ fn summary(path: &Path, answers: &Answers, dry_run: bool) -> String {
     }
     let mut text = format!("{}{}\n", path.display(), if dry_run { " would get" } else { "" });
     for (name, value) in answers {
-        let shown = if *name == API_KEY {
-            ApiKey::parse(value).map_or_else(|_| "…".to_owned(), |key| key.to_string())
-        } else {
-            value.clone()
-        };
+        let shown = options::entry(name).map_or_else(String::new, |entry| entry.shown(value));
         let _ = writeln!(text, "  {name:<30}  {shown}");
     }
     text

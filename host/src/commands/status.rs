@@ -10,7 +10,7 @@ use crate::outbox::decisions::{Decisions, Verdict};
 use crate::outbox::{self, DAMAGED, HOOK, HOOK_FAILURE, HookSettings, Millis, Note, Outbox, Summary, now};
 use crate::program::Program;
 use crate::system::terminal::{hide, print};
-use posthog_llma_pipeline::options::{self, ApiKey, Options};
+use posthog_llma_pipeline::options::{self, Options};
 use posthog_llma_pipeline::time;
 use serde_json::{Value, json};
 use std::collections::HashSet;
@@ -25,6 +25,8 @@ struct Status {
     settings: Vec<(&'static str, String, String)>,
     /// Why the settings cannot be used.
     settings_error: Option<String>,
+    /// What the user should know of them, though they can be used.
+    settings_warnings: Vec<String>,
     options: Option<Options>,
     decisions: Decisions,
     /// What the current project asks for, and what cannot be read of it.
@@ -60,11 +62,12 @@ fn gather(environment: &Environment) -> anyhow::Result<Status> {
     match Settings::load(environment, &std::env::current_dir()?) {
         Err(error) => status.settings_error = Some(error.to_string()),
         Ok(settings) => {
-            for name in options::VARIABLES {
-                if let Some((value, source)) = settings.get(name) {
-                    status.settings.push((name, shown(name, value), source.to_string()));
+            for entry in options::table() {
+                if let Some((value, source)) = settings.get(entry.variable) {
+                    status.settings.push((entry.variable, entry.shown(value), source.to_string()));
                 }
             }
+            status.settings_warnings = settings.warnings().to_vec();
             match settings.options() {
                 Err(error) => status.settings_error = Some(error.to_string()),
                 Ok(options) => {
@@ -144,14 +147,6 @@ fn seen_by(config: &Path, hook: Option<Millis>, known: &[PathBuf]) -> Seen {
 /// Two paths of one file are one.
 fn resolved(path: PathBuf) -> PathBuf {
     path.canonicalize().unwrap_or(path)
-}
-
-/// A setting's value, as it may be shown.
-fn shown(name: &str, value: &str) -> String {
-    if name != options::API_KEY {
-        return value.to_owned();
-    }
-    ApiKey::parse(value).map_or_else(|_| "(not a project key)".to_owned(), |key| key.to_string())
 }
 
 impl Status {
@@ -234,6 +229,7 @@ impl Status {
             "off_because": self.off(),
             "hooks_are_given": self.hooks_have.as_ref().map(|hooks| json!({"origin": hooks.origin, "variables": hooks.variables})),
             "settings": settings,
+            "settings_warnings": self.settings_warnings,
             "destination": self.options.as_ref().map(|options| options.origin.to_string()),
             "record": self.record,
             "record_error": self.record_error,
@@ -286,6 +282,9 @@ impl Status {
         }
         if self.settings.is_empty() {
             out.push_str("  none of the variables is set\n");
+        }
+        for warning in &self.settings_warnings {
+            let _ = writeln!(out, "  warning: {warning}");
         }
         let summary = &self.summary;
         let destination = &summary.destination;

@@ -6,11 +6,11 @@ use crate::delivery::outcome::Outcome;
 use crate::delivery::send::{self, Destination, PATIENCE, Record, SendError};
 use crate::delivery::status_file::StatusFile;
 use crate::outbox::decisions::is_file_or_absent;
-use crate::outbox::stored_options::StoredOptions;
+use crate::outbox::stored_options;
 use crate::outbox::{self, Backoff, DestinationId, Live, Millis, Outbox, OutboxError, Owed, SessionId, Sighting};
 use crate::program::{self, Program, Session, Withheld};
 use crate::system::terminal::tell;
-use posthog_llma_pipeline::session::ConversionOptions;
+use posthog_llma_pipeline::options::ConversionOptions;
 use posthog_llma_sandbox::bindings::exports::posthog::llm_analytics::delivery::{BatchReport, DeliveryError, Patience};
 use posthog_llma_sandbox::bindings::posthog::llm_analytics::types::EventId;
 use posthog_llma_sandbox::{self, Limits, Sandbox, SandboxError};
@@ -271,7 +271,7 @@ impl<'a> Courier<'a> {
             return Ok(Outcome::Withheld { reason: reason.to_string() });
         }
         let stored = outbox.stored_options(&owed.transcript)?;
-        let own = StoredOptions::read(&owed.options, self.program.options_for(&session, &stored));
+        let own = stored_options::read(&owed.options, self.program.options_for(&session, &stored));
         let options = self.program.conversion_options(&session, own);
         let sandbox = match &mut self.sandbox {
             Some(sandbox) => sandbox,
@@ -384,7 +384,7 @@ impl SessionRecord {
         let id = outbox.destination(&destination.origin, &destination.api_key)?;
         let turn = Turn::take(&outbox, id)?;
         let transcript = std::path::absolute(&session.files.main).unwrap_or_else(|_| session.files.main.clone());
-        let options = StoredOptions::of(options).to_text();
+        let options = stored_options::to_text(options);
         let sighting = Sighting {
             transcript: &transcript,
             session_id: &session.files.id,

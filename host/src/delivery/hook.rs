@@ -12,13 +12,12 @@ use crate::delivery::courier::Courier;
 use crate::delivery::send::Destination;
 use crate::delivery::status_file::StatusFile;
 use crate::outbox::decisions::Decisions;
-use crate::outbox::stored_options::StoredOptions;
+use crate::outbox::stored_options;
 use crate::outbox::{self, HOOK, HOOK_FAILURE, Millis, Outbox, OutboxError, Sighting};
 use crate::program::{self, Program, ProgramError};
 use crate::system::detach;
 use crate::system::terminal::print;
 use posthog_llma_pipeline::options;
-use posthog_llma_pipeline::session::ConversionOptions;
 use serde::Deserialize;
 use serde_json::json;
 use std::ffi::OsString;
@@ -260,7 +259,7 @@ fn write_down(
     client: Option<Process>,
 ) -> Result<Outbox, OutboxError> {
     let id = outbox.destination(&destination.origin, &destination.api_key)?;
-    let options = StoredOptions::of(&ConversionOptions::from(&program.options)).to_text();
+    let options = stored_options::to_text(&program.options.conversion);
     let sighting = Sighting {
         transcript: &input.transcript,
         session_id: &input.session_id,
@@ -280,11 +279,7 @@ fn write_down(
         outbox.ended_quietly(session)?;
         outbox.note(HOOK, &input.event)?;
     }
-    let variables = options::VARIABLES
-        .iter()
-        .filter(|name| std::env::var_os(name).is_some())
-        .map(|name| (*name).to_owned())
-        .collect();
+    let variables = options::variables().filter(|name| std::env::var_os(name).is_some()).map(str::to_owned).collect();
     outbox.note_hook_settings(id, &destination.origin, variables)?;
     if outbox.noted(HOOK_FAILURE)?.is_some() {
         outbox.unnote(HOOK_FAILURE)?;

@@ -8,7 +8,7 @@ use crate::claude_code::sessions::Head;
 use crate::delivery::conversion::{self, ConversionError};
 use crate::delivery::courier::{Courier, CourierError, Turn};
 use crate::delivery::send::{self, Destination, Record, SendError};
-use crate::outbox::stored_options::StoredOptions;
+use crate::outbox::stored_options;
 use crate::outbox::{self, DestinationId, Outbox, OutboxError, SessionId, Sighting};
 use crate::program::{Program, Session};
 use posthog_llma_sandbox::bindings::exports::posthog::llm_analytics::delivery::{BatchReport, DeliveryError, Patience};
@@ -249,7 +249,7 @@ impl Ingest<'_> {
             Some(Err(error)) => return self.all_stops(shared, error.to_string(), 0),
         };
         let own = self.program.options_for(&session, &stored);
-        let options = StoredOptions::of(&own).to_text();
+        let options = stored_options::to_text(&own);
         let sighting = Sighting {
             transcript: &transcript,
             session_id: &candidate.id,

@@ -17,7 +17,7 @@ pub struct Sighting<'a> {
     pub transcript: &'a Path,
     /// Its id.
     pub session_id: &'a str,
-    /// How it is to be converted, see [`StoredOptions`](crate::outbox::stored_options::StoredOptions).
+    /// How it is to be converted, see [`stored_options`](super::stored_options).
     pub options: &'a str,
     /// The hook's event, if it was a hook that saw it.
     pub hook: Option<&'a str>,

@@ -1,77 +1,54 @@
 //! How an owed session is to be converted. The process that delivers it may have been started by the hook of another project,
-//! so each session carries its own settings; never the key.
+//! so each session carries its own settings: those of the conversion, as their variables would hold them; never the key.
 
-use posthog_llma_pipeline::options::TraceGrouping;
-use posthog_llma_pipeline::session::ConversionOptions;
-use serde::{Deserialize, Serialize};
+use posthog_llma_pipeline::options::{ConversionOptions, PRIVACY_MODE, REDACT_PATTERNS};
+use serde_json::{Map, Value};
 
-/// The settings of a session's project when it was seen last, without the key and the destination.
-#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
-pub struct StoredOptions {
-    distinct_id: Option<String>,
-    purpose: Option<String>,
-    by_message: bool,
-    privacy_mode: bool,
-    redact_secrets: bool,
-    max_attribute_length: u32,
-    custom_properties: Option<String>,
+/// Not kept: what is in the user's file of patterns now counts.
+const NOT_KEPT: &str = REDACT_PATTERNS;
+
+/// The settings of a session's project when it was seen last, as text for the record.
+pub fn to_text(options: &ConversionOptions) -> String {
+    let kept = options.texts().into_iter().filter(|(variable, _)| *variable != NOT_KEPT);
+    let members = kept.map(|(variable, text)| (variable.to_owned(), text.into()));
+    Value::Object(members.collect()).to_string()
 }
 
-impl StoredOptions {
-    /// Takes what is to be kept of the settings.
-    pub fn of(options: &ConversionOptions) -> Self {
-        Self {
-            distinct_id: options.distinct_id.clone(),
-            purpose: options.purpose.clone(),
-            by_message: options.trace_grouping == TraceGrouping::Message,
-            privacy_mode: options.privacy_mode,
-            redact_secrets: options.redact_secrets,
-            max_attribute_length: options.max_attribute_length,
-            custom_properties: options.custom_properties.clone(),
-        }
-    }
+/// The session's settings, but never less private than those of this process: who turns privacy mode on does not expect
+/// that what is still owed leaks. What the text does not say, as one of another version of this program may not, is as in
+/// this process.
+pub fn read(text: &str, current: ConversionOptions) -> ConversionOptions {
+    let stored: Map<String, Value> = serde_json::from_str(text).unwrap_or_default();
+    let now = current.texts();
+    let of_now = |variable: &str| now.iter().find(|(name, _)| *name == variable)?.1.clone();
+    let of_session = |variable: &str| match stored.get(variable) {
+        Some(Value::String(text)) => Some(text.clone()),
+        Some(Value::Null) => None,
+        _ => of_now(variable),
+    };
+    let Ok(mut options) = ConversionOptions::parse(of_session) else { return current };
+    options.restrict(|variable| of_now(variable).map(Some));
+    options
+}
 
-    /// As text, for the record.
-    pub fn to_text(&self) -> String {
-        serde_json::to_string(self).unwrap_or_default()
+/// Makes options as strict as those in a text. A text that cannot be read, but not an empty one, may have said anything: it
+/// counts as private.
+pub fn make_stricter(text: &str, options: &mut ConversionOptions) {
+    if text.is_empty() {
+        return;
     }
-
-    /// Makes options as strict as those in a text. A text that cannot be read, but not an empty one, may have said anything:
-    /// it counts as private.
-    pub fn make_stricter(text: &str, options: &mut ConversionOptions) {
-        match serde_json::from_str::<Self>(text) {
-            Ok(stored) => {
-                options.privacy_mode |= stored.privacy_mode;
-                options.redact_secrets |= stored.redact_secrets;
-                options.max_attribute_length = options.max_attribute_length.min(stored.max_attribute_length);
-            }
-            Err(_) if text.is_empty() => {}
-            Err(_) => options.privacy_mode = true,
-        }
-    }
-
-    /// The session's settings, but never less private than those of this process: who turns privacy mode on does not expect
-    /// that what is still owed leaks. A text of another version of this program gives the settings of this process.
-    pub fn read(text: &str, current: ConversionOptions) -> ConversionOptions {
-        let Ok(stored) = serde_json::from_str::<Self>(text) else { return current };
-        ConversionOptions {
-            distinct_id: stored.distinct_id,
-            git_repo: None,
-            purpose: stored.purpose,
-            trace_grouping: if stored.by_message { TraceGrouping::Message } else { TraceGrouping::Session },
-            privacy_mode: stored.privacy_mode || current.privacy_mode,
-            redact_secrets: stored.redact_secrets || current.redact_secrets,
-            max_attribute_length: stored.max_attribute_length.min(current.max_attribute_length),
-            custom_properties: stored.custom_properties,
-            // The user's own, never a project's.
-            redact_patterns: current.redact_patterns,
-        }
-    }
+    let stored: Map<String, Value> = serde_json::from_str(text).unwrap_or_default();
+    options.restrict(|variable| match stored.get(variable) {
+        Some(Value::Null) => None,
+        Some(value) => Some(value.as_str().map(str::to_owned)),
+        None => (variable == PRIVACY_MODE).then_some(None),
+    });
 }
 
 #[cfg(test)]
 mod tests {
     use super::*;
+    use posthog_llma_pipeline::options::TraceGrouping;
 
     fn options() -> ConversionOptions {
         ConversionOptions {
@@ -85,10 +62,9 @@ mod tests {
 
     #[test]
     fn a_session_keeps_its_own_settings() {
-        let text = StoredOptions::of(&options()).to_text();
-        let read = StoredOptions::read(&text, ConversionOptions::default());
-        assert_eq!(StoredOptions::of(&read), StoredOptions::of(&options()));
-        assert_eq!(read.trace_grouping, TraceGrouping::Message);
+        let current = ConversionOptions { purpose: Some("other".into()), ..ConversionOptions::default() };
+        assert_eq!(read(&to_text(&options()), current.clone()), options());
+        assert_eq!(read(&to_text(&ConversionOptions::default()), options()), ConversionOptions::default());
     }
 
     #[test]
@@ -101,17 +77,33 @@ mod tests {
         };
         let open = ConversionOptions { redact_secrets: false, ..ConversionOptions::default() };
         for (stored, current) in [(&private, &open), (&open, &private)] {
-            let read = StoredOptions::read(&StoredOptions::of(stored).to_text(), current.clone());
+            let read = read(&to_text(stored), current.clone());
             assert!(read.privacy_mode && read.redact_secrets);
             assert_eq!(read.max_attribute_length, 5);
         }
     }
 
     #[test]
-    fn settings_of_another_version_give_way_to_the_current_ones() {
-        for text in ["", "null", "{}", "{\"privacy_mode\":1}"] {
-            let read = StoredOptions::read(text, options());
-            assert_eq!(read.distinct_id.as_deref(), Some("me@example.com"), "{text}");
+    fn what_another_version_has_not_written_is_as_in_this_process() {
+        for text in ["", "null", "{}", "{\"privacy_mode\":1}", "{\"POSTHOG_LLMA_PRIVACY_MODE\":1}"] {
+            assert_eq!(read(text, options()), options(), "{text}");
         }
+        let text = format!("{{\"{PRIVACY_MODE}\":\"true\",\"POSTHOG_LLMA_NEWER\":\"x\"}}");
+        assert_eq!(read(&text, options()), ConversionOptions { privacy_mode: true, ..options() });
+    }
+
+    #[test]
+    fn a_text_that_cannot_be_read_counts_as_private() {
+        let stricter = |text: &str| {
+            let mut options = options();
+            make_stricter(text, &mut options);
+            options
+        };
+        for text in ["{", "null", "[]", "{}", "{\"POSTHOG_LLMA_PRIVACY_MODE\":\"maybe\"}", "{\"privacy_mode\":false}"] {
+            assert_eq!(stricter(text), ConversionOptions { privacy_mode: true, ..options() }, "{text}");
+        }
+        assert_eq!(stricter(""), options());
+        let other = ConversionOptions { max_attribute_length: 5, ..ConversionOptions::default() };
+        assert_eq!(stricter(&to_text(&other)), ConversionOptions { max_attribute_length: 5, ..options() });
     }
 }

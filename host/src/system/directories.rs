@@ -1,14 +1,12 @@
 //! Where this program keeps what is its own: compiled code, and the record of what was delivered.
 
+pub use posthog_llma_pipeline::options::STATE_DIR;
 pub use posthog_llma_sandbox::private_directory::make_private;
 use std::ffi::OsString;
 use std::path::PathBuf;
 
 /// Name of our directory among those of other programs.
 const DIRECTORY_NAME: &str = "posthog-llma";
-
-/// Names the state directory where it is not the platform's own.
-pub const STATE_DIR: &str = "POSTHOG_LLMA_STATE_DIR";
 
 /// How a platform names its directories.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]

@@ -3,9 +3,9 @@
 use super::*;
 use posthog_llma::claude_code::sessions::SessionFiles;
 use posthog_llma::delivery::conversion;
-use posthog_llma::program::{self, Session};
-use posthog_llma_pipeline::options::Options;
-use posthog_llma_pipeline::session::{self as native, ConversionOptions};
+use posthog_llma::program::Session;
+use posthog_llma_pipeline::options::ConversionOptions;
+use posthog_llma_pipeline::session as native;
 use posthog_llma_sandbox::engine::Engine as Sandboxes;
 use posthog_llma_sandbox::proxy::ProxySettings;
 use posthog_llma_sandbox::{COMPONENT, Limits, Sandbox, block_on};
@@ -23,12 +23,12 @@ use bindings::exports::posthog::llm_analytics::types;
 
 const DISTINCT_ID: &str = "dev@example.com";
 
-fn options() -> Options {
-    Options { distinct_id: Some(DISTINCT_ID.to_owned()), ..Options::default() }
+fn options() -> ConversionOptions {
+    ConversionOptions { distinct_id: Some(DISTINCT_ID.to_owned()), ..ConversionOptions::default() }
 }
 
 /// The library, without any WebAssembly.
-fn natively(files: &SessionFiles, options: &Options) -> Vec<u8> {
+fn natively(files: &SessionFiles, options: &ConversionOptions) -> Vec<u8> {
     let agents = files.agents.iter().map(|agent| {
         native::FileRole::Agent(native::AgentFile {
             agent_id: agent.agent_id.clone(),
@@ -37,7 +37,7 @@ fn natively(files: &SessionFiles, options: &Options) -> Vec<u8> {
         })
     });
     let roles: Vec<_> = [native::FileRole::Main].into_iter().chain(agents).collect();
-    let mut session = native::Session::open(&files.id, &roles, ConversionOptions::from(options)).unwrap();
+    let mut session = native::Session::open(&files.id, &roles, options.clone()).unwrap();
     for (index, bytes) in (0..).zip(contents(files)) {
         session.scan(index, &bytes).unwrap();
     }
@@ -97,7 +97,7 @@ fn every_host_gives_the_same_events_byte_for_byte() {
     let sandbox = Sandbox::new(&sandboxes, COMPONENT, Limits::default(), ProxySettings::default()).unwrap();
     let engine = Engine::default();
     let converter = Component::from_file(&engine, component("converter")).unwrap();
-    let options = program::conversion_options(ConversionOptions::from(&options()));
+    let options = options().into();
     let mut expected = Vec::new();
     for path in &transcripts {
         let files = SessionFiles::of_transcript(path).unwrap();
@@ -141,7 +141,7 @@ fn the_smallest_host_converts_in_less_than_sixty_lines() {
     let files = SessionFiles::of_transcript(&transcript).unwrap();
     assert!(files.agents.is_empty());
     let events = printed(Command::new(built("posthog-llma-example")).arg(component("converter")).arg(&transcript));
-    same("examples/rust", &events, &natively(&files, &Options::default()));
+    same("examples/rust", &events, &natively(&files, &ConversionOptions::default()));
 }
 
 #[test]

@@ -5,7 +5,7 @@ use super::*;
 use posthog_llma::claude_code::sessions::SessionFiles;
 use posthog_llma::delivery::conversion;
 use posthog_llma::delivery::send::{self, Destination, Unrecorded};
-use posthog_llma::program::{self, Session};
+use posthog_llma::program::Session;
 use posthog_llma_pipeline::options::ApiKey;
 use posthog_llma_pipeline::origin::Origin;
 use posthog_llma_pipeline::session;
@@ -58,7 +58,7 @@ fn every_fixture_is_accepted(options: &ConversionOptions) -> Vec<Value> {
 }
 
 fn options() -> ConversionOptions {
-    program::conversion_options(session::ConversionOptions::default())
+    session::ConversionOptions::default().into()
 }
 
 #[test]

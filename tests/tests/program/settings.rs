@@ -97,6 +97,67 @@ fn every_other_variable_is_refused_by_name_when_it_cannot_be_used() {
     refused("POSTHOG_LLMA_DISTINCT_ID", "Anonymous", "stands for nobody");
 }
 
+/// A name that is nearly one of ours must be refused, by every command, wherever it is set.
+#[test]
+fn a_misspelt_name_is_refused_with_what_was_meant() {
+    let (home, posthog) = (Home::new(), posthog());
+    for (name, meant) in [
+        ("POSTHOG_LLMA_PRIVACY", "POSTHOG_LLMA_PRIVACY_MODE"),
+        ("POSTHOG_LLMA_PRIVCY_MODE", "POSTHOG_LLMA_PRIVACY_MODE"),
+        ("posthog_llma_privacy_mode", "POSTHOG_LLMA_PRIVACY_MODE"),
+        ("POSTHOG_LLMA_REDACT", "POSTHOG_LLMA_REDACT_SECRETS"),
+        ("POSTHOG_HSOT", "POSTHOG_HOST"),
+        ("CLAUDE_PLUGIN_OPTION_POSTHOG_LLMA_PRIVACY", "POSTHOG_LLMA_PRIVACY_MODE"),
+    ] {
+        let parts = [name.trim_start_matches("CLAUDE_PLUGIN_OPTION_"), &format!("did you mean {meant}?"), "set in the"];
+        for command in commands(&home, &posthog) {
+            command.env(name, "true").run().exits_with(2).says(&parts);
+        }
+        let outcome = home.ready("status", &posthog).env(name, "true").run().exits_with(1);
+        outcome.prints(&["Off: ", &format!("did you mean {meant}?")]);
+    }
+    for file in [".claude/settings.json", "work/.claude/settings.local.json"] {
+        let path = home.write(file, settings_file(&json!({"POSTHOG_LLMA_PRIVACY": true})));
+        let parts =
+            ["\"POSTHOG_LLMA_PRIVACY\"", "POSTHOG_LLMA_PRIVACY_MODE?", path.file_name().unwrap().to_str().unwrap()];
+        for command in commands(&home, &posthog) {
+            command.run().exits_with(2).says(&parts);
+        }
+        std::fs::remove_file(path).unwrap();
+    }
+    assert!(posthog.requests().is_empty());
+}
+
+#[test]
+fn an_empty_misspelt_name_counts_as_not_set() {
+    let (home, posthog) = (Home::new(), posthog());
+    for command in commands(&home, &posthog) {
+        command.env("POSTHOG_LLMA_PRIVACY", "").run().exits_with(0).says_nothing();
+    }
+}
+
+#[test]
+fn an_unknown_name_of_ours_is_warned_of_and_another_s_is_not() {
+    let (home, posthog) = (Home::new(), posthog());
+    for command in commands(&home, &posthog) {
+        let command = command.env("POSTHOG_LLMA_DEBUG", "1").env("POSTHOG_PROJECT_ID", "1");
+        let outcome = command.run().exits_with(0).says(&["warning: \"POSTHOG_LLMA_DEBUG\" is not a setting"]);
+        assert!(!outcome.stderr.contains("POSTHOG_PROJECT_ID"), "{}", outcome.stderr);
+    }
+    let status = home.ready("status", &posthog).env("POSTHOG_LLMA_DEBUG", "1").run();
+    status.exits_with(0).prints(&["warning: \"POSTHOG_LLMA_DEBUG\" is not a setting"]);
+}
+
+#[test]
+fn a_misspelt_name_stops_the_hook_and_status_says_so() {
+    let (home, posthog) = (Home::new(), posthog());
+    let session = home.session(Transcript::new().turns(1).text());
+    home.hook(&posthog, "SessionEnd", &session).env("POSTHOG_LLMA_PRIVACY", "true").run().exits_with(0).says_nothing();
+    home.until_quiet();
+    assert!(posthog.requests().is_empty());
+    home.ready("status", &posthog).run().exits_with(1).prints(&["did you mean POSTHOG_LLMA_PRIVACY_MODE?"]);
+}
+
 #[test]
 fn a_personal_key_is_refused() {
     refused("POSTHOG_API_KEY", "phx_0123456789", "personal API key");

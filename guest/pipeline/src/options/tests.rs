@@ -24,13 +24,13 @@ fn without_variables_there_are_the_defaults() {
     assert_eq!(options.api_key, None);
     assert!(!options.enabled);
     assert_eq!(options.origin.to_string(), "https://us.i.posthog.com");
-    assert!(!options.privacy_mode);
-    assert_eq!(options.distinct_id, None);
-    assert_eq!(options.trace_grouping, TraceGrouping::Session);
-    assert_eq!(options.max_attribute_length, 12_000);
-    assert_eq!(options.custom_properties, None);
-    assert!(options.redact_secrets);
-    assert_eq!(options.purpose, None);
+    assert!(!options.conversion.privacy_mode);
+    assert_eq!(options.conversion.distinct_id, None);
+    assert_eq!(options.conversion.trace_grouping, TraceGrouping::Session);
+    assert_eq!(options.conversion.max_attribute_length, 12_000);
+    assert_eq!(options.conversion.custom_properties, None);
+    assert!(options.conversion.redact_secrets);
+    assert_eq!(options.conversion.purpose, None);
 }
 
 #[test]
@@ -52,13 +52,13 @@ fn every_variable_is_read() {
     assert_eq!(options.api_key.unwrap().expose(), KEY);
     assert!(options.enabled);
     assert_eq!(options.origin.to_string(), "https://posthog.example.org");
-    assert!(options.privacy_mode);
-    assert_eq!(options.distinct_id.as_deref(), Some("ada@example.org"));
-    assert_eq!(options.trace_grouping, TraceGrouping::Message);
-    assert_eq!(options.max_attribute_length, 0);
-    assert_eq!(Value::Object(options.custom_properties.unwrap()), serde_json::json!({"team": "search", "n": 1}));
-    assert!(!options.redact_secrets);
-    assert_eq!(options.purpose.as_deref(), Some("coding"));
+    assert!(options.conversion.privacy_mode);
+    assert_eq!(options.conversion.distinct_id.as_deref(), Some("ada@example.org"));
+    assert_eq!(options.conversion.trace_grouping, TraceGrouping::Message);
+    assert_eq!(options.conversion.max_attribute_length, 0);
+    assert_eq!(options.conversion.custom_properties.as_deref(), Some(r#"{"n":1,"team":"search"}"#));
+    assert!(!options.conversion.redact_secrets);
+    assert_eq!(options.conversion.purpose.as_deref(), Some("coding"));
 }
 
 #[test]
@@ -69,14 +69,14 @@ fn the_list_of_variables_holds_exactly_those_that_are_looked_up() {
         None
     })
     .unwrap();
-    let listed: std::collections::BTreeSet<String> = VARIABLES.iter().map(|name| (*name).to_owned()).collect();
+    let listed: std::collections::BTreeSet<String> = variables().map(str::to_owned).collect();
     assert_eq!(asked.into_inner(), listed);
-    assert_eq!(listed.len(), VARIABLES.len());
+    assert_eq!(listed.len(), variables().count());
 }
 
 #[test]
 fn an_empty_variable_counts_as_not_set() {
-    let all: Vec<(&str, &str)> = VARIABLES.iter().map(|name| (*name, "")).collect();
+    let all: Vec<(&str, &str)> = variables().map(|name| (name, "")).collect();
     assert_eq!(parse(&all), Ok(Options::default()));
 }
 
@@ -84,11 +84,11 @@ fn an_empty_variable_counts_as_not_set() {
 fn a_boolean_is_read_in_any_case() {
     for yes in ["true", "1", "yes", "on", "TRUE", "Yes", "oN"] {
         assert!(parse(&[(ENABLED, yes)]).unwrap().enabled, "{yes}");
-        assert!(parse(&[(PRIVACY_MODE, yes)]).unwrap().privacy_mode, "{yes}");
+        assert!(parse(&[(PRIVACY_MODE, yes)]).unwrap().conversion.privacy_mode, "{yes}");
     }
     for no in ["false", "0", "no", "off", "FALSE", "No", "oFF"] {
         assert!(!parse(&[(ENABLED, no)]).unwrap().enabled, "{no}");
-        assert!(!parse(&[(REDACT_SECRETS, no)]).unwrap().redact_secrets, "{no}");
+        assert!(!parse(&[(REDACT_SECRETS, no)]).unwrap().conversion.redact_secrets, "{no}");
     }
 }
 
@@ -119,7 +119,7 @@ fn a_custom_host_needs_permission() {
 fn a_distinct_id_has_at_most_200_characters() {
     let longest = "é".repeat(200);
     let options = parse(&[(DISTINCT_ID, &longest)]).unwrap();
-    assert_eq!(options.distinct_id, Some(longest.clone()));
+    assert_eq!(options.conversion.distinct_id, Some(longest.clone()));
     let message = error(DISTINCT_ID, &format!("{longest}é"));
     assert!(message.contains("201 characters"), "{message}");
 }
@@ -147,7 +147,7 @@ fn a_distinct_id_that_stands_for_nobody_is_refused() {
 fn an_unknown_trace_grouping_is_refused() {
     error(TRACE_GROUPING, "turn");
     error(TRACE_GROUPING, "session ");
-    assert_eq!(parse(&[(TRACE_GROUPING, "Message")]).unwrap().trace_grouping, TraceGrouping::Message);
+    assert_eq!(parse(&[(TRACE_GROUPING, "Message")]).unwrap().conversion.trace_grouping, TraceGrouping::Message);
 }
 
 #[test]
@@ -156,7 +156,7 @@ fn an_attribute_length_is_a_plain_number() {
         error(MAX_ATTRIBUTE_LENGTH, value);
     }
     let options = parse(&[(MAX_ATTRIBUTE_LENGTH, "4294967295")]).unwrap();
-    assert_eq!(options.max_attribute_length, u32::MAX);
+    assert_eq!(options.conversion.max_attribute_length, u32::MAX);
 }
 
 #[test]
@@ -245,10 +245,10 @@ fn no_error_shows_a_key() {
         "é0123456789",
         &"0123456789".repeat(7),
     ] {
-        for name in VARIABLES {
+        for name in variables() {
             for value in [key.to_owned(), format!("https://{key}"), format!("{key} x")] {
                 let variables: &[(&str, &str)] =
-                    if *name == API_KEY { &[(API_KEY, &value)] } else { &[(API_KEY, key), (name, &value)] };
+                    if name == API_KEY { &[(API_KEY, &value)] } else { &[(API_KEY, key), (name, &value)] };
                 if let Err(error) = parse(variables) {
                     let message = format!("{error} {error:?}");
                     assert!(!message.contains("0123456789"), "{name}: {message}");
@@ -261,7 +261,7 @@ fn no_error_shows_a_key() {
 #[test]
 fn a_piece_of_the_key_in_the_wrong_variable_is_not_shown() {
     let key = "phc_0123456789abcdefghijklmnop";
-    for name in VARIABLES.iter().filter(|name| **name != API_KEY) {
+    for name in variables().filter(|name| *name != API_KEY) {
         for value in [&key[1..], &key[..20], &key[8..], "x 0123456789abcdefghij"] {
             if let Err(error) = parse(&[(API_KEY, key), (name, value)]) {
                 assert!(!error.to_string().contains("456789"), "{name}: {error}");
@@ -273,7 +273,7 @@ fn a_piece_of_the_key_in_the_wrong_variable_is_not_shown() {
 #[test]
 fn a_key_in_the_wrong_variable_is_not_shown() {
     for key in ["phc_0123456789", "phx_0123456789"] {
-        for name in VARIABLES {
+        for name in variables() {
             if let Err(error) = parse(&[(name, key)]) {
                 assert!(!error.to_string().contains("0123456789"), "{name}: {error}");
             }
@@ -286,4 +286,91 @@ fn an_error_shows_a_value_short_and_escaped() {
     let message = error(ENABLED, &format!("\u{1b}[31m{}", "x".repeat(10_000)));
     assert!(message.len() < 300, "{}", message.len());
     assert!(!message.contains(char::is_control), "{message:?}");
+}
+
+#[test]
+fn a_project_can_only_make_things_stricter() {
+    let own = || parse(&[(API_KEY, KEY), (ENABLED, "true"), (MAX_ATTRIBUTE_LENGTH, "500"), (PURPOSE, "mine")]).unwrap();
+    let restricted = |project: &[(&str, &str)]| {
+        let mut options = own();
+        options.restrict(|name| project.iter().find(|(n, _)| *n == name).map(|(_, value)| Some((*value).to_owned())));
+        options
+    };
+    assert_eq!(restricted(&[]), own());
+    let stricter =
+        restricted(&[(ENABLED, "false"), (PRIVACY_MODE, "true"), (MAX_ATTRIBUTE_LENGTH, "20"), (REDACT_SECRETS, "1")]);
+    assert!(!stricter.enabled && stricter.conversion.privacy_mode && stricter.conversion.redact_secrets);
+    assert_eq!(stricter.conversion.max_attribute_length, 20);
+    // Nothing else counts.
+    for (name, value) in [
+        (API_KEY, "phc_theirs"),
+        (API_KEY, "phx_personal"),
+        (ENABLED, "true"),
+        (ALLOW_CUSTOM_HOST, "true"),
+        (HOST, "https://eu.i.posthog.com"),
+        (PRIVACY_MODE, "false"),
+        (DISTINCT_ID, "them"),
+        (TRACE_GROUPING, "message"),
+        (MAX_ATTRIBUTE_LENGTH, "501"),
+        (CUSTOM_PROPERTIES, "{\"a\":1}"),
+        (REDACT_SECRETS, "false"),
+        (PURPOSE, "theirs"),
+    ] {
+        assert_eq!(restricted(&[(name, value)]), own(), "{name}");
+    }
+    // What cannot be read may have said anything.
+    assert!(restricted(&[(PRIVACY_MODE, "maybe")]).conversion.privacy_mode);
+    assert!(!restricted(&[(ENABLED, "maybe")]).enabled);
+    let mut options = own();
+    options.restrict(|_| Some(None));
+    assert!(options.conversion.privacy_mode && !options.enabled && options.api_key == own().api_key);
+}
+
+#[test]
+fn an_option_is_closed_to_projects_unless_its_entry_opens_it() {
+    let open: Vec<_> = table().filter(|entry| entry.project == Project::StricterOnly).map(|e| e.variable).collect();
+    assert_eq!(open, [ENABLED, LIVE, PRIVACY_MODE, MAX_ATTRIBUTE_LENGTH, REDACT_SECRETS]);
+}
+
+#[test]
+fn the_texts_of_options_are_read_as_the_same_options() {
+    let options = parse(&[
+        (PRIVACY_MODE, "true"),
+        (DISTINCT_ID, "ada@example.org"),
+        (TRACE_GROUPING, "message"),
+        (MAX_ATTRIBUTE_LENGTH, "0"),
+        (CUSTOM_PROPERTIES, r#"{"team": "search"}"#),
+        (REDACT_SECRETS, "false"),
+        (PURPOSE, "coding"),
+    ]);
+    for options in [Options::default().conversion, options.unwrap().conversion] {
+        let texts = options.texts();
+        assert_eq!(texts.len(), ConversionOptions::ENTRIES.len());
+        let lookup = |name: &str| texts.iter().find(|(n, _)| *n == name)?.1.clone();
+        assert_eq!(ConversionOptions::parse(lookup), Ok(options));
+    }
+}
+
+#[test]
+fn a_sensitive_value_is_never_shown() {
+    let sensitive: Vec<_> = table().filter(|entry| entry.sensitive).map(|entry| entry.variable).collect();
+    assert_eq!(sensitive, [API_KEY]);
+    assert_eq!(entry(API_KEY).unwrap().shown(KEY), "phc_…ABCD");
+    assert_eq!(entry(API_KEY).unwrap().shown("phx_0123456789"), "(not a project key)");
+    assert!(!format!("{:?}", parse(&[(API_KEY, KEY)]).unwrap().texts()).contains("0123456789"));
+}
+
+/// The component takes what the conversion uses: a field of its interface for each, and the repository.
+#[test]
+fn the_interface_has_the_conversion_s_options() {
+    let wit = include_str!("../../../../wit/types.wit");
+    let (_, record) = wit.split_once("record conversion-options {").unwrap();
+    let (record, _) = record.split_once('}').unwrap();
+    let fields = record.lines().map(str::trim).filter(|line| !line.starts_with("///"));
+    let mut fields: Vec<_> = fields.filter_map(|line| Some(line.split_once(':')?.0.to_owned())).collect();
+    let options = ConversionOptions::ENTRIES.iter().map(|entry| entry.field.replace('_', "-"));
+    let mut expected: Vec<_> = options.chain(["git-repo".to_owned()]).collect();
+    fields.sort();
+    expected.sort();
+    assert_eq!(fields, expected);
 }

@@ -1,62 +1,10 @@
 //! What a session is opened with, and what is counted in it.
 
 use crate::identity::IdSet;
-use crate::options::Options;
-pub use crate::options::TraceGrouping;
+pub use crate::options::{ConversionOptions, TraceGrouping};
 use crate::redact;
 use std::collections::BTreeMap;
 use thiserror::Error;
-
-/// How a session is converted. Each field is explained in `wit/types.wit`.
-#[derive(Debug, Clone)]
-#[expect(missing_docs, reason = "the interface's own documentation is the one to keep")]
-pub struct ConversionOptions {
-    pub distinct_id: Option<String>,
-    pub git_repo: Option<String>,
-    pub purpose: Option<String>,
-    pub trace_grouping: TraceGrouping,
-    pub privacy_mode: bool,
-    pub redact_secrets: bool,
-    pub max_attribute_length: u32,
-    pub custom_properties: Option<String>,
-    pub redact_patterns: Option<String>,
-}
-
-impl Default for ConversionOptions {
-    fn default() -> Self {
-        Self {
-            distinct_id: None,
-            git_repo: None,
-            purpose: None,
-            trace_grouping: TraceGrouping::Session,
-            privacy_mode: false,
-            redact_secrets: true,
-            max_attribute_length: 12_000,
-            custom_properties: None,
-            redact_patterns: None,
-        }
-    }
-}
-
-impl From<&Options> for ConversionOptions {
-    /// What the variables say; nothing of git.
-    fn from(options: &Options) -> Self {
-        Self {
-            distinct_id: options.distinct_id.clone(),
-            git_repo: None,
-            purpose: options.purpose.clone(),
-            trace_grouping: options.trace_grouping,
-            privacy_mode: options.privacy_mode,
-            redact_secrets: options.redact_secrets,
-            redact_patterns: options.redact_patterns.clone(),
-            max_attribute_length: options.max_attribute_length,
-            custom_properties: options
-                .custom_properties
-                .as_ref()
-                .map(|properties| serde_json::Value::Object(properties.clone()).to_string()),
-        }
-    }
-}
 
 /// A sub-agent's transcript.
 #[derive(Debug, Clone, Default, PartialEq, Eq)]

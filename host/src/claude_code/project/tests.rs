@@ -1,5 +1,5 @@
 use super::*;
-use posthog_llma_pipeline::options;
+use posthog_llma_pipeline::options::{self, LIVE, MAX_ATTRIBUTE_LENGTH, PRIVACY_MODE, REDACT_SECRETS};
 use serde_json::json;
 use std::fs;
 use tempfile::TempDir;
@@ -53,10 +53,11 @@ fn a_project_can_make_things_stricter() {
         "POSTHOG_LLMA_PRIVACY_MODE": true, "POSTHOG_LLMA_REDACT_SECRETS": "1", "POSTHOG_LLMA_CC_ENABLED": "off",
         "POSTHOG_LLMA_MAX_ATTRIBUTE_LENGTH": 100,
     }));
-    let loose = Options { redact_secrets: false, ..own() };
+    let mut loose = own();
+    loose.conversion.redact_secrets = false;
     let strict = stricter(&place.demands(), loose);
-    assert!(strict.privacy_mode && strict.redact_secrets && !strict.enabled);
-    assert_eq!(strict.max_attribute_length, 100);
+    assert!(strict.conversion.privacy_mode && strict.conversion.redact_secrets && !strict.enabled);
+    assert_eq!(strict.conversion.max_attribute_length, 100);
     assert!(place.demands().is_off().is_some());
 }
 
@@ -68,19 +69,21 @@ fn a_project_cannot_make_anything_less_strict_or_different() {
         "POSTHOG_LLMA_CUSTOM_PROPERTIES": "{\"a\": 1}", "POSTHOG_LLMA_TRACE_GROUPING": "message",
         "POSTHOG_LLMA_ALLOW_CUSTOM_HOST": "true",
     }));
-    let strict = Options { privacy_mode: true, max_attribute_length: 50, ..own() };
+    let mut strict = own();
+    strict.conversion.privacy_mode = true;
+    strict.conversion.max_attribute_length = 50;
     assert_eq!(stricter(&place.demands(), strict.clone()), strict);
     assert_eq!(place.demands().asks(&strict), None);
 }
 
 #[test]
 fn each_option_that_is_not_in_the_list_above_is_one_that_a_project_has_no_say_in() {
-    for name in VARIABLES {
-        if [PRIVACY_MODE, REDACT_SECRETS, ENABLED, MAX_ATTRIBUTE_LENGTH].contains(name) {
+    for name in variables() {
+        if [PRIVACY_MODE, REDACT_SECRETS, ENABLED, LIVE, MAX_ATTRIBUTE_LENGTH].contains(&name) {
             continue;
         }
         for value in [json!("x"), json!("true"), json!("{\"a\": 1}"), json!(1), json!([]), json!(null)] {
-            let place = Place::new().says(&json!({*name: value}));
+            let place = Place::new().says(&json!({name: value}));
             assert_eq!(stricter(&place.demands(), own()), own(), "{name} {value}");
         }
     }
@@ -100,11 +103,11 @@ fn what_cannot_be_read_is_the_strictest_that_it_can_be() {
     ];
     for value in odd {
         let place = Place::new().says(&json!({"POSTHOG_LLMA_PRIVACY_MODE": value}));
-        assert!(stricter(&place.demands(), own()).privacy_mode, "{value}");
+        assert!(stricter(&place.demands(), own()).conversion.privacy_mode, "{value}");
     }
     for value in [json!("false"), json!(false), json!(0), json!(" no "), json!("")] {
         let place = Place::new().says(&json!({"POSTHOG_LLMA_PRIVACY_MODE": value}));
-        assert!(!stricter(&place.demands(), own()).privacy_mode, "{value}");
+        assert!(!stricter(&place.demands(), own()).conversion.privacy_mode, "{value}");
     }
 }
 
@@ -126,7 +129,7 @@ fn a_file_that_cannot_be_read_makes_the_session_private() {
         for file in ["settings.json", "settings.local.json"] {
             let place = Place::new().write(&format!("code/project/.claude/{file}"), text);
             let shown = String::from_utf8_lossy(&text[..text.len().min(40)]).into_owned();
-            assert!(stricter(&place.demands(), own()).privacy_mode, "{shown}");
+            assert!(stricter(&place.demands(), own()).conversion.privacy_mode, "{shown}");
             assert!(place.demands().unreadable().any(|reason| reason.contains(file)), "{shown}");
         }
     }
@@ -137,13 +140,13 @@ fn a_file_that_cannot_be_read_makes_the_session_private() {
 fn a_pipe_or_a_folder_in_place_of_the_file_makes_the_session_private() {
     let place = Place::new();
     fs::create_dir_all(place.path("code/project/.claude/settings.json")).unwrap();
-    assert!(stricter(&place.demands(), own()).privacy_mode);
+    assert!(stricter(&place.demands(), own()).conversion.privacy_mode);
     let place = Place::new();
     fs::create_dir_all(place.path("code/project/.claude")).unwrap();
     let pipe =
         std::process::Command::new("mkfifo").arg(place.path("code/project/.claude/settings.local.json")).status();
     assert!(pipe.unwrap().success());
-    assert!(stricter(&place.demands(), own()).privacy_mode);
+    assert!(stricter(&place.demands(), own()).conversion.privacy_mode);
 }
 
 #[test]
@@ -165,7 +168,7 @@ fn all_folders_above_count_up_to_the_home_directory() {
         "code/project/src/.claude/settings.json",
     ] {
         let place = Place::new().write(file, &private);
-        assert!(stricter(&place.demands_in("code/project/src/deep"), own()).privacy_mode, "{file}");
+        assert!(stricter(&place.demands_in("code/project/src/deep"), own()).conversion.privacy_mode, "{file}");
     }
     // These are the person's own.
     for file in [".claude/settings.json", ".claude/settings.local.json"] {
@@ -175,7 +178,7 @@ fn all_folders_above_count_up_to_the_home_directory() {
     }
     // A folder that is gone is below those that are there.
     let place = Place::new().says(&json!({"POSTHOG_LLMA_PRIVACY_MODE": "true"}));
-    assert!(stricter(&place.demands_in("code/project/gone/deep"), own()).privacy_mode);
+    assert!(stricter(&place.demands_in("code/project/gone/deep"), own()).conversion.privacy_mode);
 }
 
 #[test]
@@ -240,7 +243,7 @@ fn what_the_client_gave_counts_as_the_projects_unless_it_is_the_persons() {
     let option = given("CLAUDE_PLUGIN_OPTION_POSTHOG_HOST", "https://eve.example");
     assert!(Demands::default().with_given(&option, none).asks(&own()).unwrap().redirects);
     let private = given(PRIVACY_MODE, "true");
-    assert!(stricter(&Demands::default().with_given(&private, none), own()).privacy_mode);
+    assert!(stricter(&Demands::default().with_given(&private, none), own()).conversion.privacy_mode);
     let not_text = vec![(PRIVACY_MODE.to_owned(), None)];
-    assert!(stricter(&Demands::default().with_given(&not_text, none), own()).privacy_mode);
+    assert!(stricter(&Demands::default().with_given(&not_text, none), own()).conversion.privacy_mode);
 }

@@ -128,8 +128,8 @@ fn numbers_and_booleans_are_taken_as_their_text() {
     let place = Place::new();
     place.user(r#"{"env": {"POSTHOG_LLMA_MAX_ATTRIBUTE_LENGTH": 500, "POSTHOG_LLMA_PRIVACY_MODE": true}}"#);
     let options = place.load().unwrap().options().unwrap();
-    assert_eq!(options.max_attribute_length, 500);
-    assert!(options.privacy_mode);
+    assert_eq!(options.conversion.max_attribute_length, 500);
+    assert!(options.conversion.privacy_mode);
 }
 
 #[test]
@@ -273,7 +273,7 @@ fn the_plugins_options_come_last() {
         "posthog@posthog-llma": {"options": {"POSTHOG_AI_PURPOSE": "in the file", "POSTHOG_LLMA_PRIVACY_MODE": true}}}"#;
     place.user(&format!("{{{plugin}}}"));
     assert_eq!(purpose_of(&[]), Some(("in the file".to_owned(), Source::PluginOption)));
-    assert!(place.load().unwrap().options().unwrap().privacy_mode);
+    assert!(place.load().unwrap().options().unwrap().conversion.privacy_mode);
     place.user(&format!(r#"{{{plugin}, "env": {{"POSTHOG_AI_PURPOSE": "in env"}}}}"#));
     assert_eq!(purpose_of(&[]).unwrap().0, "in env");
 }

@@ -1,0 +1,177 @@
+//! The parsers of the options' values, and what is said of one that cannot be used.
+
+use super::{ALLOW_CUSTOM_HOST, API_KEY, ApiKey, TraceGrouping};
+use crate::identity;
+use crate::origin::Origin;
+use serde_json::Value;
+use std::fmt;
+
+/// Bytes of the key that are a good piece of it: one that was pasted into the wrong variable may lack its beginning.
+const KEY_PIECE: usize = 12;
+/// Characters of a refused value that an error shows.
+const SHOWN_LENGTH: usize = 60;
+
+/// What a parser can look at beside its value: the other variables.
+pub(super) struct Context<'a> {
+    lookup: &'a dyn Fn(&str) -> Option<String>,
+    api_key: Option<ApiKey>,
+}
+
+/// Why a value cannot be used.
+pub(super) enum Refusal {
+    /// What is wrong with it, to be said after the value.
+    OfValue(String),
+    /// All that is to be said: the value is in it, or must not be shown.
+    Whole(String),
+}
+
+/// Reads an option's value.
+type Parser<T> = fn(&str, &Context<'_>) -> Result<T, Refusal>;
+
+impl<'a> Context<'a> {
+    /// Reads the key before anything else, so that no later error can show one that stands in the wrong variable.
+    pub(super) fn new(lookup: &'a dyn Fn(&str) -> Option<String>) -> Result<Self, InvalidVariable> {
+        let mut context = Self::without_key(lookup);
+        context.api_key = context.value(API_KEY, api_key)?.flatten();
+        Ok(context)
+    }
+
+    /// Where there is no key among the variables.
+    pub(super) fn without_key(lookup: &'a dyn Fn(&str) -> Option<String>) -> Self {
+        Self { lookup, api_key: None }
+    }
+
+    fn set(&self, variable: &str) -> Option<String> {
+        (self.lookup)(variable).filter(|value| !value.is_empty())
+    }
+
+    /// A variable's value; none if it is not set.
+    pub(super) fn value<T>(&self, variable: &'static str, parse: Parser<T>) -> Result<Option<T>, InvalidVariable> {
+        let Some(value) = self.set(variable) else { return Ok(None) };
+        parse(&value, self).map(Some).map_err(|refusal| InvalidVariable {
+            variable,
+            reason: match refusal {
+                Refusal::Whole(reason) => reason,
+                Refusal::OfValue(reason) => format!("{} {reason}", self.shown(&value)),
+            },
+        })
+    }
+
+    /// A value as an error may show it.
+    fn shown(&self, value: &str) -> String {
+        if self.holds_a_key(value) {
+            return "a text with an API key in it".to_owned();
+        }
+        let mut shown: String = value.chars().take(SHOWN_LENGTH).collect();
+        if shown.len() < value.len() {
+            shown.push('…');
+        }
+        format!("{shown:?}")
+    }
+
+    /// Whether a good piece of the key, or what looks like one, stands in another variable's value.
+    fn holds_a_key(&self, value: &str) -> bool {
+        let holds = |piece: &[u8]| memchr::memmem::find(value.as_bytes(), piece).is_some();
+        let of_key = |key: &ApiKey| {
+            let key = key.expose().as_bytes();
+            key.windows(KEY_PIECE.min(key.len())).any(holds)
+        };
+        value.contains("phc_") || value.contains("phx_") || self.api_key.as_ref().is_some_and(of_key)
+    }
+}
+
+/// A project's value of a variable; none if it cannot be read.
+pub(super) fn of_project<T>(variable: &'static str, said: Option<String>, parse: Parser<T>) -> Option<T> {
+    let said = said?;
+    let lookup = |name: &str| (name == variable).then(|| said.trim().to_owned());
+    Context::without_key(&lookup).value(variable, parse).ok().flatten()
+}
+
+/// What a variable that is true or false says, in any case; none if it says neither.
+pub fn boolean(value: &str) -> Option<bool> {
+    match value.to_ascii_lowercase().as_str() {
+        "true" | "1" | "yes" | "on" => Some(true),
+        "false" | "0" | "no" | "off" => Some(false),
+        _ => None,
+    }
+}
+
+fn refused<T>(reason: impl fmt::Display) -> Result<T, Refusal> {
+    Err(Refusal::OfValue(reason.to_string()))
+}
+
+pub(super) fn api_key(value: &str, _: &Context<'_>) -> Result<Option<ApiKey>, Refusal> {
+    ApiKey::parse(value).map(Some).map_err(|error| Refusal::Whole(error.to_string()))
+}
+
+pub(super) fn flag(value: &str, _: &Context<'_>) -> Result<bool, Refusal> {
+    boolean(value).map_or_else(|| refused("is neither true, 1, yes or on, nor false, 0, no or off"), Ok)
+}
+
+pub(super) fn origin(value: &str, context: &Context<'_>) -> Result<Origin, Refusal> {
+    // What is no boolean has an error of its own.
+    let allowed = context.set(ALLOW_CUSTOM_HOST).is_some_and(|allowed| boolean(&allowed) != Some(false));
+    Origin::parse(value, allowed).map_err(|error| {
+        if context.holds_a_key(value) {
+            Refusal::OfValue(error.problem().to_string())
+        } else {
+            Refusal::Whole(error.to_string())
+        }
+    })
+}
+
+pub(super) fn distinct_id(value: &str, _: &Context<'_>) -> Result<Option<String>, Refusal> {
+    if let Some(problem) = identity::distinct_id_problem(value) {
+        return refused(problem);
+    }
+    Ok(Some(value.to_owned()))
+}
+
+impl TraceGrouping {
+    /// As its variable holds it.
+    pub fn as_str(self) -> &'static str {
+        match self {
+            Self::Session => "session",
+            Self::Message => "message",
+        }
+    }
+}
+
+pub(super) fn trace_grouping(value: &str, _: &Context<'_>) -> Result<TraceGrouping, Refusal> {
+    let named = [TraceGrouping::Session, TraceGrouping::Message];
+    let named = named.into_iter().find(|grouping| value.eq_ignore_ascii_case(grouping.as_str()));
+    named.map_or_else(|| refused("is neither session nor message"), Ok)
+}
+
+pub(super) fn length(value: &str, _: &Context<'_>) -> Result<u32, Refusal> {
+    match value.parse() {
+        // The standard library takes `+5` too.
+        Ok(length) if !value.starts_with('+') => Ok(length),
+        _ => refused(format_args!("is no whole number from 0 to {}", u32::MAX)),
+    }
+}
+
+pub(super) fn custom_properties(value: &str, _: &Context<'_>) -> Result<Option<String>, Refusal> {
+    match serde_json::from_str(value) {
+        Ok(Value::Object(properties)) => Ok(Some(Value::Object(properties).to_string())),
+        Ok(_) => refused("is JSON but no object such as {\"team\": \"search\"}"),
+        Err(error) => refused(format_args!("is no JSON object such as {{\"team\": \"search\"}}: {error}")),
+    }
+}
+
+#[expect(clippy::unnecessary_wraps, reason = "a parser like the others")]
+pub(super) fn text(value: &str, _: &Context<'_>) -> Result<Option<String>, Refusal> {
+    Ok(Some(value.to_owned()))
+}
+
+/// A variable that cannot be used.
+///
+/// Shows the value, escaped and shortened, unless there is an API key in it.
+#[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
+#[error("{variable} is not valid: {reason}")]
+pub struct InvalidVariable {
+    /// One of [`variables`](super::variables).
+    pub variable: &'static str,
+    /// The value, what is wrong with it, and what is allowed.
+    pub reason: String,
+}

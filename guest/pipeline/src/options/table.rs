@@ -1,0 +1,237 @@
+//! What an entry of the table says, and the macro that makes of entries a type, its defaults and its readers.
+
+use super::{ApiKey, TraceGrouping};
+use crate::origin::Origin;
+
+/// What an option does to the user's privacy.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Hash)]
+pub enum Privacy {
+    /// Nothing.
+    Unrelated,
+    /// It adds to what events say of the user.
+    Identity,
+    /// It decides how much of the texts is sent: a name that is nearly one of these must never be passed over.
+    Content,
+    /// It decides whether sessions are sent, and to whom.
+    Destination,
+}
+
+/// What the settings of a project may do to an option. (The user's own for a project are not the project's.)
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Hash)]
+pub enum Project {
+    /// Nothing: what an entry does not open is closed.
+    Nothing,
+    /// Make it stricter than the user has it.
+    StricterOnly,
+}
+
+/// One option.
+#[derive(Debug)]
+pub struct Entry {
+    /// Its variable.
+    pub variable: &'static str,
+    /// Its field; with `-` for `_` its name in the component's interface, if the conversion uses it.
+    pub field: &'static str,
+    /// What it does, in one line.
+    pub help: &'static str,
+    /// What it does to privacy.
+    pub privacy: Privacy,
+    /// What a project's settings may do to it.
+    pub project: Project,
+    /// Whether its value must not be shown.
+    pub sensitive: bool,
+    /// What counts where it is not set and has no default.
+    pub(super) unset: Option<&'static str>,
+    pub(super) default: fn() -> Option<String>,
+}
+
+impl Entry {
+    /// What counts where it is not set, as it is shown; none if that is nothing.
+    pub fn default(&self) -> Option<String> {
+        self.unset.map(str::to_owned).or_else(self.default)
+    }
+
+    /// A value as it may be shown.
+    pub fn shown(&self, value: &str) -> String {
+        if !self.sensitive {
+            return value.to_owned();
+        }
+        ApiKey::parse(value).map_or_else(|_| "(not a project key)".to_owned(), |key| key.to_string())
+    }
+}
+
+/// A value as its variable holds it, if it can be shown; none if the variable is not set.
+pub(super) trait AsText {
+    fn as_text(&self) -> Option<String>;
+}
+
+impl AsText for bool {
+    fn as_text(&self) -> Option<String> {
+        Some(self.to_string())
+    }
+}
+
+impl AsText for u32 {
+    fn as_text(&self) -> Option<String> {
+        Some(self.to_string())
+    }
+}
+
+impl AsText for TraceGrouping {
+    fn as_text(&self) -> Option<String> {
+        Some(self.as_str().to_owned())
+    }
+}
+
+impl AsText for Origin {
+    fn as_text(&self) -> Option<String> {
+        Some(self.to_string())
+    }
+}
+
+impl AsText for Option<String> {
+    fn as_text(&self) -> Option<String> {
+        self.clone()
+    }
+}
+
+impl AsText for Option<ApiKey> {
+    /// As it may be shown.
+    fn as_text(&self) -> Option<String> {
+        self.as_ref().map(ToString::to_string)
+    }
+}
+
+/// How the user's value becomes stricter by a project's; none: it cannot be read, and may have said anything.
+pub(super) mod stricter {
+    /// Holds only if both say so.
+    pub(in super::super) fn both(own: &mut bool, project: Option<bool>) {
+        *own &= project.unwrap_or(false);
+    }
+
+    /// Holds as soon as one says so.
+    pub(in super::super) fn either(own: &mut bool, project: Option<bool>) {
+        *own |= project.unwrap_or(true);
+    }
+
+    /// The smaller one.
+    pub(in super::super) fn shorter(own: &mut u32, project: Option<u32>) {
+        *own = project.unwrap_or(*own).min(*own);
+    }
+}
+
+/// Makes of a list of entries their variables' names, a type with a field for each, its defaults, and its readers. `stricter`
+/// says how a project's value makes the user's stricter; an option without it is closed to projects. `and` lists fields that
+/// are no options. `copied by $ name;` before it makes a macro of that name too: `name!(value => Type)` makes a value of another
+/// type with the same fields, as the component's interface has one on each of its sides.
+macro_rules! options {
+    (copied by $d:tt $copy:ident; $($body:tt)*) => {
+        options!($($body)*);
+        options!(@copy $d $copy $($body)*);
+    };
+    (
+        @copy $d:tt $copy:ident
+        $(#[$about:meta])*
+        pub struct $Struct:ident {
+            $(
+                $(#[$doc:meta])*
+                $field:ident: $type:ty = $default:expr => $NAME:ident($variable:literal) { $($entry:tt)* }
+            )*
+        }
+        and { $( $(#[$other_doc:meta])* $other:ident: $other_type:ty, )* }
+    ) => {
+        #[doc = concat!("Copies [`", stringify!($Struct), "`](crate::options::", stringify!($Struct), "): `copy!(value => Type)`.")]
+        #[macro_export]
+        macro_rules! $copy {
+            ($d value:expr => $d Type:path) => {{
+                let value = $d value;
+                $d Type { $( $field: value.$field.into(), )* $( $other: value.$other.into(), )* }
+            }};
+        }
+    };
+    (
+        $(#[$about:meta])*
+        pub struct $Struct:ident {
+            $(
+                $(#[$doc:meta])*
+                $field:ident: $type:ty = $default:expr => $NAME:ident($variable:literal) {
+                    parse: $parse:path,
+                    $(stricter: $stricter:path,)?
+                    help: $help:literal,
+                    $(unset: $unset:literal,)?
+                    privacy: $privacy:ident,
+                    $(sensitive: $sensitive:literal,)?
+                }
+            )*
+        }
+        and { $( $(#[$other_doc:meta])* $other:ident: $other_type:ty, )* }
+    ) => {
+        $(
+            #[doc = concat!("The variable of [`", stringify!($Struct), "::", stringify!($field), "`].")]
+            pub const $NAME: &str = $variable;
+        )*
+
+        $(#[$about])*
+        #[derive(Debug, Clone, PartialEq)]
+        pub struct $Struct {
+            $(
+                $(#[$doc])*
+                pub $field: $type,
+            )*
+            $(
+                $(#[$other_doc])*
+                pub $other: $other_type,
+            )*
+        }
+
+        impl Default for $Struct {
+            fn default() -> Self {
+                Self { $( $field: $default, )* $( $other: Default::default(), )* }
+            }
+        }
+
+        impl $Struct {
+            /// The entries of its options.
+            pub const ENTRIES: &'static [$crate::options::Entry] = &[
+                $( $crate::options::Entry {
+                    variable: $variable,
+                    field: stringify!($field),
+                    help: $help,
+                    privacy: $crate::options::Privacy::$privacy,
+                    project: options!(@project $($stricter)?),
+                    sensitive: options!(@or false $($sensitive)?),
+                    unset: options!(@option $($unset)?),
+                    default: || $crate::options::table::AsText::as_text(&{ let value: $type = $default; value }),
+                }, )*
+            ];
+
+            /// Its options' values as their variables hold them; none for one that is not set.
+            pub fn texts(&self) -> Vec<(&'static str, Option<String>)> {
+                vec![ $( ($variable, $crate::options::table::AsText::as_text(&self.$field)), )* ]
+            }
+
+            fn read(context: &$crate::options::parse::Context<'_>)
+                -> Result<Self, $crate::options::parse::InvalidVariable>
+            {
+                Ok(Self {
+                    $( $field: context.value($variable, $parse)?.unwrap_or_else(|| $default), )*
+                    $( $other: Default::default(), )*
+                })
+            }
+
+            fn tighten(&mut self, project: &dyn Fn(&str) -> Option<Option<String>>) {
+                $( $(
+                    if let Some(said) = project($variable) {
+                        $stricter(&mut self.$field, $crate::options::parse::of_project($variable, said, $parse));
+                    }
+                )? )*
+            }
+        }
+    };
+    (@project) => { $crate::options::Project::Nothing };
+    (@project $stricter:path) => { $crate::options::Project::StricterOnly };
+    (@or $default:literal) => { $default };
+    (@or $default:literal $value:literal) => { $value };
+    (@option) => { None };
+    (@option $value:literal) => { Some($value) };
+}
