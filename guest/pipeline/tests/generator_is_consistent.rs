@@ -162,13 +162,18 @@ impl Recount {
 
     fn tokens(&self) -> Tokens {
         let sum = |pointer: &str| Some(self.usages.values().filter_map(|usage| usage.pointer(pointer)?.as_u64()).sum());
+        // Without the total, nothing says that the split adds up to it.
+        let split = |pointer: &str| {
+            let whole = self.usages.values().filter(|usage| usage["cache_creation_input_tokens"].is_u64());
+            Some(whole.filter_map(|usage| usage.pointer(pointer)?.as_u64()).sum())
+        };
         Tokens {
             input: sum("/input_tokens"),
             output: sum("/output_tokens"),
             cache_read: sum("/cache_read_input_tokens"),
             cache_creation: sum("/cache_creation_input_tokens"),
-            cache_creation_5m: sum("/cache_creation/ephemeral_5m_input_tokens"),
-            cache_creation_1h: sum("/cache_creation/ephemeral_1h_input_tokens"),
+            cache_creation_5m: split("/cache_creation/ephemeral_5m_input_tokens"),
+            cache_creation_1h: split("/cache_creation/ephemeral_1h_input_tokens"),
         }
     }
 }

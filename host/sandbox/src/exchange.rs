@@ -1,7 +1,7 @@
 //! One HTTP/1.1 request and its whole response, each step of it bounded in time and size.
 
 use super::connect::Connector;
-use super::policy::AllowedRequest;
+use super::policy::{AllowedRequest, Origin};
 use bytes::Bytes;
 use http::{HeaderValue, Request, Response, Uri, header};
 use http_body::{Body, Frame, SizeHint};
@@ -11,10 +11,12 @@ use hyper::client::conn::http1;
 use hyper_util::rt::TokioIo;
 use std::error::Error as _;
 use std::pin::Pin;
+use std::sync::{Mutex, MutexGuard, PoisonError};
 use std::task::{Context, Poll};
 use std::time::Duration;
 use tokio::sync::oneshot;
 use tokio::time::{sleep, timeout};
+use wasmtime_wasi::runtime::AbortOnDropJoinHandle;
 use wasmtime_wasi_http::{Error, RequestOptions, WasiBody};
 
 /// Bytes of a response body. `PostHog` answers with a few hundred.
@@ -55,23 +57,59 @@ impl Patience {
     }
 }
 
-/// Sends the request over a connection of its own. The response comes back whole, so that a body that is too long, too
+/// The connection of the last request, if it can be used again: the batches of a session go over one.
+#[derive(Default)]
+pub(super) struct Kept(Mutex<Option<Open>>);
+
+struct Open {
+    origin: Origin,
+    sender: http1::SendRequest<WatchedBody>,
+    /// Its work; it ends with this.
+    _driver: AbortOnDropJoinHandle<()>,
+}
+
+impl Kept {
+    /// The connection, unless the server has closed it meanwhile.
+    async fn take(&self, origin: &Origin) -> Option<Open> {
+        let mut open = self.lock().take().filter(|open| open.origin == *origin)?;
+        open.sender.ready().await.is_ok().then_some(open)
+    }
+
+    fn keep(&self, open: Open) {
+        *self.lock() = Some(open);
+    }
+
+    fn lock(&self) -> MutexGuard<'_, Option<Open>> {
+        self.0.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+}
+
+async fn open(connector: &Connector, origin: &Origin, patience: Duration) -> Result<Open, Error> {
+    let connection = connector.connect(origin, patience).await?;
+    let (sender, driver) = http1::handshake(TokioIo::new(connection)).await.map_err(http_error)?;
+    let driver = wasmtime_wasi::runtime::spawn(async move {
+        // Whatever goes wrong here, the request's own result says so.
+        let _ = driver.await;
+    });
+    Ok(Open { origin: origin.clone(), sender, _driver: driver })
+}
+
+/// Sends the request over the kept connection, or a new one. The response comes back whole, so that a body that is too long, too
 /// slow or cut short is an error code of the response: `wasi:http` has no way to read it from a body's stream
 /// (wasmtime-wasi-http 48.0.8, `http-error-code`). Redirects are not followed.
 pub(super) async fn exchange(
     connector: &Connector,
+    kept: &Kept,
     allowed: &AllowedRequest,
     request: Request<WasiBody>,
     patience: Patience,
 ) -> Result<Response<Bytes>, Error> {
     let request = addressed(allowed, request)?;
     let exchange = async {
-        let connection = connector.connect(&allowed.origin, patience.connect).await?;
-        let (mut sender, driver) = http1::handshake(TokioIo::new(connection)).await.map_err(http_error)?;
-        let _driver = wasmtime_wasi::runtime::spawn(async move {
-            // Whatever goes wrong here, the request's own result says so.
-            let _ = driver.await;
-        });
+        let mut connection = match kept.take(&allowed.origin).await {
+            Some(connection) => connection,
+            None => open(connector, &allowed.origin, patience.connect).await?,
+        };
         let (request, sent) = watched(request);
         let late = async {
             // An error means that the body was dropped, which is its end too.
@@ -79,11 +117,12 @@ pub(super) async fn exchange(
             sleep(patience.first_byte).await;
         };
         let response = tokio::select! {
-            response = sender.send_request(request) => response.map_err(http_error)?,
+            response = connection.sender.send_request(request) => response.map_err(http_error)?,
             () = late => return Err(Error::ConnectionReadTimeout),
         };
         let (head, body) = response.into_parts();
         let body = read(body, patience.between_bytes).await?;
+        kept.keep(connection);
         Ok(Response::from_parts(head, body))
     };
     timeout(patience.total, exchange).await.map_err(|_| Error::HttpResponseTimeout)?
@@ -169,7 +208,6 @@ fn http_error(error: hyper::Error) -> Error {
 mod tests {
     use super::*;
     use crate::block_on;
-    use crate::policy::Origin;
     use http_body_util::Full;
     use std::io::{Read, Write};
     use std::net::{TcpListener, TcpStream};
@@ -203,7 +241,8 @@ mod tests {
         };
         let body = Full::new(Bytes::from_static(b"{}")).map_err(|never| match never {}).boxed_unsync();
         let request = Request::post("http://elsewhere.invalid/x").body(body).unwrap();
-        block_on(async { exchange(&Connector::default(), &allowed, request, patience).await }).unwrap()
+        block_on(async { exchange(&Connector::default(), &Kept::default(), &allowed, request, patience).await })
+            .unwrap()
     }
 
     #[test]

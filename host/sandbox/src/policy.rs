@@ -22,12 +22,22 @@ pub struct AllowedDestination {
     pub origin: Origin,
     /// The paths, each to be matched exactly.
     pub paths: Vec<&'static str>,
+    /// Those of them that the server is known not to have: the host itself answers 404, and asks nobody.
+    pub missing: Vec<&'static str>,
 }
 
 impl AllowedDestination {
     /// Posting batches of events to this server.
     pub fn batches(origin: Origin) -> Self {
-        Self { origin, paths: BATCH_PATHS.to_vec() }
+        Self { origin, paths: BATCH_PATHS.to_vec(), missing: Vec::new() }
+    }
+
+    /// The server is known to have none of the paths before this one.
+    #[must_use]
+    pub fn from_lane(mut self, lane: Option<Lane>) -> Self {
+        let newer = |path: &&'static str| Some(*path) != lane.map(Lane::path);
+        self.missing = if lane.is_some() { self.paths.iter().copied().take_while(newer).collect() } else { Vec::new() };
+        self
     }
 }
 
@@ -88,10 +98,15 @@ pub struct AllowedRequest {
 }
 
 impl HttpPolicy {
+    /// Is this path known to be missing on the server?
+    pub(crate) fn is_missing(&self, path: &str) -> bool {
+        matches!(self, Self::Allow(destination) if destination.missing.contains(&path))
+    }
+
     /// Compares scheme, host (in lower case), effective port, method and path. Whatever is not in its normal form is
     /// refused, not normalised.
     pub fn check(&self, method: &Method, uri: &Uri) -> Result<AllowedRequest, Refusal> {
-        let Self::Allow(AllowedDestination { origin, paths }) = self else {
+        let Self::Allow(AllowedDestination { origin, paths, .. }) = self else {
             return Err(Refusal::NoNetwork);
         };
         let authority = uri.authority().ok_or(Refusal::NoHost)?.as_str();

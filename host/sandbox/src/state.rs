@@ -1,7 +1,7 @@
 //! What the host keeps for one run, and what it grants.
 
 use super::connect::Connector;
-use super::exchange::{Patience, exchange};
+use super::exchange::{Kept, Patience, exchange};
 use super::files::SessionFile;
 use super::limits::{Ceiling, Limits};
 use super::policy::{HttpPolicy, RequestLog};
@@ -49,7 +49,7 @@ impl State {
             wasi: nothing_granted(stderr.clone()),
             http: WasiHttpCtx::new(),
             table,
-            network: Network { policy, connector, log: RequestLog::default() },
+            network: Network { policy, connector, kept: Arc::default(), log: RequestLog::default() },
             stderr,
             ceiling: Ceiling::new(limits),
         }
@@ -108,6 +108,7 @@ impl WasiHttpView for State {
 struct Network {
     policy: HttpPolicy,
     connector: Arc<Connector>,
+    kept: Arc<Kept>,
     log: RequestLog,
 }
 
@@ -127,19 +128,32 @@ impl WasiHttpHooks for Network {
         _body_result: Box<dyn Future<Output = Result<(), Error>> + Send>,
     ) -> Box<dyn Future<Output = Result<Sent, Error>> + Send> {
         let verdict = self.policy.check(request.method(), request.uri());
+        if let Ok(allowed) = &verdict
+            && self.policy.is_missing(allowed.path)
+        {
+            return Box::new(async { Ok(not_found()) });
+        }
         self.log.push(request.method(), request.uri(), verdict.as_ref().err().copied());
         let Ok(allowed) = verdict else {
             return Box::new(async { Err(Error::HttpRequestDenied) });
         };
-        let connector = Arc::clone(&self.connector);
+        let (connector, kept) = (Arc::clone(&self.connector), Arc::clone(&self.kept));
         Box::new(async move {
             let patience = Patience::of(options);
-            let response = exchange(&connector, &allowed, request, patience).await?;
+            let response = exchange(&connector, &kept, &allowed, request, patience).await?;
             let response = response.map(|body| Full::new(body).map_err(|never| match never {}).boxed_unsync());
             let nothing_left: Box<dyn Future<Output = Result<(), Error>> + Send> = Box::new(async { Ok(()) });
             Ok((response, nothing_left))
         })
     }
+}
+
+/// What a server answers to a path that it does not have.
+fn not_found() -> Sent {
+    let body = Full::default().map_err(|never| match never {}).boxed_unsync();
+    let mut response = http::Response::new(body);
+    *response.status_mut() = http::StatusCode::NOT_FOUND;
+    (response, Box::new(async { Ok(()) }))
 }
 
 /// Keeps the beginning of what is written to it and lets go of the rest.

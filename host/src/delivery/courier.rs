@@ -10,6 +10,7 @@ use crate::outbox::stored_options;
 use crate::outbox::{self, Backoff, DestinationId, Live, Millis, Outbox, OutboxError, Owed, SessionId, Sighting};
 use crate::program::{self, Program, Session, Withheld};
 use crate::system::terminal::tell;
+use posthog_llma_pipeline::delivery::lane::Lane;
 use posthog_llma_pipeline::options::ConversionOptions;
 use posthog_llma_sandbox::bindings::exports::posthog::llm_analytics::delivery::{BatchReport, DeliveryError, Patience};
 use posthog_llma_sandbox::bindings::posthog::llm_analytics::types::EventId;
@@ -427,6 +428,10 @@ impl Record for SessionRecord {
         self.borrowed().uncovered()
     }
 
+    fn lane(&mut self) -> Result<Option<Lane>, OutboxError> {
+        self.borrowed().lane()
+    }
+
     fn batch(&mut self, batch: &BatchReport) -> Result<(), OutboxError> {
         self.borrowed().batch(batch)
     }
@@ -447,6 +452,10 @@ impl<F: FnMut(&BatchReport)> Record for Told<'_, F> {
 
     fn uncovered(&mut self) -> Result<Vec<EventId>, OutboxError> {
         self.record.as_mut().map_or_else(|| Ok(Vec::new()), |record| record.uncovered())
+    }
+
+    fn lane(&mut self) -> Result<Option<Lane>, OutboxError> {
+        self.record.as_mut().map_or(Ok(None), |record| record.lane())
     }
 
     fn batch(&mut self, batch: &BatchReport) -> Result<(), OutboxError> {
@@ -470,6 +479,10 @@ impl Record for OutboxRecord<'_> {
 
     fn uncovered(&mut self) -> Result<Vec<EventId>, OutboxError> {
         self.outbox.uncovered(self.session)
+    }
+
+    fn lane(&mut self) -> Result<Option<Lane>, OutboxError> {
+        self.outbox.lane(self.destination)
     }
 
     fn batch(&mut self, batch: &BatchReport) -> Result<(), OutboxError> {

@@ -6,6 +6,7 @@
 
 use crate::claude_code::client::{self, Process};
 use crate::claude_code::first_environment;
+use crate::claude_code::hooks::Hooks;
 use crate::claude_code::project::Ask;
 use crate::claude_code::settings::Environment;
 use crate::delivery::courier::Courier;
@@ -327,6 +328,12 @@ fn work_in(directory: &Path, input: &Input, client: Option<Process>) -> anyhow::
     let (outbox, _) = Outbox::open_and_check(directory)?;
     let mut outbox = write_down(outbox, &program, &destination, input, client)?;
     let id = outbox.destination(&destination.origin, &destination.api_key)?;
+    if let Some((other, _)) =
+        program.config_dir().map(|config| Hooks::of(&config)).and_then(|hooks| hooks.others.into_iter().next())
+    {
+        // It is owed; `flush` sends it whatever others do.
+        anyhow::bail!("{other} sends the same sessions, so hooks send nothing until one of the two is switched off");
+    }
     let mut courier = Courier::new(&program, destination, id);
     courier.catch_up(&mut outbox)?;
     courier.work_off(&mut outbox, WORKER_STAYS)?;

@@ -11,6 +11,7 @@ use crate::delivery::send::{self, Destination, Record, SendError};
 use crate::outbox::stored_options;
 use crate::outbox::{self, DestinationId, Outbox, OutboxError, SessionId, Sighting};
 use crate::program::{Program, Session};
+use posthog_llma_pipeline::delivery::lane::Lane;
 use posthog_llma_sandbox::bindings::exports::posthog::llm_analytics::delivery::{BatchReport, DeliveryError, Patience};
 use posthog_llma_sandbox::bindings::posthog::llm_analytics::types::{ConversionReport, EventId, EventKind};
 use posthog_llma_sandbox::{Sandbox, block_on};
@@ -426,6 +427,10 @@ impl Record for IngestRecord<'_> {
             return Err(OutboxError::Stopped);
         }
         Ok(())
+    }
+
+    fn lane(&mut self) -> Result<Option<Lane>, OutboxError> {
+        self.known.as_ref().map_or(Ok(None), |known| known.outbox.lane(known.destination))
     }
 
     fn wait(&mut self, error: &DeliveryError) -> Option<Duration> {

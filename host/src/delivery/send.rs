@@ -3,6 +3,7 @@
 
 use crate::outbox::OutboxError;
 use crate::program::{self, Session};
+use posthog_llma_pipeline::delivery::lane::Lane;
 use posthog_llma_pipeline::options::ApiKey;
 use posthog_llma_pipeline::origin::Origin;
 use posthog_llma_sandbox::bindings::exports::posthog::llm_analytics::delivery::{
@@ -124,6 +125,10 @@ pub trait Record {
     fn uncovered(&mut self) -> Result<Vec<EventId>, OutboxError>;
     /// What became of a batch. Nothing more is sent when this fails: it could not be written down.
     fn batch(&mut self, batch: &BatchReport) -> Result<(), OutboxError>;
+    /// The lane that this server is known to take, if that is not the newest.
+    fn lane(&mut self) -> Result<Option<Lane>, OutboxError> {
+        Ok(None)
+    }
     /// The server takes no more for now: how long to wait before the delivery goes on; none ends it.
     fn wait(&mut self, _error: &DeliveryError) -> Option<Duration> {
         None
@@ -154,7 +159,11 @@ pub async fn deliver(
     patience: Patience,
     record: &mut impl Record,
 ) -> Delivered {
-    let policy = HttpPolicy::Allow(AllowedDestination::batches(destination.origin.clone()));
+    let lane = match record.lane() {
+        Ok(lane) => lane,
+        Err(error) => return Delivered { error: Some(SendError::Record(error)), ..Delivered::default() },
+    };
+    let policy = HttpPolicy::Allow(AllowedDestination::batches(destination.origin.clone()).from_lane(lane));
     deliver_within(sandbox, policy, session, options, destination, patience, record).await
 }
 

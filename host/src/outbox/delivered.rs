@@ -2,11 +2,13 @@
 
 use super::ids::{DestinationId, SessionId};
 use super::{Outbox, OutboxError, now};
+use posthog_llma_pipeline::delivery::lane::Lane;
 use posthog_llma_pipeline::identity;
 use posthog_llma_sandbox::bindings::exports::posthog::llm_analytics::delivery::BatchReport;
 use posthog_llma_sandbox::bindings::posthog::llm_analytics::types::{ConversionReport, EventId, NamedCount};
 use rusqlite::{Connection, OptionalExtension as _, params};
 use std::path::Path;
+use std::time::Duration;
 
 impl Outbox {
     /// Which of these events were delivered, or refused for good, by any session, together with the `$ai_trace` over them.
@@ -73,10 +75,23 @@ impl Outbox {
                     params![destination.0, now],
                 )?;
             }
+            if batch.accepted().next().is_some() {
+                remember_lane(db, destination, &batch.path, now)?;
+            }
             if batch.last {
                 complete(db, session, state, now)?;
             }
             Ok(())
+        })
+    }
+
+    /// The lane that a server took last, if it is not the newest one and was found out not long ago.
+    pub fn lane(&self, destination: DestinationId) -> Result<Option<Lane>, OutboxError> {
+        self.read(|db| {
+            let select = "SELECT lane FROM destination WHERE id = ?1 AND lane_until > ?2";
+            let path: Option<Option<String>> =
+                db.query_row(select, params![destination.0, now()], |row| row.get(0)).optional()?;
+            Ok(path.flatten().and_then(|path| Lane::of_path(&path)))
         })
     }
 
@@ -147,6 +162,20 @@ impl Outbox {
         })
     }
 }
+
+/// A server that has only an older lane may get the newest one any day: that is believed for a day.
+fn remember_lane(db: &Connection, destination: DestinationId, path: &str, now: i64) -> rusqlite::Result<()> {
+    let path = Some(path).filter(|path| *path != Lane::default().path());
+    db.execute(
+        "UPDATE destination SET lane = ?2,
+             lane_until = CASE WHEN lane IS ?2 AND lane_until > ?3 THEN lane_until ELSE ?3 + ?4 END WHERE id = ?1",
+        params![destination.0, path, now, LANE_BELIEVED.as_millis() as i64],
+    )
+    .map(drop)
+}
+
+/// How long an older lane is taken for the only one.
+const LANE_BELIEVED: Duration = Duration::from_hours(24);
 
 fn complete(db: &Connection, session: SessionId, state: &str, now: i64) -> rusqlite::Result<()> {
     db.execute("UPDATE accepted SET covered = 1 WHERE session = ?1 AND covered = 0", [session.0])?;

@@ -90,6 +90,9 @@ fn backoff(attempts: u32) -> Millis {
     Backoff::after(attempts).as_millis() as Millis
 }
 
+/// A client: the number of its process, and its start.
+pub type ClientProcess = (u32, u64);
+
 impl Outbox {
     /// The destination's number.
     pub fn destination(&mut self, origin: &Origin, key: &ApiKey) -> Result<DestinationId, OutboxError> {
@@ -249,6 +252,19 @@ impl Outbox {
                 let client = row.get::<_, Option<u32>>(8)?.zip(row.get::<_, Option<i64>>(9)?);
                 Ok((owed(row)?, client.map(|(pid, started)| (pid, started.cast_unsigned()))))
             })?;
+            rows.collect()
+        })
+    }
+
+    /// Ids of sessions that were seen running, of any destination, with their clients' processes.
+    pub fn clients(&self) -> Result<Vec<(String, ClientProcess)>, OutboxError> {
+        self.read(|db| {
+            let mut select = db.prepare(
+                "SELECT session_id, client_pid, client_started FROM session WHERE running = 1 AND client_pid IS NOT NULL
+                     AND client_started IS NOT NULL",
+            )?;
+            let rows =
+                select.query_map([], |row| Ok((row.get(0)?, (row.get(1)?, row.get::<_, i64>(2)?.cast_unsigned()))))?;
             rows.collect()
         })
     }

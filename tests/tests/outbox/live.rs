@@ -105,3 +105,52 @@ fn a_session_that_only_a_command_has_sent_is_not_looked_at_again() {
     home.ready("flush", &posthog).run().exits_with(0);
     assert_eq!(posthog.events().len(), 2);
 }
+
+#[test]
+fn a_running_session_is_ingested_only_when_it_is_named() {
+    let (home, posthog) = (Home::new(), posthog());
+    let running = session(&home, "aaaa", &Transcript::new().turns(1));
+    session(&home, "bbbb", &Transcript::new().turns(2));
+    // The test is its client.
+    home.hook(&posthog, "SessionStart", &running).run().exits_with(0);
+    home.until_quiet();
+    let ingest = || home.ready("ingest", &posthog);
+    ingest().arg("--all").run().exits_with(0).prints(&["1 sessions sent"]);
+    assert_eq!(posthog.events().len(), 3);
+    ingest().arg("aaaa").run().exits_with(0);
+    assert_eq!(posthog.events().len(), 5);
+    session(&home, "cccc", &Transcript::new().turns(1));
+    ingest().arg("--all").env("CLAUDE_CODE_SESSION_ID", "cccc").run().exits_with(0).prints(&["0 sessions sent"]);
+}
+
+#[test]
+fn beside_another_sender_hooks_send_nothing_until_the_user_does() {
+    let (home, posthog) = (Home::new(), posthog());
+    home.write(
+        ".claude/plugins/installed_plugins.json",
+        serde_json::json!({"plugins": {"posthog@posthog-llma": [{}], "posthog-telemetry@x": [{}]}}).to_string(),
+    );
+    let transcript = session(&home, "aaaa", &Transcript::new().turns(1));
+    home.hook(&posthog, "SessionEnd", &transcript).run().exits_with(0);
+    home.until_quiet();
+    assert!(posthog.requests().is_empty());
+    home.ready("status", &posthog).run().exits_with(1).prints(&["posthog-telemetry@x sends the same sessions"]);
+    home.ready("flush", &posthog).run().exits_with(0);
+    assert_eq!(posthog.events().len(), 2);
+}
+
+#[test]
+fn what_a_server_has_is_found_out_once_and_over_one_connection() {
+    let home = Home::new();
+    let config = Config { missing_events_path: Some(404), ..Config::default() };
+    let posthog = LocalPostHog::start(config).unwrap();
+    for (id, paths) in [("aaaa", &["/i/v1/ai/events", "/i/v0/ai/batch/"][..]), ("bbbb", &["/i/v0/ai/batch/"])] {
+        let before = posthog.requests().len();
+        let transcript = session(&home, id, &Transcript::new().turns(1));
+        home.hook(&posthog, "SessionEnd", &transcript).run().exits_with(0);
+        until_nothing_is_owed(&home, &posthog);
+        let requests = posthog.requests();
+        let asked: Vec<_> = requests[before..].iter().map(|request| request.path.as_str()).collect();
+        assert_eq!(asked, paths);
+    }
+}

@@ -1,13 +1,18 @@
 //! Which sessions are meant.
 
+use crate::claude_code::client;
 use crate::claude_code::sessions::{self, Head};
 use crate::commands::cli::Ingest as Arguments;
 use crate::delivery::ingest::Candidate;
-use crate::outbox::now;
+use crate::outbox::{self, Outbox, now};
 use crate::program::{Program, ProgramError};
+use std::collections::HashSet;
 use std::fs;
 use std::path::{Path, PathBuf};
 use std::time::UNIX_EPOCH;
+
+/// Where newer clients name the session to the commands that they run.
+const OWN_SESSION: &str = "CLAUDE_CODE_SESSION_ID";
 
 /// No session is meant.
 #[derive(Debug, thiserror::Error)]
@@ -17,7 +22,11 @@ pub struct NoSession(String);
 /// The sessions that are meant, in the order in which they began.
 pub fn sessions(program: &Program, arguments: &Arguments) -> anyhow::Result<Vec<Candidate>> {
     let mut candidates = if arguments.sessions.is_empty() {
-        of_folders(program, arguments)?
+        // What runs is sent by its hooks, or when it is named; half of it would be no session.
+        let running = running()?;
+        let mut candidates = of_folders(program, arguments)?;
+        candidates.retain(|candidate| arguments.list || !running.contains(&candidate.id));
+        candidates
     } else {
         let paths = arguments.sessions.iter().map(|query| Ok(program.session(query)?.files.main));
         paths.map(|path: Result<PathBuf, ProgramError>| Ok(candidate(path?))).collect::<anyhow::Result<_>>()?
@@ -41,6 +50,16 @@ pub fn sessions(program: &Program, arguments: &Arguments) -> anyhow::Result<Vec<
         return Err(NoSession(format!("there is no such session{place}")).into());
     }
     Ok(candidates)
+}
+
+/// The ids of sessions that run: the one whose client called this, and those whose clients are known to run.
+fn running() -> anyhow::Result<HashSet<String>> {
+    let mut running: HashSet<String> = std::env::var(OWN_SESSION).into_iter().collect();
+    if let Some(outbox) = Outbox::open_to_read(&outbox::directory()?)? {
+        running
+            .extend(outbox.clients()?.into_iter().filter(|(_, client)| client::is_running(*client)).map(|(id, _)| id));
+    }
+    Ok(running)
 }
 
 /// Those of all projects, of `--project`, or of the current one.
