@@ -8,8 +8,8 @@ pub const STATE_DIR: &str = "POSTHOG_LLMA_STATE_DIR";
 /// What requests to the `server` component have to bring with them.
 pub const SERVER_TOKEN: &str = "POSTHOG_LLMA_SERVER_TOKEN";
 
-/// Variables of ours that are no options.
-const OTHERS: [&str; 2] = [STATE_DIR, SERVER_TOKEN];
+/// Variables of ours that are no options. The last two are the launcher's and the installers'.
+const OTHERS: [&str; 4] = [STATE_DIR, SERVER_TOKEN, "POSTHOG_LLMA_DIST", "POSTHOG_LLMA_BIN"];
 
 /// What the names of most of our variables begin with.
 const PREFIX: &str = "POSTHOG_LLMA_";
