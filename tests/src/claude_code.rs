@@ -211,15 +211,20 @@ impl Screen {
         }
     }
 
-    /// Waits for the client's end, and says how long that took.
-    #[track_caller]
-    pub fn ends(mut self) -> Duration {
-        let start = Instant::now();
-        while self.child.try_wait().unwrap().is_none() {
-            assert!(start.elapsed() < Duration::from_secs(30), "it does not end: {}", lock(&self.shown));
-            thread::sleep(Duration::from_millis(5));
+    /// Leaves by these keys, as a person does: again when it goes on. What is pressed while the client still works only stops
+    /// that.
+    pub fn leave(mut self, keys: &str) {
+        for _ in 0..10 {
+            self.press(keys);
+            let pressed = Instant::now();
+            while pressed.elapsed() < Duration::from_secs(3) {
+                if self.child.try_wait().unwrap().is_some() {
+                    return;
+                }
+                thread::sleep(Duration::from_millis(5));
+            }
         }
-        start.elapsed()
+        panic!("it does not end: {}", lock(&self.shown));
     }
 }
 

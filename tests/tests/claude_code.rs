@@ -217,12 +217,13 @@ fn every_way_to_leave_a_terminal_sends_the_session_once() {
             thread::sleep(Duration::from_secs(2));
             screen.press(&format!("{prompt}\r"));
             screen.shows(&[ANSWER]);
-            screen.press(way);
             if way == "/clear\r" {
+                screen.press(way);
                 answers(&machine, &posthog, &[prompt]);
-                screen.press("/exit\r");
+                screen.leave("/exit\r");
+            } else {
+                screen.leave(way);
             }
-            screen.ends();
         }
         answers(&machine, &posthog, &ways.map(|(prompt, _)| prompt));
     }

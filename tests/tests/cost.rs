@@ -4,7 +4,7 @@
 #![expect(clippy::unwrap_used, reason = "a test fails by panicking")]
 
 use posthog_llma_local_posthog::{Config, LocalPostHog};
-use posthog_llma_tests::program::{KEY, binary, cache};
+use posthog_llma_tests::program::{Home, KEY, binary, cache};
 use std::fs::{self, File};
 use std::io::{BufWriter, Write as _};
 use std::path::{Path, PathBuf};
@@ -81,7 +81,7 @@ fn command(home: &Path, arguments: &[&str], transcript: &PathBuf) -> Command {
 
 #[test]
 fn converting_200_megabytes_takes_at_most_64_mebibytes() {
-    let home = tempfile::tempdir().unwrap();
+    let home = Home::new();
     let transcript = home.path().join("large.jsonl");
     write_transcript(&transcript, 3000);
     let most = watch(command(home.path(), &["convert"], &transcript).spawn().unwrap());
@@ -90,7 +90,7 @@ fn converting_200_megabytes_takes_at_most_64_mebibytes() {
 
 #[test]
 fn sending_200_megabytes_takes_at_most_64_mebibytes() {
-    let home = tempfile::tempdir().unwrap();
+    let home = Home::new();
     let transcript = home.path().join("large.jsonl");
     // What is sent is kept by the server, in this process: longer texts, of which less is sent.
     write_transcript(&transcript, 100_000);

@@ -185,3 +185,36 @@ fn no_folder_has_more_rooms_than_a_stranger_can_take_in() {
         open.extend(entries.into_iter().filter(|path| path.is_dir() && !tests(path)));
     }
 }
+
+/// The folders of the map in `docs/architecture.md`: two spaces a level.
+fn mapped(page: &str) -> BTreeSet<String> {
+    let map = page.split("```").nth(1).unwrap();
+    let mut way: Vec<String> = Vec::new();
+    let lines = map.lines().filter(|line| !line.trim().is_empty());
+    lines
+        .map(|line| {
+            let level = (line.len() - line.trim_start().len()) / 2;
+            way.truncate(level);
+            way.push(line.split_whitespace().next().unwrap().trim_end_matches('/').to_owned());
+            way.join("/")
+        })
+        .collect()
+}
+
+#[test]
+fn the_map_of_the_architecture_shows_every_folder() {
+    let root = Path::new(env!("CARGO_MANIFEST_DIR")).parent().unwrap();
+    let map = mapped(&fs::read_to_string(root.join("docs/architecture.md")).unwrap());
+    for folder in &map {
+        assert!(root.join(folder).is_dir(), "the map shows {folder}, and there is no such folder");
+    }
+    for source in
+        ["guest/pipeline/src", "guest/component/src", "host/src", "host/sandbox/src", "host/local-posthog/src"]
+    {
+        let rooms = fs::read_dir(root.join(source)).unwrap().map(|entry| entry.unwrap().path());
+        for folder in rooms.filter(|path| path.is_dir()) {
+            let folder = folder.strip_prefix(root).unwrap().to_str().unwrap().replace('\\', "/");
+            assert!(map.contains(&folder), "the map does not show {folder}");
+        }
+    }
+}

@@ -201,7 +201,7 @@ fn settings_files_are_enough_to_send() {
     home.session(Transcript::new().turns(1).text());
     home.program(["send", SESSION_ID]).run().exits_with(0);
     assert_eq!(posthog.events().len(), 2);
-    assert!(decompressed(&posthog.requests()[0]).contains(KEY));
+    assert_eq!(posthog.requests()[0].headers["authorization"], format!("Bearer {KEY}"));
 }
 
 #[test]

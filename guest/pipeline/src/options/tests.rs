@@ -365,7 +365,7 @@ fn a_sensitive_value_is_never_shown() {
 fn the_interface_has_the_conversion_s_options() {
     let wit = include_str!("../../../../wit/types.wit");
     let (_, record) = wit.split_once("record conversion-options {").unwrap();
-    let (record, _) = record.split_once('}').unwrap();
+    let (record, _) = record.split_once("\n    }").unwrap();
     let fields = record.lines().map(str::trim).filter(|line| !line.starts_with("///"));
     let mut fields: Vec<_> = fields.filter_map(|line| Some(line.split_once(':')?.0.to_owned())).collect();
     let options = ConversionOptions::ENTRIES.iter().map(|entry| entry.field.replace('_', "-"));
