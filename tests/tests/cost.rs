@@ -31,7 +31,8 @@ fn write_transcript(path: &Path, output: usize) {
             r#"{{"parentUuid":null,"type":"user","promptId":"p{turn}","uuid":"u{turn}","timestamp":"2026-01-01T00:00:00Z","message":{{"role":"user","content":"prompt {turn}"}}}}"#
         )];
         for call in 0..8 {
-            let id = format!("{turn}-{call}");
+            // Of the shape of Anthropic's.
+            let id = format!("01{turn:018}{call:04}");
             lines.push(format!(
                 r#"{{"parentUuid":"u{turn}","type":"assistant","uuid":"a{id}","timestamp":"2026-01-01T00:00:01Z","message":{{"id":"msg_{id}","model":"claude-x","stop_reason":"tool_use","content":[{{"type":"tool_use","id":"toolu_{id}","name":"Bash","input":{{"command":"{id}"}}}}],"usage":{{"input_tokens":1,"output_tokens":2}}}}}}"#
             ));

@@ -222,7 +222,9 @@ fn view_prints_a_tree_and_writes_a_page() {
 fn status_and_flush_say_how_it_stands() {
     let machine = Machine::new();
     let settings = "export POSTHOG_API_KEY=phc_your_project_key POSTHOG_LLMA_CC_ENABLED=true";
-    let script = format!("{settings}\n{}", block_with("posthog-llma status"));
+    // Without the plugin, `status` says so and exits with 1.
+    let commands = block_with("posthog-llma status").replacen("posthog-llma status", "posthog-llma status || true;", 1);
+    let script = format!("{settings}\n{commands}");
     let printed = succeeded(&machine.shell(&script).output().unwrap());
     assert!(printed.contains("last delivery") && printed.contains("owed"), "{printed}");
 }
@@ -241,7 +243,7 @@ fn send_delivers_the_session() {
 #[test]
 fn the_components_are_built_where_the_readme_says() {
     // Where build scripts have built them, so that they need not be built again.
-    let directory = target_directory().join("debug/component/posthog_llma_pipeline");
+    let directory = target_directory().join("debug/component/posthog_llma_component");
     // The same program, which is built: cargo alone would build it anew, with other features than the workspace has.
     let xtask = posthog_llma_tests::components::xtask();
     let command = block_with("cargo xtask components").replace("cargo xtask", xtask.to_str().unwrap());
