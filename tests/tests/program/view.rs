@@ -39,8 +39,8 @@ fn the_tree_has_turns_generations_tools_sub_agents_and_errors() {
     let outcome = view(&Home::new(), fixture(DEMO)).run().exits_with(0).says_nothing();
     let outcome = outcome.prints(&[
         "Why does the checkout test fail? Fix it.\n19.5 s  42 in + 117,503 cached, 1,996 out",
-        "\n+1 −1 in 1 file\n",
-        "├─ ❯ Why does the checkout test fail? Fix it.  15.2 s  ✗ 2  +1 −1  30 in + 78,354 cached, 1,651 out\n",
+        "\n+1 −1 in 1 file, 2 retries\n",
+        "├─ ❯ Why does the checkout test fail? Fix it.  15.2 s  ✗ 2  ↻ 2  +1 −1  30 in + 78,354 cached, 1,651 out\n",
         "│  ├─ claude-opus-5-5  3.0 s  4 in + 14,213 cached, 412 out  I'll look at",
         "│  │     ├─ claude-opus-5-5 [Explore]  1.2 s",
         "✗ API Error: 529 Overloaded",
