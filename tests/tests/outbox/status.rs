@@ -36,19 +36,19 @@ fn it_says_where_each_setting_comes_from_and_never_the_key() {
     let home = Home::new();
     home.write(
         ".claude/settings.json",
-        json!({"env": {"POSTHOG_API_KEY": KEY, "POSTHOG_LLMA_PRIVACY_MODE": "true"}}).to_string(),
+        json!({"env": {"POSTHOG_API_KEY": KEY, "POSTHOG_LLMA_PRIVACY_MODE": "true", "POSTHOG_LLMA_CC_ENABLED": "yes"}})
+            .to_string(),
     );
     home.write(
         ".claude/plugins/installed_plugins.json",
         json!({"plugins": {"posthog@posthog-llma": [{}]}}).to_string(),
     );
-    home.write("work/.claude/settings.local.json", json!({"env": {"POSTHOG_LLMA_CC_ENABLED": "yes"}}).to_string());
     let status = home.program(["status", "--json"]).env("POSTHOG_AI_PURPOSE", "work").run().exits_with(0).json();
     let settings = &status["settings"];
     let source = |name: &str| settings[name]["source"].as_str().unwrap().to_owned();
     assert_eq!(source("POSTHOG_AI_PURPOSE"), "the environment");
     assert!(source("POSTHOG_LLMA_PRIVACY_MODE").ends_with(".claude/settings.json"));
-    assert!(source("POSTHOG_LLMA_CC_ENABLED").ends_with("work/.claude/settings.local.json"));
+    assert!(source("POSTHOG_LLMA_CC_ENABLED").ends_with(".claude/settings.json"));
     assert_eq!(settings["POSTHOG_API_KEY"]["value"], format!("phc_…{}", &KEY[KEY.len() - 4..]));
     home.program(["status"]).run().exits_with(0).prints(&["On: ", "Healthy"]);
 }
