@@ -74,7 +74,7 @@ pub struct Envelope {
     pub custom: Vec<(String, serde_json::Value)>,
     /// Takes secrets out of whatever is written.
     pub redactor: Rc<Redactor>,
-    /// Privacy mode: of what a transcript says only numbers and words leave, see [`shape`](crate::events::shape).
+    /// Privacy mode: of what a transcript says only numbers and words leave, see `events::shape`.
     pub privacy: bool,
 }
 
