@@ -28,7 +28,7 @@ fn changed(replacements: &[(&str, &str)]) -> Result<(), String> {
     copy(&workspace().join("wit"), directory.path());
     for (from, to) in replacements {
         let mut found = false;
-        for file in ["types.wit", "conversion.wit", "delivery.wit", "worlds.wit"] {
+        for file in ["types.wit", "command.wit", "conversion.wit", "delivery.wit", "worlds.wit"] {
             let path = directory.path().join(file);
             let text = fs::read_to_string(&path).unwrap();
             found |= text.contains(from);
