@@ -1,13 +1,10 @@
 //! Builds the component that misbehaves.
 
-#[path = "../host/sandbox/build/component.rs"]
-mod component;
-
-use component::{ComponentPackage, package_directory, workspace_directory};
+use posthog_llma_component_build::{ComponentPackage, exit_code, package_directory, workspace_directory};
 use std::process::ExitCode;
 
 fn main() -> ExitCode {
-    component::exit_code(build())
+    exit_code(build())
 }
 
 fn build() -> Result<(), String> {

@@ -246,5 +246,4 @@ fn printable_url(uri: &Uri) -> String {
 }
 
 #[cfg(test)]
-#[path = "policy_tests.rs"]
 mod tests;

@@ -1,6 +1,6 @@
 //! Sub-agents: which call started them, and what is known of them.
 
-use crate::lines::*;
+use super::lines::*;
 use posthog_llma_pipeline::session::AgentFile;
 use serde_json::{Value, json};
 

@@ -1,6 +1,6 @@
 //! What has been seen in real files besides good lines. The good lines around it count in full.
 
-use crate::lines::*;
+use super::lines::*;
 use posthog_llma_pipeline::session::{ConversionOptions, FileRole, SequenceError, Session};
 use serde_json::json;
 

@@ -1,6 +1,6 @@
 //! What is one call, whatever a gateway writes as an id, and which result is whose.
 
-use crate::lines::*;
+use super::lines::*;
 use posthog_llma_pipeline::identity::EventId;
 use serde_json::{Value, json};
 use std::collections::BTreeSet;

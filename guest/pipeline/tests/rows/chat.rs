@@ -1,6 +1,6 @@
 //! `$ai_input` and `$ai_output_choices`: OpenAI's chat format.
 
-use crate::lines::*;
+use super::lines::*;
 use serde_json::{Value, json};
 
 fn output(blocks: Value) -> Value {

@@ -1,6 +1,6 @@
 //! Lines that stand twice count once.
 
-use crate::lines::*;
+use super::lines::*;
 use serde_json::{Value, json};
 
 fn turn() -> Vec<Line> {

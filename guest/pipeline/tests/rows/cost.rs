@@ -1,6 +1,6 @@
 //! Time grows with the size of a session and with nothing else. (`threads.rs` has a test of what is searched most.)
 
-use crate::lines::*;
+use super::lines::*;
 use serde_json::json;
 use std::time::{Duration, Instant};
 

@@ -1,6 +1,6 @@
 //! What every event has.
 
-use crate::lines::*;
+use super::lines::*;
 use posthog_llma_pipeline::identity::EventId;
 use posthog_llma_pipeline::session::{ConversionOptions, FileRole, Session};
 use serde_json::{Value, json};

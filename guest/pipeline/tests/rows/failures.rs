@@ -1,6 +1,6 @@
 //! A failed call is a generation with `$ai_is_error`.
 
-use crate::lines::*;
+use super::lines::*;
 use serde_json::{Value, json};
 
 fn fails(members: Value) -> Value {

@@ -1,6 +1,6 @@
 //! `$ai_generation`: one for each response, its tokens, its times and its flags.
 
-use crate::lines::*;
+use super::lines::*;
 use serde_json::{Value, json};
 
 fn with(message: Value) -> Value {

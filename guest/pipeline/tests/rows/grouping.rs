@@ -1,7 +1,7 @@
 //! Which trace an event belongs to when each prompt is one.
 
+use super::lines::*;
 use crate::conversion::Converted;
-use crate::lines::*;
 use posthog_llma_pipeline::identity::EventId;
 use serde_json::{Value, json};
 use std::collections::BTreeSet;

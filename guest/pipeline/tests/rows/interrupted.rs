@@ -1,6 +1,6 @@
 //! `claude_code_interrupted`: the user stopped a response or a tool.
 
-use crate::lines::*;
+use super::lines::*;
 use serde_json::{Value, json};
 
 fn partial() -> Line {

@@ -1,6 +1,6 @@
 //! Privacy mode: no text leaves, all the rest does.
 
-use crate::lines::*;
+use super::lines::*;
 use serde_json::{Value, json};
 
 const MARKER: &str = "Bo'ness";

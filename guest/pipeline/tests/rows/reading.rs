@@ -1,6 +1,6 @@
 //! What a person reads: prompts in their words, traces with a name, time that was work, a "no" that is no error.
 
-use crate::lines::*;
+use super::lines::*;
 use posthog_llma_pipeline::session::AgentFile;
 use serde_json::{Value, json};
 

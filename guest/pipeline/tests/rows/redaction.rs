@@ -1,7 +1,7 @@
 //! Secrets do not leave, whatever text they stand in.
 
-use crate::lines::*;
-use crate::privacy::session_with;
+use super::lines::*;
+use super::privacy::session_with;
 use serde_json::{Value, json};
 
 /// Kinds of secrets: what stands around one, and the part that must not leave. Put together here, so that no scanner takes
@@ -104,7 +104,7 @@ fn no_secret_leaves_from_names_ids_and_unknown_fields() {
 #[test]
 fn no_secret_leaves_from_the_options() {
     for (text, secret) in secrets().into_iter().filter(|(text, _)| !text.contains('\n')) {
-        let converted = session(vec![user(0, "hello"), reply(1, "m", json!([crate::lines::text("hi")]))])
+        let converted = session(vec![user(0, "hello"), reply(1, "m", json!([super::lines::text("hi")]))])
             .options(|o| {
                 o.distinct_id = Some(format!("me {text}"));
                 o.git_repo = Some(format!("me/{text}"));

@@ -1,7 +1,7 @@
 //! Sessions of which a part was delivered before: only the rest is sent, and the sums over `$ai_trace` stay right.
 
+use super::lines::*;
 use crate::conversion::Converted;
-use crate::lines::*;
 use serde_json::json;
 
 fn first_run() -> Vec<Line> {

@@ -1,6 +1,6 @@
 //! `$ai_span`: one for each tool call.
 
-use crate::lines::*;
+use super::lines::*;
 use serde_json::{Value, json};
 
 fn run(result: Line) -> Value {

@@ -1,6 +1,6 @@
 //! Tokens: all of them, each once, and none that are not known.
 
-use crate::lines::*;
+use super::lines::*;
 use serde_json::{Value, json};
 
 fn with_usage(usage: Value) -> Line {

@@ -1,6 +1,6 @@
 //! `$ai_trace`: name, times, sums and counts.
 
-use crate::lines::*;
+use super::lines::*;
 use serde_json::{Value, json};
 
 /// The name of the trace of these prompts.

@@ -1,4 +1,4 @@
-//! Builds a component with a cargo of its own. Used by the build scripts of the host and of the tests.
+//! Builds a component with a cargo of its own, for build scripts: those of the sandbox and of the end-to-end tests.
 
 use std::env;
 use std::hash::{DefaultHasher, Hash, Hasher};
@@ -19,7 +19,7 @@ const OUTER_VARIABLES: [&str; 9] = [
 ];
 
 /// What a build script ends with: cargo shows what it wrote only when it fails.
-pub(crate) fn exit_code(built: Result<(), String>) -> ExitCode {
+pub fn exit_code(built: Result<(), String>) -> ExitCode {
     match built {
         Ok(()) => ExitCode::SUCCESS,
         Err(message) => {
@@ -30,27 +30,27 @@ pub(crate) fn exit_code(built: Result<(), String>) -> ExitCode {
 }
 
 /// A package that becomes a component.
-pub(crate) struct ComponentPackage<'a> {
+pub struct ComponentPackage<'a> {
     /// Its `Cargo.toml`.
-    pub(crate) manifest: PathBuf,
+    pub manifest: PathBuf,
     /// Where `Cargo.lock` lies: its workspace.
-    pub(crate) workspace: PathBuf,
+    pub workspace: PathBuf,
     /// Name of the library, as in the name of the `.wasm` file.
-    pub(crate) library: &'a str,
+    pub library: &'a str,
     /// Target to build for.
-    pub(crate) target: &'a str,
+    pub target: &'a str,
     /// Feature to build with.
-    pub(crate) feature: Option<&'a str>,
+    pub feature: Option<&'a str>,
     /// Profile to build with.
-    pub(crate) profile: &'a str,
+    pub profile: &'a str,
     /// Whatever it is made of: the script runs again when one of these changes.
-    pub(crate) sources: Vec<PathBuf>,
+    pub sources: Vec<PathBuf>,
 }
 
 impl ComponentPackage<'_> {
     /// Builds the component and makes its path known to the crate as `env!(variable)`, and a hash of it as `variable` with
     /// `_HASH` behind it.
-    pub(crate) fn build(&self, variable: &str) -> Result<(), String> {
+    pub fn build(&self, variable: &str) -> Result<(), String> {
         for path in &self.sources {
             println!("cargo:rerun-if-changed={}", path.display());
         }
@@ -123,12 +123,12 @@ fn target_is_missing(errors: &str) -> bool {
 }
 
 /// Directory of the package whose build script this is.
-pub(crate) fn package_directory() -> Result<PathBuf, String> {
+pub fn package_directory() -> Result<PathBuf, String> {
     env::var_os("CARGO_MANIFEST_DIR").map(PathBuf::from).ok_or_else(|| "CARGO_MANIFEST_DIR is not set".to_owned())
 }
 
 /// The workspace: the directory above the package that holds the interface.
-pub(crate) fn workspace_directory(package: &Path) -> Result<PathBuf, String> {
+pub fn workspace_directory(package: &Path) -> Result<PathBuf, String> {
     package
         .ancestors()
         .find(|directory| directory.join("wit/worlds.wit").is_file())

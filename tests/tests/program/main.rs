@@ -10,37 +10,21 @@ use posthog_llma_tests::transcript::Transcript;
 use std::io::Read;
 use std::path::PathBuf;
 
-#[path = "program/cache.rs"]
 mod cache;
-#[path = "program/convert.rs"]
 mod convert;
-#[path = "program/demo.rs"]
 mod demo;
-#[path = "program/every_fixture.rs"]
 mod every_fixture;
-#[path = "program/faults.rs"]
 mod faults;
-#[path = "program/network.rs"]
 mod network;
-#[path = "program/privacy.rs"]
 mod privacy;
-#[path = "program/secrets.rs"]
 mod secrets;
-#[path = "program/send.rs"]
 mod send;
-#[path = "program/sessions.rs"]
 mod sessions;
-#[path = "program/settings.rs"]
 mod settings;
-#[path = "program/setup.rs"]
 mod setup;
-#[path = "program/shell.rs"]
 mod shell;
-#[path = "program/verdicts.rs"]
 mod verdicts;
-#[path = "program/view.rs"]
 mod view;
-#[path = "program/warnings.rs"]
 mod warnings;
 
 /// The session that has nearly everything: parallel tools, a failing one, a sub-agent, a failed call.

@@ -10,13 +10,9 @@ use posthog_llma_tests::program::KEY;
 use std::path::{Path, PathBuf};
 use std::process::{Command, Output};
 
-#[path = "examples/browser.rs"]
 mod browser;
-#[path = "examples/deliver.rs"]
 mod deliver;
-#[path = "examples/same_bytes.rs"]
 mod same_bytes;
-#[path = "examples/wasmtime.rs"]
 mod wasmtime_cli;
 
 /// A session with sub-agents.

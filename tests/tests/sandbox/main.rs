@@ -17,7 +17,6 @@ use std::path::Path;
 use std::sync::LazyLock;
 use std::time::{Duration, Instant};
 
-#[path = "sandbox/network.rs"]
 mod network;
 
 static COMPONENT: &[u8] = include_bytes!(env!("MISBEHAVING_COMPONENT"));

@@ -11,21 +11,13 @@ use std::collections::BTreeMap;
 use std::fs::File;
 use std::path::{Path, PathBuf};
 
-#[path = "outbox/crashes.rs"]
 mod crashes;
-#[path = "outbox/doctor.rs"]
 mod doctor;
-#[path = "outbox/files.rs"]
 mod files;
-#[path = "outbox/hook.rs"]
 mod hook;
-#[path = "outbox/live.rs"]
 mod live;
-#[path = "outbox/servers.rs"]
 mod servers;
-#[path = "outbox/sessions.rs"]
 mod sessions;
-#[path = "outbox/status.rs"]
 mod status;
 
 /// A server that applies the rules and nothing else.
