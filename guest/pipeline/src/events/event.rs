@@ -203,6 +203,13 @@ impl Object {
         self.keep_shape(name, begin, from);
     }
 
+    /// Adds what people, models and tools wrote, which leaves only without privacy mode. Nothing is worked out in vain.
+    pub fn content(&mut self, write: impl FnOnce(&mut Self)) {
+        if !self.shaped {
+            write(self);
+        }
+    }
+
     /// Adds a member whose texts have been through [`crate::transcript::text::TextRules`].
     pub fn clean(&mut self, name: &'static str, value: &(impl Serialize + ?Sized)) {
         let begin = (self.out.len(), self.first);
@@ -212,10 +219,11 @@ impl Object {
         self.keep_shape(name, begin, from);
     }
 
-    /// In privacy mode, takes back a member that has no known shape.
+    /// In privacy mode, takes back a member that is content or has no known shape: what was not written by way of
+    /// [`Object::content`] by mistake does not leave either.
     fn keep_shape(&mut self, name: &'static str, (begin, first): (usize, bool), from: usize) {
         if self.shaped && !shape::is_known(name, &self.out[from..]) {
-            let is_text = self.out[from] == b'"';
+            let is_text = self.out[from] == b'"' && !shape::is_content(name);
             self.out.truncate(begin);
             self.first = first;
             if is_text {

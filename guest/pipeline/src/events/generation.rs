@@ -177,7 +177,7 @@ impl Generation {
         p.some("$ai_latency", self.started.map(|started| time::seconds(started, self.ended)));
         if let Some(failure) = &self.failure {
             p.field("$ai_is_error", &true);
-            p.some("$ai_error", self.error(rules));
+            p.content(|p| p.some("$ai_error", self.error(rules)));
             p.some("$ai_error_type", failure.kind.as_ref());
             p.some("$ai_http_status", failure.status);
         } else {
@@ -199,7 +199,7 @@ impl Generation {
                 &time::seconds(0, i64::try_from(self.retries.waited).unwrap_or(i64::MAX)),
             );
         }
-        if !rules.privacy {
+        p.content(|p| {
             if !self.input.is_empty() {
                 p.clean("$ai_input", &self.input);
             }
@@ -207,7 +207,7 @@ impl Generation {
             if let Some(prompt) = prompt {
                 p.clean("$ai_user_prompt", prompt);
             }
-        }
+        });
     }
 
     fn write_usage(&self, p: &mut Object) {

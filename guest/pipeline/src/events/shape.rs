@@ -16,11 +16,30 @@ const LONGEST_WORD: usize = 200;
 const NAMES: [&str; 6] =
     ["$ai_project_name", "$ai_git_branch", "$ai_git_repo", "$ai_purpose", "$ai_trace_id", "$ai_parent_id"];
 
+/// Properties that are content, whatever their value looks like.
+const CONTENT: [&str; 7] = [
+    "$ai_error",
+    "$ai_input",
+    "$ai_input_state",
+    "$ai_output_choices",
+    "$ai_output_state",
+    "$ai_trace_name",
+    "$ai_user_prompt",
+];
+
 /// Properties that are lists of words, with commas.
 const LISTS: [&str; 1] = ["$ai_tools_called"];
 
+/// Is this what people, models and tools wrote?
+pub fn is_content(name: &str) -> bool {
+    CONTENT.contains(&name)
+}
+
 /// Has the value, which is JSON, a shape that this property may have?
 pub fn is_known(name: &str, json: &[u8]) -> bool {
+    if is_content(name) {
+        return false;
+    }
     let Some(text) = json.strip_prefix(b"\"").and_then(|rest| rest.strip_suffix(b"\"")) else {
         return !matches!(json.first(), Some(b'{' | b'[') | None);
     };
@@ -63,6 +82,13 @@ mod tests {
             assert!(is("$ai_model", &value), "{value}");
         }
         assert!(is("$ai_tools_called", &"Bash,mcp__a__b".into()));
+    }
+
+    #[test]
+    fn content_is_content_whatever_it_looks_like() {
+        for name in CONTENT {
+            assert!(!is(name, &"deploy".into()) && !is(name, &3.into()), "{name}");
+        }
     }
 
     #[test]

@@ -88,17 +88,17 @@ impl Span {
                     p.field("claude_code_lines_removed", &change.removed);
                     p.flag("claude_code_user_modified", change.user_modified);
                 }
-                if result.is_error() && !rules.privacy {
-                    p.clean("$ai_error", &rules.of_within(&result.output.decoded(), ERROR_LIMIT));
+                if result.is_error() {
+                    p.content(|p| p.clean("$ai_error", &rules.of_within(&result.output.decoded(), ERROR_LIMIT)));
                 }
             }
         }
-        if !rules.privacy {
+        p.content(|p| {
             p.clean("$ai_input_state", self.input.as_ref());
             if let Some(result) = result {
                 p.clean("$ai_output_state", result.output.as_ref());
             }
-        }
+        });
     }
 }
 

@@ -171,7 +171,7 @@ impl Trace {
     }
 
     /// The `$ai_trace` event, if it covers any.
-    pub fn event(&self, envelope: &Envelope, work: Work, privacy: bool) -> Option<(Event, bool)> {
+    pub fn event(&self, envelope: &Envelope, work: Work) -> Option<(Event, bool)> {
         let trace_id = self.id(envelope);
         // Within somebody else's trace there may be several sessions.
         let id = EventId::trace(if envelope.parent.is_some() { &envelope.session_id } else { &trace_id }, self.first?);
@@ -186,16 +186,18 @@ impl Trace {
                 // Neither nothing nor the trace's id: else PostHog adds its latency to its generations'.
                 p.field("$ai_parent_id", "root");
             }
-            for name in ["$ai_trace_name", "$ai_span_name"] {
-                p.some(name, self.name.as_ref().filter(|_| !privacy));
-            }
+            p.content(|p| {
+                for name in ["$ai_trace_name", "$ai_span_name"] {
+                    p.some(name, self.name.as_ref());
+                }
+            });
             p.some("$ai_latency", work.seconds);
             p.some("$ai_total_input_tokens", totals.input_tokens);
             p.some("$ai_total_output_tokens", totals.output_tokens);
             p.some("$ai_total_cache_read_input_tokens", totals.cache_read_tokens);
             p.some("$ai_total_cache_creation_input_tokens", totals.cache_creation_tokens);
             p.field("$ai_is_error", &self.failure.is_some());
-            p.some("$ai_error", self.failure.as_ref().and_then(|(_, error)| error.as_ref()).filter(|_| !privacy));
+            p.content(|p| p.some("$ai_error", self.failure.as_ref().and_then(|(_, error)| error.as_ref())));
             p.field("claude_code_turns", &work.turns);
             p.field("claude_code_generations", &totals.generations);
             p.field("claude_code_tool_calls", &totals.tool_calls);

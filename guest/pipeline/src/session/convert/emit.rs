@@ -260,7 +260,7 @@ impl Emitter {
             redact::add(&mut self.counts.redactions, &trace.totals.noticed.redactions);
         }
         for (trace, work) in std::mem::take(&mut self.traces).iter().zip(work) {
-            if let Some((event, shortened)) = trace.event(&self.envelope, work, self.rules.privacy) {
+            if let Some((event, shortened)) = trace.event(&self.envelope, work) {
                 let earliest = self.counts.earliest;
                 self.emit(event, shortened, earliest.unwrap_or(0));
             }
