@@ -59,7 +59,7 @@ pub struct Page {
     pub bytes: u64,
 }
 
-/// The session's tree, with its colours as ANSI escape sequences.
+/// The session's tree, with its colors as ANSI escape sequences.
 pub async fn tree(
     sandbox: &Sandbox,
     session: &Session,

@@ -188,7 +188,7 @@ fn no_folder_has_more_rooms_than_a_stranger_can_take_in() {
 
 /// The folders of the map in `docs/architecture.md`: two spaces a level.
 fn mapped(page: &str) -> BTreeSet<String> {
-    let map = page.split("```").nth(1).unwrap();
+    let map = page.split("```text\n").nth(1).unwrap().split("```").next().unwrap();
     let mut way: Vec<String> = Vec::new();
     let lines = map.lines().filter(|line| !line.trim().is_empty());
     lines

@@ -1,4 +1,4 @@
-//! What the program and the component are made of: a software bill of materials (`CycloneDX` 1.5) and the licences.
+//! What the program and the component are made of: a software bill of materials (`CycloneDX` 1.5) and the licenses.
 
 use crate::metadata;
 use anyhow::Context as _;
@@ -78,7 +78,7 @@ impl Shipped {
         }))
     }
 
-    /// The texts of all licences: most of them ask to go with every copy. Each text once, with the packages it is of.
+    /// The texts of all licenses: most of them ask to go with every copy. Each text once, with the packages it is of.
     pub fn notices(&self) -> anyhow::Result<String> {
         let mut texts: BTreeMap<String, Vec<String>> = BTreeMap::new();
         let mut without = Vec::new();
@@ -89,9 +89,9 @@ impl Shipped {
             for file in folder.read_dir().with_context(|| format!("cannot read the folder of {name}"))? {
                 let file = file?;
                 let kind = file.file_name().to_string_lossy().to_uppercase();
-                let is_licence =
+                let is_license =
                     ["LICENSE", "LICENCE", "COPYING", "NOTICE", "UNLICENSE"].iter().any(|k| kind.starts_with(k));
-                if is_licence && file.path().is_file() {
+                if is_license && file.path().is_file() {
                     let text = String::from_utf8_lossy(&fs::read(file.path())?).replace("\r\n", "\n").trim().to_owned();
                     texts.entry(text).or_default().push(name.clone());
                 }
@@ -107,7 +107,7 @@ impl Shipped {
         for (of, text) in notices {
             let _ = write!(out, "{rule}\n{}\n{rule}\n\n{text}\n\n", of.join(", "));
         }
-        let _ = write!(out, "{rule}\nThese packages hold no text of their licence:\n{rule}\n\n{}", without.concat());
+        let _ = write!(out, "{rule}\nThese packages hold no text of their license:\n{rule}\n\n{}", without.concat());
         Ok(out)
     }
 }

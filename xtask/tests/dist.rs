@@ -79,8 +79,8 @@ fn the_archive_is_a_marketplace_with_the_program_the_component_checksums_and_the
     let version = Command::new(folder.join(program)).arg("--version").output().unwrap();
     assert_eq!(String::from_utf8(version.stdout).unwrap(), format!("posthog-llma {}\n", env!("CARGO_PKG_VERSION")));
 
-    let licences = fs::read_to_string(folder.join("THIRD-PARTY-LICENSES.txt")).unwrap();
-    assert!(licences.contains("wasmtime 48.") && licences.contains("Permission is hereby granted"), "{licences:.400}");
+    let licenses = fs::read_to_string(folder.join("THIRD-PARTY-LICENSES.txt")).unwrap();
+    assert!(licenses.contains("wasmtime 48.") && licenses.contains("Permission is hereby granted"), "{licenses:.400}");
 
     let bill: Value = serde_json::from_slice(&fs::read(folder.join("sbom.cdx.json")).unwrap()).unwrap();
     assert_eq!((&bill["bomFormat"], &bill["specVersion"]), (&"CycloneDX".into(), &"1.5".into()));

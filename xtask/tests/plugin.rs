@@ -114,9 +114,9 @@ fn the_manifests_agree_with_the_workspace_and_with_each_other() {
 #[test]
 fn the_options_are_known_settings_and_the_key_is_a_secret() {
     let plugin = json("plugin/.claude-plugin/plugin.json");
-    let readme = fs::read_to_string(workspace().join("README.md")).unwrap();
+    let settings = fs::read_to_string(workspace().join("docs/configuration.md")).unwrap();
     for (name, option) in plugin["userConfig"].as_object().unwrap() {
-        assert!(readme.contains(&format!("| `{name}` |")), "{name} is no setting");
+        assert!(settings.contains(&format!("| `{name}` |")), "{name} is not a setting");
         assert_eq!(option["sensitive"] == true, name == "POSTHOG_API_KEY", "{name}");
     }
 }

@@ -6,7 +6,7 @@ use std::hash::{BuildHasherDefault, DefaultHasher, Hasher};
 use uuid::Uuid;
 
 /// Namespace of all ids, a number drawn once. It must never change: PostHog
-/// recognises a resent event by its `uuid`.
+/// recognizes a resent event by its `uuid`.
 const NAMESPACE: Uuid = Uuid::from_u128(0x6f0d_c1f0_58a5_5b6e_9d3c_27a1_f4c4_8be2);
 
 /// The `uuid` of an event; for a generation or a span also its `$ai_span_id`.

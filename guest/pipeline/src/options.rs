@@ -1,8 +1,8 @@
 //! What the user sets: the one table of options. An option is one entry here, and the place that uses its value.
 //!
 //! From the table come the variables that are looked up, their defaults and parsers, what `--help`, `status`, `doctor` and the
-//! README say of them, the options of the plugin, the stored form, and what a project's settings may do. Tests compare what
-//! cannot be generated: the README's rows, and the record of `wit/types.wit`.
+//! documentation say about them, the options of the plugin, the stored form, and what a project's settings may do. Tests compare what
+//! cannot be generated: the rows of `docs/configuration.md`, and the record of `wit/types.wit`.
 //!
 //! A value that cannot be read is an error, never its default: a typing error must not turn privacy off or send data
 //! elsewhere. The same holds for a name that is nearly one of these ([`judge_name`]).
@@ -18,7 +18,7 @@ mod table;
 mod tests;
 
 pub use api_key::{ApiKey, InvalidApiKey};
-pub use names::{NameVerdict, SERVER_TOKEN, STATE_DIR, judge_name};
+pub use names::{NameVerdict, OTHER_VARIABLES, SERVER_TOKEN, STATE_DIR, judge_name};
 pub use parse::{InvalidVariable, boolean};
 pub use table::{Entry, Privacy, Project};
 
@@ -41,7 +41,7 @@ options! {
         /// Needed to send, not to convert.
         api_key: Option<ApiKey> = None => API_KEY("POSTHOG_API_KEY") {
             parse: parse::api_key,
-            help: "project key (phc_…); needed to send",
+            help: "project token (phc_…), also called the project API key; required to send",
             privacy: Destination,
             sensitive: true,
         }
@@ -49,26 +49,26 @@ options! {
         enabled: bool = false => ENABLED("POSTHOG_LLMA_CC_ENABLED") {
             parse: parse::flag,
             stricter: stricter::both,
-            help: "true: send sessions by themselves when they end",
+            help: "true: send sessions automatically",
             privacy: Destination,
         }
         /// Whether what is complete is sent while a session runs, too.
         live: bool = true => LIVE("POSTHOG_LLMA_CC_LIVE") {
             parse: parse::flag,
             stricter: stricter::both,
-            help: "send what is complete while a session runs, too; false: only when it ends",
+            help: "send finished work while a session is still running; false: only when it ends",
             privacy: Destination,
         }
         /// Whether the origin may be neither in posthog.com nor this machine.
         allow_custom_host: bool = false => ALLOW_CUSTOM_HOST("POSTHOG_LLMA_ALLOW_CUSTOM_HOST") {
             parse: parse::flag,
-            help: "true: POSTHOG_HOST need not be *.posthog.com",
+            help: "true: allow a POSTHOG_HOST outside posthog.com",
             privacy: Destination,
         }
         /// Where events go.
         origin: Origin = Origin::default() => HOST("POSTHOG_HOST") {
             parse: parse::origin,
-            help: "scheme, host and port alone",
+            help: "PostHog's origin: scheme, host and optional port",
             privacy: Destination,
         }
     }
@@ -86,53 +86,53 @@ options! {
         privacy_mode: bool = false => PRIVACY_MODE("POSTHOG_LLMA_PRIVACY_MODE") {
             parse: parse::flag,
             stricter: stricter::either,
-            help: "true: send no text, only numbers, names and ids",
+            help: "true: send no text, only numbers, names and IDs",
             privacy: Content,
         }
-        /// Whom the events belong to: at most 200 characters, not blank.
+        /// The person that events are attributed to: at most 200 characters, not blank.
         distinct_id: Option<String> = None => DISTINCT_ID("POSTHOG_LLMA_DISTINCT_ID") {
             parse: parse::distinct_id,
-            help: "whom events belong to",
+            help: "the person events are attributed to",
             unset: "git config user.email",
             privacy: Identity,
         }
         /// What becomes a trace.
         trace_grouping: TraceGrouping = TraceGrouping::Session => TRACE_GROUPING("POSTHOG_LLMA_TRACE_GROUPING") {
             parse: parse::trace_grouping,
-            help: "one trace for each session, or with message for each prompt",
+            help: "one trace per session, or per prompt with message",
             privacy: Unrelated,
         }
-        /// Characters that are kept of each text.
+        /// Maximum characters kept of each text.
         max_attribute_length: u32 = 12_000 => MAX_ATTRIBUTE_LENGTH("POSTHOG_LLMA_MAX_ATTRIBUTE_LENGTH") {
             parse: parse::length,
             stricter: stricter::shorter,
-            help: "characters that are kept of each text",
+            help: "maximum characters kept of each text",
             privacy: Content,
         }
         /// A JSON object whose members are added to every event's properties.
         custom_properties: Option<String> = None => CUSTOM_PROPERTIES("POSTHOG_LLMA_CUSTOM_PROPERTIES") {
             parse: parse::custom_properties,
-            help: "JSON object, added to every event",
+            help: "JSON object of properties to add to every event",
             privacy: Identity,
         }
         /// Replace secrets in any text that is sent.
         redact_secrets: bool = true => REDACT_SECRETS("POSTHOG_LLMA_REDACT_SECRETS") {
             parse: parse::flag,
             stricter: stricter::either,
-            help: "replace secrets by [redacted:<rule>] in whatever is sent",
+            help: "replace secrets with [redacted:<rule>] in everything that is sent",
             privacy: Content,
         }
         /// The user's own patterns for secrets, and exceptions: a JSON list, or the file that holds it; a host that can read
         /// files puts what is in it here.
         redact_patterns: Option<String> = None => REDACT_PATTERNS("POSTHOG_LLMA_REDACT_PATTERNS") {
             parse: parse::text,
-            help: "a file or JSON list of more patterns, and of exceptions",
+            help: "your own patterns and exceptions: a JSON list, or the path of a file with one",
             privacy: Content,
         }
         /// `$ai_purpose`.
         purpose: Option<String> = None => PURPOSE("POSTHOG_AI_PURPOSE") {
             parse: parse::text,
-            help: "$ai_purpose of every event",
+            help: "value of $ai_purpose on every event",
             privacy: Unrelated,
         }
     }

@@ -1,4 +1,4 @@
-//! What becomes of sessions that the real Claude Code wrote: a change of behaviour shows as a diff of data.
+//! What becomes of sessions that the real Claude Code wrote: a change of behavior shows as a diff of data.
 //!
 //! For each session one snapshot with everything that is sent when a session is a trace, and a short one with the shape of
 //! the tree when a prompt is. `INSTA_UPDATE=always cargo test -p posthog-llma-pipeline --test snapshots` writes them anew.

@@ -130,7 +130,7 @@ impl CodeCache {
 }
 
 /// The compiled code of a component on this engine: that is wasmtime's version, its settings and the processor. It tells
-/// our own files apart; it is no defence, which is the mark.
+/// our own files apart; it is no defense, which is the mark.
 fn key(engine: &Engine, wasm: &[u8]) -> u64 {
     let mut hasher = DefaultHasher::new();
     engine.precompile_compatibility_hash().hash(&mut hasher);

@@ -104,7 +104,7 @@ impl HttpPolicy {
     }
 
     /// Compares scheme, host (in lower case), effective port, method and path. Whatever is not in its normal form is
-    /// refused, not normalised.
+    /// refused, not normalized.
     pub fn check(&self, method: &Method, uri: &Uri) -> Result<AllowedRequest, Refusal> {
         let Self::Allow(AllowedDestination { origin, paths, .. }) = self else {
             return Err(Refusal::NoNetwork);

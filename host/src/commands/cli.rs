@@ -70,7 +70,7 @@ Examples:
   posthog-llma view 0b2a846a --html session.html    a page with a waterfall, filters and all that would be sent
   POSTHOG_LLMA_PRIVACY_MODE=true posthog-llma view 0b2a846a --html private.html    what privacy mode leaves
 
-Colours: in a terminal, unless NO_COLOR is set.")]
+Colors: in a terminal, unless NO_COLOR is set.")]
     View(View),
     /// Send past sessions: by default the newest one of the current project. What was delivered before is skipped
     #[command(after_help = "\

@@ -3,7 +3,7 @@
 use super::load;
 use crate::commands::cli::View;
 use crate::delivery::report;
-use crate::system::terminal::{complain, print, print_coloured, warn};
+use crate::system::terminal::{complain, print, print_colored, warn};
 use crate::view::ViewError;
 use crate::view::{self, tree};
 use posthog_llma_sandbox::{self, Limits};
@@ -43,8 +43,8 @@ pub fn run(arguments: &View) -> anyhow::Result<ExitCode> {
             Some((terminal_size::Width(columns), _)) => tree::fit(&tree, usize::from(columns)),
             None => tree,
         };
-        // Without the colours where nobody would see them.
-        print_coloured(&mut anstream::stdout(), &tree)?;
+        // Without the colors where nobody would see them.
+        print_colored(&mut anstream::stdout(), &tree)?;
         converted
     };
     warn(converted.left_out.warning().as_slice());

@@ -67,8 +67,8 @@ pub fn print(text: &str) -> io::Result<()> {
     print_to(&mut io::stdout(), text)
 }
 
-/// As [`print()`], a text whose colours are ours: whoever made it has cleaned what is in it.
-pub fn print_coloured(out: &mut impl io::Write, text: &str) -> io::Result<()> {
+/// As [`print()`], a text whose colors are ours: whoever made it has cleaned what is in it.
+pub fn print_colored(out: &mut impl io::Write, text: &str) -> io::Result<()> {
     let text = API_KEY.get().map_or_else(|| text.to_owned(), |key| without_key(text, key));
     write(out, &without_controls(&text, |c| c == '\u{1b}'))
 }

@@ -27,7 +27,7 @@ const drawTrace = (() => {
     ["Compactions", "claude_code_compactions"],
   ];
 
-  // What the colours and marks mean; only those that the session has are told.
+  // What the colors and marks mean; only those that the session has are told.
   const has = (property) => (nodes) => nodes.some((node) => node.p[property] === true);
   const LEGEND = {
     model: { text: "model", when: () => true },

@@ -126,7 +126,7 @@ const traceTree = (() => {
     for (const child of node.children) {
       finish(child, depth + 1);
       // A pause within a turn is waiting, too: for a background job, a teammate, a timer.
-      if (node.kind === "turn" && child.start - last >= PAUSE) node.waits.push([last, child.start]);
+      if (node.kind === "turn" && last !== -Infinity && child.start - last >= PAUSE) node.waits.push([last, child.start]);
       for (const wait of child.waits) node.waits.push(wait);
       child.sums.forEach((sum, i) => (node.sums[i] += sum));
       node.calls += child.calls;

@@ -162,7 +162,7 @@ impl Tree {
         self.prompts.len() - 1
     }
 
-    /// The tree with its colours, as ANSI escape sequences.
+    /// The tree with its colors, as ANSI escape sequences.
     pub fn draw(&self) -> String {
         if self.nodes.is_empty() && self.traces.is_empty() {
             return format!("{NOTHING}\n");
@@ -443,7 +443,7 @@ mod tests {
         // Half a letter does not fit.
         assert_eq!((shown(14), shown(15)), ("├─ opus  日本…\n".to_owned(), "├─ opus  日本…\n".to_owned()));
         assert_eq!((shown(1), shown(0)), ("…\n".to_owned(), "…\n".to_owned()));
-        assert!(fit(&line, 5).ends_with("…\u{1b}[0m\n"), "the colour ends with the line");
+        assert!(fit(&line, 5).ends_with("…\u{1b}[0m\n"), "the color ends with the line");
     }
 
     #[test]

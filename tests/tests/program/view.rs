@@ -48,17 +48,17 @@ fn the_tree_has_turns_generations_tools_sub_agents_and_errors() {
     ]);
     // A line for each event but the trace, which has three, and one for each turn.
     assert_eq!(outcome.stdout.lines().count(), 17 + 3 + 2);
-    assert!(!outcome.stdout.contains('\u{1b}'), "colours where nobody sees them");
+    assert!(!outcome.stdout.contains('\u{1b}'), "colors where nobody sees them");
 }
 
 #[test]
-fn the_tree_has_colours_where_they_are_wanted_and_the_same_text() {
+fn the_tree_has_colors_where_they_are_wanted_and_the_same_text() {
     let plain = view(&Home::new(), fixture(DEMO)).run().exits_with(0).stdout;
-    let coloured = view(&Home::new(), fixture(DEMO)).env("CLICOLOR_FORCE", "1").run().exits_with(0).stdout;
-    assert!(coloured.contains("\u{1b}[31m✗"), "{coloured}");
+    let colored = view(&Home::new(), fixture(DEMO)).env("CLICOLOR_FORCE", "1").run().exits_with(0).stdout;
+    assert!(colored.contains("\u{1b}[31m✗"), "{colored}");
     let mut text = String::new();
-    for piece in coloured.split("\u{1b}[") {
-        text += if text.is_empty() && !coloured.starts_with('\u{1b}') {
+    for piece in colored.split("\u{1b}[") {
+        text += if text.is_empty() && !colored.starts_with('\u{1b}') {
             piece
         } else {
             piece.split_once('m').map_or("", |(_, t)| t)
@@ -176,6 +176,7 @@ fn the_page_draws_filters_and_searches() {
         &page(&home, fixture(DEMO)),
         &format!(
             "{KEYS} const out = {{ title: document.title, all: titles(), about: one('header').textContent }};
+             out.times = [...document.querySelectorAll('.time')].map((time) => time.textContent);
              key('e'); out.error = one('.detail').textContent;
              key('t'); out.sent = [...document.querySelectorAll('.detail th')].map((th) => th.textContent); key('t');
              one('.errors').click(); out.errors = [...document.querySelectorAll('.row:not(.dim) .title')].map((t) => t.textContent); one('.errors').click();
@@ -193,6 +194,9 @@ fn the_page_draws_filters_and_searches() {
     for fact in ["19.5 swork", "9model calls", "8tool calls", "2errors", "fix/checkout-total"] {
         assert!(seen["about"].as_str().unwrap().contains(fact), "{fact}: {}", seen["about"]);
     }
+    // What was done before a turn's first event is no waiting: nothing was waited for in this session.
+    let times: Vec<&str> = seen["times"].as_array().unwrap().iter().map(|time| time.as_str().unwrap()).collect();
+    assert!(times.contains(&"15.2 s") && !times.iter().any(|time| time.contains("waiting")), "{times:?}");
     assert!(seen["error"].as_str().unwrap().contains("Expected values to be strictly equal"), "{}", seen["error"]);
     assert_eq!(seen["errors"], json!(["Bash", "claude-opus-5-5"]));
     assert_eq!(seen["tools"], "8 of 20 rows");

@@ -115,7 +115,7 @@ fn memory_below_the_cap_is_given() {
 
 // Files.
 
-/// A session's file with a neighbour, a secret outside and a link that leads to it.
+/// A session's file with a neighbor, a secret outside and a link that leads to it.
 struct Files {
     directory: tempfile::TempDir,
 }

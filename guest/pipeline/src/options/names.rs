@@ -8,8 +8,8 @@ pub const STATE_DIR: &str = "POSTHOG_LLMA_STATE_DIR";
 /// What requests to the `server` component have to bring with them.
 pub const SERVER_TOKEN: &str = "POSTHOG_LLMA_SERVER_TOKEN";
 
-/// Variables of ours that are no options. The last two are the launcher's and the installers'.
-const OTHERS: [&str; 4] = [STATE_DIR, SERVER_TOKEN, "POSTHOG_LLMA_DIST", "POSTHOG_LLMA_BIN"];
+/// Our variables that are not options. The last two are the launcher's and the installers'.
+pub const OTHER_VARIABLES: [&str; 4] = [STATE_DIR, SERVER_TOKEN, "POSTHOG_LLMA_DIST", "POSTHOG_LLMA_BIN"];
 
 /// What the names of most of our variables begin with.
 const PREFIX: &str = "POSTHOG_LLMA_";
@@ -37,7 +37,8 @@ pub enum NameVerdict {
 
 /// Says what a name is: one of ours, nearly one of ours, or another's.
 pub fn judge_name(name: &str) -> NameVerdict {
-    let known = || table().map(|entry| (entry.variable, entry.privacy)).chain(OTHERS.map(|n| (n, Privacy::Unrelated)));
+    let known =
+        || table().map(|entry| (entry.variable, entry.privacy)).chain(OTHER_VARIABLES.map(|n| (n, Privacy::Unrelated)));
     if known().any(|(variable, _)| variable == name) {
         return NameVerdict::Known;
     }
@@ -93,7 +94,7 @@ fn is_about(rest: &str, variable: &str) -> bool {
     })
 }
 
-/// Letters to put in, take out, replace, or swap with their neighbour to make one name of the other.
+/// Letters to put in, take out, replace, or swap with their neighbor to make one name of the other.
 fn distance(one: &str, other: &str) -> usize {
     let (one, other) = (one.as_bytes(), other.as_bytes());
     let mut above = Vec::new();
@@ -123,7 +124,7 @@ mod tests {
 
     #[test]
     fn every_variable_is_known_and_no_other_program_s_is_ours() {
-        for name in variables().chain(OTHERS) {
+        for name in variables().chain(OTHER_VARIABLES) {
             assert_eq!(judge_name(name), NameVerdict::Known, "{name}");
         }
         for name in [
@@ -207,7 +208,7 @@ mod tests {
 
     #[test]
     fn one_wrong_letter_in_any_of_our_names_is_found() {
-        for name in variables().chain(OTHERS) {
+        for name in variables().chain(OTHER_VARIABLES) {
             let own = name.len() - own_part(name).len();
             for at in own..name.len() {
                 let missing = format!("{}{}", &name[..at], &name[at + 1..]);

@@ -126,7 +126,7 @@ pub fn goes_on_in_any_case(text: &[u8], at: usize, word: &str) -> bool {
 }
 
 /// Can a word begin at `at`? It can after anything but letters, digits and `_`, and after an escape that ends in one: `\n`,
-/// `\u0022`, `\x22`, `%22`, a colour of the terminal.
+/// `\u0022`, `\x22`, `%22`, a color of the terminal.
 pub fn begins_word(text: &[u8], at: usize) -> bool {
     let Some(before) = at.checked_sub(1).map(|at| text[at]) else { return true };
     if !is(before, WORD) {
@@ -138,11 +138,11 @@ pub fn begins_word(text: &[u8], at: usize) -> bool {
         || (back(3) == b'%' && hexadecimal(2))
         || (back(4) == b'\\' && back(3) == b'x' && hexadecimal(2))
         || (back(6) == b'\\' && back(5) == b'u' && hexadecimal(4))
-        || (b"mK".contains(&before) && ends_colour(&text[at.saturating_sub(24)..at - 1]))
+        || (b"mK".contains(&before) && ends_color(&text[at.saturating_sub(24)..at - 1]))
 }
 
 /// Is this the beginning of a terminal's control sequence, all but its last letter, as it is or escaped?
-fn ends_colour(text: &[u8]) -> bool {
+fn ends_color(text: &[u8]) -> bool {
     let digits = text.iter().rposition(|byte| !is(*byte, DIGIT) && *byte != b';');
     let Some((b'[', rest)) = digits.and_then(|at| text[..=at].split_last()) else { return false };
     [&b"\x1b"[..], b"\\u001b", b"\\u001B", b"\\x1b", b"\\x1B", b"\\e", b"\\033"].iter().any(|esc| rest.ends_with(esc))

@@ -1,4 +1,4 @@
-//! Private keys in their armour: from `-----BEGIN … PRIVATE KEY-----` to the end, also where that is missing, in whatever
+//! Private keys in their armor: from `-----BEGIN … PRIVATE KEY-----` to the end, also where that is missing, in whatever
 //! way the lines were written: escaped, quoted, numbered, indented, commented out.
 
 use super::bytes::{BASE64, DASH, DIGIT, WORD, byte, goes_on, is, run, run_before};
@@ -116,7 +116,7 @@ fn decoration(text: &[u8], from: usize, most: usize) -> usize {
     at
 }
 
-/// Base64 of a key in its armour, as Kubernetes and CI systems keep it.
+/// Base64 of a key in its armor, as Kubernetes and CI systems keep it.
 pub fn encoded(text: &[u8], at: usize) -> Option<(usize, usize)> {
     // `-----BEGIN` and the first letters of the label.
     if !goes_on(text, at, "LS0tLS1CRUdJTi") || (at > 0 && is(text[at - 1], BASE64) && text[at - 1] != b'=') {

@@ -326,7 +326,7 @@ mod tests {
         Threads::new(&[FileRole::Main], &mut index)
     }
 
-    /// Well within this even without optimisation; searching all calls for each sub-agent takes half a minute.
+    /// Well within this even without optimization; searching all calls for each sub-agent takes half a minute.
     fn within_five_seconds(work: impl FnOnce()) {
         let start = Instant::now();
         work();

@@ -242,7 +242,7 @@ mod tests {
     }
 
     #[test]
-    fn housekeeping_is_recognised_by_whole_words() {
+    fn housekeeping_is_recognized_by_whole_words() {
         assert!(is_housekeeping("/clear") && is_housekeeping("/compact keep it short"));
         assert!(!is_housekeeping("/clearance sale") && !is_housekeeping("clear"));
     }

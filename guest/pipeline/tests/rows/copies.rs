@@ -40,14 +40,14 @@ fn repeated_lines_with_new_ids_and_times_do_not_count_twice() {
 #[test]
 fn a_sub_agent_that_copies_the_main_thread_adds_only_what_is_its_own() {
     let copies = || turn().into_iter().map(|line| line.with(json!({"isSidechain": true, "agentId": "acompact-1"})));
-    let own = [user(10, "Summarise this"), reply(11, "own", json!([text("A summary")]))];
+    let own = [user(10, "Summarize this"), reply(11, "own", json!([text("A summary")]))];
     let once = session(turn()).run();
     assert_eq!(session(turn()).agent("acompact-1", None, copies()).run().events, once.events);
     let converted = session(turn()).agent("acompact-1", None, copies().chain(own)).run();
     assert_eq!(converted.generations().len(), 3);
     // What it copied was asked and answered before.
     let asked = converted.generations()[2]["$ai_input"].clone();
-    assert_eq!(asked, json!([{"role": "user", "content": "Summarise this"}]));
+    assert_eq!(asked, json!([{"role": "user", "content": "Summarize this"}]));
     assert_eq!(converted.traces()[0]["$ai_total_output_tokens"], 60);
     assert_eq!(converted.traces()[0]["claude_code_tool_errors"], 1);
 }
@@ -58,10 +58,10 @@ fn the_input_of_a_sub_agent_s_own_response_is_not_what_was_copied_under_new_ids(
         let uuid = format!("copy of {}", line.0["uuid"]);
         line.with(json!({"uuid": uuid, "isSidechain": true}))
     });
-    let own = [user(10, "Summarise this"), reply(11, "own", json!([text("A summary")]))];
+    let own = [user(10, "Summarize this"), reply(11, "own", json!([text("A summary")]))];
     let converted = session(turn()).agent("acompact-1", None, copies.chain(own)).run();
     let asked = converted.generations()[2]["$ai_input"].clone();
-    assert_eq!(asked, json!([{"role": "user", "content": "Summarise this"}]));
+    assert_eq!(asked, json!([{"role": "user", "content": "Summarize this"}]));
 }
 
 #[test]

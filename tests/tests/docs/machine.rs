@@ -1,0 +1,97 @@
+//! Where the documentation's commands are run: a user's machine, or this repository.
+
+use posthog_llma_local_posthog::{Config, LocalPostHog};
+use posthog_llma_tests::program::{Home, KEY, binary};
+use std::ffi::OsString;
+use std::fs;
+use std::path::Path;
+use std::process::{Command, Output};
+
+/// What a command for a clone begins with when the toolchain is new. Here the targets are installed: tests need them.
+const ADD_TARGET: &str = "rustup target add ";
+
+pub fn workspace() -> &'static Path {
+    Path::new(env!("CARGO_MANIFEST_DIR")).parent().unwrap()
+}
+
+/// What cargo builds into: the directory that this test was built into.
+pub fn target_directory() -> &'static Path {
+    Path::new(env!("CARGO_TARGET_TMPDIR")).parent().unwrap()
+}
+
+/// A user's machine with the demo's session, and a PostHog.
+pub struct Machine {
+    pub home: Home,
+    pub posthog: LocalPostHog,
+}
+
+impl Machine {
+    pub fn new() -> Self {
+        let home = Home::new();
+        copy(&workspace().join("tests/fixtures/demo"), &home.path().join(".claude"));
+        Self { home, posthog: LocalPostHog::start(Config::default()).unwrap() }
+    }
+
+    /// A shell that finds the program, with the settings of a user who has set it up, and of the caller's none.
+    pub fn shell(&self, script: &str) -> Command {
+        let mut path = OsString::from(binary().parent().unwrap());
+        path.push(":");
+        path.push(std::env::var_os("PATH").unwrap_or_default());
+        let mut shell = Command::new("sh");
+        shell
+            .args(["-euc", script])
+            .current_dir(self.home.path().join("work"))
+            .env_clear()
+            .env("PATH", path)
+            .env("HOME", self.home.path())
+            .env("XDG_CACHE_HOME", Path::new(env!("CARGO_TARGET_TMPDIR")).join("docs-cache"))
+            .env("POSTHOG_API_KEY", KEY)
+            .env("POSTHOG_LLMA_CC_ENABLED", "true")
+            .env("POSTHOG_HOST", self.posthog.origin());
+        shell
+    }
+}
+
+fn copy(from: &Path, to: &Path) {
+    fs::create_dir_all(to).unwrap();
+    for entry in fs::read_dir(from).unwrap().map(Result::unwrap) {
+        let to = to.join(entry.file_name());
+        if entry.file_type().unwrap().is_dir() {
+            copy(&entry.path(), &to);
+        } else {
+            fs::copy(entry.path(), to).unwrap();
+        }
+    }
+}
+
+/// The output of a command that must have succeeded.
+pub fn succeeded(output: &Output) -> String {
+    let errors = String::from_utf8_lossy(&output.stderr);
+    assert!(output.status.success(), "{}: {errors}", output.status);
+    String::from_utf8(output.stdout.clone()).unwrap()
+}
+
+/// Runs a command without the part that a machine with the targets does not need.
+pub fn run_in_the_clone(command: &str, target_directory: &Path) -> String {
+    let command = match command.split_once(" && ") {
+        Some((first, rest)) if first.starts_with(ADD_TARGET) => rest,
+        _ => command,
+    };
+    let mut shell = Command::new("sh");
+    without_cargo_variables(&mut shell).current_dir(workspace()).env("CARGO_TARGET_DIR", target_directory);
+    succeeded(&shell.args(["-euc", command]).output().unwrap())
+}
+
+/// Cargo as a user calls it. Of what the cargo that runs this test has set, nothing may remain: build scripts look at it,
+/// and half of the dependencies would be built anew.
+fn without_cargo_variables(command: &mut Command) -> &mut Command {
+    let of_a_package = ["CARGO_MANIFEST_DIR", "CARGO_MANIFEST_PATH", "CARGO_CRATE_NAME", "CARGO_PRIMARY_PACKAGE"];
+    let of_a_test = ["CARGO_TARGET_TMPDIR", "OUT_DIR", "LD_LIBRARY_PATH", "DYLD_FALLBACK_LIBRARY_PATH"];
+    for (name, _) in std::env::vars_os() {
+        let text = name.to_string_lossy();
+        if text.starts_with("CARGO_PKG_") || of_a_package.contains(&&*text) || of_a_test.contains(&&*text) {
+            command.env_remove(&name);
+        }
+    }
+    command
+}
