@@ -128,7 +128,7 @@ fn what_is_not_there_is_an_error_that_says_what_to_do() {
     ingest(&home, &posthog, &[]).run().exits_with(1).says(&["no such session of this project", "--all"]);
     ingest(&home, &posthog, &["--all", "--since", "2100-01-01"]).run().exits_with(1).says(&["no such session"]);
     ingest(&home, &posthog, &["zzzz"]).run().exits_with(1).says(&["no session \"zzzz\""]);
-    ingest(&home, &posthog, &["--since", "soon"]).run().exits_with(2).says(&["is no time such as"]);
+    ingest(&home, &posthog, &["--since", "soon"]).run().exits_with(2).says(&["is not a time; write"]);
     ingest(&home, &posthog, &["--all", "aaaa"]).run().exits_with(2);
     let without_key = home.program(["ingest", "--all"]).run().exits_with(2);
     without_key.says(&["POSTHOG_API_KEY is not set"]);

@@ -35,7 +35,7 @@ fn an_unknown_shell_is_an_error_that_lists_the_known_ones() {
 fn there_is_a_manual_page_of_the_program_and_of_each_command() {
     let page = Home::new().program(["man"]).run().exits_with(0).says_nothing();
     page.prints(&[".TH posthog-llma 1", "posthog\\-llma\\-send(1)", "POSTHOG_LLMA_PRIVACY_MODE", "Exit codes"]);
-    for command in ["convert", "send", "view", "setup", "status", "hook", "completions", "man"] {
+    for command in ["convert", "send", "view", "setup", "status", "doctor", "completions", "man"] {
         let page = Home::new().program(["man", command]).run().exits_with(0).says_nothing();
         page.prints(&[&format!(".TH posthog-llma-{command} 1"), "Example"]);
     }
@@ -56,7 +56,7 @@ fn all_manual_pages_can_be_written_at_once() {
 
 #[test]
 fn a_manual_page_of_an_unknown_or_hidden_command_is_an_error() {
-    for command in ["frobnicate", "worker"] {
+    for command in ["frobnicate", "worker", "hook"] {
         Home::new().program(["man", command]).run().exits_with(2).says(&["there is no command", command]);
     }
 }
