@@ -7,6 +7,7 @@
 pub mod browser;
 pub mod claude_code;
 pub mod components;
+pub mod corpus;
 pub mod examples;
 pub mod fixtures;
 pub mod program;

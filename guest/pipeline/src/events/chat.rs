@@ -1,11 +1,10 @@
 //! Messages in OpenAI's chat format, which is what PostHog's views draw.
 
+use crate::events::event::Json;
 use crate::transcript::context::LONGEST_NAME;
 use crate::transcript::entry::{Block, Content, Source};
+use crate::transcript::raw::Raw;
 use crate::transcript::text::{self, Text, TextRules};
-use serde::Serialize;
-use serde::ser::{SerializeSeq, Serializer};
-use serde_json::value::RawValue;
 use std::rc::Rc;
 
 /// Bytes of texts that one event's input or output holds: an event has 8 MiB at most.
@@ -23,21 +22,10 @@ pub struct Input {
     full: bool,
 }
 
-#[derive(Debug, Serialize)]
-#[serde(tag = "role", rename_all = "lowercase")]
+#[derive(Debug)]
 enum InputMessage {
-    User {
-        content: Text,
-    },
-    Tool {
-        tool_call_id: String,
-        #[serde(serialize_with = "shared")]
-        content: Rc<Text>,
-    },
-}
-
-fn shared<S: Serializer>(text: &Rc<Text>, serializer: S) -> Result<S::Ok, S::Error> {
-    text.as_ref().serialize(serializer)
+    User { content: Text },
+    Tool { tool_call_id: String, content: Rc<Text> },
 }
 
 impl Input {
@@ -50,7 +38,7 @@ impl Input {
     pub fn push(&mut self, content: &Content<'_>, results: &[Rc<Text>], rules: &TextRules, elided: bool) {
         let mut results = results.iter();
         match content {
-            Content::Text(raw) => self.push_user(|| rules.of_json(raw, elided)),
+            Content::Text(raw) => self.push_user(|| rules.of_json(*raw, elided)),
             Content::Blocks(blocks) => {
                 for block in blocks {
                     if block.kind.as_deref() == Some("tool_result") {
@@ -90,10 +78,37 @@ impl Input {
     }
 }
 
-impl Serialize for Input {
-    fn serialize<S: Serializer>(&self, serializer: S) -> Result<S::Ok, S::Error> {
-        self.messages.serialize(serializer)
+impl Json for Input {
+    fn write(&self, out: &mut Vec<u8>) {
+        write_list(out, &self.messages, |out, message| {
+            let content: &Text = match message {
+                InputMessage::User { content } => {
+                    out.extend_from_slice(b"{\"role\":\"user\",\"content\":");
+                    content
+                }
+                InputMessage::Tool { tool_call_id, content } => {
+                    out.extend_from_slice(b"{\"role\":\"tool\",\"tool_call_id\":");
+                    tool_call_id.as_str().write(out);
+                    out.extend_from_slice(b",\"content\":");
+                    content
+                }
+            };
+            content.write(out);
+            out.push(b'}');
+        });
     }
+}
+
+/// Writes a list, each element by `write`.
+fn write_list<T>(out: &mut Vec<u8>, elements: &[T], write: impl Fn(&mut Vec<u8>, &T)) {
+    out.push(b'[');
+    for (i, element) in elements.iter().enumerate() {
+        if i > 0 {
+            out.push(b',');
+        }
+        write(out, element);
+    }
+    out.push(b']');
 }
 
 /// What a model answered.
@@ -158,60 +173,57 @@ impl Output {
     }
 }
 
-impl Serialize for Output {
-    fn serialize<S: Serializer>(&self, serializer: S) -> Result<S::Ok, S::Error> {
-        #[derive(Serialize)]
-        struct Message<'a, C: Serialize> {
-            role: &'static str,
-            content: C,
-            #[serde(skip_serializing_if = "Vec::is_empty")]
-            tool_calls: Vec<ToolCall<'a>>,
+impl Output {
+    /// Writes a message of the assistant with the content that `content` writes.
+    fn write_message(out: &mut Vec<u8>, content: impl FnOnce(&mut Vec<u8>), calls: &[Call]) {
+        out.extend_from_slice(b"{\"role\":\"assistant\",\"content\":");
+        content(out);
+        if !calls.is_empty() {
+            out.extend_from_slice(b",\"tool_calls\":");
+            write_list(out, calls, |out, call| {
+                out.extend_from_slice(b"{\"id\":");
+                call.id.as_str().write(out);
+                out.extend_from_slice(b",\"type\":\"function\",\"function\":{\"name\":");
+                call.name.as_str().write(out);
+                out.extend_from_slice(b",\"arguments\":");
+                call.arguments.write(out);
+                out.extend_from_slice(b"}}");
+            });
         }
-        #[derive(Serialize)]
-        struct ToolCall<'a> {
-            id: &'a str,
-            #[serde(rename = "type")]
-            kind: &'static str,
-            function: Function<'a>,
+        out.push(b'}');
+    }
+}
+
+/// Writes texts as parts of a content, all of one kind.
+fn write_parts(out: &mut Vec<u8>, kind: &'static str, texts: &[Text]) {
+    write_list(out, texts, |out, text| {
+        for piece in ["{\"type\":\"", kind, "\",\"", kind, "\":"] {
+            out.extend_from_slice(piece.as_bytes());
         }
-        #[derive(Serialize)]
-        struct Function<'a> {
-            name: &'a str,
-            arguments: &'a Text,
-        }
-        #[derive(Serialize)]
-        #[serde(tag = "type", rename_all = "lowercase")]
-        enum Part<'a> {
-            Text { text: &'a Text },
-            Thinking { thinking: &'a Text },
-        }
-        let tool_calls: Vec<_> = self
-            .calls
-            .iter()
-            .map(|c| ToolCall {
-                id: &c.id,
-                kind: "function",
-                function: Function { name: &c.name, arguments: &c.arguments },
-            })
-            .collect();
-        let mut messages = serializer.serialize_seq(None)?;
+        text.write(out);
+        out.push(b'}');
+    });
+}
+
+impl Json for Output {
+    fn write(&self, out: &mut Vec<u8>) {
+        out.push(b'[');
         if !self.thinking.is_empty() {
-            let content: Vec<_> = self.thinking.iter().map(|thinking| Part::Thinking { thinking }).collect();
-            messages.serialize_element(&Message { role: "assistant", content, tool_calls: Vec::new() })?;
+            Self::write_message(out, |out| write_parts(out, "thinking", &self.thinking), &[]);
         }
-        match self.texts.as_slice() {
-            [] if tool_calls.is_empty() && !self.thinking.is_empty() => {}
-            [] => {
-                let content = tool_calls.is_empty().then_some("");
-                messages.serialize_element(&Message { role: "assistant", content, tool_calls })?;
+        let says_nothing = self.texts.is_empty() && self.calls.is_empty();
+        if !(says_nothing && !self.thinking.is_empty()) {
+            if !self.thinking.is_empty() {
+                out.push(b',');
             }
-            [text] => messages.serialize_element(&Message { role: "assistant", content: text, tool_calls })?,
-            texts => {
-                let content: Vec<_> = texts.iter().map(|text| Part::Text { text }).collect();
-                messages.serialize_element(&Message { role: "assistant", content, tool_calls })?;
-            }
+            let content = |out: &mut Vec<u8>| match self.texts.as_slice() {
+                [] => out.extend_from_slice(if says_nothing { &b"\"\""[..] } else { b"null" }),
+                [text] => text.write(out),
+                texts => write_parts(out, "text", texts),
+            };
+            Self::write_message(out, content, &self.calls);
         }
-        messages.end()
+        out.push(b']');
     }
 }
 
@@ -232,7 +244,7 @@ fn within(text: &str, characters: usize, rules: &TextRules) -> String {
 }
 
 /// The text of a tool's result: texts line by line, images as placeholders.
-pub fn result_text(content: Option<&RawValue>, rules: &TextRules, elided: bool) -> Text {
+pub fn result_text(content: Option<Raw<'_>>, rules: &TextRules, elided: bool) -> Text {
     let blocks = match Content::of(content) {
         Content::Text(raw) => return rules.of_json(raw, elided),
         Content::Blocks(blocks) => blocks,
@@ -244,7 +256,7 @@ pub fn result_text(content: Option<&RawValue>, rules: &TextRules, elided: bool) 
 pub fn blocks_text(blocks: &[&Block<'_>], rules: &TextRules, elided: bool) -> Text {
     match blocks {
         // Most are one text.
-        [Block { text: Some(raw), .. }] => rules.of_json(raw, elided),
+        [Block { text: Some(raw), .. }] => rules.of_json(*raw, elided),
         blocks => {
             let mut text = String::new();
             for block in blocks {

@@ -6,6 +6,7 @@ use crate::identity::EventId;
 use crate::redact::Redactor;
 use crate::time;
 pub use crate::transcript::context::Context;
+use crate::transcript::text::Text;
 use serde::Serialize;
 use std::rc::Rc;
 
@@ -140,6 +141,25 @@ impl Envelope {
     }
 }
 
+/// What is written as JSON without a detour: most of it is.
+pub trait Json {
+    /// Appends itself.
+    fn write(&self, out: &mut Vec<u8>);
+}
+
+impl Json for Text {
+    fn write(&self, out: &mut Vec<u8>) {
+        out.extend_from_slice(self.json().as_bytes());
+    }
+}
+
+impl Json for str {
+    fn write(&self, out: &mut Vec<u8>) {
+        // Writing a string to memory does not fail.
+        let _ = serde_json::to_writer(out, self);
+    }
+}
+
 /// A JSON object that is being written. What is written loses its secrets, unless it is known to have none.
 #[derive(Debug)]
 pub struct Object {
@@ -211,11 +231,11 @@ impl Object {
     }
 
     /// Adds a member whose texts have been through [`crate::transcript::text::TextRules`].
-    pub fn clean(&mut self, name: &'static str, value: &(impl Serialize + ?Sized)) {
+    pub fn clean(&mut self, name: &'static str, value: &(impl Json + ?Sized)) {
         let begin = (self.out.len(), self.first);
         self.name(name);
         let from = self.out.len();
-        self.value(value);
+        value.write(&mut self.out);
         self.keep_shape(name, begin, from);
     }
 

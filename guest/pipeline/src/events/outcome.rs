@@ -3,11 +3,11 @@
 use crate::identity::key;
 use crate::transcript::entry::{Block, Content, Entry};
 use crate::transcript::lenient::{self, Str};
+use crate::transcript::raw::Raw;
 use crate::transcript::text;
 use crate::transcript::verdict::Verdict;
 use memchr::memmem;
 use serde::Deserialize;
-use serde_json::value::RawValue;
 
 /// Tools that change a file.
 const EDITING_TOOLS: [&str; 4] = ["Edit", "MultiEdit", "NotebookEdit", "Write"];
@@ -67,19 +67,19 @@ pub struct PullRequest {
 #[serde(default)]
 struct Input<'a> {
     #[serde(borrow)]
-    command: Option<&'a RawValue>,
+    command: Option<Raw<'a>>,
     #[serde(borrow, deserialize_with = "lenient::str")]
     file_path: Str<'a>,
     #[serde(borrow, deserialize_with = "lenient::str")]
     notebook_path: Str<'a>,
     #[serde(borrow)]
-    old_string: Option<&'a RawValue>,
+    old_string: Option<Raw<'a>>,
     #[serde(borrow)]
-    new_string: Option<&'a RawValue>,
+    new_string: Option<Raw<'a>>,
     #[serde(borrow)]
-    new_source: Option<&'a RawValue>,
+    new_source: Option<Raw<'a>>,
     #[serde(borrow)]
-    content: Option<&'a RawValue>,
+    content: Option<Raw<'a>>,
     #[serde(borrow)]
     edits: Option<Vec<Replacement<'a>>>,
 }
@@ -88,9 +88,9 @@ struct Input<'a> {
 #[serde(default)]
 struct Replacement<'a> {
     #[serde(borrow)]
-    old_string: Option<&'a RawValue>,
+    old_string: Option<Raw<'a>>,
     #[serde(borrow)]
-    new_string: Option<&'a RawValue>,
+    new_string: Option<Raw<'a>>,
 }
 
 /// What the client knows of a change beyond what the model saw.
@@ -102,9 +102,9 @@ struct Result<'a> {
     #[serde(borrow, rename = "type", deserialize_with = "lenient::str")]
     kind: Str<'a>,
     #[serde(borrow)]
-    content: Option<&'a RawValue>,
+    content: Option<Raw<'a>>,
     #[serde(borrow)]
-    structured_patch: Option<&'a RawValue>,
+    structured_patch: Option<Raw<'a>>,
     #[serde(deserialize_with = "lenient::bool")]
     user_modified: bool,
 }
@@ -113,7 +113,7 @@ struct Result<'a> {
 #[serde(default)]
 struct Hunk<'a> {
     #[serde(borrow)]
-    lines: Vec<&'a RawValue>,
+    lines: Vec<Raw<'a>>,
 }
 
 impl Intent {
@@ -127,7 +127,7 @@ impl Intent {
         if is_edit {
             return Self::Edit(input.change(elided));
         }
-        let command = input.command.map_or("", RawValue::get).as_bytes();
+        let command = input.command.map_or("", Raw::get).as_bytes();
         let may_commit = memmem::find(command, b"git").is_some()
             && ["commit", "cherry-pick", "revert", "merge", "am"]
                 .iter()
@@ -156,7 +156,7 @@ impl Input<'_> {
 impl Replacement<'_> {
     /// Lines removed and added: without those that both sides begin and end with.
     fn lines(&self, elided: bool) -> (u64, u64) {
-        let decoded = |raw: Option<&RawValue>| raw.map(|raw| decode(raw, elided)).unwrap_or_default();
+        let decoded = |raw: Option<Raw<'_>>| raw.map(|raw| decode(raw, elided)).unwrap_or_default();
         let (old, new) = (decoded(self.old_string), decoded(self.new_string));
         let (old, new): (Vec<_>, Vec<_>) = (old.lines().collect(), new.lines().collect());
         let before = old.iter().zip(&new).take_while(|(a, b)| a == b).count();
@@ -165,13 +165,13 @@ impl Replacement<'_> {
     }
 }
 
-fn decode(raw: &RawValue, elided: bool) -> String {
+fn decode(raw: Raw<'_>, elided: bool) -> String {
     let inner = raw.get().strip_prefix('"').and_then(|raw| raw.strip_suffix('"')).unwrap_or_default();
     text::decode(inner, usize::MAX / 4, elided).0.into_owned()
 }
 
 /// Lines of a text that is a raw JSON string: a last one without a line break is one, too.
-fn lines_of(raw: &RawValue, elided: bool) -> u64 {
+fn lines_of(raw: Raw<'_>, elided: bool) -> u64 {
     let raw = raw.get();
     let Some(inner) = raw.strip_prefix('"').and_then(|raw| raw.strip_suffix('"')) else { return 0 };
     text::lines(inner, elided)
@@ -184,7 +184,7 @@ impl Change {
         if verdict != Verdict::Succeeded {
             return None;
         }
-        let known = entry.tool_use_result.map(RawValue::get).filter(|raw| raw.starts_with('{'));
+        let known = entry.tool_use_result.map(Raw::get).filter(|raw| raw.starts_with('{'));
         let Some(result) = known.and_then(lenient::reparse::<Result<'_>>) else { return intended };
         let Some(path) = result.file_path.as_deref() else { return intended };
         let mut change = Self { file: key(path), added: 0, removed: 0, user_modified: result.user_modified };

@@ -89,7 +89,7 @@ impl Span {
                     p.flag("claude_code_user_modified", change.user_modified);
                 }
                 if result.is_error() {
-                    p.content(|p| p.clean("$ai_error", &rules.of_within(&result.output.decoded(), ERROR_LIMIT)));
+                    p.content(|p| p.clean("$ai_error", rules.of_within(&result.output.decoded(), ERROR_LIMIT).as_str()));
                 }
             }
         }

@@ -10,7 +10,7 @@ use crate::time;
 use crate::transcript::entry::{Block, Content, Entry, Message};
 use crate::transcript::fingerprint;
 use crate::transcript::prompt::{self, Said};
-use serde_json::value::RawValue;
+use crate::transcript::raw::Raw;
 use std::hash::{DefaultHasher, Hash, Hasher};
 
 /// The calls of a session, as far as it has been read.
@@ -292,7 +292,7 @@ impl Calls {
         }
         let known = |block: &Block<'_>| self.blocks.contains(&block_key(id, block));
         match content {
-            Content::Text(raw) => known(&Block { text: Some(raw), ..Block::default() }),
+            Content::Text(raw) => known(&Block { text: Some(*raw), ..Block::default() }),
             Content::Blocks(blocks) => blocks.first().is_none_or(known),
         }
     }
@@ -412,12 +412,12 @@ fn block_key(call: EventId, block: &Block<'_>) -> u64 {
     const INPUT: usize = 256;
     let mut hasher = DefaultHasher::new();
     (call, &block.kind, &block.id, &block.name, &block.tool_use_id).hash(&mut hasher);
-    let input = block.input.map_or("", RawValue::get);
+    let input = block.input.map_or("", Raw::get);
     (input.len(), &input.as_bytes()[..input.len().min(INPUT)]).hash(&mut hasher);
     if block.id.is_none() {
         let data = block.source.as_ref().and_then(|source| source.data);
         for raw in [block.text, block.thinking, block.content, data] {
-            raw.map(RawValue::get).hash(&mut hasher);
+            raw.map(Raw::get).hash(&mut hasher);
         }
     }
     hasher.finish()

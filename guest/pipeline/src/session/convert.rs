@@ -271,7 +271,7 @@ impl Converter {
     fn add_progress(&mut self, entry: &Entry<'_>) {
         self.pass(entry);
         let Some(progress) = self.index.progress_of_lost_agent(entry) else { return };
-        let Some(raw) = progress.message.map(serde_json::value::RawValue::get) else { return };
+        let Some(raw) = progress.message.map(crate::transcript::raw::Raw::get) else { return };
         let Some(mut inner) = crate::transcript::lenient::reparse::<Entry<'_>>(raw) else { return };
         // What is the same for both is only said once.
         inner.cwd = inner.cwd.or_else(|| entry.cwd.clone());

@@ -9,12 +9,12 @@ use crate::transcript::context;
 use crate::transcript::entry::{Block, Content, Entry};
 use crate::transcript::lenient;
 use crate::transcript::prompt::{self, Said};
+use crate::transcript::raw::Raw;
 use crate::transcript::shape;
 use crate::transcript::text;
 use crate::transcript::verdict::Verdict;
 use memchr::memmem;
 use serde::Deserialize;
-use serde_json::value::RawValue;
 
 /// What the first reading found.
 #[derive(Debug, Default)]
@@ -118,7 +118,7 @@ pub struct Starter {
 #[serde(default)]
 struct StarterInput<'a> {
     #[serde(borrow)]
-    prompt: Option<&'a RawValue>,
+    prompt: Option<Raw<'a>>,
     #[serde(borrow, deserialize_with = "lenient::str")]
     subagent_type: lenient::Str<'a>,
     #[serde(borrow, deserialize_with = "lenient::str")]
@@ -411,7 +411,7 @@ impl Index {
         let mut results = blocks.iter().filter(|b| b.kind.as_deref() == Some("tool_result"));
         let links = entry
             .tool_use_result
-            .map(RawValue::get)
+            .map(Raw::get)
             // `agentId` and `runId`. Most are large, and few need to be looked into.
             .filter(|raw| memmem::find(raw.as_bytes(), b"Id\"").is_some())
             .and_then(lenient::reparse::<ResultLinks<'_>>)

@@ -5,8 +5,9 @@
 
 use crate::transcript::lenient::{self, Str};
 use crate::transcript::lines::Line;
+use crate::transcript::raw::Raw;
+use crate::transcript::reader;
 use serde::Deserialize;
-use serde_json::value::RawValue;
 use std::borrow::Cow;
 
 /// One JSON object of a transcript.
@@ -49,7 +50,7 @@ pub struct Entry<'a> {
     pub api_error_type: Str<'a>,
     /// Of a failed call: `rate_limit`, `server_error`, …, or a status. (A `system` line has an object here.)
     #[serde(borrow)]
-    pub error: Option<&'a RawValue>,
+    pub error: Option<Raw<'a>>,
     /// The `id` of the `api-request` line of this response (2.1.300+).
     #[serde(borrow, deserialize_with = "lenient::str")]
     pub request_ref: Str<'a>,
@@ -85,12 +86,12 @@ pub struct Entry<'a> {
     pub attribution_mcp_server: Str<'a>,
     /// Of a `cost-state` line: the client's own totals, by model.
     #[serde(borrow)]
-    pub model_usage: Option<&'a RawValue>,
+    pub model_usage: Option<Raw<'a>>,
     #[serde(borrow, deserialize_with = "lenient::object")]
     pub message: Option<Message<'a>>,
     /// What the client knows of a tool's result beyond what the model saw. Large; never sent.
     #[serde(borrow)]
-    pub tool_use_result: Option<&'a RawValue>,
+    pub tool_use_result: Option<Raw<'a>>,
     /// Of a `progress` line.
     #[serde(borrow, deserialize_with = "lenient::object")]
     pub data: Option<Progress<'a>>,
@@ -123,7 +124,7 @@ pub struct Entry<'a> {
     pub reason: Str<'a>,
     /// What a `queue-operation` is about.
     #[serde(borrow)]
-    pub content: Option<&'a RawValue>,
+    pub content: Option<Raw<'a>>,
     /// Of a `turn_duration` line: how long the client was at work, waiting left out.
     #[serde(deserialize_with = "lenient::milliseconds")]
     pub duration_ms: Option<u64>,
@@ -174,7 +175,7 @@ pub struct Attachment<'a> {
     pub kind: Str<'a>,
     /// Of a `queued_command`: what was queued while the model worked. A string or a list of blocks.
     #[serde(borrow)]
-    pub prompt: Option<&'a RawValue>,
+    pub prompt: Option<Raw<'a>>,
     /// `prompt`, `task-notification`, …
     #[serde(borrow, rename = "commandMode", deserialize_with = "lenient::str")]
     pub command_mode: Str<'a>,
@@ -218,7 +219,7 @@ pub struct Message<'a> {
     pub usage: Option<Usage>,
     /// A string or a list of blocks.
     #[serde(borrow)]
-    pub content: Option<&'a RawValue>,
+    pub content: Option<Raw<'a>>,
 }
 
 /// Tokens, as far as they are sent. A count that is missing or no whole number is `None`.
@@ -323,7 +324,7 @@ pub struct Progress<'a> {
     pub agent_id: Str<'a>,
     /// A whole line of the sub-agent's transcript.
     #[serde(borrow)]
-    pub message: Option<&'a RawValue>,
+    pub message: Option<Raw<'a>>,
 }
 
 /// One content block.
@@ -338,16 +339,16 @@ pub struct Block<'a> {
     #[serde(borrow, deserialize_with = "lenient::str")]
     pub name: Str<'a>,
     #[serde(borrow)]
-    pub input: Option<&'a RawValue>,
+    pub input: Option<Raw<'a>>,
     #[serde(borrow)]
-    pub text: Option<&'a RawValue>,
+    pub text: Option<Raw<'a>>,
     #[serde(borrow)]
-    pub thinking: Option<&'a RawValue>,
+    pub thinking: Option<Raw<'a>>,
     /// Of a `tool_result`.
     #[serde(borrow, deserialize_with = "lenient::str")]
     pub tool_use_id: Str<'a>,
     #[serde(borrow)]
-    pub content: Option<&'a RawValue>,
+    pub content: Option<Raw<'a>>,
     #[serde(deserialize_with = "lenient::bool")]
     pub is_error: bool,
     /// Of a result of a search at the provider.
@@ -368,7 +369,7 @@ pub struct Source<'a> {
     pub media_type: Str<'a>,
     /// Base64: only its length is used.
     #[serde(borrow)]
-    pub data: Option<&'a RawValue>,
+    pub data: Option<Raw<'a>>,
 }
 
 impl PermissionDecision<'_> {
@@ -411,14 +412,14 @@ struct MaybeBlock<'a>(#[serde(borrow, deserialize_with = "lenient::object")] Opt
 #[derive(Debug)]
 pub enum Content<'a> {
     /// One text, a raw JSON string.
-    Text(&'a RawValue),
+    Text(Raw<'a>),
     /// Blocks.
     Blocks(Vec<Block<'a>>),
 }
 
 impl<'a> Content<'a> {
     /// Reads raw content. What is neither a string nor a list is a text, as it is written; `null` is nothing.
-    pub fn of(raw: Option<&'a RawValue>) -> Self {
+    pub fn of(raw: Option<Raw<'a>>) -> Self {
         let Some(raw) = raw.filter(|raw| raw.get() != "null") else { return Content::Blocks(Vec::new()) };
         if raw.get().starts_with('[')
             && let Some(blocks) = lenient::reparse::<Vec<MaybeBlock<'_>>>(raw.get())
@@ -429,7 +430,7 @@ impl<'a> Content<'a> {
     }
 
     /// The texts, raw, in order.
-    pub fn texts(&self) -> impl Iterator<Item = &'a RawValue> {
+    pub fn texts(&self) -> impl Iterator<Item = Raw<'a>> {
         let (text, blocks) = match self {
             Content::Text(raw) => (Some(*raw), [].as_slice()),
             Content::Blocks(blocks) => (None, blocks.as_slice()),
@@ -449,7 +450,7 @@ impl<'a> Content<'a> {
     pub fn first_text(&self) -> Option<&'a str> {
         match self {
             Content::Text(raw) => Some(raw.get()),
-            Content::Blocks(blocks) => blocks.iter().find_map(|b| b.text).map(RawValue::get),
+            Content::Blocks(blocks) => blocks.iter().find_map(|b| b.text).map(Raw::get),
         }
     }
 
@@ -478,6 +479,11 @@ pub fn read(line: Line<'_>, mut on_entry: impl FnMut(&Entry<'_>)) -> bool {
     if line.overlong {
         return false;
     }
+    if let Some(mut entry) = plain(line.bytes) {
+        entry.elided = line.elided;
+        on_entry(&entry);
+        return true;
+    }
     let repaired = if has_surrogates(line.bytes) { repair(line.bytes) } else { None };
     let bytes = repaired.as_deref().map_or(line.bytes, str::as_bytes);
     let mut objects = 0;
@@ -497,6 +503,12 @@ pub fn read(line: Line<'_>, mut on_entry: impl FnMut(&Entry<'_>)) -> bool {
         return false;
     }
     objects == 1
+}
+
+/// A line that is one object in plain JSON, as nearly all are. It is checked once that all of it is UTF-8.
+fn plain(line: &[u8]) -> Option<Entry<'_>> {
+    let text = simdutf8::basic::from_utf8(line).ok().filter(|text| text.starts_with('{'))?;
+    reader::from_str(text).ok()
 }
 
 /// Reads objects until one is broken, and returns that and what follows; adds to `count` the number of those before.
@@ -671,8 +683,8 @@ mod tests {
 
     #[test]
     fn a_content_element_that_is_no_block_does_not_cost_the_others() {
-        let raw: Box<RawValue> = serde_json::from_str(r#"["text",1,null,{"type":"text","text":"a"},[1]]"#).unwrap();
-        let Content::Blocks(blocks) = Content::of(Some(&raw)) else { panic!("no blocks") };
+        let raw: Raw<'_> = serde_json::from_str(r#"["text",1,null,{"type":"text","text":"a"},[1]]"#).unwrap();
+        let Content::Blocks(blocks) = Content::of(Some(raw)) else { panic!("no blocks") };
         assert_eq!(blocks.len(), 1);
     }
 

@@ -1,9 +1,9 @@
 //! What tells a block of a response from another, whatever options cut it and however it is escaped.
 
 use crate::transcript::entry::{Block, Content};
+use crate::transcript::raw::Raw;
 use crate::transcript::text;
 use serde_json::Value;
-use serde_json::value::RawValue;
 use std::fmt::Write;
 
 /// Characters of each text that count. Fewer than the least that is kept of a long one.
@@ -12,7 +12,7 @@ const BEGINNING: usize = 256;
 /// Of the first block.
 pub fn first(content: &Content<'_>, elided: bool) -> Option<String> {
     match content {
-        Content::Text(raw) => Some(of(&Block { text: Some(raw), ..Block::default() }, elided)),
+        Content::Text(raw) => Some(of(&Block { text: Some(*raw), ..Block::default() }, elided)),
         Content::Blocks(blocks) => blocks.first().map(|block| of(block, elided)),
     }
 }
@@ -36,8 +36,8 @@ fn push(out: &mut String, text: &str) {
     let _ = write!(out, "{}:{text}", text.len());
 }
 
-fn beginning(raw: Option<&RawValue>, elided: bool) -> String {
-    let Some(raw) = raw.map(RawValue::get) else { return String::new() };
+fn beginning(raw: Option<Raw<'_>>, elided: bool) -> String {
+    let Some(raw) = raw.map(Raw::get) else { return String::new() };
     if let Some(inner) = raw.strip_prefix('"').and_then(|raw| raw.strip_suffix('"')) {
         return text::decode(inner, BEGINNING, elided).0.chars().take(BEGINNING).collect();
     }

@@ -7,9 +7,9 @@
 //! person typed it.
 
 use crate::transcript::entry::{Block, Content, Entry};
+use crate::transcript::raw::Raw;
 use crate::transcript::shape::{self, Shape};
 use crate::transcript::text;
-use serde_json::value::RawValue;
 use std::borrow::Cow;
 
 /// Characters of a `$ai_trace_name`.
@@ -86,7 +86,7 @@ pub fn said(entry: &Entry<'_>, content: &Content<'_>) -> Said {
 
 /// Is what was queued while the model worked a prompt of a person? The client also queues objects for itself.
 pub fn is_queued_prompt(content: &Content<'_>, elided: bool) -> bool {
-    let is_object = |raw: &RawValue| {
+    let is_object = |raw: Raw<'_>| {
         with_text(raw, elided, |text, _| {
             serde_json::from_str::<serde_json::Map<String, serde_json::Value>>(text).is_ok()
         })
@@ -129,7 +129,7 @@ fn has_picture(content: &Content<'_>) -> bool {
 }
 
 /// Calls `then` with a text, as far as its shape needs it, and whether that is all of it.
-fn with_text<T>(raw: &RawValue, elided: bool, then: impl FnOnce(&str, bool) -> T) -> T {
+fn with_text<T>(raw: Raw<'_>, elided: bool, then: impl FnOnce(&str, bool) -> T) -> T {
     let raw = raw.get();
     let Some(inner) = raw.strip_prefix('"').and_then(|raw| raw.strip_suffix('"')) else { return then(raw, true) };
     let whole = inner.len() <= LONGEST_SHAPE;

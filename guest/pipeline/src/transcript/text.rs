@@ -6,9 +6,8 @@
 
 use crate::redact::{MARGIN, MARK as REDACTED, Redactor};
 use crate::transcript::elide::MARK;
+use crate::transcript::raw::Raw;
 use memchr::{memchr, memmem};
-use serde::{Serialize, Serializer};
-use serde_json::value::{RawValue, to_raw_value};
 use std::borrow::Cow;
 use std::fmt::Write as _;
 use std::rc::Rc;
@@ -26,7 +25,7 @@ const LONGEST_RULE: usize = 80;
 #[derive(Debug, Clone)]
 pub struct Text {
     /// A string, written as `serde_json` writes it.
-    json: Box<RawValue>,
+    json: Box<str>,
     /// Bytes of the text itself.
     length: usize,
 }
@@ -42,28 +41,27 @@ impl Text {
         self.length == 0
     }
 
+    /// A JSON string, written as `serde_json` writes it.
+    pub fn json(&self) -> &str {
+        &self.json
+    }
+
     /// The text itself.
     pub fn decoded(&self) -> Cow<'_, str> {
-        decode(unquoted(self.json.get()).unwrap_or_default(), usize::MAX / 4, false).0
+        decode(unquoted(&self.json).unwrap_or_default(), usize::MAX / 4, false).0
     }
 }
 
 impl From<&str> for Text {
     fn from(text: &str) -> Self {
         // Writing a string to memory does not fail.
-        Self { json: to_raw_value(text).unwrap_or_default(), length: text.len() }
+        Self { json: serde_json::to_string(text).unwrap_or_default().into(), length: text.len() }
     }
 }
 
 impl Default for Text {
     fn default() -> Self {
         Self::from("")
-    }
-}
-
-impl Serialize for Text {
-    fn serialize<S: Serializer>(&self, serializer: S) -> Result<S::Ok, S::Error> {
-        self.json.serialize(serializer)
     }
 }
 
@@ -87,13 +85,13 @@ impl TextRules {
 
     /// The text of a raw JSON value: a string is decoded, anything else stands as it is written. `elided`: the value comes
     /// from a line whose long strings were cut.
-    pub fn of_json(&self, json: &RawValue, elided: bool) -> Text {
+    pub fn of_json(&self, json: Raw<'_>, elided: bool) -> Text {
         if self.privacy {
             return Text::default();
         }
         let raw = json.get();
         let Some(inner) = unquoted(raw) else { return self.of(raw) };
-        let unchanged = || Text { json: json.to_owned(), length: 0 };
+        let unchanged = || Text { json: raw.into(), length: 0 };
         if !elided && let Some(length) = canonical_length(inner).filter(|length| *length <= self.limit) {
             // Nothing is escaped that could be a part of a secret.
             if !self.redactor.may_hold_secret(inner) {
@@ -351,7 +349,7 @@ mod tests {
     fn of_json(rules: &TextRules, raw: &str, elided: bool) -> String {
         let text = rules.of_json(serde_json::from_str(raw).unwrap(), elided);
         let decoded = text.decoded();
-        assert_eq!(text.json.get(), serde_json::to_string(&decoded).unwrap());
+        assert_eq!(text.json(), serde_json::to_string(&decoded).unwrap());
         assert_eq!(text.len(), decoded.len());
         decoded.into_owned()
     }

@@ -2,8 +2,8 @@
 
 use crate::transcript::entry::{Block, Content, Entry};
 use crate::transcript::lenient;
+use crate::transcript::raw::Raw;
 use crate::transcript::text;
-use serde_json::value::RawValue;
 
 /// How the result of a tool ends that the user stopped, but for what closes it.
 const INTERRUPTED: &str = "[Request interrupted by user for tool use";
@@ -40,7 +40,7 @@ impl Verdict {
         if stopped || was_interrupted(entry) {
             return Self::Interrupted;
         }
-        let raw = result.content.map_or("", RawValue::get);
+        let raw = result.content.map_or("", Raw::get);
         let failed_search = raw.starts_with('{') && raw.contains("_tool_result_error");
         if result.is_error || failed_search { Self::Failed } else { Self::Succeeded }
     }
@@ -68,7 +68,7 @@ fn first_text<'a>(result: &Block<'a>) -> &'a str {
 fn last_text<'a>(result: &Block<'a>) -> &'a str {
     match Content::of(result.content) {
         Content::Text(raw) => raw.get(),
-        Content::Blocks(blocks) => blocks.iter().rev().find_map(|b| b.text).map_or("", RawValue::get),
+        Content::Blocks(blocks) => blocks.iter().rev().find_map(|b| b.text).map_or("", Raw::get),
     }
 }
 
@@ -88,7 +88,7 @@ fn was_interrupted(entry: &Entry<'_>) -> bool {
     };
     entry
         .tool_use_result
-        .map(RawValue::get)
+        .map(Raw::get)
         .filter(says_so)
         .and_then(lenient::reparse_owned::<Interruption>)
         .is_some_and(|r| r.interrupted)

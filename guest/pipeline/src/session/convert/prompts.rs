@@ -239,7 +239,7 @@ impl Converter {
 /// A prompt as it is sent: in the person's own words.
 fn own_words(content: &Content<'_>, rules: &TextRules, elided: bool) -> Text {
     let text = match content {
-        Content::Text(raw) => rules.of_json(raw, elided),
+        Content::Text(raw) => rules.of_json(*raw, elided),
         Content::Blocks(blocks) => chat::blocks_text(&prompt::own_blocks(blocks, elided), rules, elided),
     };
     let decoded = text.decoded();
