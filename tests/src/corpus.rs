@@ -203,7 +203,7 @@ impl<W: Write> Writer<'_, W> {
 
     fn prompt(&mut self) -> io::Result<()> {
         self.prompt = self.uuid();
-        let snapshot = self.texts.code(&mut self.chance, 900).replace("\\", "");
+        let snapshot = self.texts.code(&mut self.chance, 900).replace('\\', "");
         self.line(
             "file-history-snapshot",
             &format!(r#""messageId":"m","snapshot":{{"trackedFileBackups":"{}"}}"#, snapshot.replace('"', "")),

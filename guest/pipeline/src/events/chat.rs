@@ -212,7 +212,7 @@ impl Json for Output {
             Self::write_message(out, |out| write_parts(out, "thinking", &self.thinking), &[]);
         }
         let says_nothing = self.texts.is_empty() && self.calls.is_empty();
-        if !(says_nothing && !self.thinking.is_empty()) {
+        if !says_nothing || self.thinking.is_empty() {
             if !self.thinking.is_empty() {
                 out.push(b',');
             }

@@ -89,7 +89,9 @@ impl Span {
                     p.flag("claude_code_user_modified", change.user_modified);
                 }
                 if result.is_error() {
-                    p.content(|p| p.clean("$ai_error", rules.of_within(&result.output.decoded(), ERROR_LIMIT).as_str()));
+                    p.content(|p| {
+                        p.clean("$ai_error", rules.of_within(&result.output.decoded(), ERROR_LIMIT).as_str());
+                    });
                 }
             }
         }

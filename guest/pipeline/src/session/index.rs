@@ -13,7 +13,7 @@ use crate::transcript::raw::Raw;
 use crate::transcript::shape;
 use crate::transcript::text;
 use crate::transcript::verdict::Verdict;
-use memchr::memmem;
+use memchr::memmem::{self, Finder};
 use serde::Deserialize;
 
 /// What the first reading found.
@@ -57,6 +57,7 @@ pub struct Index {
     agents: FixedSet<String>,
     /// Ids of the calls that the counts of another leave out.
     beside: IdSet,
+    marks: Marks,
 }
 
 /// A slash command or a `!` line.
@@ -150,8 +151,26 @@ pub fn prompt_key(raw: &str, elided: bool) -> Option<u128> {
     Some(key(text::prefix(prompt, PROMPT_KEY)))
 }
 
+/// What stands in lines that this reading needs, whatever file they are in. Without quotes in front: `"type": "assistant"` and
+/// `"type":"assistant"` are both JSON. Results first: theirs are the long lines, and it stands at their beginning.
+const OF_ALL: [&[u8]; 6] =
+    [b"tool_result\"", b"assistant\"", b"user\"", b"interruptedMessageId", b"agent_progress\"", b"interrupted by user"];
+
 /// What stands in lines of the main file that say when it worked, and where.
-const OF_MAIN: [&[u8]; 4] = [b"user\"", b"turn_duration\"", b"scheduled_task_fire\"", b"worktree-state\""];
+const OF_MAIN: [&[u8]; 3] = [b"turn_duration\"", b"scheduled_task_fire\"", b"worktree-state\""];
+
+/// Looks for the marks of lines.
+#[derive(Debug)]
+struct Marks {
+    of_all: [Finder<'static>; OF_ALL.len()],
+    of_main: [Finder<'static>; OF_MAIN.len()],
+}
+
+impl Default for Marks {
+    fn default() -> Self {
+        Self { of_all: OF_ALL.map(Finder::new), of_main: OF_MAIN.map(Finder::new) }
+    }
+}
 
 impl Index {
     /// An index for these files.
@@ -165,15 +184,9 @@ impl Index {
 
     /// Does this reading need to look into this line of this file? Most lines are of no use to it.
     pub fn concerns(&self, file: u32, line: &[u8]) -> bool {
-        // Without quotes in front: `"type": "assistant"` and `"type":"assistant"` are both JSON.
-        // Results first: theirs are the long lines, and it stands at their beginning.
-        memmem::find(line, b"tool_result\"").is_some()
-            || memmem::find(line, b"assistant\"").is_some()
-            || memmem::find(line, b"user\"").is_some()
-            || memmem::find(line, b"interruptedMessageId").is_some()
-            || memmem::find(line, b"agent_progress\"").is_some()
-            || (file == 0 && OF_MAIN.iter().any(|mark| memmem::find(line, mark).is_some()))
-            || memmem::find(line, b"interrupted by user").is_some()
+        let holds = |marks: &[Finder<'_>]| marks.iter().any(|mark| mark.find(line).is_some());
+        holds(&self.marks.of_all)
+            || (file == 0 && holds(&self.marks.of_main))
             || (file == 0 && self.project.is_none() && memmem::find(line, b"cwd\"").is_some())
             || (file > 0 && self.roots.get(file as usize).is_some_and(Option::is_none))
     }

@@ -4,6 +4,8 @@
 //! of the string ends in a mark that says how much there was: `\u0000elided:<characters>:<line breaks>:<bytes>`, where the
 //! characters and line breaks are those after JSON decoding. [`crate::transcript::text`] reads the mark.
 
+use memchr::{memchr, memchr2};
+
 /// The mark's beginning, as it stands in the JSON text.
 pub const MARK: &str = "\\u0000elided:";
 
@@ -43,7 +45,40 @@ impl Elider {
     }
 
     /// Appends to `out` what is kept of `bytes`.
-    pub fn push(&mut self, bytes: &[u8], out: &mut Vec<u8>) {
+    pub fn push(&mut self, mut bytes: &[u8], out: &mut Vec<u8>) {
+        while !bytes.is_empty() {
+            let plain = self.plain(bytes, out);
+            let (one, rest) = bytes[plain..].split_at(1.min(bytes.len() - plain));
+            self.step_through(one, out);
+            bytes = rest;
+        }
+    }
+
+    /// Takes the bytes up to the next one that may begin or end something; says how many. Most of a long line is one string.
+    fn plain(&mut self, bytes: &[u8], out: &mut Vec<u8>) -> usize {
+        if self.escape != Escape::None {
+            return 0;
+        }
+        if !self.in_string {
+            let plain = memchr(b'"', bytes).unwrap_or(bytes.len());
+            out.extend_from_slice(&bytes[..plain]);
+            return plain;
+        }
+        let mut plain = memchr2(b'"', b'\\', bytes).unwrap_or(bytes.len());
+        if let Some(cut) = &mut self.cut {
+            cut.bytes += plain as u64;
+            cut.characters += bytes[..plain].iter().filter(|byte| (*byte & 0xC0) != 0x80).count() as u64;
+        } else {
+            // What is beyond may have to be cut, between two characters.
+            plain = plain.min(self.longest_string.saturating_sub(self.length));
+            out.extend_from_slice(&bytes[..plain]);
+        }
+        self.length += plain;
+        plain
+    }
+
+    /// Takes bytes one by one.
+    fn step_through(&mut self, bytes: &[u8], out: &mut Vec<u8>) {
         for &byte in bytes {
             if !self.in_string {
                 self.in_string = byte == b'"';
@@ -108,6 +143,7 @@ impl Elider {
 #[cfg(test)]
 mod tests {
     use super::*;
+    use proptest::prelude::*;
 
     const LONGEST_STRING: usize = 1000;
 
@@ -121,6 +157,19 @@ mod tests {
     fn short_strings_stay_as_they_are() {
         let line = r#"{"a":"b\"\\","c":["\ud83d\ude00",1]}"#;
         assert_eq!(elide(line), line);
+    }
+
+    proptest! {
+        #[test]
+        fn runs_of_bytes_are_cut_as_single_bytes_are(text in r#"("|\\\\|\\[nu"\\]|00e9|[ae\u{e9}\u{1f600},:]){0,40}"#, most in 0usize..20, piece in 1usize..9) {
+            let mut bytes = (Elider::new(most), Vec::new());
+            bytes.0.step_through(text.as_bytes(), &mut bytes.1);
+            for piece in [piece, text.len().max(1)] {
+                let (mut elider, mut out) = (Elider::new(most), Vec::new());
+                text.as_bytes().chunks(piece).for_each(|piece| elider.push(piece, &mut out));
+                prop_assert_eq!(&out, &bytes.1);
+            }
+        }
     }
 
     #[test]

@@ -229,6 +229,12 @@ pub fn prefix(text: &str, characters: usize) -> &str {
     if text.len() <= characters {
         return text;
     }
+    // Most begin with nothing but ASCII, where a character is a byte.
+    if let Some((begun, _)) = text.split_at_checked(characters)
+        && begun.is_ascii()
+    {
+        return begun;
+    }
     text.char_indices().nth(characters).map_or(text, |(end, _)| &text[..end])
 }
 
