@@ -2,7 +2,8 @@
 // `drawTrace` is the one of `posthog-llma view --html`.
 
 const PIECE = 1 << 20;
-const OPTIONS = { traceGrouping: 'session', privacyMode: false, redactSecrets: true, maxAttributeLength: 12000 };
+const OPTIONS = { traceGrouping: 'session', toolSpans: 'all', privacyMode: false, redactSecrets: true, maxAttributeLength: 12000,
+  holdCalls: false };
 
 export async function page(instantiate, compile, drawTrace) {
   // No import: whatever is in the component, it can reach nothing.

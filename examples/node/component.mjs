@@ -11,7 +11,9 @@ export async function start(name, imports) {
 export const options = {
   distinctId: process.env.POSTHOG_LLMA_DISTINCT_ID,
   traceGrouping: 'session',
+  toolSpans: 'all',
   privacyMode: process.env.POSTHOG_LLMA_PRIVACY_MODE === 'true',
   redactSecrets: true,
   maxAttributeLength: 12000,
+  holdCalls: false,
 };

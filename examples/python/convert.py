@@ -18,11 +18,14 @@ def options() -> "record":
         git_repo=None,
         purpose=None,
         trace_grouping="session",
+        tool_spans="all",
         privacy_mode=os.environ.get("POSTHOG_LLMA_PRIVACY_MODE") == "true",
         redact_secrets=True,
         max_attribute_length=12000,
         custom_properties=None,
         redact_patterns=None,
+        hold_after=None,
+        hold_calls=False,
     )
 
 

@@ -144,10 +144,12 @@ impl Program {
         })
     }
 
-    /// What the project of a session says: by its files now, and by the settings that were written down with the session.
+    /// What the project of a session says, or each of its projects: by its files now, and by the settings that were written down with the session.
     pub fn demands(&self, session: &Session) -> Demands {
-        let began_in = session.began_in();
-        began_in.map_or_else(Demands::default, |folder| self.environment.demands_of_files(&folder))
+        let folders = session.worked_in();
+        folders
+            .iter()
+            .fold(Demands::default(), |demands, folder| demands.and(self.environment.demands_of_files(folder)))
     }
 
     /// The settings of this process, as strict as the session's own project wants them, and as strict as they were when a
@@ -182,23 +184,20 @@ impl Program {
 
     /// Why a session is not to be sent, if so. `named`: the user asked for this very session.
     pub fn withholds(&self, session: &Session, named: bool) -> Option<Withheld> {
-        let began_in = session.began_in();
-        let folder = began_in.as_deref();
-        let transcript = session.files.main.as_path();
-        if let Some(entry) = self.decisions.never(folder.into_iter().chain([transcript])) {
+        let folders = session.worked_in();
+        let places = folders.iter().map(PathBuf::as_path).chain(session.files.mains());
+        if let Some(entry) = self.decisions.never(places) {
             return Some(Withheld::Never(entry.to_owned()));
         }
         if let Some(project) = &self.destination_of
-            && !folder.is_some_and(|folder| {
-                folder.starts_with(project) || folder.canonicalize().is_ok_and(|folder| folder.starts_with(project))
-            })
+            && (folders.is_empty() || !folders.iter().all(|folder| is_in(folder, project)))
         {
             return Some(Withheld::OtherProject(project.clone()));
         }
         if named {
             return None;
         }
-        if self.decisions.ran_while_paused(transcript) {
+        if session.files.mains().any(|transcript| self.decisions.ran_while_paused(transcript)) {
             return Some(Withheld::Paused);
         }
         self.demands(session).is_off().map(|source| Withheld::Off(source.clone()))
@@ -209,17 +208,28 @@ impl Program {
         self.environment.config_dir()
     }
 
-    /// The files of a session: a path, an id, or the beginning of one.
+    /// All folders of Claude Code's in which sessions are looked for.
+    pub fn homes(&self) -> Vec<PathBuf> {
+        self.environment.homes()
+    }
+
+    /// The session whose main transcript this is, with what other projects' folders have of it.
+    pub fn session_of(&self, transcript: &Path) -> Result<Session, sessions::TranscriptError> {
+        Session::of_transcript_in(transcript, &self.homes())
+    }
+
+    /// The files of a session: a path, an id, or the beginning of one. A path is looked up as an id is: what stands under its
+    /// name in other projects' folders belongs to it.
     pub fn session(&self, query: &OsStr) -> Result<Session, ProgramError> {
         // A path needs no folder of Claude Code's.
-        let config = self.environment.config_dir();
-        if config.is_none() && !Path::new(query).exists() {
+        let homes = self.homes();
+        if homes.is_empty() && !Path::new(query).exists() {
             return Err(ProgramError::NoConfigDirectory);
         }
-        let path = sessions::find(&config.unwrap_or_default(), query)?;
+        let path = sessions::find(&homes, query)?;
         // The user may name a transcript by a link; below it nothing may lead elsewhere.
         let path = path.canonicalize().unwrap_or(path);
-        Ok(Session::of_transcript(&path)?)
+        Ok(self.session_of(&path)?)
     }
 
     /// The sandbox, and how the session is converted. git's settings are read while the sandbox is made ready.
@@ -258,6 +268,10 @@ impl Program {
         known().insert(question, answers.clone());
         answers
     }
+}
+
+fn is_in(folder: &Path, project: &Path) -> bool {
+    folder.starts_with(project) || folder.canonicalize().is_ok_and(|folder| folder.starts_with(project))
 }
 
 /// Why a session is not sent.
@@ -322,14 +336,26 @@ pub struct Session {
 impl Session {
     /// The session whose main transcript this is.
     pub fn of_transcript(path: &Path) -> Result<Self, sessions::TranscriptError> {
-        let files = SessionFiles::of_transcript(path)?;
-        let directory = working_directory(path).filter(|directory| directory.is_dir());
+        Self::of_transcript_in(path, &[])
+    }
+
+    /// The session whose main transcript this is, with what these homes have of it.
+    pub fn of_transcript_in(path: &Path, homes: &[PathBuf]) -> Result<Self, sessions::TranscriptError> {
+        let files = SessionFiles::of_transcript_in(path, homes)?;
+        let directory = files.mains().find_map(working_directory).filter(|directory| directory.is_dir());
         Ok(Self { files, directory })
     }
 
-    /// Where it began, whether or not that folder is still there.
-    pub fn began_in(&self) -> Option<PathBuf> {
-        self.directory.clone().or_else(|| working_directory(&self.files.main))
+    /// Where it began and, if it has several main transcripts, where each of them did, whether or not these folders are still
+    /// there.
+    pub fn worked_in(&self) -> Vec<PathBuf> {
+        let mut folders: Vec<_> = self.directory.iter().cloned().collect();
+        for folder in self.files.mains().filter_map(working_directory) {
+            if !folders.contains(&folder) {
+                folders.push(folder);
+            }
+        }
+        folders
     }
 
     /// A text that changes whenever one of its files does: sizes and times of modification.
@@ -345,8 +371,7 @@ impl Session {
 
     /// Its transcripts in the component's order, each with its role.
     pub fn transcripts(&self) -> impl Iterator<Item = (&Path, wit::FileRole)> {
-        let main = (self.files.main.as_path(), wit::FileRole::Main);
-        std::iter::once(main).chain(self.files.agents.iter().map(|agent| {
+        self.files.mains().map(|main| (main, wit::FileRole::Main)).chain(self.files.agents.iter().map(|agent| {
             let role = wit::FileRole::Agent(wit::AgentFile {
                 agent_id: agent.agent_id.clone(),
                 metadata: agent.metadata.clone(),

@@ -11,7 +11,7 @@ use wasmtime::{Engine, Store};
 
 wasmtime::component::bindgen!({ path: "../../wit", world: "converter" });
 
-use exports::posthog::llm_analytics::types::{ConversionOptions, FileRole, TraceGrouping};
+use exports::posthog::llm_analytics::types::{ConversionOptions, FileRole, ToolSpans, TraceGrouping};
 
 fn main() -> Result<()> {
     let arguments: Vec<String> = env::args().skip(1).collect();
@@ -30,11 +30,14 @@ fn main() -> Result<()> {
         git_repo: None,
         purpose: None,
         trace_grouping: TraceGrouping::Session,
+        tool_spans: ToolSpans::All,
         privacy_mode: false,
         redact_secrets: true,
         max_attribute_length: 12_000,
         custom_properties: None,
         redact_patterns: None,
+        hold_after: None,
+        hold_calls: false,
     };
     let id = Path::new(transcript).file_stem().and_then(|stem| stem.to_str()).context("a name that is no id")?;
     let opened = session.call_open(&mut store, id, &[FileRole::Main], &options)?;

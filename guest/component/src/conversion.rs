@@ -87,8 +87,8 @@ pub(crate) fn report(session: &Session) -> types::ConversionReport {
         unknown_lines: counts.unknown_lines,
         unknown_types: counts
             .unknown_types
-            .into_iter()
-            .map(|(name, count)| types::NamedCount { name, count })
+            .iter()
+            .map(|(name, count)| types::NamedCount { name: name.clone(), count: *count })
             .collect(),
         generations: counts.generations,
         spans: counts.spans,
@@ -100,15 +100,23 @@ pub(crate) fn report(session: &Session) -> types::ConversionReport {
             counts.cache_creation_tokens,
         ]),
         excluded_events: counts.excluded_events,
+        held_events: counts.held_events,
+        held_since: counts.held_since.map(time::format),
         shortened_events: counts.shortened_events,
         earliest: counts.earliest.map(time::format),
         ignored_properties: session.ignored_properties().to_vec(),
-        other_counts: counts
-            .redactions
-            .into_iter()
-            .map(|(rule, count)| types::NamedCount { name: format!("redacted:{rule}"), count })
-            .collect(),
+        other_counts: other_counts(&counts),
     }
+}
+
+/// The counts without a field of their own, in the order of their names.
+fn other_counts(counts: &session::Counts) -> Vec<types::NamedCount> {
+    let spans = [("failed-spans", counts.failed_spans), ("spans-left-out", counts.spans_left_out)];
+    let spans = spans.into_iter().filter(|(_, count)| *count > 0).map(|(name, count)| (name.to_owned(), count));
+    let redactions = counts.redactions.iter().map(|(rule, count)| (format!("redacted:{rule}"), *count));
+    let mut all: Vec<_> = spans.chain(redactions).map(|(name, count)| types::NamedCount { name, count }).collect();
+    all.sort_by(|a, b| a.name.cmp(&b.name));
+    all
 }
 
 pub(crate) fn tokens([input, output, cache_read, cache_creation]: [u64; 4]) -> types::TokenCounts {
@@ -126,6 +134,16 @@ impl From<types::TraceGrouping> for session::TraceGrouping {
         match grouping {
             types::TraceGrouping::Session => Self::Session,
             types::TraceGrouping::Message => Self::Message,
+        }
+    }
+}
+
+impl From<types::ToolSpans> for session::ToolSpans {
+    fn from(spans: types::ToolSpans) -> Self {
+        match spans {
+            types::ToolSpans::All => Self::All,
+            types::ToolSpans::Errors => Self::Errors,
+            types::ToolSpans::None => Self::None,
         }
     }
 }

@@ -138,8 +138,13 @@ impl From<deliver::BatchReport> for BatchReport {
             kind: rejected.kind.into(),
             verdict: Verdict::Rejected(Refusal { status: rejected.status, message: rejected.message }),
         });
+        let left_out = report.left_out.iter().map(|id| EventReport {
+            id: (*id).into(),
+            kind: EventKind::Span,
+            verdict: Verdict::LeftOut,
+        });
         Self {
-            events: accepted.chain(rejected).collect(),
+            events: accepted.chain(rejected).chain(left_out).collect(),
             tokens: conversion::tokens(report.tokens),
             shortened_events: report.shortened,
             requests: report.requests,

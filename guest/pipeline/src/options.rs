@@ -35,6 +35,18 @@ pub enum TraceGrouping {
     Message,
 }
 
+/// Which tool calls become events.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash, Default)]
+pub enum ToolSpans {
+    /// All of them.
+    #[default]
+    All,
+    /// Those that failed.
+    Errors,
+    /// None of them.
+    None,
+}
+
 options! {
     /// The values of all options, or their defaults.
     pub struct Options {
@@ -102,6 +114,13 @@ options! {
             help: "one trace per session, or per prompt with message",
             privacy: Unrelated,
         }
+        /// Which tool calls become events; all are counted on their generation and their trace.
+        tool_spans: ToolSpans = ToolSpans::All => TOOL_SPANS("POSTHOG_LLMA_TOOL_SPANS") {
+            parse: parse::tool_spans,
+            stricter: stricter::fewer,
+            help: "tool calls to send as events: all, only failed ones with errors, or none",
+            privacy: Unrelated,
+        }
         /// Maximum characters kept of each text.
         max_attribute_length: u32 = 12_000 => MAX_ATTRIBUTE_LENGTH("POSTHOG_LLMA_MAX_ATTRIBUTE_LENGTH") {
             parse: parse::length,
@@ -139,6 +158,11 @@ options! {
     and {
         /// `owner/name` of the project's repository, which no variable says.
         git_repo: Option<String>,
+        /// What is open since then is left out, in milliseconds since 1970: no variable says it, but who delivers a session that
+        /// may be written to.
+        hold_after: Option<i64>,
+        /// Calls of tools without a result are left out, whenever they were made: the session runs.
+        hold_calls: bool,
     }
 }
 

@@ -24,8 +24,10 @@ pub mod types;
 use self::convert::Converter;
 use self::index::Index;
 pub use self::prompt_line::prompt_in;
-use self::types::Before;
-pub use self::types::{AgentFile, ConversionOptions, Counts, FileRole, InvalidOption, SequenceError, TraceGrouping};
+pub use self::types::{
+    AgentFile, ConversionOptions, Counts, FileRole, InvalidOption, SequenceError, ToolSpans, TraceGrouping,
+};
+use self::types::{Before, Hold, Policy};
 use crate::events::event::{Envelope, Event};
 use crate::identity::{self, EventId};
 use crate::redact::{self, Custom, InvalidPatterns, Redactor};
@@ -40,7 +42,7 @@ use std::rc::Rc;
 pub struct Session {
     files: Vec<FileRole>,
     rules: TextRules,
-    grouping: TraceGrouping,
+    policy: Policy,
     ignored_properties: Vec<String>,
     /// What was replaced in what the session was opened with.
     redactions: redact::Counts,
@@ -60,7 +62,7 @@ enum Stage {
 }
 
 impl Session {
-    /// Starts with the session `id`, whose transcripts are `files`: the main one first.
+    /// Starts with the session `id`, whose transcripts are `files`: the main ones first.
     pub fn open(id: &str, files: &[FileRole], options: ConversionOptions) -> Result<Self, InvalidOption> {
         let rules = if options.redact_secrets { Redactor::new() } else { Redactor::none() };
         let custom = options.redact_patterns.as_deref().map(Custom::parse).transpose();
@@ -96,7 +98,11 @@ impl Session {
             files: files.to_vec(),
             lines: Lines::new(rules.longest_string()),
             rules,
-            grouping: options.trace_grouping,
+            policy: Policy {
+                grouping: options.trace_grouping,
+                tool_spans: options.tool_spans,
+                hold: Hold { after: options.hold_after, calls: options.hold_calls },
+            },
             ignored_properties,
             redactions,
             file: 0,
@@ -112,6 +118,7 @@ impl Session {
     /// First reading: the next bytes of this file.
     pub fn scan(&mut self, file: u32, bytes: &[u8]) -> Result<(), SequenceError> {
         self.check(file)?;
+        let (before, place) = (self.place(self.file), self.place(file));
         let index = match &mut self.stage {
             Stage::Scanning { index, .. } => index,
             Stage::Converting { finished: true, .. } => return Err(SequenceError::Finished),
@@ -121,10 +128,10 @@ impl Session {
             return Err(SequenceError::OutOfOrder);
         }
         if file > self.file {
-            let before = std::mem::replace(&mut self.file, file);
+            self.file = file;
             self.lines.end(|line| scan_line(index, before, line));
         }
-        self.lines.push(bytes, |line| scan_line(index, file, line));
+        self.lines.push(bytes, |line| scan_line(index, place, line));
         Ok(())
     }
 
@@ -152,8 +159,12 @@ impl Session {
     /// Ids of the generations and spans that the second reading gives, after the first.
     pub fn identities(&mut self) -> &[EventId] {
         self.end_last_scanned_line();
-        match &self.stage {
-            Stage::Scanning { index, .. } => &index.order,
+        let hold = self.policy.hold;
+        match &mut self.stage {
+            Stage::Scanning { index, .. } => {
+                index.hold_back(hold);
+                &index.order
+            }
             Stage::Converting { order, .. } => order,
         }
     }
@@ -162,6 +173,7 @@ impl Session {
     pub fn convert(&mut self, file: u32, bytes: &[u8]) -> Result<(), SequenceError> {
         self.check(file)?;
         self.end_scan();
+        let place = self.place(file);
         let Stage::Converting { converter, finished: false, .. } = &mut self.stage else {
             return Err(SequenceError::Finished);
         };
@@ -171,7 +183,7 @@ impl Session {
         if file > self.file {
             self.file = file;
             self.lines.end(|line| convert_line(converter, line));
-            converter.begin_file(file);
+            converter.begin_file(place);
         }
         self.lines.push(bytes, |line| convert_line(converter, line));
         self.bytes += bytes.len() as u64;
@@ -195,6 +207,14 @@ impl Session {
         match &mut self.stage {
             Stage::Scanning { .. } => None,
             Stage::Converting { converter, .. } => converter.events().pop_front(),
+        }
+    }
+
+    /// Tool calls that are counted and not sent, since this was asked for last.
+    pub fn left_out(&mut self) -> Vec<EventId> {
+        match &mut self.stage {
+            Stage::Scanning { .. } => Vec::new(),
+            Stage::Converting { converter, .. } => converter.left_out(),
         }
     }
 
@@ -248,18 +268,25 @@ impl Session {
         let (mut index, mut envelope, before) =
             (std::mem::take(index), std::mem::take(envelope), std::mem::take(before));
         index.timeline.settle();
+        index.hold_back(self.policy.hold);
         envelope.project = envelope.project.or_else(|| index.project.take());
         let order = std::mem::take(&mut index.order);
-        let converter = Converter::new(*index, &self.files, self.rules.clone(), self.grouping, *envelope, before);
+        let converter = Converter::new(*index, &self.files, self.rules.clone(), self.policy, *envelope, before);
         self.stage = Stage::Converting { converter: Box::new(converter), order, finished: false };
         self.file = 0;
     }
 
     fn end_last_scanned_line(&mut self) {
+        let place = self.place(self.file);
         if let Stage::Scanning { index, .. } = &mut self.stage {
-            let file = self.file;
-            self.lines.end(|line| scan_line(index, file, line));
+            self.lines.end(|line| scan_line(index, place, line));
         }
+    }
+
+    /// Where the lines of a file stand: those of every main transcript in the first file. A session whose directory changed has
+    /// several, and they are one thread.
+    fn place(&self, file: u32) -> u32 {
+        if self.files.get(file as usize) == Some(&FileRole::Main) { 0 } else { file }
     }
 }
 

@@ -17,11 +17,21 @@ wasmtime::component::bindgen!({
 mod options {
     use super::posthog::llm_analytics::types as wit;
     use posthog_llma_pipeline::copy_conversion_options;
-    use posthog_llma_pipeline::options::{ConversionOptions, TraceGrouping};
+    use posthog_llma_pipeline::options::{ConversionOptions, ToolSpans, TraceGrouping};
 
     impl From<ConversionOptions> for wit::ConversionOptions {
         fn from(options: ConversionOptions) -> Self {
             copy_conversion_options!(options => wit::ConversionOptions)
+        }
+    }
+
+    impl From<ToolSpans> for wit::ToolSpans {
+        fn from(spans: ToolSpans) -> Self {
+            match spans {
+                ToolSpans::All => Self::All,
+                ToolSpans::Errors => Self::Errors,
+                ToolSpans::None => Self::None,
+            }
         }
     }
 

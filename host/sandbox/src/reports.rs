@@ -1,26 +1,33 @@
 //! What the interface's records say, for those who ask.
 
 use crate::bindings::exports::posthog::llm_analytics::delivery::{BatchReport, EventReport, Refusal, Verdict};
-use crate::bindings::posthog::llm_analytics::types::{EventId, EventKind, TokenCounts};
+use crate::bindings::posthog::llm_analytics::types::{ConversionReport, EventId, EventKind, TokenCounts};
 use posthog_llma_pipeline::identity;
 
 impl BatchReport {
     /// The events that the server took.
     pub fn accepted(&self) -> impl Iterator<Item = &EventReport> {
-        self.events.iter().filter(|event| !matches!(event.verdict, Verdict::Rejected(_)))
+        self.events.iter().filter(|event| matches!(event.verdict, Verdict::Accepted | Verdict::AcceptedWithWarning(_)))
     }
 
     /// The events that it refused for good, and its words.
     pub fn rejected(&self) -> impl Iterator<Item = (&EventReport, &Refusal)> {
         self.events.iter().filter_map(|event| match &event.verdict {
             Verdict::Rejected(refusal) => Some((event, refusal)),
-            Verdict::Accepted | Verdict::AcceptedWithWarning(_) => None,
+            Verdict::Accepted | Verdict::AcceptedWithWarning(_) | Verdict::LeftOut => None,
         })
     }
 
     /// How many of the events that the server took are of this kind.
     pub fn count(&self, kind: EventKind) -> u64 {
         self.accepted().filter(|event| event.kind == kind).count() as u64
+    }
+}
+
+impl ConversionReport {
+    /// A count without a field of its own.
+    pub fn other_count(&self, name: &str) -> u64 {
+        self.other_counts.iter().find(|other| other.name == name).map_or(0, |other| other.count)
     }
 }
 

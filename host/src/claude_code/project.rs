@@ -103,6 +103,14 @@ impl Demands {
         demands
     }
 
+    /// What another project says, too: a session can have worked in several.
+    #[must_use]
+    pub fn and(mut self, mut other: Self) -> Self {
+        self.said.append(&mut other.said);
+        self.unreadable.append(&mut other.unreadable);
+        self
+    }
+
     /// Also what the environment says that the client gave, as far as it is not the person's own: `own` tells what that is.
     #[must_use]
     pub fn with_given(mut self, given: &[(String, Option<String>)], own: impl Fn(&str) -> Vec<String>) -> Self {

@@ -13,10 +13,12 @@ use serde::Deserialize;
 
 pub use head::Head;
 pub use search::{Candidate, FindError, all, find};
+pub use siblings::{is_same_session, ordered};
 pub use tail::is_open;
 
 mod head;
 mod search;
+mod siblings;
 mod tail;
 #[cfg(test)]
 mod tests;
@@ -31,8 +33,11 @@ const MAX_METADATA: u64 = 64 * 1024;
 pub struct SessionFiles {
     /// The main transcript's name without `.jsonl`.
     pub id: String,
-    /// The main transcript.
+    /// The main transcript; of several the first one.
     pub main: PathBuf,
+    /// The others: a session whose directory changed has one in each project's folder. In the order of their first
+    /// timestamps, then of their paths.
+    pub more: Vec<PathBuf>,
     /// The sub-agents' transcripts, in the order of their ids, then of their paths.
     pub agents: Vec<AgentFile>,
     /// Files and folders that may belong to the session but could not be read, in the order of their paths.
@@ -97,36 +102,40 @@ pub enum TranscriptError {
 }
 
 impl SessionFiles {
-    /// All files of the session whose main transcript this is.
+    /// All files of the session whose main transcript this is, see [`of_transcript_in`](Self::of_transcript_in).
+    pub fn of_transcript(main: &Path) -> Result<Self, TranscriptError> {
+        Self::of_transcript_in(main, &[])
+    }
+
+    /// All files of the session whose main transcript this is: those of the same name in the other projects' folders beside
+    /// its own, and in those of these homes, belong to it. One that is gone is no error as long as there is another.
     ///
     /// Sub-agents lie in `<id>/subagents` and its `workflows/wf_*` (2.1.2 and later) or beside the main transcript
     /// (2.0.28 to 2.1.1). What is no regular file, or leads out of the project's folder, is left out.
-    pub fn of_transcript(main: &Path) -> Result<Self, TranscriptError> {
-        let id = session_id(main)?;
-        let folder = match main.parent() {
-            Some(parent) if !parent.as_os_str().is_empty() => parent,
-            _ => Path::new("."),
-        };
-        let mut found = Found {
-            root: folder
-                .canonicalize()
-                .map_err(|error| TranscriptError::Unreadable { path: main.to_owned(), error })?,
-            agents: Vec::new(),
-            unreadable: Vec::new(),
-        };
-        let subagents = folder.join(&id).join("subagents");
-        found.agents_in(&subagents, None);
-        let workflows = subagents.join("workflows");
-        for path in found.entries(&workflows) {
-            if let Some(run) = utf8_name(&path).filter(|name| name.starts_with("wf_")) {
-                found.agents_in(&path, Some(run));
+    pub fn of_transcript_in(main: &Path, homes: &[PathBuf]) -> Result<Self, TranscriptError> {
+        let others = siblings::of(main, homes);
+        let (id, mains) = match (session_id(main), others.is_empty()) {
+            (Ok(id), true) => (id, vec![main.to_owned()]),
+            (Ok(id), false) => (id, siblings::ordered(std::iter::once(main.to_owned()).chain(others).collect())),
+            (Err(TranscriptError::Unreadable { error, .. }), false) if is_absent(&error) => {
+                (session_id(&others[0])?, siblings::ordered(others))
             }
+            (Err(error), _) => return Err(error),
+        };
+        let mut found = Found { root: PathBuf::new(), agents: Vec::new(), unreadable: Vec::new() };
+        for main in &mains {
+            found.beside(main, &id)?;
         }
-        found.flat_agents_in(folder, &id);
-
         found.agents.sort_by(|a, b| (&a.agent_id, &a.path).cmp(&(&b.agent_id, &b.path)));
         found.unreadable.sort_by(|a, b| a.path.cmp(&b.path));
-        Ok(Self { id, main: main.to_owned(), agents: found.agents, unreadable: found.unreadable })
+        let mut mains = mains.into_iter();
+        let main = mains.next().unwrap_or_else(|| main.to_owned());
+        Ok(Self { id, main, more: mains.collect(), agents: found.agents, unreadable: found.unreadable })
+    }
+
+    /// The main transcripts, in order.
+    pub fn mains(&self) -> impl Iterator<Item = &Path> {
+        std::iter::once(&self.main).chain(&self.more).map(PathBuf::as_path)
     }
 }
 
@@ -161,13 +170,33 @@ fn utf8_name(path: &Path) -> Option<&str> {
 
 /// What was found so far.
 struct Found {
-    /// The project's folder, without links.
+    /// The project's folder that is looked into, without links.
     root: PathBuf,
     agents: Vec<AgentFile>,
     unreadable: Vec<Unreadable>,
 }
 
 impl Found {
+    /// The sub-agents in the project's folder of a main transcript.
+    fn beside(&mut self, main: &Path, id: &str) -> Result<(), TranscriptError> {
+        let folder = match main.parent() {
+            Some(parent) if !parent.as_os_str().is_empty() => parent,
+            _ => Path::new("."),
+        };
+        self.root =
+            folder.canonicalize().map_err(|error| TranscriptError::Unreadable { path: main.to_owned(), error })?;
+        let subagents = folder.join(id).join("subagents");
+        self.agents_in(&subagents, None);
+        let workflows = subagents.join("workflows");
+        for path in self.entries(&workflows) {
+            if let Some(run) = utf8_name(&path).filter(|name| name.starts_with("wf_")) {
+                self.agents_in(&path, Some(run));
+            }
+        }
+        self.flat_agents_in(folder, id);
+        Ok(())
+    }
+
     fn agents_in(&mut self, folder: &Path, workflow_run: Option<&str>) {
         for path in self.entries(folder) {
             if agent_id(&path).is_some() && self.is_inside(&path) {

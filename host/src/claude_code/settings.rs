@@ -28,6 +28,7 @@ pub use super::source::{SettingsError, Source};
 use crate::system::git;
 
 pub mod edit;
+mod homes;
 #[cfg(test)]
 mod tests;
 
@@ -115,11 +116,17 @@ impl Environment {
         Demands::of_directory(directory, self.home.as_deref(), self.config_dir().as_deref())
     }
 
-    /// Claude Code's folder: `$CLAUDE_CONFIG_DIR`, else `~/.claude`; none without a home directory.
+    /// Claude Code's folder: `$CLAUDE_CONFIG_DIR`, of a list the first, else `~/.claude`; none without a home directory.
     pub fn config_dir(&self) -> Option<PathBuf> {
+        self.homes().into_iter().next()
+    }
+
+    /// All of Claude Code's folders: `$CLAUDE_CONFIG_DIR` may be a list, but below a client it is what that one uses.
+    pub fn homes(&self) -> Vec<PathBuf> {
         match self.get(CONFIG_DIR) {
-            Some(directory) => Some(PathBuf::from(directory)),
-            None => self.home.as_ref().map(|home| home.join(CLAUDE_FOLDER)),
+            Some(directory) if self.standing == Standing::Plain => homes::listed(directory),
+            Some(directory) => vec![PathBuf::from(directory)],
+            None => self.home.iter().map(|home| home.join(CLAUDE_FOLDER)).collect(),
         }
     }
 

@@ -18,7 +18,7 @@ use serde_json::json;
 use std::fmt::Write as _;
 use std::fs::File;
 use std::io::Read as _;
-use std::path::Path;
+use std::path::{Path, PathBuf};
 use std::process::ExitCode;
 
 /// Runs it. Exit code 0: all is well.
@@ -66,12 +66,13 @@ impl Checks {
                 "Run `git config --global user.email you@example.com`, or set POSTHOG_LLMA_DISTINCT_ID.",
             ),
         }
-        match environment.config_dir() {
+        let homes = environment.homes();
+        match homes.first() {
             None => self.bad("Claude Code", "there is no home directory", "Set HOME or CLAUDE_CONFIG_DIR."),
-            Some(config) => {
-                self.plugin(&config);
-                self.transcripts(&config);
-            }
+            Some(config) => self.plugin(config, &homes),
+        }
+        for home in &homes {
+            self.transcripts(home);
         }
         Ok(())
     }
@@ -230,13 +231,13 @@ impl Checks {
         }
     }
 
-    fn plugin(&mut self, config: &Path) {
-        self.of_hooks(&Hooks::of(config), status::seen(config));
+    fn plugin(&mut self, config: &Path, homes: &[PathBuf]) {
+        self.of_hooks(&Hooks::of(config), status::seen(homes));
     }
 
     fn transcripts(&mut self, config: &Path) {
         let projects = config.join("projects");
-        match sessions::all(config) {
+        match sessions::all(&[config.to_owned()]) {
             Err(error) if error.kind() == std::io::ErrorKind::NotFound && config.is_dir() => {
                 self.good("transcripts", "there is no session yet");
             }

@@ -143,6 +143,7 @@ impl Report {
                     sums.rejected += sent.rejected;
                     sums.bytes += sent.bytes;
                     sums.tokens = std::array::from_fn(|i| sums.tokens[i].saturating_add(sent.tokens[i]));
+                    sums.tool_calls = std::array::from_fn(|i| sums.tool_calls[i] + sent.tool_calls[i]);
                     sums.odd_lines = std::array::from_fn(|i| sums.odd_lines[i] + sent.odd_lines[i]);
                     let is_old = |earliest| now() - earliest > CONTENT_DAYS * 86_400_000;
                     report.old += u64::from(sent.earliest.is_some_and(is_old));
@@ -202,10 +203,9 @@ impl Report {
         let _ = writeln!(out, "  events  {events} {would}accepted, {} before compression", report::bytes(sums.bytes));
         let _ = writeln!(out, "  tokens  {input} in, {output} out, {read} cache read, {creation} cache written");
         let _ = writeln!(out, "  cost    {} in PostHog ({})", cost::shown(events), cost::basis());
-        if !self.sends && sums.spans > 0 {
-            let spans = sums.spans;
-            let saved = cost::shown(spans);
-            let _ = writeln!(out, "          {spans} events are tool calls, {saved} of it");
+        let [failed, left_out] = sums.tool_calls;
+        if let Some(line) = cost::of_tool_calls(sums.spans, failed, left_out).filter(|_| !self.sends || left_out > 0) {
+            let _ = writeln!(out, "          {line}");
         }
         if let Some(stopped) = &self.stopped {
             let _ = writeln!(out, "Stopped: {stopped}");
@@ -236,6 +236,9 @@ impl Report {
             "not_reached": self.not_reached,
             "events": self.sums.events,
             "spans": self.sums.spans,
+            "failed_spans": self.sums.tool_calls[0],
+            "spans_left_out": self.sums.tool_calls[1],
+            "left_out_saves_dollars": cost::dollars(self.sums.tool_calls[1]),
             "estimated_dollars": cost::dollars(self.sums.events),
             "estimate_is_of": cost::AS_OF,
             "rejected": self.sums.rejected,
@@ -278,7 +281,7 @@ fn list(
     let outbox = Outbox::open_to_read(&directory)?;
     let is_delivered = |session: &Candidate| -> anyhow::Result<bool> {
         let (Some(outbox), Some(destination)) = (&outbox, destination) else { return Ok(false) };
-        let Ok(files) = program::Session::of_transcript(&session.transcript) else { return Ok(false) };
+        let Ok(files) = program.session_of(&session.transcript) else { return Ok(false) };
         Ok(outbox.is_delivered_at(destination, &session.transcript, &files.state())?)
     };
     sessions.reverse();

@@ -110,37 +110,41 @@ fn gather(environment: &Environment) -> anyhow::Result<Status> {
     });
     status.record_error = read.err().map(|error| error.to_string());
     if let Some(config) = environment.config_dir() {
-        let seen = seen_by(&config, status.hook.as_ref().map(|note| note.at), &status.summary.known);
+        let homes = environment.homes();
+        let seen = seen_by(&homes, status.hook.as_ref().map(|note| note.at), &status.summary.known);
         status.checks.of_hooks(&Hooks::of(&config), seen);
         let known: HashSet<PathBuf> = status.summary.known.iter().map(|path| resolved(path.clone())).collect();
-        for session in sessions::all(&config).unwrap_or_default() {
+        for session in sessions::all(&homes).unwrap_or_default() {
             status.on_disk += 1;
-            status.never_seen += u64::from(!known.contains(&resolved(session.path)));
+            let is_known = session.paths.into_iter().any(|path| known.contains(&resolved(path)));
+            status.never_seen += u64::from(!is_known);
         }
     }
     Ok(status)
 }
 
 /// What the record and the folder tell of hooks and sessions.
-pub(super) fn seen(config: &Path) -> Seen {
+pub(super) fn seen(homes: &[PathBuf]) -> Seen {
     let read = |outbox: &Outbox| Ok((outbox.noted(HOOK)?, outbox.known_transcripts()?));
     let opened = outbox::directory().and_then(|directory| Outbox::open_to_read(&directory));
     // That it cannot be read is told elsewhere.
     let (hook, known) =
         opened.and_then(|outbox| outbox.as_ref().map(read).transpose()).ok().flatten().unwrap_or_default();
-    seen_by(config, hook.map(|note| note.at), &known)
+    seen_by(homes, hook.map(|note| note.at), &known)
 }
 
-fn seen_by(config: &Path, hook: Option<Millis>, known: &[PathBuf]) -> Seen {
+fn seen_by(homes: &[PathBuf], hook: Option<Millis>, known: &[PathBuf]) -> Seen {
     let modified = |path: &Path| path.metadata().and_then(|metadata| metadata.modified()).ok();
-    let newest = sessions::all(config).unwrap_or_default().into_iter().max_by_key(|session| modified(&session.path));
-    let Some(newest) = newest.map(|session| session.path) else { return Seen { hook, ..Seen::default() } };
+    let newest = sessions::all(homes).unwrap_or_default().into_iter().max_by_key(|session| modified(&session.path));
+    let Some((newest, paths)) = newest.map(|session| (session.path, session.paths)) else {
+        return Seen { hook, ..Seen::default() };
+    };
     let of_file = || Some(modified(&newest)?.duration_since(std::time::UNIX_EPOCH).ok()?.as_millis() as Millis);
-    let path = resolved(newest.clone());
+    let paths: Vec<_> = paths.into_iter().map(resolved).collect();
     Seen {
         hook,
         newest_session: Head::read(&newest).started.or_else(of_file),
-        newest_is_known: known.iter().any(|known| resolved(known.clone()) == path),
+        newest_is_known: known.iter().any(|known| paths.contains(&resolved(known.clone()))),
     }
 }
 

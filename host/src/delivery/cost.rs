@@ -1,5 +1,7 @@
 //! What events cost in PostHog. The one place with its prices.
 
+use posthog_llma_pipeline::options::TOOL_SPANS;
+
 /// US dollars for 100,000 AI events, at the first tier that is paid. Later tiers cost less.
 const DOLLARS_PER_100_000: f64 = 35.0;
 
@@ -20,6 +22,19 @@ pub fn shown(events: u64) -> String {
     if events > 0 && dollars < 0.01 { "less than $0.01".to_owned() } else { format!("at most ${dollars:.2}") }
 }
 
+/// What the option for tool calls saves, or would save: a line for people, if there is something to say. `spans` are those
+/// that are sent, `failed` those of them that failed, `left_out` those that are counted alone.
+pub fn of_tool_calls(spans: u64, failed: u64, left_out: u64) -> Option<String> {
+    if left_out > 0 {
+        let saved = shown(left_out);
+        return Some(format!("{left_out} tool calls are only counted ({TOOL_SPANS}), which saves {saved}"));
+    }
+    (spans > 0).then(|| {
+        let fine = spans.saturating_sub(failed);
+        format!("{spans} events are tool calls: {TOOL_SPANS}=errors would save {}, none {}", shown(fine), shown(spans))
+    })
+}
+
 /// What the figures rest on, as a sentence.
 pub fn basis() -> String {
     format!(
@@ -37,6 +52,15 @@ mod tests {
         assert_eq!(shown(1), "less than $0.01");
         assert_eq!(shown(100_000), "at most $35.00");
         assert_eq!(shown(1_234), "at most $0.43");
+        assert_eq!(of_tool_calls(0, 0, 0), None);
+        assert!(
+            of_tool_calls(10, 2, 0)
+                .unwrap()
+                .ends_with("TOOL_SPANS=errors would save less than $0.01, none less than $0.01")
+        );
+        assert!(
+            of_tool_calls(2, 2, 100_000).unwrap().ends_with("(POSTHOG_LLMA_TOOL_SPANS), which saves at most $35.00")
+        );
         assert!(basis().contains("$35 for 100,000") && basis().contains("100000") && basis().contains("2026"));
     }
 }

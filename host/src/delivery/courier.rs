@@ -123,7 +123,7 @@ impl<'a> Courier<'a> {
     /// Sessions that were seen running and do not run any more, without a hook that said so, become owed.
     pub fn catch_up(&self, outbox: &mut Outbox) -> Result<(), OutboxError> {
         for (session, client) in outbox.running(self.id)? {
-            let files = Session::of_transcript(&session.transcript);
+            let files = self.program.session_of(&session.transcript);
             let runs = match (client, &files) {
                 (Some(client), _) => client::is_running(client),
                 (None, Ok(files)) => was_written_within(files, QUIET),
@@ -157,7 +157,7 @@ impl<'a> Courier<'a> {
     pub fn look_again(&self, outbox: &mut Outbox) -> Result<bool, OutboxError> {
         let mut grows = false;
         for session in outbox.ended_lately(self.id)? {
-            let Ok(files) = Session::of_transcript(&session.transcript) else { continue };
+            let Ok(files) = self.program.session_of(&session.transcript) else { continue };
             let written = written_at(&files);
             grows |=
                 written.is_some_and(|written| outbox::now() - written < millis(Live::QUIET)) && has_open_agent(&files);
@@ -198,9 +198,9 @@ impl<'a> Courier<'a> {
     }
 
     /// When a turn of a running session that is due now is due really: the session may not be quiet.
-    fn not_before(owed: &Owed) -> Option<Millis> {
+    fn not_before(&self, owed: &Owed) -> Option<Millis> {
         let turn_at = owed.turn_at?;
-        let files = Session::of_transcript(&owed.transcript).ok()?;
+        let files = self.program.session_of(&owed.transcript).ok()?;
         Some(Live::due(written_at(&files)?, turn_at)).filter(|due| *due > outbox::now())
     }
 
@@ -220,7 +220,7 @@ impl<'a> Courier<'a> {
             let owed = outbox.owed(self.id, all)?;
             // One that was written to during its delivery is owed again, but not at once.
             let Some(owed) = owed.into_iter().find(|owed| tried.insert(owed.id)) else { return Ok(()) };
-            if !all && let Some(due) = Self::not_before(&owed) {
+            if !all && let Some(due) = self.not_before(&owed) {
                 outbox.postpone(owed.id, due)?;
                 continue;
             }
@@ -255,7 +255,7 @@ impl<'a> Courier<'a> {
 
     /// Delivers what is new in a session.
     pub fn deliver(&mut self, outbox: &mut Outbox, owed: &Owed) -> Result<Outcome, CourierError> {
-        let session = match Session::of_transcript(&owed.transcript) {
+        let session = match self.program.session_of(&owed.transcript) {
             Ok(session) => session,
             Err(error) if is_gone(&error) => {
                 let gone = format!("the transcript is gone: {}", owed.transcript.display());

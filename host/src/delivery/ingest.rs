@@ -10,7 +10,7 @@ use crate::delivery::courier::{Courier, CourierError, Turn};
 use crate::delivery::send::{self, Destination, Record, SendError};
 use crate::outbox::stored_options;
 use crate::outbox::{self, DestinationId, Outbox, OutboxError, SessionId, Sighting};
-use crate::program::{Program, Session};
+use crate::program::Program;
 use posthog_llma_pipeline::delivery::lane::Lane;
 use posthog_llma_sandbox::bindings::exports::posthog::llm_analytics::delivery::{BatchReport, DeliveryError, Patience};
 use posthog_llma_sandbox::bindings::posthog::llm_analytics::types::{ConversionReport, EventId, EventKind};
@@ -33,9 +33,9 @@ const FIRST_WAIT: Duration = Duration::from_secs(15);
 pub struct Candidate {
     /// Its id.
     pub id: String,
-    /// Its main transcript.
+    /// Its main transcript; of several the first one.
     pub transcript: PathBuf,
-    /// Bytes of the main transcript.
+    /// Bytes of its main transcripts.
     pub bytes: u64,
     /// When it began, in milliseconds since 1970; when its file was modified last if its lines do not say.
     pub started: i64,
@@ -89,6 +89,8 @@ pub struct Sent {
     pub events: u64,
     /// Those of them that are tool calls.
     pub spans: u64,
+    /// Of the tool calls those that failed, and those that are counted and not sent.
+    pub tool_calls: [u64; 2],
     /// Events that the server refused for good.
     pub rejected: u64,
     /// Tokens: input, output, cache read, cache creation.
@@ -235,7 +237,7 @@ impl Ingest<'_> {
         turn: &ClaimTurn<'_>,
     ) -> Outcome {
         let failed = |error: String, events| Outcome::Failed { error, events };
-        let session = match Session::of_transcript(&candidate.transcript) {
+        let session = match self.program.session_of(&candidate.transcript) {
             Ok(session) => session,
             Err(error) => return failed(error.to_string(), 0),
         };
@@ -463,6 +465,7 @@ impl Sent {
         Self {
             events: report.generations + report.spans + report.traces,
             spans: report.spans,
+            tool_calls: [report.other_count("failed-spans"), report.other_count("spans-left-out")],
             rejected: 0,
             tokens: report.tokens.to_array(),
             bytes,

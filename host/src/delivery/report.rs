@@ -34,6 +34,8 @@ pub struct Report {
     lines: [u64; 3],
     /// How often each rule replaced a secret.
     redactions: Vec<(String, u64)>,
+    /// Of the tool calls those that failed, and those that are counted and not sent.
+    tool_calls: [u64; 2],
     /// Events that were delivered before.
     before: u64,
     complete: bool,
@@ -85,6 +87,7 @@ impl Report {
         if let Some(counts) = &delivered.report {
             report.lines = [counts.lines, counts.bad_lines, counts.unknown_lines];
             report.before = counts.excluded_events;
+            report.tool_calls = [counts.other_count("failed-spans"), counts.other_count("spans-left-out")];
             let redacted = counts
                 .other_counts
                 .iter()
@@ -145,6 +148,7 @@ impl Report {
             "complete": self.complete,
             "generations": sums.generations,
             "spans": sums.spans,
+            "spans_left_out": self.tool_calls[1],
             "traces": sums.traces,
             "input_tokens": self.tokens[0],
             "output_tokens": self.tokens[1],
@@ -191,6 +195,10 @@ impl Report {
             bytes(sums.sent_bytes)
         );
         let _ = writeln!(out, "  cost      {} in PostHog ({})", cost::shown(events), cost::basis());
+        let [failed, left_out] = self.tool_calls;
+        if let Some(line) = cost::of_tool_calls(sums.spans, failed, left_out) {
+            let _ = writeln!(out, "            {line}");
+        }
         if !self.redactions.is_empty() {
             let rules: Vec<_> = self.redactions.iter().map(|(rule, count)| format!("{count} {rule}")).collect();
             let _ = writeln!(out, "  redacted  {}", rules.join(", "));

@@ -3,6 +3,7 @@
 use super::ids::{DestinationId, SessionId, bytes_of, key_hash, path_of};
 use super::notes::{HOOK, note};
 use super::{Millis, Outbox, OutboxError, now};
+use crate::claude_code::sessions::is_same_session;
 use posthog_llma_pipeline::options::ApiKey;
 use posthog_llma_pipeline::origin::Origin;
 use rusqlite::{Connection, OptionalExtension as _, Row, params};
@@ -203,18 +204,21 @@ impl Outbox {
     /// The number of a session by its main transcript, if it is known.
     pub fn session(&self, destination: DestinationId, transcript: &Path) -> Result<Option<SessionId>, OutboxError> {
         self.read(|db| {
+            let key = key(db, destination, transcript)?;
             let select = "SELECT id FROM session WHERE destination = ?1 AND transcript = ?2";
-            db.query_row(select, params![destination.0, bytes_of(transcript)], |row| row.get(0).map(SessionId))
-                .optional()
+            db.query_row(select, params![destination.0, bytes_of(&key)], |row| row.get(0).map(SessionId)).optional()
         })
     }
 
     /// The settings that were written down with a session, for each destination that it is known for.
     pub fn stored_options(&self, transcript: &Path) -> Result<Vec<String>, OutboxError> {
         self.read(|db| {
-            let mut select = db.prepare("SELECT options FROM session WHERE transcript = ?1")?;
-            let rows = select.query_map(params![bytes_of(transcript)], |row| row.get(0))?;
-            rows.collect()
+            let mut select =
+                db.prepare("SELECT options, transcript FROM session WHERE transcript = ?1 OR session_id = ?2")?;
+            let row = |row: &Row<'_>| Ok((row.get(0)?, path_of(row.get(1)?)));
+            let rows = select.query_map(params![bytes_of(transcript), id_of(transcript)], row)?;
+            let same = |(options, other): (String, PathBuf)| is_same_session(transcript, &other).then_some(options);
+            rows.filter_map(|row| row.map(same).transpose()).collect()
         })
     }
 
@@ -402,8 +406,30 @@ fn seen_since(
     sighting: &Sighting<'_>,
 ) -> rusqlite::Result<Option<SessionId>> {
     let select = "SELECT id FROM session WHERE destination = ?1 AND transcript = ?2 AND seen_at >= ?3";
-    let known = params![destination.0, bytes_of(sighting.transcript), sighting.at];
+    let known = params![destination.0, bytes_of(&key(db, destination, sighting.transcript)?), sighting.at];
     db.query_row(select, known, |row| row.get(0).map(SessionId)).optional()
+}
+
+/// The main transcript by which a session is known that has this one: after `/cd` it has several.
+fn key(db: &Connection, destination: DestinationId, transcript: &Path) -> rusqlite::Result<PathBuf> {
+    let mut select = db.prepare(
+        "SELECT transcript FROM session WHERE destination = ?1 AND (transcript = ?2 OR session_id = ?3)
+         ORDER BY transcript <> ?2, id",
+    )?;
+    let of_id = params![destination.0, bytes_of(transcript), id_of(transcript)];
+    let known = select.query_map(of_id, |row| row.get(0).map(path_of))?;
+    for known in known {
+        let known = known?;
+        if is_same_session(transcript, &known) {
+            return Ok(known);
+        }
+    }
+    Ok(transcript.to_owned())
+}
+
+/// The id in a main transcript's name.
+fn id_of(transcript: &Path) -> String {
+    transcript.file_stem().unwrap_or_default().to_string_lossy().into_owned()
 }
 
 fn see(db: &Connection, destination: DestinationId, sighting: &Sighting<'_>) -> rusqlite::Result<i64> {
@@ -417,7 +443,7 @@ fn see(db: &Connection, destination: DestinationId, sighting: &Sighting<'_>) -> 
          RETURNING id",
         params![
             destination.0,
-            bytes_of(sighting.transcript),
+            bytes_of(&key(db, destination, sighting.transcript)?),
             sighting.session_id,
             sighting.options,
             sighting.at,

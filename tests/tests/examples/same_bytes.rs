@@ -36,7 +36,7 @@ fn natively(files: &SessionFiles, options: &ConversionOptions) -> Vec<u8> {
             workflow_run: agent.workflow_run.clone(),
         })
     });
-    let roles: Vec<_> = [native::FileRole::Main].into_iter().chain(agents).collect();
+    let roles: Vec<_> = files.mains().map(|_| native::FileRole::Main).chain(agents).collect();
     let mut session = native::Session::open(&files.id, &roles, options.clone()).unwrap();
     for (index, bytes) in (0..).zip(contents(files)) {
         session.scan(index, &bytes).unwrap();
@@ -49,7 +49,7 @@ fn natively(files: &SessionFiles, options: &ConversionOptions) -> Vec<u8> {
 }
 
 fn contents(files: &SessionFiles) -> impl Iterator<Item = Vec<u8>> {
-    let paths = [&files.main].into_iter().chain(files.agents.iter().map(|agent| &agent.path));
+    let paths = files.mains().chain(files.agents.iter().map(|agent| agent.path.as_path()));
     paths.map(|path| fs::read(path).unwrap())
 }
 
@@ -65,17 +65,20 @@ fn in_the_converter(engine: &Engine, component: &Component, files: &SessionFiles
             workflow_run: agent.workflow_run.clone(),
         })
     });
-    let roles: Vec<_> = [types::FileRole::Main].into_iter().chain(agents).collect();
+    let roles: Vec<_> = files.mains().map(|_| types::FileRole::Main).chain(agents).collect();
     let options = types::ConversionOptions {
         distinct_id: Some(DISTINCT_ID.to_owned()),
         git_repo: None,
         purpose: None,
         trace_grouping: types::TraceGrouping::Session,
+        tool_spans: types::ToolSpans::All,
         privacy_mode: false,
         redact_secrets: true,
         max_attribute_length: 12_000,
         custom_properties: None,
         redact_patterns: None,
+        hold_after: None,
+        hold_calls: false,
     };
     let this = session.call_open(&mut store, &files.id, &roles, &options).unwrap().unwrap();
     for (index, bytes) in (0..).zip(contents(files)) {

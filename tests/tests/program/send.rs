@@ -97,7 +97,7 @@ fn the_report_for_scripts_says_what_arrived_where() {
     let expected = json!({
         "session": SESSION_ID, "destination": posthog.origin(), "complete": true,
             "delivered_before": 0,
-        "generations": 2, "spans": 0, "traces": 1,
+        "generations": 2, "spans": 0, "spans_left_out": 0, "traces": 1,
         "input_tokens": 6, "output_tokens": 14, "cache_read_tokens": 22, "cache_creation_tokens": 26,
         "estimated_dollars": 0.00105, "requests": 1, "raw_bytes": bytes.raw, "sent_bytes": bytes.sent, "paths": ["/i/v1/ai/events"],
         "lines": 4, "bad_lines": 0, "unknown_lines": 0,

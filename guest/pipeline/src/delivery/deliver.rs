@@ -65,6 +65,8 @@ pub struct BatchReport {
     pub shortened: u32,
     /// Events that were refused for good.
     pub rejected: Vec<Rejected>,
+    /// Tool calls that are counted and, by an option, not sent.
+    pub left_out: Vec<EventId>,
     /// Requests since the last report.
     pub requests: u32,
     /// Bytes of the accepted body before compression.
@@ -237,17 +239,25 @@ impl<S: Source, T: Transport> Delivery<S, T> {
                 Some(outgoing) => outgoing,
                 None => match self.fill()? {
                     Some(batch) => batch.into(),
-                    None => return Ok(None),
+                    None => return Ok(self.only_left_out()),
                 },
             };
             if let Some(mut report) = self.send(outgoing)? {
                 report.requests = std::mem::take(&mut self.requests);
+                report.left_out = self.session.left_out();
                 report.bytes_read = self.reading.bytes();
                 // A batch is only given out when the next event is held, or when there is none.
                 report.last = self.ended && self.held.is_none() && self.pending.is_empty();
                 return Ok(Some(report));
             }
         }
+    }
+
+    /// After the last batch: what is counted and not sent, where nothing was sent since it was counted.
+    fn only_left_out(&mut self) -> Option<BatchReport> {
+        let left_out = self.session.left_out();
+        let bytes_read = self.reading.bytes();
+        (!left_out.is_empty()).then(|| BatchReport { left_out, bytes_read, last: true, ..BatchReport::default() })
     }
 
     /// The next batch of events.

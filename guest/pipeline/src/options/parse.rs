@@ -1,6 +1,6 @@
 //! The parsers of the options' values, and what is said of one that cannot be used.
 
-use super::{ALLOW_CUSTOM_HOST, API_KEY, ApiKey, TraceGrouping};
+use super::{ALLOW_CUSTOM_HOST, API_KEY, ApiKey, ToolSpans, TraceGrouping};
 use crate::identity;
 use crate::origin::Origin;
 use serde_json::Value;
@@ -141,6 +141,23 @@ pub(super) fn trace_grouping(value: &str, _: &Context<'_>) -> Result<TraceGroupi
     let named = [TraceGrouping::Session, TraceGrouping::Message];
     let named = named.into_iter().find(|grouping| value.eq_ignore_ascii_case(grouping.as_str()));
     named.map_or_else(|| refused("is neither session nor message"), Ok)
+}
+
+impl ToolSpans {
+    /// As its variable holds it.
+    pub fn as_str(self) -> &'static str {
+        match self {
+            Self::All => "all",
+            Self::Errors => "errors",
+            Self::None => "none",
+        }
+    }
+}
+
+pub(super) fn tool_spans(value: &str, _: &Context<'_>) -> Result<ToolSpans, Refusal> {
+    let named = [ToolSpans::All, ToolSpans::Errors, ToolSpans::None];
+    let named = named.into_iter().find(|spans| value.eq_ignore_ascii_case(spans.as_str()));
+    named.map_or_else(|| refused("is not all, errors or none"), Ok)
 }
 
 pub(super) fn length(value: &str, _: &Context<'_>) -> Result<u32, Refusal> {

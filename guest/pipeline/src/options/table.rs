@@ -1,6 +1,6 @@
 //! What an entry of the table says, and the macro that makes of entries a type, its defaults and its readers.
 
-use super::{ApiKey, TraceGrouping};
+use super::{ApiKey, ToolSpans, TraceGrouping};
 use crate::origin::Origin;
 
 /// What an option does to the user's privacy.
@@ -83,6 +83,12 @@ impl AsText for TraceGrouping {
     }
 }
 
+impl AsText for ToolSpans {
+    fn as_text(&self) -> Option<String> {
+        Some(self.as_str().to_owned())
+    }
+}
+
 impl AsText for Origin {
     fn as_text(&self) -> Option<String> {
         Some(self.to_string())
@@ -104,6 +110,8 @@ impl AsText for Option<ApiKey> {
 
 /// How the user's value becomes stricter by a project's; none: it cannot be read, and may have said anything.
 pub(super) mod stricter {
+    use crate::options::ToolSpans;
+
     /// Holds only if both say so.
     pub(in super::super) fn both(own: &mut bool, project: Option<bool>) {
         *own &= project.unwrap_or(false);
@@ -112,6 +120,11 @@ pub(super) mod stricter {
     /// Holds as soon as one says so.
     pub(in super::super) fn either(own: &mut bool, project: Option<bool>) {
         *own |= project.unwrap_or(true);
+    }
+
+    /// The one that sends fewer.
+    pub(in super::super) fn fewer(own: &mut ToolSpans, project: Option<ToolSpans>) {
+        *own = project.unwrap_or(ToolSpans::None).max(*own);
     }
 
     /// The smaller one.

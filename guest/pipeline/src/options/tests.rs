@@ -43,6 +43,7 @@ fn every_variable_is_read() {
         (PRIVACY_MODE, "true"),
         (DISTINCT_ID, "ada@example.org"),
         (TRACE_GROUPING, "message"),
+        (TOOL_SPANS, "errors"),
         (MAX_ATTRIBUTE_LENGTH, "0"),
         (CUSTOM_PROPERTIES, r#"{"team": "search", "n": 1}"#),
         (REDACT_SECRETS, "false"),
@@ -329,7 +330,25 @@ fn a_project_can_only_make_things_stricter() {
 #[test]
 fn an_option_is_closed_to_projects_unless_its_entry_opens_it() {
     let open: Vec<_> = table().filter(|entry| entry.project == Project::StricterOnly).map(|e| e.variable).collect();
-    assert_eq!(open, [ENABLED, LIVE, PRIVACY_MODE, MAX_ATTRIBUTE_LENGTH, REDACT_SECRETS]);
+    assert_eq!(open, [ENABLED, LIVE, PRIVACY_MODE, TOOL_SPANS, MAX_ATTRIBUTE_LENGTH, REDACT_SECRETS]);
+}
+
+#[test]
+fn a_project_can_send_fewer_tool_calls_and_never_more() {
+    let spans = [("all", ToolSpans::All), ("errors", ToolSpans::Errors), ("none", ToolSpans::None)];
+    for (own, mine) in spans {
+        for (said, theirs) in spans {
+            let mut options = parse(&[(TOOL_SPANS, own)]).unwrap();
+            assert_eq!(options.conversion.tool_spans, mine);
+            options.restrict(|name| (name == TOOL_SPANS).then(|| Some(said.to_uppercase())));
+            assert_eq!(options.conversion.tool_spans, mine.max(theirs), "{own}, {said}");
+        }
+        let mut options = parse(&[(TOOL_SPANS, own)]).unwrap();
+        options.restrict(|name| (name == TOOL_SPANS).then(|| Some("some".to_owned())));
+        assert_eq!(options.conversion.tool_spans, ToolSpans::None, "what cannot be read may have said none");
+    }
+    let error = parse(&[(TOOL_SPANS, "failed")]).unwrap_err().to_string();
+    assert_eq!(error, "POSTHOG_LLMA_TOOL_SPANS is not valid: \"failed\" is not all, errors or none");
 }
 
 #[test]
@@ -369,7 +388,7 @@ fn the_interface_has_the_conversion_s_options() {
     let fields = record.lines().map(str::trim).filter(|line| !line.starts_with("///"));
     let mut fields: Vec<_> = fields.filter_map(|line| Some(line.split_once(':')?.0.to_owned())).collect();
     let options = ConversionOptions::ENTRIES.iter().map(|entry| entry.field.replace('_', "-"));
-    let mut expected: Vec<_> = options.chain(["git-repo".to_owned()]).collect();
+    let mut expected: Vec<_> = options.chain(["git-repo", "hold-after", "hold-calls"].map(str::to_owned)).collect();
     fields.sort();
     expected.sort();
     assert_eq!(fields, expected);

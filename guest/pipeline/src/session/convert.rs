@@ -4,14 +4,14 @@ use crate::events::event::{Context, Envelope, Event};
 use crate::events::generation::Generation;
 use crate::events::span::{Span, ToolResult};
 use crate::events::trace::Noticed;
-use crate::identity::{FixedMap, IdMap, key};
+use crate::identity::{EventId, FixedMap, IdMap, key};
 use crate::place::Place;
 use crate::session::calls::Calls;
 use crate::session::index::{self, Index};
 use crate::session::threads::{MAIN, Threads};
 use crate::session::timeline;
 use crate::session::turns::Turns;
-use crate::session::types::{Before, Counts, FileRole, TraceGrouping};
+use crate::session::types::{Before, Counts, FileRole, Policy};
 use crate::time;
 use crate::transcript::entry::{Content, Entry};
 use crate::transcript::prompt::{self, Said};
@@ -102,6 +102,8 @@ struct Position {
     thread: u32,
     /// The last time seen, for lines without one.
     now: i64,
+    /// It is of something that is held.
+    held: bool,
     context: Rc<Context>,
 }
 
@@ -120,13 +122,16 @@ impl Converter {
         mut index: Index,
         files: &[FileRole],
         rules: TextRules,
-        grouping: TraceGrouping,
+        policy: Policy,
         envelope: Envelope,
         before: Before,
     ) -> Self {
         let threads = Threads::new(files, &mut index);
         // Those of the second reading are its own.
         index.calls = Calls::default();
+        let mut emitter = Emitter::new(rules, policy, envelope, before);
+        emitter.counts.held_events = index.held.count();
+        emitter.counts.held_since = index.held.since;
         let now = index.earliest.unwrap_or(0);
         Self {
             index,
@@ -138,7 +143,7 @@ impl Converter {
             at: Position { now, ..Position::default() },
             queue: Queue::default(),
             titles: Titles::default(),
-            emitter: Emitter::new(rules, grouping, envelope, before),
+            emitter,
         }
     }
 
@@ -156,6 +161,11 @@ impl Converter {
         &mut self.emitter.events
     }
 
+    /// Tool calls that are counted and not sent, since this was asked for last.
+    pub fn left_out(&mut self) -> Vec<EventId> {
+        std::mem::take(&mut self.emitter.left_out)
+    }
+
     /// Counts so far.
     pub fn counts(&self) -> &Counts {
         &self.emitter.counts
@@ -168,6 +178,15 @@ impl Converter {
         if !whole {
             self.bad();
         }
+        // What is held is told with it.
+        if std::mem::take(&mut self.at.held) {
+            self.emitter.rules.redactor.take_counts();
+        }
+        self.notice_redactions();
+    }
+
+    /// What was replaced since this was asked for last.
+    fn notice_redactions(&mut self) {
         let redactions = self.emitter.rules.redactor.take_counts();
         if !redactions.is_empty() {
             self.notice(Noticed { redactions, ..Noticed::default() });

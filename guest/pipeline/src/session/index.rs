@@ -3,10 +3,10 @@
 use crate::identity::{EventId, FixedMap, FixedSet, IdMap, IdSet, key};
 use crate::session::calls::{Answer, Calls, Line};
 use crate::session::timeline::{self, Beginning, Timeline};
-use crate::session::types::FileRole;
+use crate::session::types::{FileRole, Hold};
 use crate::time;
 use crate::transcript::context;
-use crate::transcript::entry::{Block, Content, Entry};
+use crate::transcript::entry::{Content, Entry};
 use crate::transcript::lenient;
 use crate::transcript::prompt::{self, Said};
 use crate::transcript::raw::Raw;
@@ -27,6 +27,8 @@ pub struct Index {
     pub tools: IdMap<Tool>,
     /// Keys of the results that stand before their call.
     pub early: FixedSet<u128>,
+    /// Those of them that say that the call failed.
+    failed_early: FixedSet<u128>,
     /// Tool calls whose id is not the only thing that their span is called after.
     by_tool_id: FixedMap<u128, Vec<EventId>>,
     /// Ids of the generations and spans that will come, in file order.
@@ -55,9 +57,34 @@ pub struct Index {
     now: i64,
     /// Sub-agents that have a transcript of their own.
     agents: FixedSet<String>,
-    /// Ids of the calls that the counts of another leave out.
-    beside: IdSet,
+    /// Calls that the counts of another leave out, and that one.
+    beside: IdMap<EventId>,
+    /// The last response of each thread of calls, if nothing stands behind it.
+    last: Vec<Option<u32>>,
+    /// What is open, and not to be given out.
+    pub held: Held,
     marks: Marks,
+}
+
+/// What is open: more of it may come.
+#[derive(Debug, Default)]
+pub struct Held {
+    /// Ids of events that are not given out.
+    events: IdSet,
+    /// When the last line of those that are open for a short time only was written.
+    pub since: Option<i64>,
+}
+
+impl Held {
+    /// Is this event not to be given out?
+    pub fn has(&self, event: EventId) -> bool {
+        self.events.contains(&event)
+    }
+
+    /// How many there are.
+    pub fn count(&self) -> u64 {
+        self.events.len() as u64
+    }
 }
 
 /// A slash command or a `!` line.
@@ -88,15 +115,25 @@ pub struct Message {
     pub real: bool,
     /// The user stopped it.
     pub interrupted: bool,
+    /// Its last line has a stop reason, or says that it failed.
+    stopped: bool,
+    /// When its last line was written.
+    at: i64,
 }
 
 /// A tool call.
-#[derive(Debug, Clone, Copy, Default)]
+#[derive(Debug, Clone, Copy)]
 pub struct Tool {
     /// The file with the call.
     pub file: u32,
     /// There is a result.
     pub answered: bool,
+    /// It failed.
+    pub failed: bool,
+    /// The generation that called.
+    pub generation: EventId,
+    /// When it was called.
+    called: i64,
 }
 
 /// A call that may have started a sub-agent.
@@ -221,6 +258,7 @@ impl Index {
             }
             Some("system") if file == 0 => match entry.subtype.as_deref() {
                 Some("turn_duration") if !entry.is_sidechain => {
+                    *self.last(thread) = None;
                     self.timeline.measured(self.now, entry.duration_ms.unwrap_or(0));
                 }
                 Some("scheduled_task_fire") => self.begin(entry, Beginning::Wake),
@@ -236,6 +274,43 @@ impl Index {
             }
             _ => {}
         }
+    }
+
+    /// What is open is not given out: it is taken out of the order.
+    pub fn hold_back(&mut self, rule: Hold) {
+        let Some(after) = rule.after else { return };
+        let held = &mut self.held;
+        for call in self.last.iter().flatten() {
+            let message = self.messages.get(*call as usize).copied().unwrap_or_default();
+            if message.real && !message.stopped && !message.interrupted && message.at > after {
+                held.events.insert(self.calls.id(*call));
+                held.since = held.since.max(Some(message.at));
+            }
+        }
+        for (span, tool) in &self.tools {
+            let is_new = tool.called > after;
+            if !tool.answered && (is_new || rule.calls) {
+                held.since = held.since.max(Some(tool.called).filter(|_| is_new));
+                held.events.insert(*span);
+            } else if held.events.contains(&tool.generation) {
+                held.events.insert(*span);
+            }
+        }
+        for (call, of) in &self.beside {
+            if held.events.contains(of) {
+                held.events.insert(*call);
+            }
+        }
+        self.order.retain(|event| !held.events.contains(event));
+    }
+
+    /// The last response of a thread.
+    fn last(&mut self, thread: u32) -> &mut Option<u32> {
+        let thread = thread as usize;
+        if thread >= self.last.len() {
+            self.last.resize(thread + 1, None);
+        }
+        &mut self.last[thread]
     }
 
     fn message(&mut self, call: u32) -> &mut Message {
@@ -267,8 +342,13 @@ impl Index {
         let id = self.calls.id(call);
         let synthetic = message.model.as_deref() == Some("<synthetic>");
         let real = !synthetic || entry.is_api_error_message;
+        *self.last(thread) = Some(call);
+        let now = self.now;
         let known = self.message(call);
         known.lines += 1;
+        known.stopped =
+            message.stop_reason.as_deref().is_some_and(|reason| !reason.is_empty()) || entry.is_api_error_message;
+        known.at = now;
         // The client's own line within a response: what it had got when the user stopped it.
         known.interrupted |= entry.is_aborted_mid_stream || (synthetic && known.real && !entry.is_api_error_message);
         let first = real && !known.real;
@@ -286,7 +366,7 @@ impl Index {
         if let Some(usage) = message.usage.as_ref().filter(|_| real && !entry.is_api_error_message) {
             for (position, _) in usage.beside() {
                 let beside = id.iteration(position);
-                if self.beside.insert(beside) {
+                if self.beside.insert(beside, id).is_none() {
                     self.order.push(beside);
                 }
             }
@@ -366,7 +446,7 @@ impl Index {
             }
             let kind = block.kind.as_deref().unwrap_or_default();
             if let Some(answered) = block.tool_use_id.as_deref().filter(|_| kind.ends_with("_tool_result")) {
-                self.resolve(thread, answered, None);
+                self.resolve(thread, answered, None, Verdict::of(entry, block));
             }
             let Some(id) = block.id.as_deref().filter(|_| kind == "tool_use" || kind == "server_tool_use") else {
                 continue;
@@ -374,7 +454,10 @@ impl Index {
             let opened = self.calls.tool(thread, call, id, entry.uuid.as_deref());
             let span = opened.span;
             self.early.extend(opened.early);
-            self.tools.insert(span, Tool { file, answered: opened.early.is_some() });
+            let failed = opened.early.is_some_and(|early| self.failed_early.contains(&early));
+            let generation = self.calls.id(call);
+            self.tools
+                .insert(span, Tool { file, answered: opened.early.is_some(), failed, generation, called: self.now });
             if span != EventId::span(id) {
                 self.by_tool_id.entry(key(id)).or_default().push(span);
             }
@@ -397,12 +480,22 @@ impl Index {
     }
 
     /// A result: the span it belongs to, if that was called already.
-    fn resolve(&mut self, thread: u32, tool_use_id: &str, source: Option<&str>) -> Option<EventId> {
-        let Answer::Of(span) = self.calls.result(thread, tool_use_id, source) else { return None };
-        if let Some(tool) = self.tools.get_mut(&span) {
-            tool.answered = true;
+    fn resolve(&mut self, thread: u32, tool_use_id: &str, source: Option<&str>, verdict: Verdict) -> Option<EventId> {
+        let failed = verdict == Verdict::Failed;
+        match self.calls.result(thread, tool_use_id, source) {
+            Answer::Of(span) => {
+                if let Some(tool) = self.tools.get_mut(&span) {
+                    tool.answered = true;
+                    tool.failed = failed;
+                }
+                Some(span)
+            }
+            Answer::Early(key) => {
+                self.failed_early.extend(failed.then_some(key));
+                None
+            }
+            Answer::Nothing => None,
         }
-        Some(span)
     }
 
     fn add_results(&mut self, thread: u32, file: u32, entry: &Entry<'_>) {
@@ -420,6 +513,7 @@ impl Index {
         if !self.calls.user(thread, entry, &content) {
             return;
         }
+        *self.last(thread) = None;
         let Content::Blocks(blocks) = content else { return };
         let mut results = blocks.iter().filter(|b| b.kind.as_deref() == Some("tool_result"));
         let links = entry
@@ -431,9 +525,10 @@ impl Index {
             .unwrap_or_default();
         let mut first = true;
         for (block, id) in results.by_ref().filter_map(|b| Some((b, b.tool_use_id.as_deref()?))) {
-            let span = self.resolve(thread, id, entry.source_tool_assistant_uuid.as_deref());
+            let verdict = Verdict::of(entry, block);
+            let span = self.resolve(thread, id, entry.source_tool_assistant_uuid.as_deref(), verdict);
             if let Some(span) = span {
-                self.timeline.answered(span, by_person(entry, block), self.now);
+                self.timeline.answered(span, by_person(entry, verdict), self.now);
             }
             if std::mem::take(&mut first)
                 && let Some(span) = span
@@ -447,8 +542,8 @@ impl Index {
 }
 
 /// Did a person say yes or no to the call with this result, as far as the client says?
-fn by_person(entry: &Entry<'_>, result: &Block<'_>) -> Option<bool> {
-    if Verdict::of(entry, result) == Verdict::Rejected {
+fn by_person(entry: &Entry<'_>, verdict: Verdict) -> Option<bool> {
+    if verdict == Verdict::Rejected {
         return Some(false);
     }
     entry.permission_decision.as_ref().filter(|decision| decision.is_by_person()).map(|_| true)

@@ -211,23 +211,26 @@ impl Turns {
 
 /// The work of each trace.
 ///
-/// A prompt that nothing follows from counts too, but in one delivery only: once something of the session was delivered,
-/// those before the first new event were covered then.
+/// A prompt that nothing follows from counts with the next one of which there is an event: then it is known that no answer is
+/// still to come, and it is counted in one delivery only.
 pub fn work(turns: &Turns, timeline: &Timeline, traces: usize) -> Vec<Work> {
     let mut work = vec![Work::default(); traces];
     let mut milliseconds = vec![None; traces];
-    let mut covered = turns.turns.iter().skip(1).any(|turn| turn.excluded);
-    for turn in &turns.turns {
+    // From the last one on: is the next one with an event new?
+    let mut next_is_new = false;
+    for turn in turns.turns.iter().rev() {
         let trace = turn.trace as usize;
         if turn.sent {
-            covered &= turn.asks == Asks::Nothing;
             if let Some((worked, waited)) = turn.work(timeline) {
                 *milliseconds[trace].get_or_insert(0) += worked;
                 work[trace].waited += waited;
             }
             work[trace].turns += u64::from(turn.counts() && !turn.excluded);
-        } else if !turn.excluded && !covered {
+        } else if !turn.excluded && next_is_new {
             work[trace].turns += u64::from(turn.counts());
+        }
+        if turn.sent || turn.excluded {
+            next_is_new = !turn.excluded;
         }
     }
     for (work, milliseconds) in work.iter_mut().zip(milliseconds) {

@@ -1,7 +1,7 @@
 //! What a session is opened with, and what is counted in it.
 
 use crate::identity::IdSet;
-pub use crate::options::{ConversionOptions, TraceGrouping};
+pub use crate::options::{ConversionOptions, ToolSpans, TraceGrouping};
 use crate::redact;
 use std::collections::BTreeMap;
 use thiserror::Error;
@@ -64,16 +64,43 @@ pub struct Counts {
     pub unknown_types: BTreeMap<String, u64>,
     pub generations: u64,
     pub spans: u64,
+    /// Of those, the calls that failed.
+    pub failed_spans: u64,
+    /// Tool calls that are counted and not sent.
+    pub spans_left_out: u64,
     pub traces: u64,
     pub input_tokens: u64,
     pub output_tokens: u64,
     pub cache_read_tokens: u64,
     pub cache_creation_tokens: u64,
     pub excluded_events: u64,
+    pub held_events: u64,
+    /// In milliseconds since 1970.
+    pub held_since: Option<i64>,
     pub shortened_events: u64,
     pub redactions: redact::Counts,
     /// In milliseconds since 1970.
     pub earliest: Option<i64>,
+}
+
+/// What becomes of what a session holds.
+#[derive(Debug, Clone, Copy)]
+pub struct Policy {
+    /// What is a trace.
+    pub grouping: TraceGrouping,
+    /// Which tool calls become events.
+    pub tool_spans: ToolSpans,
+    /// What is held.
+    pub hold: Hold,
+}
+
+/// What is left out because more of it may come.
+#[derive(Debug, Clone, Copy, Default)]
+pub struct Hold {
+    /// What is open and was written after this time, in milliseconds since 1970.
+    pub after: Option<i64>,
+    /// Calls of tools without a result, whenever they were made.
+    pub calls: bool,
 }
 
 /// Events that were delivered before.

@@ -170,6 +170,13 @@ pub fn raw(bytes: impl Into<Vec<u8>>) -> Case {
 }
 
 impl Case {
+    /// And this main transcript, of another project's folder.
+    pub fn main(mut self, lines: impl IntoIterator<Item = Line>) -> Self {
+        let mains = self.files.iter().filter(|(role, _)| *role == FileRole::Main).count();
+        self.files.insert(mains, (FileRole::Main, bytes(lines)));
+        self
+    }
+
     /// And this sub-agent's file.
     pub fn agent(self, id: &str, metadata: Option<Value>, lines: impl IntoIterator<Item = Line>) -> Self {
         let metadata = metadata.map(|mut metadata| {

@@ -217,6 +217,7 @@ fn the_counts() {
         other("brand-new"),
         other("brand-new"),
         other("newer-still"),
+        reply(7, "m2", json!([])),
     ])
     .agent("a", None, [user(2, "look"), reply(3, "n", json!([]))])
     .agent("b", None, [user(2, "nobody asked"), reply(3, "o", json!([]))]);
@@ -224,7 +225,7 @@ fn the_counts() {
     let p = converted.traces()[0];
     for (name, count) in [
         ("turns", 2),
-        ("generations", 4),
+        ("generations", 5),
         ("tool_calls", 3),
         ("tool_errors", 1),
         ("subagents", 2),
@@ -296,4 +297,12 @@ fn of_many_unknown_types_32_are_named_and_all_are_counted() {
     let converted = session((0..100).map(|i| other(&format!("new-{i}{}", "x".repeat(100))))).run();
     assert_eq!((converted.counts.unknown_lines, converted.counts.unknown_types.len()), (100, 32));
     assert!(converted.counts.unknown_types.keys().all(|name| name.len() <= 64));
+}
+
+#[test]
+fn a_prompt_counts_once_something_follows_from_it_or_from_a_later_one() {
+    let lines = [user(0, "one"), reply(1, "m1", json!([])), user(2, "unanswered"), user(3, "two")];
+    let turns = |lines: Vec<Line>| session(lines).trace()["claude_code_turns"].clone();
+    assert_eq!(turns(lines.to_vec()), 1);
+    assert_eq!(turns(lines.into_iter().chain([reply(4, "m2", json!([]))]).collect()), 3);
 }

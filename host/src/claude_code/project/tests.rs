@@ -1,5 +1,5 @@
 use super::*;
-use posthog_llma_pipeline::options::{self, LIVE, MAX_ATTRIBUTE_LENGTH, PRIVACY_MODE, REDACT_SECRETS};
+use posthog_llma_pipeline::options::{self, LIVE, MAX_ATTRIBUTE_LENGTH, PRIVACY_MODE, REDACT_SECRETS, TOOL_SPANS};
 use serde_json::json;
 use std::fs;
 use tempfile::TempDir;
@@ -79,7 +79,7 @@ fn a_project_cannot_make_anything_less_strict_or_different() {
 #[test]
 fn each_option_that_is_not_in_the_list_above_is_one_that_a_project_has_no_say_in() {
     for name in variables() {
-        if [PRIVACY_MODE, REDACT_SECRETS, ENABLED, LIVE, MAX_ATTRIBUTE_LENGTH].contains(&name) {
+        if [PRIVACY_MODE, REDACT_SECRETS, ENABLED, LIVE, MAX_ATTRIBUTE_LENGTH, TOOL_SPANS].contains(&name) {
             continue;
         }
         for value in [json!("x"), json!("true"), json!("{\"a\": 1}"), json!(1), json!([]), json!(null)] {

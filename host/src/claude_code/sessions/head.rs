@@ -48,6 +48,15 @@ impl Head {
     }
 }
 
+/// The first time in a transcript, in milliseconds since 1970.
+pub(super) fn first_timestamp(transcript: &Path) -> Option<i64> {
+    let file = File::open(transcript).ok()?;
+    let lines = BufReader::new(file.take(MOST)).split(b'\n').map_while(Result::ok);
+    lines
+        .filter_map(|line| serde_json::from_slice::<Line>(&line).ok())
+        .find_map(|line| time::parse(line.timestamp.as_str()?))
+}
+
 #[cfg(test)]
 mod tests {
     use super::*;

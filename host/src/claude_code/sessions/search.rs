@@ -21,8 +21,10 @@ const SHOWN_CANDIDATES: usize = 10;
 pub struct Candidate {
     /// The session's id.
     pub id: String,
-    /// Its main transcript.
+    /// Its main transcript; of several the one that was modified last.
     pub path: PathBuf,
+    /// All of its main transcripts.
+    pub paths: Vec<PathBuf>,
     /// When it was modified last.
     pub modified: SystemTime,
 }
@@ -40,13 +42,13 @@ pub enum FindError {
     /// The projects' folder cannot be read.
     #[error(
         "no session {query:?}: cannot read {}: {error} (CLAUDE_CONFIG_DIR names another place than ~/.claude)",
-        projects.display()
+        Places(projects)
     )]
     NoProjects {
         /// What was looked for.
         query: String,
         /// Where.
-        projects: PathBuf,
+        projects: Vec<PathBuf>,
         /// Why it cannot be read.
         error: io::Error,
     },
@@ -54,13 +56,13 @@ pub enum FindError {
     #[error(
         "no session {query:?} among the {sessions} in {}{}; `ls -t {}` lists them, the latest first, and CLAUDE_CONFIG_DIR names \
          another place than ~/.claude",
-        projects.display(), UnreadableFolders(*unreadable), projects.join("*").join("*.jsonl").display()
+        Places(projects), UnreadableFolders(*unreadable), AllIn(projects)
     )]
     NotFound {
         /// What was looked for.
         query: String,
         /// Where.
-        projects: PathBuf,
+        projects: Vec<PathBuf>,
         /// How many sessions there are.
         sessions: usize,
         /// How many of the projects' folders could not be read.
@@ -74,6 +76,25 @@ pub enum FindError {
         /// The sessions, the one that was modified last first.
         candidates: Vec<Candidate>,
     },
+}
+
+struct Places<'a>(&'a [PathBuf]);
+
+impl fmt::Display for Places<'_> {
+    fn fmt(&self, formatter: &mut fmt::Formatter<'_>) -> fmt::Result {
+        let places: Vec<_> = self.0.iter().map(|place| place.display().to_string()).collect();
+        formatter.write_str(&places.join(" and "))
+    }
+}
+
+/// The transcripts in these folders, as a shell has them.
+struct AllIn<'a>(&'a [PathBuf]);
+
+impl fmt::Display for AllIn<'_> {
+    fn fmt(&self, formatter: &mut fmt::Formatter<'_>) -> fmt::Result {
+        let all: Vec<_> = self.0.iter().map(|place| place.join("*").join("*.jsonl").display().to_string()).collect();
+        formatter.write_str(&all.join(" "))
+    }
 }
 
 struct UnreadableFolders(usize);
@@ -106,10 +127,10 @@ impl fmt::Display for List<'_> {
 /// The main transcript that is meant by `query`: a path, a session id, or the start of one, in any case.
 ///
 /// What has a path separator in it is a path and nothing else; so is the name of a `.jsonl` file in the working
-/// directory. An id is looked up in all projects' folders of `config_dir`; a whole id is preferred to the start of
-/// another. Where several folders have a session of the same id (a project that was moved, say), the one that was
-/// modified last is taken.
-pub fn find(config_dir: &Path, query: &OsStr) -> Result<PathBuf, FindError> {
+/// directory. An id is looked up in all projects' folders of the `homes`; a whole id is preferred to the start of
+/// another. Where several folders have a session of the same id, it is one session: of its files, the one that was
+/// modified last is given.
+pub fn find(homes: &[PathBuf], query: &OsStr) -> Result<PathBuf, FindError> {
     if query.is_empty() {
         return Err(FindError::Empty);
     }
@@ -126,8 +147,8 @@ pub fn find(config_dir: &Path, query: &OsStr) -> Result<PathBuf, FindError> {
         return Err(FindError::Empty);
     }
     let id = id.to_ascii_lowercase();
-    let projects = config_dir.join("projects");
-    let folders = match fs::read_dir(&projects) {
+    let projects: Vec<_> = homes.iter().map(|home| home.join("projects")).collect();
+    let folders = match folders_in(&projects) {
         Ok(folders) => folders,
         Err(error) => {
             return Err(FindError::NoProjects { query: text.into_owned(), projects, error });
@@ -162,10 +183,27 @@ pub fn find(config_dir: &Path, query: &OsStr) -> Result<PathBuf, FindError> {
     }
 }
 
-/// All sessions in the projects' folders of `config_dir`: one of each id, the one that was modified last first. A folder that
+/// What lies in these folders. An error if none of them can be read.
+fn folders_in(projects: &[PathBuf]) -> io::Result<impl Iterator<Item = io::Result<fs::DirEntry>> + use<>> {
+    let mut read = Vec::new();
+    let mut failed = None;
+    for place in projects {
+        match fs::read_dir(place) {
+            Ok(folders) => read.push(folders),
+            Err(error) => failed = failed.or(Some(error)),
+        }
+    }
+    match failed {
+        Some(error) if read.is_empty() => Err(error),
+        _ => Ok(read.into_iter().flatten()),
+    }
+}
+
+/// All sessions in the projects' folders of the `homes`: one of each id, the one that was modified last first. A folder that
 /// cannot be read is passed over.
-pub fn all(config_dir: &Path) -> io::Result<Vec<Candidate>> {
-    let folders = fs::read_dir(config_dir.join("projects"))?;
+pub fn all(homes: &[PathBuf]) -> io::Result<Vec<Candidate>> {
+    let projects: Vec<_> = homes.iter().map(|home| home.join("projects")).collect();
+    let folders = folders_in(&projects)?;
     let transcripts = folders.filter_map(|folder| transcripts_in(&folder.ok()?.path()).ok()).flatten();
     Ok(latest_of_each_id(transcripts.collect()))
 }
@@ -193,12 +231,15 @@ fn latest_of_each_id(transcripts: Vec<(String, PathBuf)>) -> Vec<Candidate> {
         if !metadata.is_file() {
             continue;
         }
-        let candidate = Candidate { modified: metadata.modified().unwrap_or(SystemTime::UNIX_EPOCH), id, path };
+        let modified = metadata.modified().unwrap_or(SystemTime::UNIX_EPOCH);
+        let mut candidate = Candidate { modified, id, paths: vec![path.clone()], path };
         let rank = |c: &Candidate| (c.modified, c.path.clone());
-        match latest.get(&candidate.id.to_ascii_lowercase()) {
-            Some(other) if rank(other) >= rank(&candidate) => {}
-            _ => {
-                latest.insert(candidate.id.to_ascii_lowercase(), candidate);
+        let id = candidate.id.to_ascii_lowercase();
+        match latest.get_mut(&id) {
+            Some(other) if rank(other) >= rank(&candidate) => other.paths.push(candidate.path),
+            other => {
+                candidate.paths.extend(other.map(|other| std::mem::take(&mut other.paths)).into_iter().flatten());
+                latest.insert(id, candidate);
             }
         }
     }

@@ -49,7 +49,7 @@ impl Place {
     }
 
     pub(super) fn find(&self, query: impl AsRef<OsStr>) -> Result<PathBuf, FindError> {
-        find(self.config.path(), query.as_ref())
+        find(&[self.config.path().to_owned()], query.as_ref())
     }
 }
 

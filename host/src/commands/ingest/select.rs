@@ -1,7 +1,7 @@
 //! Which sessions are meant.
 
 use crate::claude_code::client;
-use crate::claude_code::sessions::{self, Head};
+use crate::claude_code::sessions::{self, Head, SessionFiles};
 use crate::commands::cli::Ingest as Arguments;
 use crate::delivery::ingest::Candidate;
 use crate::outbox::{self, Outbox, now};
@@ -28,8 +28,8 @@ pub fn sessions(program: &Program, arguments: &Arguments) -> anyhow::Result<Vec<
         candidates.retain(|candidate| arguments.list || !running.contains(&candidate.id));
         candidates
     } else {
-        let paths = arguments.sessions.iter().map(|query| Ok(program.session(query)?.files.main));
-        paths.map(|path: Result<PathBuf, ProgramError>| Ok(candidate(path?))).collect::<anyhow::Result<_>>()?
+        let sessions = arguments.sessions.iter().map(|query| Ok(candidate(&program.session(query)?.files)));
+        sessions.collect::<Result<_, ProgramError>>()?
     };
     let in_time = |candidate: &Candidate| {
         arguments.since.is_none_or(|since| candidate.started >= since)
@@ -64,10 +64,11 @@ fn running() -> anyhow::Result<HashSet<String>> {
 
 /// Those of all projects, of `--project`, or of the current one.
 fn of_folders(program: &Program, arguments: &Arguments) -> anyhow::Result<Vec<Candidate>> {
-    let config = program.config_dir().ok_or(ProgramError::NoConfigDirectory)?;
-    let found = sessions::all(&config)
-        .map_err(|error| NoSession(format!("cannot read {}: {error}", config.join("projects").display())))?;
-    let candidates = found.into_iter().map(|found| candidate(found.path));
+    let homes = program.homes();
+    let first = homes.first().ok_or(ProgramError::NoConfigDirectory)?;
+    let found = sessions::all(&homes)
+        .map_err(|error| NoSession(format!("cannot read {}: {error}", first.join("projects").display())))?;
+    let candidates = found.into_iter().map(|found| of_paths(found.paths));
     if arguments.all {
         return Ok(candidates.collect());
     }
@@ -85,14 +86,31 @@ fn is_below(directory: Option<&Path>, project: &Path) -> bool {
     directory.starts_with(project) || directory.canonicalize().is_ok_and(|directory| directory.starts_with(project))
 }
 
-fn candidate(transcript: PathBuf) -> Candidate {
+/// A session by its main transcripts, which need not be in order.
+fn of_paths(paths: Vec<PathBuf>) -> Candidate {
+    match <[PathBuf; 1]>::try_from(paths) {
+        Ok([only]) => of_first(only, 0),
+        Err(paths) => {
+            let paths = sessions::ordered(paths);
+            let more = paths.iter().skip(1).filter_map(|path| path.metadata().ok()).map(|m| m.len()).sum();
+            of_first(paths.into_iter().next().unwrap_or_default(), more)
+        }
+    }
+}
+
+fn candidate(files: &SessionFiles) -> Candidate {
+    of_paths(files.mains().map(Path::to_owned).collect())
+}
+
+/// A session by its first main transcript; the others have so many bytes.
+fn of_first(transcript: PathBuf, more: u64) -> Candidate {
     let head = Head::read(&transcript);
     let metadata = transcript.metadata().ok();
     let modified = metadata.as_ref().and_then(|m| m.modified().ok()?.duration_since(UNIX_EPOCH).ok());
     let modified = modified.and_then(|time| i64::try_from(time.as_millis()).ok());
     Candidate {
         id: transcript.file_stem().unwrap_or_default().to_string_lossy().into_owned(),
-        bytes: metadata.as_ref().map_or(0, fs::Metadata::len),
+        bytes: metadata.as_ref().map_or(0, fs::Metadata::len) + more,
         created: metadata.and_then(|m| m.created().or_else(|_| m.modified()).ok()),
         started: head.started.or(modified).unwrap_or_else(now),
         head,

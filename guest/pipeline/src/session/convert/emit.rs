@@ -11,7 +11,7 @@ use crate::redact;
 use crate::session::threads::Thread;
 use crate::session::timeline::Timeline;
 use crate::session::turns::{self, Turn, Turns};
-use crate::session::types::{Before, Counts, TraceGrouping};
+use crate::session::types::{Before, Counts, Policy, ToolSpans, TraceGrouping};
 use crate::transcript::entry::Entry;
 use crate::transcript::text::TextRules;
 use crate::transcript::verdict::Verdict;
@@ -25,9 +25,11 @@ pub(super) struct Emitter {
     pub(super) rules: Rc<TextRules>,
     /// Events that are complete, in order.
     pub(super) events: VecDeque<Event>,
+    /// Tool calls that are counted and not sent, in order.
+    pub(super) left_out: Vec<EventId>,
     /// Counts so far.
     pub(super) counts: Counts,
-    grouping: TraceGrouping,
+    policy: Policy,
     /// The client's own totals.
     pub(super) costs: Costs,
     envelope: Envelope,
@@ -55,14 +57,15 @@ impl Seen {
 
 impl Emitter {
     /// With the session's trace, and no event.
-    pub(super) fn new(rules: TextRules, grouping: TraceGrouping, envelope: Envelope, before: Before) -> Self {
+    pub(super) fn new(rules: TextRules, policy: Policy, envelope: Envelope, before: Before) -> Self {
         // Within somebody else's trace all of the session is one span.
-        let grouping = if envelope.parent.is_some() { TraceGrouping::Session } else { grouping };
+        let grouping = if envelope.parent.is_some() { TraceGrouping::Session } else { policy.grouping };
         Self {
             rules: Rc::new(rules),
             events: VecDeque::new(),
+            left_out: Vec::new(),
             counts: Counts::default(),
-            grouping,
+            policy: Policy { grouping, ..policy },
             costs: Costs::default(),
             envelope,
             before,
@@ -76,9 +79,14 @@ impl Emitter {
         &self.envelope.session_id
     }
 
+    /// Does the session run still, as far as its host knows?
+    pub(super) fn runs(&self) -> bool {
+        self.policy.hold.calls
+    }
+
     /// What is a trace.
     pub(super) fn grouping(&self) -> TraceGrouping {
-        self.grouping
+        self.policy.grouping
     }
 
     /// A pull request is linked to the session.
@@ -95,15 +103,30 @@ impl Emitter {
 
     /// The trace of a new prompt: one of its own with this id, or the session's.
     pub(super) fn trace_of_prompt(&mut self, id: EventId) -> u32 {
-        if self.grouping == TraceGrouping::Session {
+        if self.policy.grouping == TraceGrouping::Session {
             return 0;
         }
         self.traces.push(Trace::of_prompt(id));
         self.traces.len() as u32 - 1
     }
 
-    /// Sends a generation. Returns whether it was not covered by an earlier delivery.
-    pub(super) fn generation(&mut self, generation: &Generation, turn: &mut Turn, thread: &mut Thread) -> bool {
+    /// Does a tool call become an event, if it is known to have `failed` or not to?
+    pub(super) fn sends(&self, failed: bool) -> bool {
+        match self.policy.tool_spans {
+            ToolSpans::All => true,
+            ToolSpans::Errors => failed,
+            ToolSpans::None => false,
+        }
+    }
+
+    /// Sends a generation of a thread that was started by `call`, if it is a sub-agent's. Returns whether it was not covered by an earlier delivery.
+    pub(super) fn generation(
+        &mut self,
+        generation: &Generation,
+        call: Option<EventId>,
+        turn: &mut Turn,
+        thread: &mut Thread,
+    ) -> bool {
         let is_first_of_agent = thread.is_agent && !std::mem::replace(&mut thread.counted, true);
         let tokens = generation.tokens();
         let covered = self.before.covered.contains(&generation.id);
@@ -117,7 +140,7 @@ impl Emitter {
         let prompt = turn.prompt.clone();
         let trace = &mut self.traces[turn.trace as usize];
         let trace_id = trace.id(&self.envelope);
-        let parent = thread.call.map_or_else(|| trace.top(&self.envelope), |call| call.to_string());
+        let parent = call.map_or_else(|| trace.top(&self.envelope), |call| call.to_string());
         let agent = thread.agent_type.clone();
         let (mut event, shortened) = self.envelope.event(
             Kind::Generation,
@@ -183,16 +206,19 @@ impl Emitter {
             return self.exclude(turn, timestamp);
         }
         turn.sent = true;
+        let failed = result.is_some_and(ToolResult::is_error);
+        let sends = self.sends(failed);
         let trace = &mut self.traces[turn.trace as usize];
-        let trace_id = trace.id(&self.envelope);
-        let agent = thread.agent_type.clone();
-        let (event, shortened) = self.envelope.event(Kind::Span, span.id, timestamp, &trace_id, &span.context, |p| {
-            span.write(p, &self.rules, result, agent.as_deref());
+        let event = sends.then(|| {
+            let (trace_id, agent) = (trace.id(&self.envelope), thread.agent_type.as_deref());
+            self.envelope.event(Kind::Span, span.id, timestamp, &trace_id, &span.context, |p| {
+                span.write(p, &self.rules, result, agent);
+            })
         });
         trace.cover(span.id, timestamp, &span.context);
         trace.totals.tool_calls += 1;
         let totals = &mut trace.totals;
-        totals.tool_errors += u64::from(result.is_some_and(ToolResult::is_error));
+        totals.tool_errors += u64::from(failed);
         totals.rejected += u64::from(verdict == Some(Verdict::Rejected));
         totals.interrupted += u64::from(verdict == Some(Verdict::Interrupted));
         if let Some(result) = result {
@@ -207,8 +233,27 @@ impl Emitter {
                 totals.outcome.files_changed += self.seen.file(change.file);
             }
         }
-        self.emit(event, shortened, timestamp);
+        match event {
+            Some((event, shortened)) => {
+                let before = self.counts.spans;
+                self.emit(event, shortened, timestamp);
+                self.counts.failed_spans += (self.counts.spans - before) * u64::from(failed);
+            }
+            None => self.leave_out(span.id),
+        }
         true
+    }
+
+    /// Counts a tool call that is not sent.
+    fn leave_out(&mut self, span: EventId) {
+        // What was replaced in it does not leave.
+        self.rules.redactor.take_counts();
+        if self.before.uncovered.contains(&span) {
+            self.counts.excluded_events += 1;
+            return;
+        }
+        self.counts.spans_left_out += 1;
+        self.left_out.push(span);
     }
 
     /// Leaves an event out: all up to it was covered by an earlier delivery.

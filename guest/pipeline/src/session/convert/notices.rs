@@ -19,10 +19,18 @@ impl Notices {
     }
 
     /// An event is complete: it is `sent`, or it was covered by an earlier delivery, and all up to it with it.
-    pub(super) fn passed(&mut self, sent: bool) {
+    pub(super) fn passed(&mut self, sent: bool, emitter: &mut Emitter) {
         self.covered = !sent;
-        if !sent {
+        if sent {
+            self.tell(emitter);
+        } else {
             self.by_trace.clear();
+        }
+    }
+
+    fn tell(&mut self, emitter: &mut Emitter) {
+        while let Some((trace, noticed)) = self.by_trace.pop_first() {
+            emitter.trace(trace).totals.noticed += noticed;
         }
     }
 
@@ -33,11 +41,13 @@ impl Notices {
         }
     }
 
-    /// The end of a file: what is left belongs to this delivery.
+    /// The end of a file: what is left belongs to this delivery; while the session runs it belongs to the one that covers the
+    /// next event. (The last line may be half of one.)
     pub(super) fn settle(&mut self, emitter: &mut Emitter) {
-        for (trace, noticed) in std::mem::take(&mut self.by_trace) {
-            emitter.trace(trace).totals.noticed += noticed;
+        if emitter.runs() {
+            self.by_trace.clear();
         }
+        self.tell(emitter);
         self.covered = false;
     }
 }

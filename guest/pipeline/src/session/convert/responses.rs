@@ -46,6 +46,7 @@ impl Converter {
     /// A line of a response.
     fn add_line(&mut self, call: u32, interrupted: bool, entry: &Entry<'_>, message: &Message<'_>, place: Place) {
         let id = self.calls.id(call);
+        self.at.held |= self.index.held.has(id);
         if place.thread == MAIN {
             self.answer(place.turn);
         }
@@ -183,14 +184,33 @@ impl Converter {
     }
 
     pub(super) fn end_generation(&mut self, generation: &Generation) {
+        if self.index.held.has(generation.id) {
+            return;
+        }
         let (turn, thread) = (self.turns.get_mut(generation.turn), self.threads.get_mut(generation.thread));
-        let sent = self.emitter.generation(generation, turn, thread);
-        self.notices.passed(sent);
+        // A call that is not sent can have nothing below it: its generation has.
+        let call = thread.call.map(|call| match self.index.tools.get(&call) {
+            Some(tool) if !self.emitter.sends(tool.failed) => tool.generation,
+            _ => call,
+        });
+        let sent = self.emitter.generation(generation, call, turn, thread);
+        self.passed(sent);
+    }
+
+    fn passed(&mut self, sent: bool) {
+        if sent {
+            // Of the line that completes it, too.
+            self.notice_redactions();
+        }
+        self.notices.passed(sent, &mut self.emitter);
     }
 
     pub(super) fn end_span(&mut self, span: &Span, result: Option<&ToolResult>) {
+        if self.index.held.has(span.id) {
+            return;
+        }
         let (turn, thread) = (self.turns.get_mut(span.turn), self.threads.get(span.thread));
         let sent = self.emitter.span(span, result, turn, thread);
-        self.notices.passed(sent);
+        self.passed(sent);
     }
 }

@@ -106,7 +106,7 @@ fn a_session_that_is_not_found_is_an_error_that_says_where_and_how_to_list() {
 
 #[test]
 fn a_missing_configuration_directory_is_an_error_that_names_it() {
-    let message = find(Path::new("/no/such"), OsStr::new("x")).unwrap_err().to_string();
+    let message = find(&["/no/such".into()], OsStr::new("x")).unwrap_err().to_string();
     assert!(message.contains("/no/such"), "{message}");
     assert!(message.contains("CLAUDE_CONFIG_DIR"), "{message}");
 }
