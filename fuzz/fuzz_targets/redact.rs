@@ -1,6 +1,6 @@
 //! Any text: what was found is gone, redacting twice is redacting once, JSON stays JSON, a look that says no is right.
 //!
-//! `cargo +nightly fuzz run redact`
+//! `.ci/fuzz 60 redact`
 
 #![no_main]
 

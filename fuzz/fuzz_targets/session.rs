@@ -1,6 +1,6 @@
 //! Any bytes as a session: no panic, the announced ids, the same events in pieces of any size, nothing sent twice.
 //!
-//! `cargo +nightly fuzz run session fuzz/corpus/session tests/fixtures/2.1.330` begins with what the real client wrote.
+//! `.ci/fuzz 60 session`
 
 #![no_main]
 

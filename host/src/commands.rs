@@ -4,6 +4,7 @@ mod checks;
 pub mod cli;
 mod convert;
 mod demo;
+mod destination;
 mod doctor;
 mod flush;
 mod ingest;
@@ -23,7 +24,7 @@ use crate::program::{Program, ProgramError};
 use crate::system::terminal::{complain, hide, tell, warn};
 use crate::system::{detach, open_files};
 use clap::Parser as _;
-use cli::{Cli, Command};
+use cli::{Cli, Command, DestinationArguments};
 use posthog_llma_pipeline::time;
 use std::borrow::Cow;
 use std::process::ExitCode;
@@ -45,9 +46,20 @@ impl Unusable {
     ));
 }
 
+/// Names of variables with their values, as a command was given them.
+type Answers = Vec<(&'static str, String)>;
+
+fn unusable(message: String) -> anyhow::Error {
+    Unusable(Cow::Owned(message)).into()
+}
+
 /// The settings, see [`Program::load`]. From here on the key is known.
 fn load() -> Result<Program, ProgramError> {
-    let program = Program::load()?;
+    load_with(Answers::new())
+}
+
+fn load_with(flags: Answers) -> Result<Program, ProgramError> {
+    let program = Program::load(flags)?;
     hide(program.options.api_key.as_ref());
     warn(&program.warnings);
     Ok(program)
@@ -55,8 +67,8 @@ fn load() -> Result<Program, ProgramError> {
 
 /// As [`load`], for a command that sends: not while sending is paused, and not where the project asks for something that
 /// nobody has decided.
-fn load_to_send() -> anyhow::Result<Program> {
-    let program = load()?;
+fn load_to_send(destination: &DestinationArguments) -> anyhow::Result<Program> {
+    let program = load_with(destination.of_process()?)?;
     if let Some(until) = program.decisions.paused() {
         return Err(Unusable(Cow::Owned(format!(
             "sending is paused{} (`posthog-llma resume` ends that)",

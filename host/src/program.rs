@@ -12,7 +12,7 @@ use crate::system::directories;
 use crate::system::git;
 use memchr::memmem;
 use posthog_llma_pipeline::identity::{EventId, distinct_id_problem};
-use posthog_llma_pipeline::options::{ConversionOptions, Options};
+use posthog_llma_pipeline::options::{API_KEY, ConversionOptions, HOST, Options};
 use posthog_llma_sandbox::bindings::exports::posthog::llm_analytics::delivery as wit_delivery;
 use posthog_llma_sandbox::bindings::posthog::llm_analytics::types as wit;
 use posthog_llma_sandbox::engine::Engine;
@@ -89,9 +89,10 @@ pub struct Program {
 }
 
 impl Program {
-    /// Reads the settings of this process and of the current directory's project.
-    pub fn load() -> Result<Self, ProgramError> {
-        let environment = Environment::of_process();
+    /// Reads the settings of this process and of the current directory's project. `flags`: what its command was given, in
+    /// variables and their values.
+    pub fn load(flags: Vec<(&'static str, String)>) -> Result<Self, ProgramError> {
+        let environment = Environment::of_process().with_flags(flags);
         let directory = std::env::current_dir().map_err(ProgramError::CurrentDirectory)?;
         let settings = Settings::load(&environment, &directory)?;
         Self::new(environment, directory, &settings)
@@ -111,12 +112,14 @@ impl Program {
         options.conversion.redact_patterns =
             options.conversion.redact_patterns.as_deref().map(patterns::read).transpose()?;
         let demands = environment.demands(&directory, settings);
+        // Who gives a destination to a command has decided on it.
+        let is_given = [API_KEY, HOST].iter().any(|name| matches!(settings.get(name), Some((_, Source::Flag))));
         let decisions = match outbox::directory() {
             Ok(state) => Decisions::load(&state)?,
             // An account without a place for it has decided nothing.
             Err(_) => Decisions::default(),
         };
-        let mut ask = demands.asks(&options);
+        let mut ask = demands.asks(&options).filter(|_| !is_given);
         let mut destination_of = None;
         match ask.as_ref().map(|ask| verdict(&decisions, ask)) {
             None | Some(Verdict::Open) => {}

@@ -105,8 +105,32 @@ fn the_server_imports_variables_requests_clocks_and_random_numbers_and_no_files(
     assert_eq!(exports, ["wasi:http/incoming-handler@0.2.12"]);
 }
 
+/// The lengths of the sections at the beginning of these bytes, each with its header, if all of them are custom ones: those that
+/// say something of a component and do nothing.
+fn custom_sections(mut bytes: &[u8]) -> Option<usize> {
+    let mut sections = 0;
+    while let [id, rest @ ..] = bytes {
+        let digits = rest.iter().position(|byte| byte & 0x80 == 0)? + 1;
+        let length = rest[..digits].iter().rev().fold(0_usize, |length, byte| length << 7 | usize::from(byte & 0x7f));
+        bytes = rest.get(digits + length..).filter(|_| *id == 0)?;
+        sections += 1;
+    }
+    Some(sections)
+}
+
 #[test]
 fn the_program_carries_the_exporter_that_anyone_can_build() {
-    // The file says more of itself, behind the component.
-    assert!(fs::read(component("exporter")).unwrap().starts_with(COMPONENT));
+    let file = fs::read(component("exporter")).unwrap();
+    let metadata = file.strip_prefix(COMPONENT).expect("the published file begins with the program's component");
+    assert!(
+        custom_sections(metadata).is_some_and(|sections| sections > 0),
+        "behind it stands what says something of it"
+    );
+}
+
+#[test]
+fn a_section_that_does_something_is_not_custom() {
+    assert_eq!(custom_sections(&[0, 2, 1, 2, 0, 0x80, 0]), Some(2));
+    assert_eq!(custom_sections(&[0, 1, 1, 7, 1, 1]), None);
+    assert_eq!(custom_sections(&[0, 9, 1]), None);
 }

@@ -2,8 +2,9 @@
 //! machine's administrator's; what a project says is [`project`](super::project)'s.
 //!
 //! 1. the managed settings of Claude Code, which are root's
-//! 2. the environment
-//! 3. the `env` block of `settings.json` in `$CLAUDE_CONFIG_DIR` (default `~/.claude`), so that commands work in a plain
+//! 2. the command's flags
+//! 3. the environment
+//! 4. the `env` block of `settings.json` in `$CLAUDE_CONFIG_DIR` (default `~/.claude`), so that commands work in a plain
 //!    terminal, where Claude Code puts nothing into the environment
 //!
 //! Below a client the file goes before the environment, as in the environments that the client makes. Last come the options
@@ -50,6 +51,8 @@ const PLUGIN_OPTION: &str = "CLAUDE_PLUGIN_OPTION_";
 #[derive(Clone, Default)]
 pub struct Environment {
     variables: BTreeMap<&'static str, OsString>,
+    /// What a command was given.
+    flags: Vec<(&'static str, String)>,
     plugin_options: BTreeMap<&'static str, OsString>,
     /// Names that are none of ours but might be meant to be.
     doubtful: Vec<DoubtfulName>,
@@ -66,6 +69,12 @@ impl Environment {
         Self::new(|name| std::env::var_os(name), std::env::home_dir())
             .with_names(std::env::vars_os().filter(|(_, value)| !value.is_empty()).map(|(name, _)| name))
             .below(start.standing, &start.given)
+    }
+
+    /// With what a command was given, which goes before what the person has set, but not before what an administrator has.
+    #[must_use]
+    pub fn with_flags(self, flags: Vec<(&'static str, String)>) -> Self {
+        Self { flags, ..self }
     }
 
     /// With the names of all variables that are set, to find among them those that are nearly one of ours.
@@ -215,6 +224,10 @@ impl Settings {
             settings.add_file(managed.to_owned(), file.env);
             settings.doubt(&file.doubtful)?;
         }
+        for (name, value) in &environment.flags {
+            settings.refuse_if_managed(name, value)?;
+            settings.add(name, value.clone(), &Source::Flag);
+        }
         let path = environment.config_dir().map(|directory| directory.join("settings.json"));
         let mut file = path.as_deref().map(read).transpose()?.unwrap_or_default();
         let mut of_file = path.map(|path| (path, std::mem::take(&mut file.env)));
@@ -240,6 +253,16 @@ impl Settings {
         settings.doubt(&environment.doubtful)?;
         settings.doubt(&file.doubtful)?;
         Ok(settings)
+    }
+
+    /// An administrator's word stands: a flag that says something else is an error, not passed over.
+    fn refuse_if_managed(&self, name: &'static str, value: &str) -> Result<(), SettingsError> {
+        match self.get(name) {
+            Some((managed, Source::File(path))) if managed != value => {
+                Err(SettingsError::Managed { name, path: path.clone() })
+            }
+            _ => Ok(()),
+        }
     }
 
     fn add_environment(&mut self, environment: &Environment) -> Result<(), SettingsError> {

@@ -12,6 +12,8 @@ const MAX_FILE_BYTES: u64 = 1024 * 1024;
 /// Where a variable's value was found.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub enum Source {
+    /// A flag of the command.
+    Flag,
     /// The environment.
     Environment,
     /// The `env` block of this settings file.
@@ -25,6 +27,7 @@ pub enum Source {
 impl fmt::Display for Source {
     fn fmt(&self, formatter: &mut fmt::Formatter<'_>) -> fmt::Result {
         match self {
+            Self::Flag => formatter.write_str("the command line"),
             Self::Environment => formatter.write_str("the environment"),
             Self::File(path) => write!(formatter, "{}", path.display()),
             Self::PluginOption => formatter.write_str("the plugin's options"),
@@ -114,6 +117,14 @@ pub enum SettingsError {
         source_of_name: Source,
         /// The variable that it is nearly the name of.
         meant: &'static str,
+    },
+    /// A flag says something else than the administrator.
+    #[error("{name} is set in {}, which only an administrator can change: leave the flag out", path.display())]
+    Managed {
+        /// The variable.
+        name: &'static str,
+        /// The managed settings.
+        path: PathBuf,
     },
     /// A variable's value cannot be used.
     #[error("{error} (set in {source_of_value})")]

@@ -100,7 +100,8 @@ Examples:
     #[command(after_help = "\
 Examples:
   POSTHOG_API_KEY=phc_… posthog-llma send 0b2a846a
-  posthog-llma send --json path/to/session.jsonl | jq .rejected")]
+  posthog-llma send --json path/to/session.jsonl | jq .rejected
+  posthog-llma send --region eu --key-stdin 0b2a846a < token.txt    to another project, once")]
     Send(Send),
     /// Print a session's events exactly as they would be sent, one JSON object per line. Sends nothing
     #[command(after_help = "\

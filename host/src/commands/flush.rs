@@ -20,7 +20,7 @@ const AGAIN: Duration = Duration::from_secs(2);
 
 /// Runs it. Exit code 0: nothing is owed any more.
 pub fn run(arguments: &Flush) -> anyhow::Result<ExitCode> {
-    let program = load_to_send()?;
+    let program = load_to_send(&arguments.destination)?;
     let destination = destination(&program)?;
     let origin = destination.origin.to_string();
     let (mut outbox, warning) = Outbox::open_and_check(&outbox::directory()?)?;

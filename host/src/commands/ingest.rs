@@ -3,7 +3,7 @@
 mod progress;
 mod select;
 
-use super::{load, load_to_send};
+use super::{load_to_send, load_with};
 use crate::commands::cli::Ingest as Arguments;
 use crate::delivery::cost;
 use crate::delivery::ingest::{Candidate, Ingest, Outcome, Sent};
@@ -33,7 +33,8 @@ static STOP: AtomicBool = AtomicBool::new(false);
 /// Runs it. Exit code 0: every event of every session was accepted, now or before.
 pub fn run(arguments: &Arguments) -> anyhow::Result<ExitCode> {
     let sends = !arguments.dry_run && !arguments.list;
-    let program = if sends { load_to_send()? } else { load()? };
+    let program =
+        if sends { load_to_send(&arguments.destination)? } else { load_with(arguments.destination.of_process()?)? };
     let sessions = select::sessions(&program, arguments)?;
     let limits = Limits::from(&arguments.limits);
     let (sandbox, cache_warning) = program::sandbox(limits)?;

@@ -15,7 +15,7 @@ use std::process::ExitCode;
 
 /// Sends a session.
 pub fn run(arguments: &Send) -> anyhow::Result<ExitCode> {
-    let program = load_to_send()?;
+    let program = load_to_send(&arguments.destination)?;
     let Some(api_key) = program.options.api_key.clone() else { return Err(Unusable::NO_KEY.into()) };
     let session = program.session(&arguments.session)?;
     if let Some(reason) = program.withholds(&session, true) {

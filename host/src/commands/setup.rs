@@ -1,6 +1,7 @@
 //! `setup`: asks what a user has to say, and writes it into a settings file of Claude Code.
 
-use super::{Unusable, doctor, trust};
+use super::destination::origin;
+use super::{Answers, doctor, trust, unusable};
 use crate::claude_code::settings::edit::{EditError, set_variables};
 use crate::claude_code::settings::{Environment, Settings, SettingsError, Source, read_file};
 use crate::commands::cli::{Doctor, Grouping, Region, ScopeArgument, Setup};
@@ -16,18 +17,11 @@ use posthog_llma_pipeline::options::{
     self, ALLOW_CUSTOM_HOST, API_KEY, ApiKey, ENABLED, HOST, Options, PRIVACY_MODE, TRACE_GROUPING, TraceGrouping,
 };
 use posthog_llma_pipeline::origin::Origin;
-use std::borrow::Cow;
 use std::fmt::Write as _;
 use std::fs;
-use std::io::{self, BufRead as _, IsTerminal as _, Read as _, Write as _};
+use std::io::{self, BufRead as _, IsTerminal as _, Write as _};
 use std::path::Path;
 use std::process::ExitCode;
-
-/// Bytes that are read for a key: many times the longest.
-const MAX_KEY_INPUT: u64 = 4096;
-
-/// What is to be written: names of variables with their values.
-type Answers = Vec<(&'static str, String)>;
 
 /// Runs the command.
 pub fn run(arguments: &Setup) -> anyhow::Result<ExitCode> {
@@ -39,7 +33,7 @@ pub fn run(arguments: &Setup) -> anyhow::Result<ExitCode> {
     let key = before.get(API_KEY).and_then(|(key, _)| ApiKey::parse(key).ok());
     hide(key.as_ref());
 
-    let mut answers = of_flags(arguments, |name| std::env::var(name).ok(), &mut io::stdin())?;
+    let mut answers = of_flags(arguments)?;
     let asked = !arguments.yes && io::stdin().is_terminal() && io::stderr().is_terminal();
     if asked {
         ask(&mut Terminal, &before, &mut answers).map_err(|error| anyhow!("nothing was written: {error}"))?;
@@ -83,9 +77,8 @@ fn approve(arguments: &Setup, asked: bool) -> anyhow::Result<()> {
     let program = super::load()?;
     let Some(ask) = &program.ask else { return Ok(()) };
     let Ok((origin, _)) = &ask.pair else { return Err(unusable(ask.question())) };
-    let gives_key = arguments.key_stdin || arguments.key_env.is_some();
-    let gives_host = arguments.host.is_some() || arguments.region.is_some() || *origin == Origin::default();
-    if asked || !(gives_key && gives_host) {
+    let gives_host = arguments.destination.give_host() || *origin == Origin::default();
+    if asked || !(arguments.destination.give_key() && gives_host) {
         if !trust::decide(ask, "posthog-llma trust")? {
             tell("Not approved: the project's sessions are not sent there.");
         }
@@ -97,42 +90,8 @@ fn approve(arguments: &Setup, asked: bool) -> anyhow::Result<()> {
 }
 
 /// What the flags say.
-fn of_flags(
-    arguments: &Setup,
-    variable: impl Fn(&str) -> Option<String>,
-    stdin: &mut impl io::Read,
-) -> anyhow::Result<Answers> {
-    let mut answers = Answers::new();
-    let key = if arguments.key_stdin {
-        let mut text = String::new();
-        stdin.take(MAX_KEY_INPUT).read_to_string(&mut text).context("cannot read the key from standard input")?;
-        Some((text, "standard input"))
-    } else if let Some(name) = &arguments.key_env {
-        let value = variable(name).ok_or_else(|| unusable(format!("{name} is not set in the environment")))?;
-        Some((value, name.as_str()))
-    } else {
-        None
-    };
-    if let Some((text, from)) = key {
-        let key =
-            ApiKey::parse(&text).map_err(|error| unusable(format!("the key from {from} cannot be used: {error}")))?;
-        hide(Some(&key));
-        answers.push((API_KEY, key.expose().to_owned()));
-    }
-    if let Some(region) = arguments.region {
-        answers.push((HOST, origin(region).to_owned()));
-    }
-    if let Some(host) = &arguments.host {
-        let host = Origin::parse(host, arguments.allow_custom_host).map_err(|error| {
-            let is_custom = !arguments.allow_custom_host && Origin::parse(host, true).is_ok();
-            let advice = if is_custom { " (--allow-custom-host allows it here)" } else { "" };
-            unusable(format!("the host {error}{advice}"))
-        })?;
-        answers.push((HOST, host.to_string()));
-        if arguments.allow_custom_host {
-            answers.push((ALLOW_CUSTOM_HOST, "true".to_owned()));
-        }
-    }
+fn of_flags(arguments: &Setup) -> anyhow::Result<Answers> {
+    let mut answers = arguments.destination.of_process()?;
     if let Some(privacy) = arguments.privacy {
         answers.push((PRIVACY_MODE, privacy.to_string()));
     }
@@ -143,17 +102,6 @@ fn of_flags(
         answers.push((ENABLED, enabled.to_string()));
     }
     Ok(answers)
-}
-
-fn unusable(message: String) -> anyhow::Error {
-    Unusable(Cow::Owned(message)).into()
-}
-
-fn origin(region: Region) -> &'static str {
-    match region {
-        Region::Us => "https://us.i.posthog.com",
-        Region::Eu => "https://eu.i.posthog.com",
-    }
 }
 
 fn name_of(grouping: Grouping) -> &'static str {

@@ -72,7 +72,7 @@ fn gather(environment: &Environment) -> anyhow::Result<Status> {
                 Err(error) => status.settings_error = Some(error.to_string()),
                 Ok(options) => {
                     hide(options.api_key.as_ref());
-                    match Program::load() {
+                    match Program::load(Vec::new()) {
                         Ok(program) => {
                             hide(program.options.api_key.as_ref());
                             status.of_project = program.warnings.clone();

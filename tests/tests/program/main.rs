@@ -5,7 +5,7 @@
 use flate2::read::GzDecoder;
 use posthog_llma_local_posthog::{Answer, Config, LocalPostHog, Received};
 use posthog_llma_tests::fixtures;
-use posthog_llma_tests::program::{Home, KEY, SESSION_ID};
+use posthog_llma_tests::program::{Home, KEY, Program, SESSION_ID};
 use posthog_llma_tests::transcript::Transcript;
 use std::io::Read;
 use std::path::PathBuf;
@@ -15,6 +15,7 @@ mod convert;
 mod demo;
 mod every_fixture;
 mod faults;
+mod flags;
 mod network;
 mod privacy;
 mod secrets;

@@ -82,6 +82,9 @@ pub struct Send {
     pub again: bool,
     #[command(flatten)]
     #[expect(missing_docs, reason = "clap would show it as the command's own")]
+    pub destination: DestinationArguments,
+    #[command(flatten)]
+    #[expect(missing_docs, reason = "clap would show it as the command's own")]
     pub patience: PatienceArguments,
     #[command(flatten)]
     #[expect(missing_docs, reason = "clap would show it as the command's own")]
@@ -120,21 +123,9 @@ pub struct Setup {
     /// The settings file to write
     #[arg(long, value_enum, default_value = "user")]
     pub scope: ScopeArgument,
-    /// Read the project token from standard input
-    #[arg(long, conflicts_with = "key_env")]
-    pub key_stdin: bool,
-    /// Read the project token from an environment variable
-    #[arg(long, value_name = "VARIABLE", num_args = 0..=1, default_missing_value = "POSTHOG_API_KEY")]
-    pub key_env: Option<String>,
-    /// PostHog Cloud's region
-    #[arg(long, value_enum, conflicts_with = "host")]
-    pub region: Option<Region>,
-    /// Another PostHog server: scheme, host and optional port, such as <https://posthog.example.com>
-    #[arg(long, value_name = "ORIGIN", value_hint = ValueHint::Url)]
-    pub host: Option<String>,
-    /// Allow a host outside posthog.com that is not this machine
-    #[arg(long, requires = "host")]
-    pub allow_custom_host: bool,
+    #[command(flatten)]
+    #[expect(missing_docs, reason = "clap would show it as the command's own")]
+    pub destination: DestinationArguments,
     /// Send no text, only numbers, names and IDs
     #[arg(long, value_name = "true|false", num_args = 0..=1, default_missing_value = "true", action = ArgAction::Set)]
     pub privacy: Option<bool>,
@@ -153,6 +144,26 @@ pub struct Setup {
     /// Do not run `doctor` afterwards
     #[arg(long)]
     pub no_check: bool,
+}
+
+/// Where to send. A token is never an argument, because other users of a machine can see arguments.
+#[derive(Debug, Default, Args)]
+pub struct DestinationArguments {
+    /// Read the project token from standard input
+    #[arg(long, conflicts_with = "key_env", help_heading = "Destination")]
+    pub key_stdin: bool,
+    /// Read the project token from an environment variable
+    #[arg(long, value_name = "VARIABLE", num_args = 0..=1, default_missing_value = "POSTHOG_API_KEY", help_heading = "Destination")]
+    pub key_env: Option<String>,
+    /// PostHog Cloud's region
+    #[arg(long, value_enum, conflicts_with = "host", help_heading = "Destination")]
+    pub region: Option<Region>,
+    /// Another PostHog server: scheme, host and optional port, such as <https://posthog.example.com>
+    #[arg(long, value_name = "ORIGIN", value_hint = ValueHint::Url, help_heading = "Destination")]
+    pub host: Option<String>,
+    /// Allow a host outside posthog.com that is not this machine
+    #[arg(long, requires = "host", help_heading = "Destination")]
+    pub allow_custom_host: bool,
 }
 
 /// A settings file that is the user's own.
@@ -240,6 +251,9 @@ pub struct Ingest {
     pub jobs: Option<u16>,
     #[command(flatten)]
     #[expect(missing_docs, reason = "clap would show it as the command's own")]
+    pub destination: DestinationArguments,
+    #[command(flatten)]
+    #[expect(missing_docs, reason = "clap would show it as the command's own")]
     pub patience: PatienceArguments,
     #[command(flatten)]
     #[expect(missing_docs, reason = "clap would show it as the command's own")]
@@ -258,6 +272,9 @@ pub struct Flush {
     /// Wait until nothing is left to deliver, at most this many seconds. For jobs that end with all their processes
     #[arg(long, value_name = "SECONDS", num_args = 0..=1, default_missing_value = "60")]
     pub wait: Option<u32>,
+    #[command(flatten)]
+    #[expect(missing_docs, reason = "clap would show it as the command's own")]
+    pub destination: DestinationArguments,
     #[command(flatten)]
     #[expect(missing_docs, reason = "clap would show it as the command's own")]
     pub patience: PatienceArguments,
