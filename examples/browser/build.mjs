@@ -21,6 +21,7 @@ const script = `
 const instantiate = ${inline(Buffer.from(javascript).toString('utf8'), 'instantiate')};
 const page = ${inline(await source('page.mjs'), 'page')};
 ${await readFile(join(drawing, 'tree.js'), 'utf8')}
+${await readFile(join(drawing, 'detail.js'), 'utf8')}
 ${await readFile(join(drawing, 'trace.js'), 'utf8')}
 const modules = ${JSON.stringify(Object.fromEntries(modules))};
 const bytes = (name) => Uint8Array.from(atob(modules[name]), (c) => c.charCodeAt(0));

@@ -16,6 +16,9 @@ def options() -> "record":
     return record(
         distinct_id=os.environ.get("POSTHOG_LLMA_DISTINCT_ID"),
         git_repo=None,
+        project_name=None,
+        parent_trace_id=os.environ.get("POSTHOG_LLMA_PARENT_TRACE_ID"),
+        parent_span_id=os.environ.get("POSTHOG_LLMA_PARENT_SPAN_ID"),
         purpose=None,
         trace_grouping="session",
         tool_spans="all",

@@ -1,5 +1,6 @@
 //! The commands: arguments become values here, and results become words. Nothing below knows the command line.
 
+mod bundle;
 mod checks;
 pub mod cli;
 mod convert;
@@ -21,12 +22,14 @@ use crate::claude_code::first_environment;
 use crate::delivery::hook;
 use crate::outbox::Millis;
 use crate::program::{Program, ProgramError};
+use crate::system::log::{self, Detail};
 use crate::system::terminal::{complain, hide, tell, warn};
 use crate::system::{detach, open_files};
 use clap::Parser as _;
 use cli::{Cli, Command, DestinationArguments};
 use posthog_llma_pipeline::time;
 use std::borrow::Cow;
+use std::path::Path;
 use std::process::ExitCode;
 
 /// Something was not delivered, or could not be read.
@@ -62,7 +65,17 @@ fn load_with(flags: Answers) -> Result<Program, ProgramError> {
     let program = Program::load(flags)?;
     hide(program.options.api_key.as_ref());
     warn(&program.warnings);
+    if let Some(path) = program.log() {
+        log_to(&path);
+    }
     Ok(program)
+}
+
+/// Writes the log to this file from now on, unless it goes somewhere already.
+fn log_to(path: &Path) {
+    if let Err(error) = log::start(path, Detail::Full) {
+        complain("warning", &format!("there is no log: {} cannot be written: {error}", path.display()));
+    }
 }
 
 /// As [`load`], for a command that sends: not while sending is paused, and not where the project asks for something that
@@ -101,6 +114,9 @@ pub fn run() -> ExitCode {
         }
         Err(help) => help.exit(),
     };
+    if let Some(path) = &arguments.log {
+        log_to(path);
+    }
     let outcome = match arguments.command {
         Command::Convert(arguments) => convert::run(&arguments),
         Command::Send(arguments) => send::run(&arguments),

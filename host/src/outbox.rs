@@ -16,7 +16,7 @@ mod summary;
 
 pub use ids::{DestinationId, SessionId};
 pub use notes::{DAMAGED, HOOK, HOOK_FAILURE, HookSettings, Note};
-pub use owed::{Backoff, Live, Owed, Sighting};
+pub use owed::{Backoff, Live, Owed, Sighting, Stored};
 pub use summary::{Counts, DestinationSummary, FailedSession, Quarantined, Summary};
 
 #[cfg(test)]

@@ -6,7 +6,7 @@ use crate::claude_code::sessions::{self, SessionFiles};
 use crate::claude_code::settings::{Environment, Settings, SettingsError, Source};
 use crate::outbox::decisions::{Asked, Decisions, Pair, Verdict};
 use crate::outbox::stored_options;
-use crate::outbox::{self, OutboxError};
+use crate::outbox::{self, OutboxError, Stored};
 use crate::system::cache_key;
 use crate::system::directories;
 use crate::system::git;
@@ -65,8 +65,16 @@ pub enum ProgramError {
     CurrentDirectory(#[source] io::Error),
 }
 
-/// The user's e-mail address and the repository, for each folder that was asked about, and how.
-type GitAnswers = HashMap<(PathBuf, bool, bool), (Option<String>, Option<String>)>;
+/// What git's files say of a folder.
+#[derive(Debug, Clone, Default)]
+struct GitAnswer {
+    email: Option<String>,
+    repository: Option<String>,
+    project: Option<String>,
+}
+
+/// What git's files say of each folder that was asked about, and how.
+type GitAnswers = HashMap<(PathBuf, bool, bool), GitAnswer>;
 
 /// The settings, where they were read.
 pub struct Program {
@@ -157,19 +165,33 @@ impl Program {
 
     /// The settings of this process, as strict as the session's own project wants them, and as strict as they were when a
     /// hook saw it (`stored`: what was written down then). Every way to send or to show a session goes through this.
-    pub fn options_for(&self, session: &Session, stored: &[String]) -> ConversionOptions {
+    pub fn options_for(&self, session: &Session, stored: &Stored) -> ConversionOptions {
         let mut options = self.options.clone();
         self.demands(session).make_stricter(&mut options);
         let mut options = options.conversion;
-        for text in stored {
+        for text in &stored.options {
             stored_options::make_stricter(text, &mut options);
+            stored_options::attach(text, &mut options);
         }
+        options.project_name.clone_from(&stored.project);
         options
     }
 
     /// Is the session, or its project, on the list of what is never sent?
     pub fn never_sends(&self, transcript: &Path) -> bool {
         self.decisions.never([self.directory.as_path(), transcript]).is_some()
+    }
+
+    /// The name of the project that a session of this hook's belongs to, if its repository says one; else empty. It began where
+    /// its transcript says; one that has none yet begins in this folder.
+    pub fn project_of(&self, transcript: &Path) -> String {
+        let began_in = working_directory(transcript).unwrap_or_else(|| self.directory.clone());
+        git::project(&began_in).unwrap_or_default()
+    }
+
+    /// The file that the person wants a log in.
+    pub fn log(&self) -> Option<PathBuf> {
+        log_path(self.options.log.as_deref()?)
     }
 
     /// Has the project turned sending off?
@@ -248,13 +270,14 @@ impl Program {
     /// How a session is converted, with what git says of the folder that it worked in.
     pub fn conversion_options(&self, session: &Session, own: ConversionOptions) -> wit::ConversionOptions {
         let directory = session.directory.as_deref();
-        let (email, repository) = self.git(directory, own.distinct_id.is_none());
+        let GitAnswer { email, repository, project } = self.git(directory, own.distinct_id.is_none());
         let distinct_id = own.distinct_id.or(email).filter(|id| distinct_id_problem(id).is_none());
-        ConversionOptions { distinct_id, git_repo: repository, ..own }.into()
+        let project_name = own.project_name.or(project);
+        ConversionOptions { distinct_id, git_repo: repository, project_name, ..own }.into()
     }
 
     /// What git says of a session's folder; of this process's, the user's e-mail address alone. It is asked once for each.
-    fn git(&self, session: Option<&Path>, wants_email: bool) -> (Option<String>, Option<String>) {
+    fn git(&self, session: Option<&Path>, wants_email: bool) -> GitAnswer {
         let directory = session.unwrap_or(&self.directory);
         let question = (directory.to_owned(), session.is_some(), wants_email);
         let known = || self.git.lock().unwrap_or_else(PoisonError::into_inner);
@@ -262,11 +285,12 @@ impl Program {
             return answers.clone();
         }
         let answers = thread::scope(|scope| {
-            // Both take some milliseconds, most of which is the start of git.
+            // Each takes as long as the disk does.
             let repository = session.map(|session| scope.spawn(|| git::repository(session)));
             let email = if wants_email { git::user_email(directory) } else { None };
             let join = |asked: ScopedJoinHandle<'_, _>| asked.join().unwrap_or_else(|panic| resume_unwind(panic));
-            (email, repository.and_then(join))
+            let project = session.and_then(git::project);
+            GitAnswer { email, repository: repository.and_then(join), project }
         });
         known().insert(question, answers.clone());
         answers
@@ -275,6 +299,14 @@ impl Program {
 
 fn is_in(folder: &Path, project: &Path) -> bool {
     folder.starts_with(project) || folder.canonicalize().is_ok_and(|folder| folder.starts_with(project))
+}
+
+/// A log's file, where `~/` is the person's home directory.
+pub fn log_path(text: &str) -> Option<PathBuf> {
+    match text.strip_prefix("~/") {
+        Some(rest) => Some(std::env::home_dir()?.join(rest)),
+        None => Some(PathBuf::from(text)),
+    }
 }
 
 /// Why a session is not sent.
@@ -315,11 +347,11 @@ pub fn asked(ask: &Ask) -> Asked {
     Asked { pair, source: ask.source.to_string(), redirects: ask.redirects, at: outbox::now() }
 }
 
-/// The settings that were written down when hooks saw the session, for whatever destination.
-pub fn stored(session: &Session) -> Vec<String> {
+/// What was written down when hooks saw the session.
+pub fn stored(session: &Session) -> Stored {
     let transcript = std::path::absolute(&session.files.main).unwrap_or_else(|_| session.files.main.clone());
     let outbox = outbox::directory().and_then(|directory| outbox::Outbox::open_to_read(&directory));
-    let stored = outbox.and_then(|outbox| outbox.map_or(Ok(Vec::new()), |outbox| outbox.stored_options(&transcript)));
+    let stored = outbox.and_then(|outbox| outbox.map_or(Ok(Stored::default()), |outbox| outbox.stored(&transcript)));
     // Who sends says what is wrong with the record.
     stored.unwrap_or_default()
 }
@@ -359,6 +391,11 @@ impl Session {
             }
         }
         folders
+    }
+
+    /// The name of its project, if its repository says one; empty if it does not.
+    pub fn project(&self) -> String {
+        self.directory.as_deref().and_then(git::project).unwrap_or_default()
     }
 
     /// A text that changes whenever one of its files does: sizes and times of modification.

@@ -5,6 +5,7 @@ pub mod cache_key;
 pub mod detach;
 pub mod directories;
 pub mod git;
+pub mod log;
 pub mod open_files;
 pub mod processes;
 pub mod terminal;

@@ -23,7 +23,12 @@ use std::sync::atomic::{AtomicBool, Ordering};
 
 const PAGE: &str = include_str!("view/page.html");
 const STYLE: &str = concat!(include_str!("view/trace.css"), include_str!("view/page.css"));
-const SCRIPT: &str = concat!(include_str!("view/tree.js"), include_str!("view/trace.js"), include_str!("view/page.js"));
+const SCRIPT: &str = concat!(
+    include_str!("view/tree.js"),
+    include_str!("view/detail.js"),
+    include_str!("view/trace.js"),
+    include_str!("view/page.js")
+);
 
 /// Why a session is not shown.
 #[derive(Debug, thiserror::Error)]

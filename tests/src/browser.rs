@@ -50,6 +50,12 @@ impl Browser {
     /// The page stays what it is but for two scripts more, whose hashes its policy is given.
     #[track_caller]
     pub fn run(&self, page: &str, script: &str) -> Value {
+        self.run_in("1200,800", page, script)
+    }
+
+    /// As [`run`](Self::run), in a window of this size: `width,height`. A headless window has at least 500 pixels of width.
+    #[track_caller]
+    pub fn run_in(&self, size: &str, page: &str, script: &str) -> Value {
         let last = format!(
             "addEventListener('load', () => {{ let result; try {{ result = (() => {{ {script} }})(); }} \
              catch (e) {{ watched.push(`${{e.stack}}`); }} setTimeout(() => {{ \
@@ -68,7 +74,8 @@ impl Browser {
         fs::write(&file, page).unwrap();
         let output = Command::new(&self.program)
             .args(["--headless", "--no-sandbox", "--disable-gpu", "--no-first-run", "--disable-background-networking"])
-            .args(["--disable-component-update", "--disable-sync", "--disable-dev-shm-usage", "--window-size=1200,800"])
+            .args(["--disable-component-update", "--disable-sync", "--disable-dev-shm-usage"])
+            .arg(format!("--window-size={size}"))
             .arg(format!("--user-data-dir={}", folder.path().join("profile").display()))
             .args(["--virtual-time-budget=20000", "--timeout=60000", "--dump-dom"])
             .arg(format!("file://{}", file.display()))

@@ -242,3 +242,112 @@ fn a_session_that_ends_meanwhile_is_delivered_once() {
     let value: Value = home.status(&posthog)["coverage"].clone();
     assert_eq!((&value["delivered"], &value["owed"]), (&json!(100), &json!(0)));
 }
+
+/// A line of a gateway that gives every call the same id.
+fn gateway_line(session: &str, second: u32, kind: &str, message: &Value) -> String {
+    let line = json!({"type": kind, "uuid": format!("{session}-{second}"), "sessionId": session, "cwd": "/home/dev/demo",
+        "version": "2.1.220", "timestamp": format!("2026-08-01T0{}:00:{second:02}.000Z", session.len() % 7), "message": message});
+    format!("{line}\n")
+}
+
+fn asked(session: &str, second: u32, content: &Value) -> String {
+    gateway_line(session, second, "user", &json!({"role": "user", "content": content}))
+}
+
+fn answered(session: &str, second: u32, id: &str, content: &Value) -> String {
+    gateway_line(
+        session,
+        second,
+        "assistant",
+        &json!({"id": id, "role": "assistant", "model": "qwen3-coder", "stop_reason": "end_turn", "content": content,
+            "usage": {"input_tokens": 1500 + u64::from(second), "output_tokens": 40}}),
+    )
+}
+
+#[test]
+fn two_sessions_of_a_gateway_with_one_id_for_all_calls_both_arrive() {
+    for id in ["chatcmpl-0", "msg_gateway", "", "0"] {
+        let (home, posthog) = (Home::new(), posthog());
+        let of = |session: &str| {
+            let turn = |n: u32, prompt: &str| {
+                let text = json!([{"type": "text", "text": format!("Answer to {prompt}")}]);
+                asked(session, 2 * n, &json!(prompt)) + &answered(session, 2 * n + 1, id, &text)
+            };
+            turn(0, "one") + &turn(1, "two") + &turn(2, "three")
+        };
+        for session in ["first", "second-one"] {
+            home.write(format!(".claude/projects/-demo/{session}.jsonl"), of(session));
+        }
+        let report = ingest(&home, &posthog, &["--all", "--json"]).run().exits_with(0).json();
+        assert_eq!((&report["sent"], &report["delivered_before"]), (&json!(2), &json!(0)), "{id:?}: {report:#}");
+        let events = posthog.events();
+        let generations: Vec<_> = events.iter().filter(|event| event["event"] == "$ai_generation").collect();
+        assert_eq!(generations.len(), 6, "{id:?}");
+        let input: u64 = generations.iter().filter_map(|event| event["properties"]["$ai_input_tokens"].as_u64()).sum();
+        assert_eq!(input, 2 * (1501 + 1503 + 1505), "{id:?}");
+        assert!(arrivals(&posthog).values().all(|times| *times == 1));
+        // And only now they were.
+        let again = ingest(&home, &posthog, &["--all", "--json"]).run().exits_with(0).json();
+        assert_eq!((&again["sent"], &again["delivered_before"]), (&json!(0), &json!(2)), "{id:?}");
+    }
+}
+
+#[test]
+fn two_sessions_whose_tool_ids_begin_anew_both_arrive_with_their_own_results() {
+    let (home, posthog) = (Home::new(), posthog());
+    let of = |session: &str, calls: u32| {
+        (0..calls).fold(String::new(), |lines, n| {
+            // Numbered within the turn.
+            let (id, second) = ("functions.Bash:0", 4 * n);
+            let call =
+                json!([{"type": "tool_use", "id": id, "name": "Bash", "input": {"command": format!("{session} {n}")}}]);
+            let result =
+                json!([{"type": "tool_result", "tool_use_id": id, "content": format!("result {session} {n}")}]);
+            lines
+                + &asked(session, second, &json!(format!("do {n}")))
+                + &answered(session, second + 1, &format!("chatcmpl-{session}-{n}"), &call)
+                + &asked(session, second + 2, &result)
+        })
+    };
+    home.write(".claude/projects/-demo/first.jsonl", of("first", 3));
+    home.write(".claude/projects/-demo/second-one.jsonl", of("second-one", 2));
+    let report = ingest(&home, &posthog, &["--all", "--json"]).run().exits_with(0).json();
+    assert_eq!((&report["sent"], &report["delivered_before"]), (&json!(2), &json!(0)), "{report:#}");
+    let events = posthog.events();
+    let spans: Vec<_> = events.iter().filter(|event| event["event"] == "$ai_span").map(|e| &e["properties"]).collect();
+    assert_eq!(spans.len(), 5);
+    for span in spans {
+        let asked = span["$ai_input_state"].as_str().unwrap();
+        let words =
+            asked.split('"').find(|word| word.starts_with("first ") || word.starts_with("second-one ")).unwrap();
+        assert_eq!(span["$ai_output_state"], format!("result {words}"));
+    }
+}
+
+#[test]
+fn a_session_without_an_event_is_called_so_by_every_command() {
+    let nothing = [
+        String::new(),
+        json!({"type": "queue-operation", "operation": "enqueue", "content": "hi"}).to_string() + "\n",
+        asked("x", 0, &json!("never answered"))
+            + &json!({"type": "custom-title", "customTitle": "mine"}).to_string()
+            + "\n",
+        asked("x", 0, &json!("<command-name>/clear</command-name>")),
+    ];
+    for lines in nothing {
+        let (home, posthog) = (Home::new(), posthog());
+        let path = home.write(".claude/projects/-demo/empty.jsonl", &lines);
+        for arguments in [&["--all"][..], &["--all", "--dry-run"], &["empty"]] {
+            let outcome = ingest(&home, &posthog, arguments).run().exits_with(0);
+            outcome.prints(&["0 delivered before, 1 with nothing to send"]);
+        }
+        let says = "othing to send: no model was called";
+        home.program(["view"]).arg(&path).run().exits_with(0).prints(&[says]);
+        let converted = home.convert(&path).run().exits_with(0).says(&[says]);
+        assert_eq!(converted.stdout, "");
+        home.send(&posthog, &path).run().exits_with(0).prints(&[says]);
+        let report = home.send(&posthog, &path).arg("--json").run().exits_with(0).json();
+        assert_eq!((&report["nothing_to_send"], &report["complete"]), (&json!(true), &json!(true)));
+        assert!(posthog.requests().is_empty(), "{lines}");
+    }
+}

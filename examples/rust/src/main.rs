@@ -28,6 +28,9 @@ fn main() -> Result<()> {
     let options = ConversionOptions {
         distinct_id: None,
         git_repo: None,
+        project_name: None,
+        parent_trace_id: None,
+        parent_span_id: None,
         purpose: None,
         trace_grouping: TraceGrouping::Session,
         tool_spans: ToolSpans::All,

@@ -117,9 +117,12 @@ pub fn key(id: &str) -> u128 {
     Uuid::try_parse(id).unwrap_or_else(|_| Uuid::new_v5(&NAMESPACE, id.as_bytes())).as_u128()
 }
 
+/// Characters of an id that another system gave.
+pub const LONGEST_ID: usize = 200;
+
 /// Is this fit for `$ai_trace_id` and its like? PostHog allows letters, digits and `-_~.@()!':|`.
 pub fn is_sendable(id: &str) -> bool {
-    !id.is_empty() && id.len() <= 200 && id.bytes().all(|b| b.is_ascii_alphanumeric() || b"-_~.@()!':|".contains(&b))
+    (1..=LONGEST_ID).contains(&id.len()) && id.bytes().all(|b| b.is_ascii_alphanumeric() || b"-_~.@()!':|".contains(&b))
 }
 
 /// Characters of a session id that leave room for `claude-code:` in a `distinct_id`, of which PostHog keeps 200.

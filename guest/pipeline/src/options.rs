@@ -11,6 +11,7 @@ use crate::origin::Origin;
 
 mod api_key;
 mod names;
+mod parent;
 mod parse;
 #[macro_use]
 mod table;
@@ -19,6 +20,7 @@ mod tests;
 
 pub use api_key::{ApiKey, InvalidApiKey};
 pub use names::{NameVerdict, OTHER_VARIABLES, SERVER_TOKEN, STATE_DIR, judge_name};
+pub use parent::{TRACEPARENT, id_problem};
 pub use parse::{InvalidVariable, boolean};
 pub use table::{Entry, Privacy, Project};
 
@@ -82,6 +84,12 @@ options! {
             parse: parse::origin,
             help: "PostHog's origin: scheme, host and optional port",
             privacy: Destination,
+        }
+        /// Where a log is written: what was done and when, with no content and no key.
+        log: Option<String> = None => LOG("POSTHOG_LLMA_LOG") {
+            parse: parse::log_file,
+            help: "a file for a log of what is done, without content and without the token",
+            privacy: Unrelated,
         }
     }
     and {
@@ -148,6 +156,18 @@ options! {
             help: "your own patterns and exceptions: a JSON list, or the path of a file with one",
             privacy: Content,
         }
+        /// The trace of somebody else that the session is a part of.
+        parent_trace_id: Option<String> = None => PARENT_TRACE_ID("POSTHOG_LLMA_PARENT_TRACE_ID") {
+            parse: parent::trace_id,
+            help: "the trace to attach the session to, by ID; or traceparent to use the one in TRACEPARENT",
+            privacy: Unrelated,
+        }
+        /// The span in it that started the session; without one the session is right below the trace.
+        parent_span_id: Option<String> = None => PARENT_SPAN_ID("POSTHOG_LLMA_PARENT_SPAN_ID") {
+            parse: parent::span_id,
+            help: "the span of that trace to put the session under",
+            privacy: Unrelated,
+        }
         /// `$ai_purpose`.
         purpose: Option<String> = None => PURPOSE("POSTHOG_AI_PURPOSE") {
             parse: parse::text,
@@ -163,6 +183,8 @@ options! {
         hold_after: Option<i64>,
         /// Calls of tools without a result are left out, whenever they were made: the session runs.
         hold_calls: bool,
+        /// `$ai_project_name`, where the host knows it: the last part of the repository's root.
+        project_name: Option<String>,
     }
 }
 
@@ -188,7 +210,7 @@ impl Options {
     pub fn parse(lookup: impl Fn(&str) -> Option<String>) -> Result<Self, InvalidVariable> {
         let context = Context::new(&lookup)?;
         let own = Self::read(&context)?;
-        Ok(Self { conversion: ConversionOptions::read(&context)?, ..own })
+        Ok(Self { conversion: ConversionOptions::in_context(&context)?, ..own })
     }
 
     /// Lets a project's settings make these stricter, where an option allows it; what else they say counts for nothing.
@@ -203,7 +225,13 @@ impl Options {
 impl ConversionOptions {
     /// Reads those of [`variables`] that the conversion uses, as [`Options::parse`] does.
     pub fn parse(lookup: impl Fn(&str) -> Option<String>) -> Result<Self, InvalidVariable> {
-        Self::read(&Context::without_key(&lookup))
+        Self::in_context(&Context::without_key(&lookup))
+    }
+
+    fn in_context(context: &Context<'_>) -> Result<Self, InvalidVariable> {
+        let mut options = Self::read(context)?;
+        parent::complete(&mut options, context)?;
+        Ok(options)
     }
 
     /// As [`Options::restrict`].

@@ -28,8 +28,9 @@ pub use self::types::{
     AgentFile, ConversionOptions, Counts, FileRole, InvalidOption, SequenceError, ToolSpans, TraceGrouping,
 };
 use self::types::{Before, Hold, Policy};
-use crate::events::event::{Envelope, Event};
+use crate::events::event::{Envelope, Event, Parent};
 use crate::identity::{self, EventId};
+use crate::options;
 use crate::redact::{self, Custom, InvalidPatterns, Redactor};
 use crate::transcript::entry;
 use crate::transcript::lines::{Line, Lines};
@@ -76,12 +77,14 @@ impl Session {
         if let Some(reason) = distinct_id.as_deref().and_then(identity::distinct_id_problem) {
             return Err(InvalidOption { name: "distinct-id", reason });
         }
+        let parent = parent(options.parent_trace_id, options.parent_span_id)?;
+        let project = options.project_name.filter(|name| !name.is_empty()).map(clean);
         let envelope = Envelope {
             personless: distinct_id.is_none(),
             distinct_id: distinct_id.unwrap_or_else(|| format!("claude-code:{session_id}")),
             session_id,
-            project: None,
-            parent: None,
+            project,
+            parent,
             git_repo: options.git_repo.map(clean),
             purpose: options.purpose.map(clean),
             custom,
@@ -299,6 +302,22 @@ fn scan_line(index: &mut Index, file: u32, line: Line<'_>) {
 fn convert_line(converter: &mut Converter, line: Line<'_>) {
     let whole = entry::read(line, |entry| converter.add(entry));
     converter.end_line(whole);
+}
+
+/// The trace of somebody else that a session belongs to, if it does.
+fn parent(trace_id: Option<String>, span_id: Option<String>) -> Result<Option<Parent>, InvalidOption> {
+    for (name, id) in [("parent-trace-id", &trace_id), ("parent-span-id", &span_id)] {
+        if let Some(reason) = id.as_deref().and_then(options::id_problem) {
+            return Err(InvalidOption { name, reason });
+        }
+    }
+    match (trace_id, span_id) {
+        (Some(trace_id), span_id) => Ok(Some(Parent { trace_id, span_id })),
+        (None, None) => Ok(None),
+        (None, Some(_)) => {
+            Err(InvalidOption { name: "parent-span-id", reason: "needs the trace that the span is in".to_owned() })
+        }
+    }
 }
 
 /// Custom properties, and the names of those that are left out: they would replace one of ours.

@@ -18,7 +18,7 @@ use std::ffi::{OsStr, OsString};
 use std::fmt;
 use std::path::{Path, PathBuf};
 
-use posthog_llma_pipeline::options::{ENABLED, NameVerdict, Options, boolean, judge_name, variables};
+use posthog_llma_pipeline::options::{ENABLED, NameVerdict, Options, TRACEPARENT, boolean, judge_name, variables};
 use serde_json::{Map, Value};
 
 use super::first_environment::{self, Standing};
@@ -54,6 +54,8 @@ pub struct Environment {
     /// What a command was given.
     flags: Vec<(&'static str, String)>,
     plugin_options: BTreeMap<&'static str, OsString>,
+    /// `TRACEPARENT`: of the client's own environment alone, in no file and no plugin's option.
+    traceparent: Option<OsString>,
     /// Names that are none of ours but might be meant to be.
     doubtful: Vec<DoubtfulName>,
     home: Option<PathBuf>,
@@ -99,7 +101,7 @@ impl Environment {
         let variables = known.clone().chain([CONFIG_DIR]).filter_map(|name| Some((name, set(name)?))).collect();
         let plugin_options = known.filter_map(|name| Some((name, set(&format!("{PLUGIN_OPTION}{name}"))?))).collect();
         let home = home.filter(|home| !home.as_os_str().is_empty());
-        Self { variables, plugin_options, home, ..Self::default() }
+        Self { variables, plugin_options, traceparent: set(TRACEPARENT), home, ..Self::default() }
     }
 
     /// In a process that stands there, and that was given this.
@@ -194,6 +196,7 @@ pub struct Settings {
     values: BTreeMap<&'static str, (String, Source)>,
     /// What any source says, also one that another goes before.
     all: BTreeMap<&'static str, Vec<String>>,
+    traceparent: Option<String>,
     warnings: Vec<String>,
 }
 
@@ -217,7 +220,8 @@ impl Settings {
 
     /// Looks in all of the person's places.
     pub fn own(environment: &Environment) -> Result<Self, SettingsError> {
-        let mut settings = Self::default();
+        let traceparent = environment.traceparent.as_ref().map(|text| text.to_string_lossy().into_owned());
+        let mut settings = Self { traceparent, ..Self::default() };
         let managed = Path::new(MANAGED);
         if is_roots(managed) {
             let file = read(managed)?;
@@ -321,7 +325,11 @@ impl Settings {
 
     /// The variables' meaning. The error says which variable of which source cannot be used.
     pub fn options(&self) -> Result<Options, SettingsError> {
-        Options::parse(|name| self.get(name).map(|(value, _)| value.to_owned())).map_err(|error| {
+        let lookup = |name: &str| match name {
+            TRACEPARENT => self.traceparent.clone(),
+            _ => self.get(name).map(|(value, _)| value.to_owned()),
+        };
+        Options::parse(lookup).map_err(|error| {
             let source = self.get(error.variable);
             SettingsError::Invalid {
                 source_of_value: source.map_or(Source::Environment, |(_, source)| source.clone()),

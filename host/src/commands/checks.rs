@@ -13,6 +13,9 @@ pub(super) struct Check {
     pub(super) found: String,
     /// What to do.
     pub(super) advice: Option<String>,
+    /// It is a step that is still to come on a fresh machine, not a fault.
+    #[serde(skip)]
+    pub(super) is_next: bool,
 }
 
 /// A session that was begun so much later than the last hook had one, if there were hooks.
@@ -34,11 +37,16 @@ pub(super) struct Checks(pub(super) Vec<Check>);
 
 impl Checks {
     pub(super) fn good(&mut self, name: &'static str, found: impl Into<String>) {
-        self.0.push(Check { name, ok: true, found: found.into(), advice: None });
+        self.0.push(Check { name, ok: true, found: found.into(), advice: None, is_next: false });
     }
 
     pub(super) fn bad(&mut self, name: &'static str, found: impl Into<String>, advice: impl Into<String>) {
-        self.0.push(Check { name, ok: false, found: found.into(), advice: Some(advice.into()) });
+        self.0.push(Check { name, ok: false, found: found.into(), advice: Some(advice.into()), is_next: false });
+    }
+
+    /// As [`bad`](Self::bad), of what a fresh machine does not have yet.
+    pub(super) fn next(&mut self, name: &'static str, found: impl Into<String>, advice: impl Into<String>) {
+        self.0.push(Check { name, ok: false, found: found.into(), advice: Some(advice.into()), is_next: true });
     }
 
     /// Is anything wrong?
@@ -71,7 +79,7 @@ impl Checks {
             Ours::Nobody if seen.hook.is_some_and(|hook| seen.newest_session.is_none_or(|newest| newest <= hook)) => {
                 self.good("plugin", "it is not installed, but its hooks come");
             }
-            Ours::Nobody => self.bad(
+            Ours::Nobody => self.next(
                 "plugin",
                 "it is not installed",
                 "In a clone of this repository: `claude plugin marketplace add ./`, then `claude plugin install posthog`.",

@@ -39,6 +39,9 @@ pub struct Cli {
     /// What to do.
     #[command(subcommand)]
     pub command: Command,
+    /// Write a log of what is done to this file, without content and without the token
+    #[arg(long, global = true, value_name = "FILE", value_hint = clap::ValueHint::FilePath)]
+    pub log: Option<std::path::PathBuf>,
 }
 
 /// What to do. In the order of `--help`: by how often people use them.
@@ -72,6 +75,7 @@ Exit code 0: everything is fine; 1: something is not.
 
 Examples:
   posthog-llma doctor
+  posthog-llma doctor --bundle          also writes posthog-llma-support.json, for a bug report
   posthog-llma doctor --json | jq '.checks[] | select(.ok | not)'")]
     Doctor(Doctor),
     /// Show a session as a tree or a page: prompts, model calls, tools, tokens, times and errors. Sends nothing

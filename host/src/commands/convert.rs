@@ -4,7 +4,7 @@ use super::cli::Convert;
 use super::{FAILED, load};
 use crate::delivery::conversion::{self, ConversionError};
 use crate::delivery::report;
-use crate::system::terminal::warn;
+use crate::system::terminal::{tell, warn};
 use posthog_llma_sandbox::{Limits, block_on};
 use std::io::{self, BufWriter};
 use std::process::ExitCode;
@@ -23,6 +23,9 @@ pub fn run(arguments: &Convert) -> anyhow::Result<ExitCode> {
         Ok(converted) => {
             warn(converted.left_out.warning().as_slice());
             warn(&report::line_warnings(&converted.report));
+            if report::has_nothing(&converted.report) {
+                tell(report::NOTHING);
+            }
             // What is not there must not look as if it were.
             Ok(if converted.left_out.dropped() == 0 { ExitCode::SUCCESS } else { ExitCode::from(FAILED) })
         }

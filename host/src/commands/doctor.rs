@@ -5,10 +5,12 @@ use crate::claude_code::patterns;
 use crate::claude_code::sessions;
 use crate::claude_code::settings::{Environment, Settings};
 use crate::commands::checks::Checks;
-use crate::commands::{cli, status};
+use crate::commands::{bundle, cli, status};
 use crate::outbox::{self, Outbox, OutboxError};
-use crate::system::git;
-use crate::system::terminal::{hide, print};
+use crate::program;
+use crate::system::terminal::{hide, print, tell};
+use crate::system::{git, log};
+use anyhow::anyhow;
 use posthog_llma_pipeline::options::{self, ApiKey, InvalidVariable, Options};
 use posthog_llma_pipeline::origin::{Origin, Scheme};
 use posthog_llma_sandbox::block_on;
@@ -26,20 +28,64 @@ pub fn run(arguments: &cli::Doctor) -> anyhow::Result<ExitCode> {
     let mut checks = Checks::default();
     checks.all(&Environment::of_process(), &std::env::current_dir()?)?;
     let ok = checks.all_good();
+    if let Some(path) = &arguments.bundle {
+        write_bundle(path, &checks)?;
+    }
     if arguments.json {
         print(&format!("{:#}\n", json!({"ok": ok, "checks": checks.0})))?;
     } else {
-        let mut text = String::new();
-        for check in &checks.0 {
-            let mark = if check.ok { '✓' } else { '✗' };
-            let _ = writeln!(text, "{mark} {}: {}", check.name, check.found);
-            if let Some(advice) = check.advice.as_ref().filter(|_| !check.ok) {
-                let _ = writeln!(text, "    {advice}");
-            }
-        }
-        print(&text)?;
+        print(&lines(&checks, '✗'))?;
     }
     Ok(ExitCode::from(u8::from(!ok)))
+}
+
+/// The checks after `setup`. What a fresh machine does not have yet is the next step, and no fault of what was just written.
+pub(super) fn after_setup() -> anyhow::Result<ExitCode> {
+    let mut checks = Checks::default();
+    checks.all(&Environment::of_process(), &std::env::current_dir()?)?;
+    let mut text = lines(&checks, '→');
+    let has_fault = checks.0.iter().any(|check| !check.ok && !check.is_next);
+    if !has_fault {
+        let is_sent = checks.0.iter().all(|check| check.ok || check.name != "plugin");
+        text += if is_sent {
+            "\n✓ Set up: sessions that begin from now on are sent\n"
+        } else {
+            "\n✓ Set up: sessions are sent as soon as the plugin is installed\n"
+        };
+    }
+    print(&text)?;
+    Ok(ExitCode::from(u8::from(has_fault)))
+}
+
+/// A line for each check, and what to do. `next` marks what is still to come.
+fn lines(checks: &Checks, next: char) -> String {
+    let mut text = String::new();
+    for check in &checks.0 {
+        let mark = match (check.ok, check.is_next) {
+            (true, _) => '✓',
+            (false, true) => next,
+            (false, false) => '✗',
+        };
+        let _ = writeln!(text, "{mark} {}: {}", check.name, check.found);
+        if let Some(advice) = check.advice.as_ref().filter(|_| !check.ok) {
+            let _ = writeln!(text, "    {advice}");
+        }
+    }
+    text
+}
+
+/// Writes what support needs, and says so beside the result.
+fn write_bundle(path: &Path, checks: &Checks) -> anyhow::Result<()> {
+    let status = status::gather(&Environment::of_process())?;
+    let named = status.options.as_ref().and_then(|options| program::log_path(options.log.as_deref()?));
+    let log_file = named.or_else(|| Some(outbox::directory().ok()?.join(log::FILE_NAME))).unwrap_or_default();
+    bundle::write(path, checks, &status, &log_file)
+        .map_err(|error| anyhow!("cannot write {}: {error}", path.display()))?;
+    tell(&format!(
+        "{}: written for support. It has no content, no key and no setting's value; look at it first.",
+        path.display()
+    ));
+    Ok(())
 }
 
 impl Checks {
@@ -60,7 +106,7 @@ impl Checks {
             None if settings.as_ref().is_some_and(|s| s.get(options::DISTINCT_ID).is_some()) => {
                 self.good("git e-mail", "none, but POSTHOG_LLMA_DISTINCT_ID is set");
             }
-            None => self.bad(
+            None => self.next(
                 "git e-mail",
                 "none: events belong to no person",
                 "Run `git config --global user.email you@example.com`, or set POSTHOG_LLMA_DISTINCT_ID.",

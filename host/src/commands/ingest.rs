@@ -145,6 +145,9 @@ impl Report {
                     sums.bytes += sent.bytes;
                     sums.tokens = std::array::from_fn(|i| sums.tokens[i].saturating_add(sent.tokens[i]));
                     sums.tool_calls = std::array::from_fn(|i| sums.tool_calls[i] + sent.tool_calls[i]);
+                    for (rule, count) in &sent.redactions {
+                        *sums.redactions.entry(rule.clone()).or_default() += count;
+                    }
                     sums.odd_lines = std::array::from_fn(|i| sums.odd_lines[i] + sent.odd_lines[i]);
                     let is_old = |earliest| now() - earliest > CONTENT_DAYS * 86_400_000;
                     report.old += u64::from(sent.earliest.is_some_and(is_old));
@@ -203,6 +206,10 @@ impl Report {
         let events = sums.events;
         let _ = writeln!(out, "  events  {events} {would}accepted, {} before compression", report::bytes(sums.bytes));
         let _ = writeln!(out, "  tokens  {input} in, {output} out, {read} cache read, {creation} cache written");
+        if !sums.redactions.is_empty() {
+            let rules: Vec<_> = sums.redactions.iter().map(|(rule, count)| format!("{count} {rule}")).collect();
+            let _ = writeln!(out, "  redacted  {}", rules.join(", "));
+        }
         let _ = writeln!(out, "  cost    {} in PostHog ({})", cost::shown(events), cost::basis());
         let [failed, left_out] = sums.tool_calls;
         if let Some(line) = cost::of_tool_calls(sums.spans, failed, left_out).filter(|_| !self.sends || left_out > 0) {
@@ -243,6 +250,7 @@ impl Report {
             "estimated_dollars": cost::dollars(self.sums.events),
             "estimate_is_of": cost::AS_OF,
             "rejected": self.sums.rejected,
+            "redactions": self.sums.redactions,
             "bytes": self.sums.bytes,
             "tokens": self.sums.tokens,
             "stopped": self.stopped,

@@ -2,7 +2,7 @@
 
 use super::cli::Send;
 use super::{FAILED, Unusable, load_to_send};
-use crate::delivery::courier::{SessionRecord, Told};
+use crate::delivery::courier::{self, SessionRecord, Told};
 use crate::delivery::report::{self, Report};
 use crate::delivery::send::{self, Destination};
 use crate::outbox::now;
@@ -48,8 +48,9 @@ pub fn run(arguments: &Send) -> anyhow::Result<ExitCode> {
     let on_batch = |batch: &BatchReport| progress.show(batch.bytes_read);
     let mut told = Told { record: record.as_mut(), on_batch };
     let delivered = block_on(send::deliver(&sandbox, &session, &options, &destination, patience, &mut told))?;
+    courier::log_end(&session.files.id, &delivered);
     if let Some(record) = record.as_mut().filter(|_| delivered.error.is_none()) {
-        record.complete()?;
+        record.complete(delivered.report.as_ref())?;
     }
     let refused = record.as_ref().map_or(Ok(0), SessionRecord::refused)?;
     progress.end();

@@ -4,7 +4,7 @@ use super::destination::origin;
 use super::{Answers, doctor, trust, unusable};
 use crate::claude_code::settings::edit::{EditError, set_variables};
 use crate::claude_code::settings::{Environment, Settings, SettingsError, Source, read_file};
-use crate::commands::cli::{Doctor, Grouping, Region, ScopeArgument, Setup};
+use crate::commands::cli::{Grouping, Region, ScopeArgument, Setup};
 use crate::outbox;
 use crate::outbox::decisions::Decisions;
 use crate::program;
@@ -68,7 +68,7 @@ pub fn run(arguments: &Setup) -> anyhow::Result<ExitCode> {
         return Ok(ExitCode::SUCCESS);
     }
     print("\n")?;
-    doctor::run(&Doctor { json: false })
+    doctor::after_setup()
 }
 
 /// A file in a project's folder counts only where its owner has approved what it asks for. Whoever gave the whole of it just
@@ -189,6 +189,8 @@ fn ask_key(person: &mut impl Person, old: Option<&ApiKey>) -> io::Result<Option<
         match ApiKey::parse(&text) {
             Ok(key) => {
                 hide(Some(&key));
+                // Nothing was seen while it was typed.
+                person.tell(&format!("  Received: {key}"));
                 if !key.looks_like_project_key() {
                     person.tell("  It does not look like a project key (phc_…), but is taken as it is.");
                 }

@@ -6,6 +6,7 @@ use crate::claude_code::sessions::{self, Head};
 use crate::claude_code::settings::{Environment, Settings};
 use crate::commands::checks::{Checks, Seen};
 use crate::commands::cli;
+use crate::delivery::cost;
 use crate::outbox::decisions::{Decisions, Verdict};
 use crate::outbox::{self, DAMAGED, HOOK, HOOK_FAILURE, HookSettings, Millis, Note, Outbox, Summary, now};
 use crate::program::Program;
@@ -20,28 +21,28 @@ use std::process::ExitCode;
 
 /// All that is told.
 #[derive(Debug, Default)]
-struct Status {
+pub(super) struct Status {
     /// Name, value as it may be shown, source.
-    settings: Vec<(&'static str, String, String)>,
+    pub(super) settings: Vec<(&'static str, String, String)>,
     /// Why the settings cannot be used.
-    settings_error: Option<String>,
+    pub(super) settings_error: Option<String>,
     /// What the user should know of them, though they can be used.
     settings_warnings: Vec<String>,
-    options: Option<Options>,
+    pub(super) options: Option<Options>,
     decisions: Decisions,
     /// What the current project asks for, and what cannot be read of it.
     of_project: Vec<String>,
     /// Why the record cannot be read.
-    record_error: Option<String>,
+    pub(super) record_error: Option<String>,
     record: Option<PathBuf>,
-    hook: Option<Note>,
-    hook_failure: Option<Note>,
+    pub(super) hook: Option<Note>,
+    pub(super) hook_failure: Option<Note>,
     /// What hooks are given, if this terminal's settings would send nothing.
-    hooks_have: Option<HookSettings>,
-    damaged: Option<Note>,
-    summary: Summary,
-    on_disk: u64,
-    never_seen: u64,
+    pub(super) hooks_have: Option<HookSettings>,
+    pub(super) damaged: Option<Note>,
+    pub(super) summary: Summary,
+    pub(super) on_disk: u64,
+    pub(super) never_seen: u64,
     checks: Checks,
 }
 
@@ -57,7 +58,7 @@ pub fn run(arguments: &cli::Status) -> anyhow::Result<ExitCode> {
     Ok(ExitCode::from(u8::from(!problems.is_empty())))
 }
 
-fn gather(environment: &Environment) -> anyhow::Result<Status> {
+pub(super) fn gather(environment: &Environment) -> anyhow::Result<Status> {
     let mut status = Status::default();
     match Settings::load(environment, &std::env::current_dir()?) {
         Err(error) => status.settings_error = Some(error.to_string()),
@@ -258,6 +259,10 @@ impl Status {
                 "error": failed.error,
                 "next_try": failed.due_at.map(|due| time::format(due.max(destination.due_at))),
             })).collect::<Vec<_>>(),
+            "events": destination.events,
+            "estimated_dollars": cost::dollars(destination.events),
+            "estimate_is_of": cost::AS_OF,
+            "redactions": summary.redactions.iter().cloned().collect::<std::collections::BTreeMap<_, _>>(),
             "quarantined_events": destination.quarantined,
             "quarantined": summary.quarantined.iter().map(|event| json!({
                 "session_id": event.session_id,
@@ -305,6 +310,12 @@ impl Status {
             let next =
                 if wait > 0 { format!("in {} at the earliest", span(wait)) } else { "with the next hook".to_owned() };
             let _ = writeln!(out, "  last error     {error}\n  next try       {next}, or `posthog-llma flush`");
+        }
+        let events = destination.events;
+        let _ = writeln!(out, "  events         {events}, {} in PostHog ({})", cost::shown(events), cost::basis());
+        if !summary.redactions.is_empty() {
+            let replaced: u64 = summary.redactions.iter().map(|(_, count)| count).sum();
+            let _ = writeln!(out, "  redacted       {replaced} secrets (--json says by which rules)");
         }
         let sessions = destination.sessions;
         out.push_str("\nSessions\n");

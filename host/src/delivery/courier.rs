@@ -3,7 +3,7 @@
 use crate::claude_code::client;
 use crate::claude_code::sessions::{self, TranscriptError};
 use crate::delivery::outcome::Outcome;
-use crate::delivery::send::{self, Destination, PATIENCE, Record, SendError};
+use crate::delivery::send::{self, Delivered, Destination, PATIENCE, Record, SendError};
 use crate::delivery::status_file::StatusFile;
 use crate::outbox::decisions::is_file_or_absent;
 use crate::outbox::stored_options;
@@ -13,13 +13,14 @@ use crate::system::terminal::tell;
 use posthog_llma_pipeline::delivery::lane::Lane;
 use posthog_llma_pipeline::options::ConversionOptions;
 use posthog_llma_sandbox::bindings::exports::posthog::llm_analytics::delivery::{BatchReport, DeliveryError, Patience};
-use posthog_llma_sandbox::bindings::posthog::llm_analytics::types::EventId;
+use posthog_llma_sandbox::bindings::posthog::llm_analytics::types::{ConversionReport, EventId};
 use posthog_llma_sandbox::{self, Limits, Sandbox, SandboxError};
 use std::collections::HashSet;
 use std::fs::{File, TryLockError};
 use std::io;
 use std::path::Path;
 use std::time::{Duration, Instant, UNIX_EPOCH};
+use tracing::{debug, info, warn};
 
 /// A session whose client's process is not known (the system does not tell) counts as running as long as it was written to
 /// within this time.
@@ -259,6 +260,7 @@ impl<'a> Courier<'a> {
             Ok(session) => session,
             Err(error) if is_gone(&error) => {
                 let gone = format!("the transcript is gone: {}", owed.transcript.display());
+                warn!(session = ?owed.session_id, "given up: its transcript is gone");
                 outbox.give_up(owed.id, &gone)?;
                 return Ok(Outcome::Gone);
             }
@@ -268,17 +270,20 @@ impl<'a> Courier<'a> {
             // Of which project a destination is was decided when the session became owed.
             && !matches!(reason, Withheld::OtherProject(_))
         {
+            info!(session = ?owed.session_id, "not to be sent");
             outbox.forgo(owed.id)?;
             return Ok(Outcome::Withheld { reason: reason.to_string() });
         }
-        let stored = outbox.stored_options(&owed.transcript)?;
-        let own = stored_options::read(&owed.options, self.program.options_for(&session, &stored));
+        let stored = outbox.stored(&owed.transcript)?;
+        let current = self.program.options_for(&session, &stored);
+        let own = stored_options::read(&owed.options, current);
         let options = self.program.conversion_options(&session, own);
         let sandbox = match &mut self.sandbox {
             Some(sandbox) => sandbox,
             none => none.insert(program::sandbox(self.limits)?.0),
         };
         let state = session.state();
+        info!(session = ?owed.session_id, attempts = owed.attempts, running = owed.turn_at.is_some(), "delivering");
         let mut record = OutboxRecord { outbox: &mut *outbox, destination: self.id, session: owed.id, state: &state };
         let delivered = posthog_llma_sandbox::block_on(send::deliver(
             sandbox,
@@ -291,11 +296,15 @@ impl<'a> Courier<'a> {
         if let Some(report) = &delivered.report {
             outbox.unknown_types(report)?;
         }
+        log_end(&owed.session_id, &delivered);
         let events: u64 = delivered.batches.iter().map(|batch| batch.accepted().count() as u64).sum();
         let rejected = delivered.batches.iter().map(|batch| batch.rejected().count() as u64).sum();
         let status = StatusFile::new(self.program, &self.destination, &session, &options, &delivered);
         let outcome = match delivered.error {
             None => {
+                if let Some(report) = &delivered.report {
+                    outbox.count_redactions(report)?;
+                }
                 outbox.complete(owed.id, &state)?;
                 if session.state() != state {
                     outbox.owe_again(owed.id, outbox::now() + SETTLE.as_millis() as i64)?;
@@ -334,6 +343,31 @@ impl<'a> Courier<'a> {
     /// A server may repeat the key; the record must not.
     fn without_key(&self, text: &str) -> String {
         crate::system::terminal::without_key(text, &self.destination.api_key)
+    }
+}
+
+/// Writes down how a delivery went, in numbers and in words of ours.
+pub fn log_end(session: &str, delivered: &Delivered) {
+    for batch in &delivered.batches {
+        debug!(
+            ?session,
+            path = Lane::of_path(&batch.path).map_or("none", Lane::path),
+            accepted = batch.accepted().count(),
+            refused = batch.rejected().count(),
+            requests = batch.requests,
+            bytes = batch.sent_bytes,
+            "a batch was decided"
+        );
+    }
+    let sum = |count: fn(&BatchReport) -> u64| delivered.batches.iter().map(count).sum::<u64>();
+    let (accepted, refused) =
+        (sum(|batch| batch.accepted().count() as u64), sum(|batch| batch.rejected().count() as u64));
+    match &delivered.error {
+        None => info!(?session, accepted, refused, "delivered"),
+        Some(error) => {
+            let (kind, status) = error.kind();
+            warn!(?session, accepted, refused, kind, status, "not delivered whole");
+        }
     }
 }
 
@@ -385,11 +419,13 @@ impl SessionRecord {
         let id = outbox.destination(&destination.origin, &destination.api_key)?;
         let turn = Turn::take(&outbox, id)?;
         let transcript = std::path::absolute(&session.files.main).unwrap_or_else(|_| session.files.main.clone());
+        let project = options.project_name.clone().unwrap_or_else(|| session.project());
         let options = stored_options::to_text(options);
         let sighting = Sighting {
             transcript: &transcript,
             session_id: &session.files.id,
             options: &options,
+            project: Some(&project),
             hook: None,
             at: outbox::now(),
         };
@@ -404,7 +440,10 @@ impl SessionRecord {
     }
 
     /// All of it is delivered.
-    pub fn complete(&mut self) -> Result<(), OutboxError> {
+    pub fn complete(&mut self, report: Option<&ConversionReport>) -> Result<(), OutboxError> {
+        if let Some(report) = report {
+            self.outbox.count_redactions(report)?;
+        }
         self.outbox.complete(self.session, &self.state)
     }
 }

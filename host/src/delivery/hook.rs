@@ -8,7 +8,7 @@ use crate::claude_code::client::{self, Process};
 use crate::claude_code::first_environment;
 use crate::claude_code::hooks::Hooks;
 use crate::claude_code::project::Ask;
-use crate::claude_code::settings::Environment;
+use crate::claude_code::settings::{Environment, Settings};
 use crate::delivery::courier::Courier;
 use crate::delivery::send::Destination;
 use crate::delivery::status_file::StatusFile;
@@ -17,6 +17,8 @@ use crate::outbox::stored_options;
 use crate::outbox::{self, HOOK, HOOK_FAILURE, Millis, Outbox, OutboxError, Sighting};
 use crate::program::{self, Program, ProgramError};
 use crate::system::detach;
+use crate::system::directories;
+use crate::system::log::{self, Detail};
 use crate::system::terminal::print;
 use posthog_llma_pipeline::options;
 use serde::Deserialize;
@@ -27,6 +29,7 @@ use std::path::{Path, PathBuf};
 use std::sync::mpsc;
 use std::thread;
 use std::time::{Duration, Instant};
+use tracing::{debug, error, info, warn};
 
 /// Name of the command that goes on after the hook.
 pub const WORKER: &str = "worker";
@@ -261,10 +264,12 @@ fn write_down(
 ) -> Result<Outbox, OutboxError> {
     let id = outbox.destination(&destination.origin, &destination.api_key)?;
     let options = stored_options::to_text(&program.options.conversion);
+    let project = program.project_of(&input.transcript);
     let sighting = Sighting {
         transcript: &input.transcript,
         session_id: &input.session_id,
         options: &options,
+        project: Some(&project),
         hook: Some(&input.event),
         at: input.at,
     };
@@ -301,13 +306,35 @@ fn fail(directory: &Path, session_id: &str, error: &str) -> Result<(), OutboxErr
 pub fn work(input: Option<Input>, client: Option<Process>) -> anyhow::Result<()> {
     detach::leave();
     let directory = outbox::directory()?;
-    let Some(input) = input.or_else(late_input) else { return Ok(fail(&directory, "", NO_INPUT)?) };
+    let _ = start_log(&directory);
+    let Some(input) = input.or_else(late_input) else {
+        warn!("the hook had no usable input");
+        return Ok(fail(&directory, "", NO_INPUT)?);
+    };
+    info!(event = ?input.event, session = ?input.session_id, version = env!("CARGO_PKG_VERSION"), "a hook came");
     let worked = work_in(&directory, &input, client);
+    match &worked {
+        Ok(()) => debug!("the worker leaves"),
+        // What is wrong with a setting has its value in it, and what went wrong elsewhere may have anybody's words.
+        Err(error) if error.is::<OutboxError>() => error!("the record cannot be used: `posthog-llma status` says why"),
+        Err(_) => error!("nothing can be sent: `posthog-llma status` says why"),
+    }
     if let Err(error) = &worked {
         // Nobody sees what this process prints.
         fail(&directory, &input.session_id, &error.to_string())?;
     }
     worked
+}
+
+/// Where the worker's log goes: to the file that the person has named, else to one of its own.
+fn start_log(directory: &Path) -> io::Result<()> {
+    let settings = Settings::own(&Environment::of_process()).ok();
+    let named = settings.as_ref().and_then(|settings| settings.get(options::LOG));
+    if let Some(path) = named.and_then(|(path, _)| program::log_path(path)) {
+        return log::start(&path, Detail::Full);
+    }
+    directories::make_private(directory)?;
+    log::start(&directory.join(log::FILE_NAME), Detail::Usual)
 }
 
 /// The input that the hook did not wait for.
@@ -321,9 +348,13 @@ fn work_in(directory: &Path, input: &Input, client: Option<Process>) -> anyhow::
     let (program, destination) = match ready(directory, input).map_err(anyhow::Error::msg)? {
         Ready::ToSend(program, destination) => (*program, destination),
         Ready::Asked(program, ask) => {
+            info!("kept back: its project asks for something that nobody has decided");
             return Ok(keep_back(directory, outbox::PATIENCE, &program, &ask, input, client)?);
         }
-        Ready::NotNow => return Ok(()),
+        Ready::NotNow => {
+            info!("not sent: paused, on the list of what is never sent, or off in its project");
+            return Ok(());
+        }
     };
     let (outbox, _) = Outbox::open_and_check(directory)?;
     let mut outbox = write_down(outbox, &program, &destination, input, client)?;
@@ -331,6 +362,7 @@ fn work_in(directory: &Path, input: &Input, client: Option<Process>) -> anyhow::
     if let Some((other, _)) =
         program.config_dir().map(|config| Hooks::of(&config)).and_then(|hooks| hooks.others.into_iter().next())
     {
+        warn!("nothing is sent: another program sends the same sessions");
         // It is owed; `flush` sends it whatever others do.
         anyhow::bail!("{other} sends the same sessions, so hooks send nothing until one of the two is switched off");
     }

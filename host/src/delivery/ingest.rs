@@ -6,16 +6,17 @@
 
 use crate::claude_code::sessions::Head;
 use crate::delivery::conversion::{self, ConversionError};
-use crate::delivery::courier::{Courier, CourierError, Turn};
+use crate::delivery::courier::{self, Courier, CourierError, Turn};
+use crate::delivery::report;
 use crate::delivery::send::{self, Destination, Record, SendError};
 use crate::outbox::stored_options;
-use crate::outbox::{self, DestinationId, Outbox, OutboxError, SessionId, Sighting};
+use crate::outbox::{self, DestinationId, Outbox, OutboxError, SessionId, Sighting, Stored};
 use crate::program::Program;
 use posthog_llma_pipeline::delivery::lane::Lane;
 use posthog_llma_sandbox::bindings::exports::posthog::llm_analytics::delivery::{BatchReport, DeliveryError, Patience};
-use posthog_llma_sandbox::bindings::posthog::llm_analytics::types::{ConversionReport, EventId, EventKind};
+use posthog_llma_sandbox::bindings::posthog::llm_analytics::types::{ConversionReport, EventId, EventKind, NamedCount};
 use posthog_llma_sandbox::{Sandbox, block_on};
-use std::collections::HashSet;
+use std::collections::{BTreeMap, HashSet};
 use std::io;
 use std::path::{Path, PathBuf};
 use std::sync::atomic::{AtomicBool, AtomicUsize, Ordering};
@@ -101,6 +102,8 @@ pub struct Sent {
     pub earliest: Option<i64>,
     /// Lines that are damaged, and lines of unknown types.
     pub odd_lines: [u64; 2],
+    /// How many secrets each rule replaced.
+    pub redactions: BTreeMap<String, u64>,
 }
 
 /// How sessions are sent.
@@ -246,17 +249,19 @@ impl Ingest<'_> {
             return Outcome::Withheld { reason: reason.to_string() };
         }
         let transcript = std::path::absolute(&candidate.transcript).unwrap_or_else(|_| candidate.transcript.clone());
-        let stored = match record.as_ref().map(|(outbox, _)| outbox.stored_options(&transcript)) {
-            None => Vec::new(),
+        let stored = match record.as_ref().map(|(outbox, _)| outbox.stored(&transcript)) {
+            None => Stored::default(),
             Some(Ok(stored)) => stored,
             Some(Err(error)) => return self.all_stops(shared, error.to_string(), 0),
         };
         let own = self.program.options_for(&session, &stored);
         let options = stored_options::to_text(&own);
+        let project = own.project_name.clone().unwrap_or_else(|| session.project());
         let sighting = Sighting {
             transcript: &transcript,
             session_id: &candidate.id,
             options: &options,
+            project: Some(&project),
             hook: None,
             at: outbox::now(),
         };
@@ -295,6 +300,7 @@ impl Ingest<'_> {
             Ok(delivered) => delivered,
             Err(error) => return failed(error.to_string(), 0),
         };
+        courier::log_end(&candidate.id, &delivered);
         let sent = Sent::of_delivery(&delivered);
         let error = match delivered.error {
             None => {
@@ -373,10 +379,10 @@ impl IngestRecord<'_> {
         let Some(Known { outbox, session: Some(session), .. }) = &mut self.known else { return Ok(()) };
         if let Some(report) = report {
             outbox.unknown_types(report)?;
+            outbox.count_redactions(report)?;
         }
         // What has nothing to send was not delivered; if it was owed, it is not any more.
-        let is_nothing = report
-            .is_some_and(|report| report.generations + report.spans + report.traces + report.excluded_events == 0);
+        let is_nothing = report.is_some_and(report::has_nothing);
         if is_nothing && !outbox.is_owed(*session)? {
             return Ok(());
         }
@@ -471,6 +477,11 @@ impl Sent {
             bytes,
             earliest: report.earliest.as_deref().and_then(posthog_llma_pipeline::time::parse),
             odd_lines: [report.bad_lines, report.unknown_lines],
+            redactions: report
+                .other_counts
+                .iter()
+                .filter_map(|NamedCount { name, count }| Some((name.strip_prefix("redacted:")?.to_owned(), *count)))
+                .collect(),
         }
     }
 

@@ -1,10 +1,9 @@
 //! What `send` says.
 
 use crate::delivery::cost;
-use crate::delivery::send::{Delivered, SendError};
+use crate::delivery::send::Delivered;
 use posthog_llma_pipeline::identity::EventId;
 use posthog_llma_pipeline::origin::Origin;
-use posthog_llma_sandbox::bindings::exports::posthog::llm_analytics::delivery::DeliveryError;
 use posthog_llma_sandbox::bindings::posthog::llm_analytics::types::{ConversionReport, EventKind};
 use serde_json::{Value, json};
 use std::collections::BTreeMap;
@@ -39,6 +38,16 @@ pub struct Report {
     /// Events that were delivered before.
     before: u64,
     complete: bool,
+    /// There is no event in it.
+    nothing: bool,
+}
+
+/// What is said of a session without an event.
+pub const NOTHING: &str = "Nothing to send: no model was called in this session.";
+
+/// Does a conversion give no event, now or before?
+pub fn has_nothing(report: &ConversionReport) -> bool {
+    report.generations + report.spans + report.traces + report.excluded_events == 0
 }
 
 #[derive(Debug, Default)]
@@ -114,10 +123,11 @@ impl Report {
             ));
         }
         warnings.extend(delivered.warnings.iter().cloned());
+        report.nothing = delivered.error.is_none() && delivered.report.as_ref().is_some_and(has_nothing);
         report.warnings = warnings;
         report.complete = delivered.error.is_none() && report.rejected.is_empty();
         report.error = delivered.error.as_ref().map(ToString::to_string);
-        report.error_kind = delivered.error.as_ref().map(kind);
+        report.error_kind = delivered.error.as_ref().map(|error| error.kind().0);
         report
     }
 
@@ -146,6 +156,7 @@ impl Report {
             "session": self.session,
             "destination": self.origin,
             "complete": self.complete,
+            "nothing_to_send": self.nothing,
             "generations": sums.generations,
             "spans": sums.spans,
             "spans_left_out": self.tool_calls[1],
@@ -176,6 +187,9 @@ impl Report {
         let sums = &self.delivered;
         let mut out = String::new();
         let Self { session, origin, .. } = self;
+        if self.nothing {
+            return format!("{session}: {NOTHING}\n");
+        }
         let events = sums.generations + sums.spans + sums.traces;
         let what = if self.complete { "delivered to" } else { "NOT delivered whole to" };
         let _ = writeln!(out, "Session {session} {what} {origin}");
@@ -249,24 +263,5 @@ pub fn bytes(count: u64) -> String {
         0..1024 => format!("{count} B"),
         1024..1_048_576 => format!("{:.1} KiB", count as f64 / 1024.0),
         _ => format!("{:.1} MiB", count as f64 / 1_048_576.0),
-    }
-}
-
-fn kind(error: &SendError) -> &'static str {
-    match error {
-        SendError::Read(_) => "read",
-        SendError::Start(_) => "start",
-        SendError::Sandbox(_) => "sandbox",
-        SendError::Record(_) => "record",
-        SendError::Delivery(error) => match error {
-            DeliveryError::Unreachable(_) => "unreachable",
-            DeliveryError::TimedOut(_) => "timed-out",
-            DeliveryError::Unavailable(_) => "unavailable",
-            DeliveryError::RateLimited(_) => "rate-limited",
-            DeliveryError::BillingLimit(_) => "billing-limit",
-            DeliveryError::Refused(_) => "refused",
-            DeliveryError::NotPosthog(_) => "not-posthog",
-            DeliveryError::UnreadableFile(_) => "unreadable-file",
-        },
     }
 }

@@ -65,6 +65,28 @@ fn start_error(error: &StartError) -> String {
     }
 }
 
+impl SendError {
+    /// What kind of failure it is, in one word; with the server's status if it answered.
+    pub fn kind(&self) -> (&'static str, Option<u16>) {
+        match self {
+            Self::Read(_) => ("read", None),
+            Self::Start(_) => ("start", None),
+            Self::Sandbox(_) => ("sandbox", None),
+            Self::Record(_) => ("record", None),
+            Self::Delivery(error) => match error {
+                DeliveryError::Unreachable(_) => ("unreachable", None),
+                DeliveryError::TimedOut(_) => ("timed-out", None),
+                DeliveryError::Unavailable(answer) => ("unavailable", Some(answer.status)),
+                DeliveryError::RateLimited(_) => ("rate-limited", None),
+                DeliveryError::BillingLimit(_) => ("billing-limit", None),
+                DeliveryError::Refused(refusal) => ("refused", Some(refusal.status)),
+                DeliveryError::NotPosthog(_) => ("not-posthog", Some(200)),
+                DeliveryError::UnreadableFile(_) => ("unreadable-file", None),
+            },
+        }
+    }
+}
+
 fn unreadable_file(UnreadableFile { file, error }: UnreadableFile) -> String {
     format!("file {file} of the session cannot be read: {error:?}")
 }

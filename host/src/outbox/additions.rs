@@ -7,7 +7,7 @@
 use rusqlite::{Connection, OptionalExtension as _};
 
 /// How many there are.
-const COUNT: u16 = 7;
+const COUNT: u16 = 8;
 
 /// Table, column, and its declaration.
 const ADDITIONS: [(&str, &str, &str); COUNT as usize] = [
@@ -24,6 +24,8 @@ const ADDITIONS: [(&str, &str, &str); COUNT as usize] = [
     ("session", "ends", "TEXT"),
     // Only events after this time are to be sent.
     ("session", "since", "INTEGER"),
+    // The name of its project when it was seen first, empty if nothing but its folder says one.
+    ("session", "project", "TEXT"),
 ];
 
 /// Adds what the file lacks. Says whether it had to.
@@ -65,7 +67,7 @@ mod tests {
         new.execute_batch(include_str!("schema.sql")).unwrap();
         assert!(has_all(&new).unwrap());
         let old = Connection::open_in_memory().unwrap();
-        let mut schema = include_str!("schema.sql").replace("PRAGMA application_id = 7;", "");
+        let mut schema = include_str!("schema.sql").replace("PRAGMA application_id = 8;", "");
         for (_, column, declaration) in ADDITIONS {
             schema = schema.replace(&format!("    {column} {declaration},\n"), "");
         }

@@ -2,6 +2,7 @@
 
 use super::{DestinationId, Millis, Outbox, OutboxError, now};
 use posthog_llma_pipeline::origin::Origin;
+use posthog_llma_sandbox::bindings::posthog::llm_analytics::types::{ConversionReport, NamedCount};
 use rusqlite::{Connection, OptionalExtension as _, params};
 
 /// Something that was noted, and when.
@@ -46,7 +47,37 @@ pub(super) fn note(db: &Connection, name: &str, text: &str) -> rusqlite::Result<
     db.execute(insert, params![name, text, now()]).map(drop)
 }
 
+/// What the names of notes begin with that count what a rule has replaced; so the component's report names them, too.
+const REDACTED: &str = "redacted:";
+
+/// How often each rule has replaced something, in the order of their names.
+pub(super) fn redactions(db: &Connection) -> rusqlite::Result<Vec<(String, u64)>> {
+    let mut select =
+        db.prepare("SELECT substr(name, 10), text FROM note WHERE name GLOB 'redacted:*' ORDER BY name")?;
+    let rows = select.query_map([], |row| Ok((row.get(0)?, row.get::<_, String>(1)?.parse().unwrap_or(0))))?;
+    rows.collect()
+}
+
 impl Outbox {
+    /// Adds what was replaced in a session that is delivered now.
+    pub fn count_redactions(&mut self, report: &ConversionReport) -> Result<(), OutboxError> {
+        let counts: Vec<_> = report.other_counts.iter().filter(|count| count.name.starts_with(REDACTED)).collect();
+        if counts.is_empty() {
+            return Ok(());
+        }
+        let now = now();
+        self.write(|db| {
+            let mut insert = db.prepare(
+                "INSERT INTO note (name, text, at) VALUES (?1, ?2, ?3)
+                 ON CONFLICT DO UPDATE SET text = CAST(text AS INTEGER) + CAST(excluded.text AS INTEGER), at = excluded.at",
+            )?;
+            for NamedCount { name, count } in counts {
+                insert.execute(params![name, count.to_string(), now])?;
+            }
+            Ok(())
+        })
+    }
+
     /// Takes a note, in place of an earlier one of this name.
     pub fn note(&mut self, name: &str, text: &str) -> Result<(), OutboxError> {
         self.write(|db| note(db, name, text))

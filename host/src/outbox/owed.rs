@@ -20,10 +20,21 @@ pub struct Sighting<'a> {
     pub session_id: &'a str,
     /// How it is to be converted, see [`stored_options`](super::stored_options).
     pub options: &'a str,
+    /// The name of its project, if its repository says one. What was said first counts.
+    pub project: Option<&'a str>,
     /// The hook's event, if it was a hook that saw it.
     pub hook: Option<&'a str>,
     /// When it was seen. What was seen later, or is written down already, stays.
     pub at: Millis,
+}
+
+/// What was written down with a session, for whatever destinations it is known for.
+#[derive(Debug, Clone, Default, PartialEq, Eq)]
+pub struct Stored {
+    /// Its settings, for each.
+    pub options: Vec<String>,
+    /// The name of its project; empty if its repository said none.
+    pub project: Option<String>,
 }
 
 /// A session of which something is to be sent.
@@ -210,15 +221,23 @@ impl Outbox {
         })
     }
 
-    /// The settings that were written down with a session, for each destination that it is known for.
-    pub fn stored_options(&self, transcript: &Path) -> Result<Vec<String>, OutboxError> {
+    /// What was written down with a session.
+    pub fn stored(&self, transcript: &Path) -> Result<Stored, OutboxError> {
         self.read(|db| {
-            let mut select =
-                db.prepare("SELECT options, transcript FROM session WHERE transcript = ?1 OR session_id = ?2")?;
-            let row = |row: &Row<'_>| Ok((row.get(0)?, path_of(row.get(1)?)));
+            let mut select = db.prepare(
+                "SELECT options, project, transcript FROM session WHERE transcript = ?1 OR session_id = ?2 ORDER BY id",
+            )?;
+            let row = |row: &Row<'_>| Ok((row.get(0)?, row.get(1)?, path_of(row.get(2)?)));
             let rows = select.query_map(params![bytes_of(transcript), id_of(transcript)], row)?;
-            let same = |(options, other): (String, PathBuf)| is_same_session(transcript, &other).then_some(options);
-            rows.filter_map(|row| row.map(same).transpose()).collect()
+            let mut stored = Stored::default();
+            for row in rows {
+                let (options, project, other): (String, Option<String>, PathBuf) = row?;
+                if is_same_session(transcript, &other) {
+                    stored.options.push(options);
+                    stored.project = stored.project.or(project);
+                }
+            }
+            Ok(stored)
         })
     }
 
@@ -437,9 +456,10 @@ fn see(db: &Connection, destination: DestinationId, sighting: &Sighting<'_>) -> 
         note(db, HOOK, event)?;
     }
     db.query_row(
-        "INSERT INTO session (destination, transcript, session_id, options, seen_at, hooked) VALUES (?1, ?2, ?3, ?4, ?5, ?6)
+        "INSERT INTO session (destination, transcript, session_id, options, seen_at, hooked, project)
+         VALUES (?1, ?2, ?3, ?4, ?5, ?6, ?7)
          ON CONFLICT DO UPDATE SET session_id = excluded.session_id, options = excluded.options, seen_at = excluded.seen_at,
-             hooked = max(hooked, excluded.hooked)
+             hooked = max(hooked, excluded.hooked), project = coalesce(project, excluded.project)
          RETURNING id",
         params![
             destination.0,
@@ -447,7 +467,8 @@ fn see(db: &Connection, destination: DestinationId, sighting: &Sighting<'_>) -> 
             sighting.session_id,
             sighting.options,
             sighting.at,
-            sighting.hook.is_some()
+            sighting.hook.is_some(),
+            sighting.project
         ],
         |row| row.get(0),
     )

@@ -1,5 +1,5 @@
 -- The newest columns are explained in additions.rs, which gives them to older files.
-PRAGMA application_id = 7;
+PRAGMA application_id = 8;
 
 -- References to transcripts and ids of events: no content and no key. Times are milliseconds since 1970.
 
@@ -51,6 +51,7 @@ CREATE TABLE session (
     turn_at INTEGER,
     ends TEXT,
     since INTEGER,
+    project TEXT,
     UNIQUE (destination, transcript)
 ) STRICT;
 

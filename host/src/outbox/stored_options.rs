@@ -1,11 +1,16 @@
 //! How an owed session is to be converted. The process that delivers it may have been started by the hook of another project,
 //! so each session carries its own settings: those of the conversion, as their variables would hold them; never the key.
 
-use posthog_llma_pipeline::options::{ConversionOptions, PRIVACY_MODE, REDACT_PATTERNS};
+use posthog_llma_pipeline::options::{
+    ConversionOptions, PARENT_SPAN_ID, PARENT_TRACE_ID, PRIVACY_MODE, REDACT_PATTERNS,
+};
 use serde_json::{Map, Value};
 
 /// Not kept: what is in the user's file of patterns now counts.
 const NOT_KEPT: &str = REDACT_PATTERNS;
+
+/// Said of one run of the client: another process's say nothing of this session.
+const OF_THE_RUN: [&str; 2] = [PARENT_TRACE_ID, PARENT_SPAN_ID];
 
 /// The settings of a session's project when it was seen last, as text for the record.
 pub fn to_text(options: &ConversionOptions) -> String {
@@ -24,11 +29,31 @@ pub fn read(text: &str, current: ConversionOptions) -> ConversionOptions {
     let of_session = |variable: &str| match stored.get(variable) {
         Some(Value::String(text)) => Some(text.clone()),
         Some(Value::Null) => None,
+        _ if OF_THE_RUN.contains(&variable) => None,
         _ => of_now(variable),
     };
-    let Ok(mut options) = ConversionOptions::parse(of_session) else { return current };
+    let Ok(mut options) = ConversionOptions::parse(of_session) else {
+        return ConversionOptions { parent_trace_id: None, parent_span_id: None, ..current };
+    };
+    options.project_name = current.project_name;
     options.restrict(|variable| of_now(variable).map(Some));
     options
+}
+
+/// Attaches a session to the trace that it was attached to when a text was written, unless options say another one.
+pub fn attach(text: &str, options: &mut ConversionOptions) {
+    if options.parent_trace_id.is_some() {
+        return;
+    }
+    let stored: Map<String, Value> = serde_json::from_str(text).unwrap_or_default();
+    let of_run = |variable: &str| {
+        let text = OF_THE_RUN.contains(&variable).then(|| stored.get(variable))??;
+        text.as_str().map(str::to_owned)
+    };
+    // What is no id attaches nothing.
+    if let Ok(ConversionOptions { parent_trace_id, parent_span_id, .. }) = ConversionOptions::parse(of_run) {
+        (options.parent_trace_id, options.parent_span_id) = (parent_trace_id, parent_span_id);
+    }
 }
 
 /// Makes options as strict as those in a text. A text that cannot be read, but not an empty one, may have said anything: it
@@ -90,6 +115,28 @@ mod tests {
         }
         let text = format!("{{\"{PRIVACY_MODE}\":\"true\",\"POSTHOG_LLMA_NEWER\":\"x\"}}");
         assert_eq!(read(&text, options()), ConversionOptions { privacy_mode: true, ..options() });
+    }
+
+    #[test]
+    fn the_trace_that_a_session_is_attached_to_is_that_of_its_own_run() {
+        let attached = |trace: &str, span: &str| ConversionOptions {
+            parent_trace_id: Some(trace.into()),
+            parent_span_id: Some(span.into()),
+            ..options()
+        };
+        assert_eq!(read(&to_text(&attached("job", "step")), attached("other", "s")), attached("job", "step"));
+        assert_eq!(read(&to_text(&options()), attached("other", "s")), options());
+        // One of an older version.
+        assert_eq!(read("{}", attached("other", "s")), options());
+        let attach_to = |text: &str, mut options: ConversionOptions| {
+            attach(text, &mut options);
+            options
+        };
+        assert_eq!(attach_to(&to_text(&attached("job", "step")), options()), attached("job", "step"));
+        assert_eq!(attach_to(&to_text(&attached("job", "step")), attached("now", "s")), attached("now", "s"));
+        for text in ["", "{}", "null", "{", &to_text(&options()), "{\"POSTHOG_LLMA_PARENT_TRACE_ID\":\"a b\"}"] {
+            assert_eq!(attach_to(text, options()), options(), "{text}");
+        }
     }
 
     #[test]

@@ -1,6 +1,7 @@
 //! What `status` tells of the record.
 
 use super::ids::{DestinationId, key_hash, path_of};
+use super::notes::redactions;
 use super::{Millis, Outbox, OutboxError};
 use posthog_llma_pipeline::options::ApiKey;
 use posthog_llma_pipeline::origin::Origin;
@@ -37,6 +38,8 @@ pub struct DestinationSummary {
     pub due_at: Millis,
     /// Events that the server refused for good.
     pub quarantined: u64,
+    /// Events that it took.
+    pub events: u64,
 }
 
 /// A session that is owed after a failure, or was given up.
@@ -80,6 +83,8 @@ pub struct Summary {
     pub quarantined: Vec<Quarantined>,
     /// Types of lines that this version does not know, and how many lines one session had at most.
     pub unknown_types: Vec<(String, u64)>,
+    /// How many secrets each rule has replaced in what was delivered, wherever to.
+    pub redactions: Vec<(String, u64)>,
     /// Transcripts of all sessions that this destination knows.
     pub known: Vec<PathBuf>,
 }
@@ -116,10 +121,13 @@ impl Outbox {
             let found = db
                 .query_row(
                     "SELECT delivered_at, attempts, last_error, refused, max(due_at, asked_until),
-                         (SELECT count(*) FROM quarantined WHERE quarantined.destination = destination.id)
+                         (SELECT count(*) FROM quarantined WHERE quarantined.destination = destination.id),
+                         (SELECT count(*) FROM accepted WHERE accepted.destination = destination.id)
                      FROM destination WHERE id = ?1",
                     [id],
                     |row| {
+                        // What was refused is done with, too.
+                        let (quarantined, done): (i64, i64) = (row.get(5)?, row.get(6)?);
                         Ok(DestinationSummary {
                             sessions: Counts::default(),
                             delivered_at: row.get(0)?,
@@ -127,7 +135,8 @@ impl Outbox {
                             last_error: row.get(2)?,
                             refused: row.get(3)?,
                             due_at: row.get(4)?,
-                            quarantined: row.get::<_, i64>(5)? as u64,
+                            quarantined: quarantined as u64,
+                            events: (done - quarantined).max(0) as u64,
                         })
                     },
                 )
@@ -179,6 +188,7 @@ impl Outbox {
             let mut types = db.prepare("SELECT name, lines FROM unknown_type ORDER BY name")?;
             let rows = types.query_map([], |row| Ok((row.get(0)?, row.get::<_, i64>(1)? as u64)))?;
             summary.unknown_types = rows.collect::<Result<_, _>>()?;
+            summary.redactions = redactions(db)?;
             let mut known = db.prepare("SELECT transcript FROM session WHERE destination = ?1")?;
             let rows = known.query_map([id], |row| row.get(0).map(path_of))?;
             summary.known = rows.collect::<Result<_, _>>()?;

@@ -27,7 +27,14 @@ fn case() -> Case {
 }
 
 fn sighting(transcript: &str) -> Sighting<'_> {
-    Sighting { transcript: Path::new(transcript), session_id: "id", options: "{}", hook: Some("SessionEnd"), at: now() }
+    Sighting {
+        transcript: Path::new(transcript),
+        session_id: "id",
+        options: "{}",
+        project: None,
+        hook: Some("SessionEnd"),
+        at: now(),
+    }
 }
 
 fn ids(range: std::ops::Range<u64>) -> Vec<EventId> {
@@ -175,6 +182,23 @@ fn a_command_does_not_change_the_settings_that_a_hook_wrote_down() {
 }
 
 #[test]
+fn the_project_that_was_said_first_counts() {
+    let Case { mut outbox, destination, .. } = case();
+    outbox.owe(destination, &sighting("/a"), 0).unwrap();
+    assert_eq!(outbox.stored(Path::new("/a")).unwrap().project, None);
+    for project in ["shop", "other", ""] {
+        let later = Sighting { project: Some(project), at: now() + 1000, ..sighting("/a") };
+        outbox.owe(destination, &later, 0).unwrap();
+        assert_eq!(outbox.stored(Path::new("/a")).unwrap().project.as_deref(), Some("shop"), "{project:?}");
+    }
+    // That there is none is an answer, too.
+    outbox.owe(destination, &Sighting { project: Some(""), ..sighting("/b") }, 0).unwrap();
+    outbox.owe(destination, &Sighting { project: Some("late"), at: now() + 1000, ..sighting("/b") }, 0).unwrap();
+    assert_eq!(outbox.stored(Path::new("/b")).unwrap().project.as_deref(), Some(""));
+    assert_eq!(outbox.stored(Path::new("/c")).unwrap(), Stored::default());
+}
+
+#[test]
 fn what_was_seen_later_is_not_overwritten_by_what_comes_late() {
     let Case { mut outbox, destination, .. } = case();
     let start = Sighting { at: now() - 1000, ..sighting("/a") };
@@ -254,4 +278,57 @@ fn to_look_makes_nothing() {
     let directory = outer.path().join("none");
     assert!(Outbox::open_to_read(&directory).unwrap().is_none());
     assert!(!directory.exists());
+}
+
+/// A record as another version of this program leaves it.
+fn changed_by(sql: &str) -> (Case, Connection) {
+    let Case { directory, mut outbox, destination } = case();
+    outbox.owe(destination, &sighting("/owed"), 0).unwrap();
+    let delivered = outbox.owe(destination, &sighting("/delivered"), 0).unwrap();
+    outbox.record(destination, delivered, &batch(1..4, true), "state").unwrap();
+    let path = outbox.path().to_owned();
+    drop(outbox);
+    let db = Connection::open(&path).unwrap();
+    db.execute_batch(sql).unwrap();
+    let (outbox, warning) = Outbox::open_and_check(directory.path()).unwrap();
+    assert_eq!(warning, None);
+    (Case { directory, outbox, destination }, db)
+}
+
+#[track_caller]
+fn nothing_is_lost(case: &mut Case) {
+    let Case { outbox, destination, .. } = case;
+    let owed = outbox.owed(*destination, true).unwrap();
+    assert_eq!(owed.iter().map(|owed| owed.transcript.to_str().unwrap()).collect::<Vec<_>>(), ["/owed"]);
+    assert_eq!(low(&outbox.known(*destination, None, &ids(0..9)).unwrap()), [1, 2, 3]);
+    // And it goes on.
+    outbox.owe(*destination, &Sighting { project: Some("shop"), ..sighting("/new") }, 0).unwrap();
+    outbox.record(*destination, owed[0].id, &batch(5..6, true), "state").unwrap();
+    assert_eq!(outbox.owed(*destination, true).unwrap().len(), 1);
+    assert_eq!(outbox.stored(Path::new("/new")).unwrap().project.as_deref(), Some("shop"));
+}
+
+#[test]
+fn a_record_of_a_newer_version_with_more_in_it_is_used_and_keeps_that() {
+    let (mut case, db) = changed_by(
+        "ALTER TABLE session ADD COLUMN of_the_future TEXT; ALTER TABLE destination ADD COLUMN mood TEXT NOT NULL DEFAULT 'good';
+         CREATE TABLE future (a TEXT); INSERT INTO future VALUES ('kept'); UPDATE session SET of_the_future = 'kept';
+         INSERT INTO note VALUES ('future', 'kept', 1); PRAGMA application_id = 99;",
+    );
+    nothing_is_lost(&mut case);
+    let kept =
+        "SELECT count(*) FROM session, future, note WHERE of_the_future = 'kept' AND a = 'kept' AND note.text = 'kept'";
+    assert_eq!(db.query_row(kept, [], |row| row.get::<_, i64>(0)).unwrap(), 2, "the two sessions of before");
+    assert_eq!(db.query_row("PRAGMA application_id", [], |row| row.get::<_, i64>(0)).unwrap(), 99);
+}
+
+#[test]
+fn a_record_of_the_first_version_gets_what_it_lacks_and_loses_nothing() {
+    let (mut case, _) = changed_by(
+        "ALTER TABLE session DROP COLUMN project; ALTER TABLE session DROP COLUMN since; ALTER TABLE session DROP COLUMN ends;
+         ALTER TABLE session DROP COLUMN turn_at; ALTER TABLE session DROP COLUMN hooked;
+         ALTER TABLE destination DROP COLUMN lane; ALTER TABLE destination DROP COLUMN lane_until;
+         ALTER TABLE destination DROP COLUMN over_limit; PRAGMA application_id = 0;",
+    );
+    nothing_is_lost(&mut case);
 }

@@ -76,6 +76,16 @@ pub fn repository_of_url(url: &str) -> Option<String> {
     repository_of_path(path)
 }
 
+/// The name of the project that a directory belongs to: the last part of its repository's root. A work tree belongs to the
+/// repository that it was made of, wherever it is; a submodule is a project of its own.
+pub fn project(cwd: &Path) -> Option<String> {
+    let name = config::root(cwd)?;
+    let name = name.file_name()?.to_str()?;
+    // A repository without a work tree of its own.
+    let name = name.strip_suffix(".git").unwrap_or(name);
+    (!name.is_empty() && name.len() <= MAX_REPOSITORY).then(|| name.to_owned())
+}
+
 fn check_host_and_port(text: &str) -> Option<()> {
     // The colons of an IPv6 address stand in brackets.
     let (host, port) = match text.rfind(']') {

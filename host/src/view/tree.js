@@ -20,7 +20,8 @@ const traceTree = (() => {
     for (const event of events) {
       if (event === null || typeof event !== "object") continue;
       const p = event.properties ?? {};
-      if (event.event === "$ai_trace") {
+      // Of a session that is attached to somebody else's trace, the span that it is stands for its trace.
+      if (event.event === "$ai_trace" || p.$ai_span_type === "agent") {
         const id = String(p.$ai_trace_id);
         if (!traces.has(id)) traces.set(id, newNode("trace", event, p));
         continue;
@@ -156,6 +157,17 @@ const traceTree = (() => {
       until = Math.max(until, to);
     }
     return sum;
+  }
+
+  // What stands where a secret was.
+  const REDACTED = /\[redacted:[^\]\s]{1,100}\]/g;
+  const TEXTS = ["$ai_input", "$ai_output_choices", "$ai_input_state", "$ai_output_state", "$ai_error"];
+
+  // How many secrets were replaced in an event's own texts.
+  function redactionsIn(node) {
+    if (node.event === null || node.kind === "trace") return 0;
+    const texts = TEXTS.map((name) => node.p[name]).filter((text) => text !== undefined);
+    return JSON.stringify(texts).match(REDACTED)?.length ?? 0;
   }
 
   // What a person looks for in a long session: where it was stopped, and where its context was compacted.
@@ -319,5 +331,6 @@ const traceTree = (() => {
 
   return {
     COUNTS, toTree, titleOf, rowTitleOf, previewOf, textOf, timeScale, roundStep, number, short, count, duration, clock, listOf, parsed, marksOf, waitedIn,
+    REDACTED, redactionsIn,
   };
 })();

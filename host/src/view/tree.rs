@@ -4,6 +4,7 @@
 mod line;
 
 use self::line::{Facts, Gap};
+use crate::delivery::report::NOTHING;
 use crate::view::words;
 use anstyle::{AnsiColor, Style};
 use serde_json::Value;
@@ -127,7 +128,8 @@ impl Tree {
     pub fn add(&mut self, event: &Value) {
         let p = &event["properties"];
         let text = |name: &str| p[name].as_str().map(str::to_owned);
-        if event["event"] == "$ai_trace" {
+        // Of a session that is attached to somebody else's trace, the span that it is stands for its trace.
+        if event["event"] == "$ai_trace" || p["$ai_span_type"] == "agent" {
             self.traces.push(Trace { id: text("$ai_trace_id"), lines: line::of_trace(p) });
             return;
         }
@@ -193,9 +195,6 @@ impl Tree {
         drawing.out
     }
 }
-
-/// What is said of a session without an event.
-pub const NOTHING: &str = "Nothing to send: no model was called in this session.";
 
 struct Drawing<'a> {
     tree: &'a Tree,

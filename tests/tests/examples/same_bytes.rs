@@ -69,6 +69,9 @@ fn in_the_converter(engine: &Engine, component: &Component, files: &SessionFiles
     let options = types::ConversionOptions {
         distinct_id: Some(DISTINCT_ID.to_owned()),
         git_repo: None,
+        project_name: None,
+        parent_trace_id: None,
+        parent_span_id: None,
         purpose: None,
         trace_grouping: types::TraceGrouping::Session,
         tool_spans: types::ToolSpans::All,

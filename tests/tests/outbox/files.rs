@@ -118,6 +118,12 @@ fn a_record_of_a_newer_version_is_not_touched() {
     std::thread::sleep(Duration::from_millis(500));
     assert_eq!(fs::read(record(&home)).unwrap(), before);
     assert_eq!(posthog.events().len(), 2, "what cannot be written down is not sent");
+    // After the update it is there, and says how the rest is sent.
+    set_version(&record(&home), 1);
+    let status = home.ready("status", &posthog).run();
+    status.prints(&["never seen     1", "`posthog-llma ingest --all` sends those"]);
+    home.ready("ingest", &posthog).arg("--all").run().exits_with(0).prints(&["1 sessions sent, 1 delivered before"]);
+    assert!(arrivals(&posthog).len() == 4 && arrivals(&posthog).values().all(|times| *times == 1));
 }
 
 /// SQLite's `user_version`: four bytes at offset 60 of the file (sqlite.org/fileformat.html).

@@ -16,6 +16,8 @@ mod doctor;
 mod files;
 mod hook;
 mod live;
+mod log;
+mod parent;
 mod servers;
 mod sessions;
 mod status;

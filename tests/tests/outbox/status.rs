@@ -125,3 +125,30 @@ fn it_says_which_lines_are_of_unknown_types() {
     until_nothing_is_owed(&home, &posthog);
     until("it is noted", || home.status(&posthog)["unknown_line_types"] == json!({"brand-new": 2}));
 }
+
+#[test]
+fn what_was_delivered_is_counted_and_priced_and_what_was_replaced_too() {
+    let (home, posthog) = (Home::new(), posthog());
+    let secret = "AKIAIOSFODNN7EXAMPLA";
+    let transcript = session(&home, "aaaa", &Transcript::new().turn(&format!("the key is {secret}"), "no").turns(2));
+    home.hook(&posthog, "SessionEnd", &transcript).run().exits_with(0);
+    until_nothing_is_owed(&home, &posthog);
+    let status = home.status(&posthog);
+    assert_eq!(status["events"], posthog.events().len());
+    assert!((status["estimated_dollars"].as_f64().unwrap() - 4.0 * 35.0 / 100_000.0).abs() < 1e-9, "{status}");
+    let sent: u64 = sum(&posthog.events(), "$ai_trace", "claude_code_redactions");
+    let counted = status["redactions"].as_object().unwrap();
+    let total: u64 = counted.values().filter_map(Value::as_u64).sum();
+    assert!(sent > 0 && total == sent, "{sent}: {counted:?}");
+    home.ready("status", &posthog).run().prints(&["events         4, less than $0.01 in PostHog", "redacted"]);
+    // By `ingest`, too, each delivery once.
+    let other = LocalPostHog::start(Config::default()).unwrap();
+    let report = home.ready("ingest", &other).args(["--all", "--json"]).run().exits_with(0).json();
+    assert_eq!(report["redactions"], status["redactions"]);
+    home.ready("ingest", &other).args(["--all"]).run().exits_with(0);
+    let twice: u64 = home.status(&other)["redactions"].as_object().unwrap().values().filter_map(Value::as_u64).sum();
+    assert_eq!(twice, 2 * sent);
+    let dry = home.ready("ingest", &other).args(["--all", "--force", "--dry-run"]).run().exits_with(0);
+    dry.prints(&["redacted  "]);
+    home.program(["view"]).arg(&transcript).run().exits_with(0).prints(&[" redacted  "]);
+}

@@ -176,3 +176,33 @@ fn afterwards_the_doctor_has_a_look() {
     let run = home.program(["setup", "--key-stdin", "--host", &posthog.origin()]).input(KEY).run();
     assert!(run.stdout.contains('✓'), "{run:?}");
 }
+
+#[test]
+fn on_a_fresh_machine_it_ends_well() {
+    let posthog = LocalPostHog::start(Config::default()).unwrap();
+    let home = Home::new();
+    fs::remove_dir_all(home.path().join(".claude")).unwrap();
+    let arguments = ["setup", "--key-stdin", "--host", &posthog.origin(), "--yes"];
+    let outcome = home.program(arguments).input(KEY).run().exits_with(0);
+    outcome.prints(&[
+        "→ plugin: it is not installed",
+        "there is no session yet",
+        "✓ Set up: sessions are sent as soon as",
+    ]);
+    #[cfg(unix)]
+    {
+        use std::os::unix::fs::PermissionsExt as _;
+        assert_eq!(home.path().join(USER).metadata().unwrap().permissions().mode() & 0o777, 0o600);
+    }
+    home.write(
+        ".claude/plugins/installed_plugins.json",
+        json!({"plugins": {"posthog@posthog-llma": [{}]}}).to_string(),
+    );
+    home.write(".gitconfig", "[user]\n\temail = me@example.com\n");
+    let again = home.program(["setup", "--privacy", "--yes"]).run().exits_with(0);
+    again.prints(&["✓ plugin", "✓ Set up: sessions that begin from now on are sent"]);
+    // What is wrong with what was written is no step that is still to come.
+    let wrong = ["setup", "--host", "http://127.0.0.1:1", "--yes"];
+    home.program(wrong).run().exits_with(1).prints(&["✗ connection"]);
+    assert!(posthog.events().is_empty());
+}

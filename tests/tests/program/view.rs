@@ -240,6 +240,24 @@ fn the_page_of_a_long_session_draws_only_the_rows_that_are_seen() {
 }
 
 #[test]
+fn on_a_narrow_screen_nothing_is_cut_off_and_the_list_begins_above_the_fold() {
+    let Some(browser) = Browser::find("the test of a narrow screen") else { return };
+    let seen = browser.run_in(
+        "500,844",
+        &page(&Home::new(), fixture(DEMO)),
+        "const trace = document.querySelector('.trace'); const out = { width: innerWidth, height: innerHeight, right: 0 };
+         // A phone has less than a window here can have.
+         trace.style.width = '390px';
+         for (const of of ['header', '.stats', '.bar', '.bar button:last-child', '.list', '.axis'])
+           out.right = Math.max(out.right, trace.querySelector(of).getBoundingClientRect().right);
+         out.top = trace.querySelector('.list').getBoundingClientRect().top; return out;",
+    );
+    assert!(seen["width"].as_f64().unwrap() <= 560.0, "{seen}");
+    assert!(seen["right"].as_f64().unwrap() <= 390.0, "{seen}");
+    assert!(seen["top"].as_f64().unwrap() < 300.0, "{seen}");
+}
+
+#[test]
 fn a_page_that_cannot_be_written_is_an_error_that_names_the_file() {
     let home = Home::new();
     fs::create_dir(home.path().join("work/folder")).unwrap();

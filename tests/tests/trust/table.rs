@@ -259,6 +259,19 @@ const ROWS: &[(&str, Files, Given)] = &[
             ("POSTHOG_LLMA_CUSTOM_PROPERTIES", "{\"stranger-eve\": \"stranger-eve\"}"),
         ],
     ),
+    (
+        "a trace of theirs",
+        &[(
+            SHARED,
+            r#"{"env": {"POSTHOG_LLMA_PARENT_TRACE_ID": "stranger-eve", "POSTHOG_LLMA_PARENT_SPAN_ID": "stranger-eve"}}"#,
+        )],
+        &[("POSTHOG_LLMA_PARENT_TRACE_ID", "stranger-eve"), ("POSTHOG_LLMA_PARENT_SPAN_ID", "stranger-eve")],
+    ),
+    (
+        "a log of theirs",
+        &[(SHARED, r#"{"env": {"POSTHOG_LLMA_LOG": "{repo}/log"}}"#)],
+        &[("POSTHOG_LLMA_LOG", "{repo}/log"), ("RUST_LOG", "trace")],
+    ),
 ];
 
 /// Commands, each in a plain terminal and below a client.

@@ -187,9 +187,9 @@ impl Trace {
                 p.field("$ai_parent_id", "root");
             }
             p.content(|p| {
-                for name in ["$ai_trace_name", "$ai_span_name"] {
-                    p.some(name, self.name.as_ref());
-                }
+                // The trace's name is its owner's.
+                p.some("$ai_trace_name", self.name.as_ref().filter(|_| envelope.parent.is_none()));
+                p.some("$ai_span_name", self.name.as_ref());
             });
             p.some("$ai_latency", work.seconds);
             p.some("$ai_total_input_tokens", totals.input_tokens);

@@ -41,7 +41,8 @@ impl<'a> Context<'a> {
         Self { lookup, api_key: None }
     }
 
-    fn set(&self, variable: &str) -> Option<String> {
+    /// A variable's text; none if it is not set.
+    pub(super) fn set(&self, variable: &str) -> Option<String> {
         (self.lookup)(variable).filter(|value| !value.is_empty())
     }
 
@@ -58,7 +59,7 @@ impl<'a> Context<'a> {
     }
 
     /// A value as an error may show it.
-    fn shown(&self, value: &str) -> String {
+    pub(super) fn shown(&self, value: &str) -> String {
         if self.holds_a_key(value) {
             return "a text with an API key in it".to_owned();
         }
@@ -173,6 +174,17 @@ pub(super) fn custom_properties(value: &str, _: &Context<'_>) -> Result<Option<S
         Ok(Value::Object(properties)) => Ok(Some(Value::Object(properties).to_string())),
         Ok(_) => refused("is JSON but no object such as {\"team\": \"search\"}"),
         Err(error) => refused(format_args!("is no JSON object such as {{\"team\": \"search\"}}: {error}")),
+    }
+}
+
+/// Hooks run wherever their session does: a path that is not absolute would lead into a project.
+pub(super) fn log_file(value: &str, _: &Context<'_>) -> Result<Option<String>, Refusal> {
+    let is_drive = matches!(value.as_bytes(), [drive, b':', b'/' | b'\\', ..] if drive.is_ascii_alphabetic());
+    let is_absolute = is_drive || ["/", "\\\\", "~/"].iter().any(|start| value.starts_with(start));
+    if is_absolute {
+        Ok(Some(value.to_owned()))
+    } else {
+        refused("is not an absolute path, nor one that begins with ~/")
     }
 }
 

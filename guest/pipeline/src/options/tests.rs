@@ -177,6 +177,16 @@ fn deeply_nested_custom_properties_are_refused() {
 }
 
 #[test]
+fn a_log_s_path_is_absolute() {
+    for path in ["/var/log/llma", "~/llma.log", r"C:\llma.log", "d:/llma.log", r"\\server\share\llma.log"] {
+        assert_eq!(parse(&[(LOG, path)]).unwrap().log.as_deref(), Some(path));
+    }
+    for path in ["llma.log", "./llma.log", "~llma", "C:llma.log", " /x", "true", "debug"] {
+        error(LOG, path);
+    }
+}
+
+#[test]
 fn a_key_is_trimmed() {
     assert_eq!(ApiKey::parse(" phc_x\r\n").unwrap().expose(), "phc_x");
 }
@@ -316,6 +326,10 @@ fn a_project_can_only_make_things_stricter() {
         (CUSTOM_PROPERTIES, "{\"a\":1}"),
         (REDACT_SECRETS, "false"),
         (PURPOSE, "theirs"),
+        (PARENT_TRACE_ID, "theirs"),
+        (PARENT_TRACE_ID, "traceparent"),
+        (PARENT_SPAN_ID, "theirs"),
+        (LOG, "/theirs"),
     ] {
         assert_eq!(restricted(&[(name, value)]), own(), "{name}");
     }
@@ -361,6 +375,8 @@ fn the_texts_of_options_are_read_as_the_same_options() {
         (CUSTOM_PROPERTIES, r#"{"team": "search"}"#),
         (REDACT_SECRETS, "false"),
         (PURPOSE, "coding"),
+        (PARENT_TRACE_ID, "job"),
+        (PARENT_SPAN_ID, "step"),
     ]);
     for options in [Options::default().conversion, options.unwrap().conversion] {
         let texts = options.texts();
@@ -379,7 +395,7 @@ fn a_sensitive_value_is_never_shown() {
     assert!(!format!("{:?}", parse(&[(API_KEY, KEY)]).unwrap().texts()).contains("0123456789"));
 }
 
-/// The component takes what the conversion uses: a field of its interface for each, and the repository.
+/// The component takes what the conversion uses: a field of its interface for each, the repository and the project.
 #[test]
 fn the_interface_has_the_conversion_s_options() {
     let wit = include_str!("../../../../wit/types.wit");
@@ -388,7 +404,8 @@ fn the_interface_has_the_conversion_s_options() {
     let fields = record.lines().map(str::trim).filter(|line| !line.starts_with("///"));
     let mut fields: Vec<_> = fields.filter_map(|line| Some(line.split_once(':')?.0.to_owned())).collect();
     let options = ConversionOptions::ENTRIES.iter().map(|entry| entry.field.replace('_', "-"));
-    let mut expected: Vec<_> = options.chain(["git-repo", "hold-after", "hold-calls"].map(str::to_owned)).collect();
+    let others = ["git-repo", "hold-after", "hold-calls", "project-name"].map(str::to_owned);
+    let mut expected: Vec<_> = options.chain(others).collect();
     fields.sort();
     expected.sort();
     assert_eq!(fields, expected);

@@ -30,18 +30,22 @@ use self::notices::Notices;
 use self::prompts::{Queue, Titles};
 
 /// Types of lines that are known, beside those that are used.
-const KNOWN: [&str; 22] = [
+const KNOWN: [&str; 26] = [
     "agent-color",
     "agent-name",
     "agent-setting",
     "api-request-blob",
     "api-request-shape",
     "atis-latch",
+    "attribution-snapshot",
     "bridge-session",
+    "content-replacement",
     "file-history-delta",
     "file-history-snapshot",
     "frame-link",
     "last-prompt",
+    "marble-origami-commit",
+    "marble-origami-snapshot",
     "mode",
     "permission-mode",
     "progress",

@@ -15,6 +15,7 @@ mod generation;
 mod grouping;
 mod held;
 mod interrupted;
+mod parent;
 mod privacy;
 mod reading;
 mod redaction;

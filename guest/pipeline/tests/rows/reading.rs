@@ -690,6 +690,72 @@ fn a_frame_link_is_known() {
 }
 
 #[test]
+fn a_frame_link_disturbs_nothing_wherever_it_stands() {
+    let link =
+        || other("frame-link").with(json!({"frameUrl": "https://x", "title": "Page", "path": "/home/dev/page.html"}));
+    let turn = || {
+        [
+            user(0, "Draw"),
+            reply(1, "m", json!([text("a")])),
+            reply(2, "m", json!([call("t")])),
+            result(3, "t", "done"),
+            reply(4, "n", json!([text("b")])),
+        ]
+    };
+    let plain = session(turn()).run();
+    for position in 0..=5 {
+        let mut lines = turn().to_vec();
+        lines.insert(position, link());
+        let converted = session(lines).run();
+        assert_eq!(converted.events, plain.events, "{position}");
+        assert_eq!((converted.counts.unknown_lines, converted.counts.bad_lines), (0, 0), "{position}");
+    }
+    let agent = session(turn()).agent("x", None, [user(5, "look"), link(), reply(6, "k", json!([]))]).count();
+    assert_eq!((agent.unknown_lines, agent.generations), (0, 3));
+}
+
+#[test]
+fn what_the_client_keeps_for_itself_is_known() {
+    let own = [
+        "attribution-snapshot",
+        "content-replacement",
+        "marble-origami-commit",
+        "marble-origami-snapshot",
+        "bridge-session",
+    ];
+    let lines = own.map(|kind| other(kind).with(json!({"sessionId": SESSION, "content": "a text", "surface": "cli"})));
+    let plain = session([user(0, "go"), reply(1, "m", json!([]))]).run();
+    let converted = session([user(0, "go"), reply(1, "m", json!([]))].into_iter().chain(lines)).run();
+    assert_eq!(converted.events, plain.events);
+    assert_eq!(converted.counts.unknown_lines, 0);
+}
+
+#[test]
+fn a_session_of_which_no_model_was_called_has_no_event() {
+    let queued = || other("queue-operation").with(json!({"operation": "enqueue", "content": "hi", "timestamp": at(0)}));
+    let local =
+        "<command-name>/model</command-name>\n<command-message>model</command-message>\n<command-args></command-args>";
+    for lines in [
+        vec![],
+        vec![queued()],
+        vec![queued(), other("last-prompt").with(json!({"lastPrompt": "hi"}))],
+        vec![
+            user(0, local),
+            user(1, "<local-command-stdout>Set model</local-command-stdout>"),
+            other("custom-title").with(json!({"customTitle": "mine"})),
+        ],
+        vec![user(0, "never answered"), other("mode"), other("file-history-snapshot")],
+    ] {
+        for by_prompt in [false, true] {
+            let case = session(lines.clone());
+            let converted = if by_prompt { case.by_prompt() } else { case }.run();
+            assert_eq!(converted.events, [] as [Value; 0], "{lines:?}");
+            assert_eq!((converted.counts.generations, converted.counts.traces), (0, 0));
+        }
+    }
+}
+
+#[test]
 fn the_first_response_after_a_compaction_says_so() {
     let lines = [
         user(0, "go"),

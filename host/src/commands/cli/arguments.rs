@@ -297,6 +297,15 @@ pub struct Doctor {
     /// Print everything as one JSON object
     #[arg(long)]
     pub json: bool,
+    /// Also write a file for a bug report, without content, the token or values of settings
+    #[arg(
+        long,
+        value_name = "FILE",
+        num_args = 0..=1,
+        default_missing_value = "posthog-llma-support.json",
+        value_hint = ValueHint::FilePath
+    )]
+    pub bundle: Option<PathBuf>,
 }
 
 /// `detach`

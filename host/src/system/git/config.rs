@@ -88,6 +88,20 @@ pub(super) fn git_dir(directory: &Path) -> Option<PathBuf> {
     })
 }
 
+/// The root of the repository that a directory is in; of a work tree, the one of the repository that it was made of.
+pub(super) fn root(directory: &Path) -> Option<PathBuf> {
+    let directory = directory.canonicalize().ok()?;
+    let root = directory.ancestors().find(|directory| directory.join(".git").exists())?;
+    let git_dir = git_dir(root)?;
+    let common = common_dir(&git_dir);
+    if common == git_dir {
+        return Some(root.to_owned());
+    }
+    let common = common.canonicalize().ok()?;
+    let is_inside = common.file_name().is_some_and(|name| name == ".git");
+    Some(if is_inside { common.parent()?.to_owned() } else { common })
+}
+
 /// Where the settings of a work tree are.
 fn common_dir(git_dir: &Path) -> PathBuf {
     match text_of(&git_dir.join("commondir")) {

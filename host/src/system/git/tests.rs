@@ -275,6 +275,36 @@ fn a_work_tree_and_a_submodule_have_the_settings_of_their_repository() {
 }
 
 #[test]
+fn a_project_is_called_as_the_root_of_its_repository() {
+    let directory = repository_with(&[]);
+    let root = directory.path().join("shop");
+    fs::create_dir_all(root.join("packages/api")).unwrap();
+    assert!(git(&root).args(["init", "-q"]).status().unwrap().success());
+    let identity = ["-c", "user.name=t", "-c", "user.email=t@example.com"];
+    assert!(git(&root).args(identity).args(["commit", "-q", "--allow-empty", "-m", "x"]).status().unwrap().success());
+    assert!(git(&root).args(["worktree", "add", "-q", "../elsewhere/tree"]).status().unwrap().success());
+    assert!(git(directory.path()).args(["clone", "-q", "--bare", "shop", "store.git"]).status().unwrap().success());
+    let store = directory.path().join("store.git");
+    assert!(git(&store).args(["worktree", "add", "-q", "../of-bare"]).status().unwrap().success());
+    fs::create_dir_all(directory.path().join("elsewhere/tree/deep")).unwrap();
+    // A submodule is a project, though its settings are in another one's folder.
+    fs::create_dir_all(root.join(".git/modules/lib")).unwrap();
+    fs::create_dir(root.join("lib")).unwrap();
+    fs::write(root.join("lib/.git"), "gitdir: ../.git/modules/lib\n").unwrap();
+    for (folder, name) in [
+        ("shop", "shop"),
+        ("shop/packages/api", "shop"),
+        ("shop/lib", "lib"),
+        ("elsewhere/tree", "shop"),
+        ("elsewhere/tree/deep", "shop"),
+        ("of-bare", "store"),
+    ] {
+        assert_eq!(project(&directory.path().join(folder)).as_deref(), Some(name), "{folder}");
+    }
+    assert_eq!(project(Path::new("/does/not/exist")), None);
+}
+
+#[test]
 fn a_folder_that_looks_like_a_bare_repository_is_none() {
     let directory = tempfile::tempdir().unwrap();
     let bare = directory.path().join(".claude");

@@ -2,6 +2,7 @@
 
 use super::{AGENT, ERROR, FAINT, MODEL, STRONG, TEXT, TOOL, clean};
 use crate::view::words::{self, count, duration, number};
+use posthog_llma_pipeline::identity::LONGEST_ID;
 use serde_json::Value;
 use std::fmt::{self, Write as _};
 
@@ -19,6 +20,8 @@ pub(super) struct Facts {
     retries: u64,
     added: u64,
     removed: u64,
+    /// Secrets that were replaced in its own texts.
+    redacted: u64,
 }
 
 impl Facts {
@@ -37,6 +40,7 @@ impl Facts {
             retries: number("claude_code_retries"),
             added: number("claude_code_lines_added"),
             removed: number("claude_code_lines_removed"),
+            redacted: TEXTS.iter().map(|name| redactions_in(&p[*name])).sum(),
         }
     }
 }
@@ -53,9 +57,26 @@ impl std::ops::AddAssign<&Facts> for Facts {
             (&mut self.retries, other.retries),
             (&mut self.added, other.added),
             (&mut self.removed, other.removed),
+            (&mut self.redacted, other.redacted),
         ] {
             *sum = sum.saturating_add(more);
         }
+    }
+}
+
+/// An event's own texts.
+const TEXTS: [&str; 5] = ["$ai_input", "$ai_output_choices", "$ai_input_state", "$ai_output_state", "$ai_error"];
+
+/// What stands where a secret was, up to the rule's name.
+const REDACTED: &str = "[redacted:";
+
+/// How many secrets were replaced in a text, or in the texts of a value.
+fn redactions_in(value: &Value) -> u64 {
+    match value {
+        Value::String(text) => text.matches(REDACTED).count() as u64,
+        Value::Array(values) => values.iter().map(redactions_in).sum(),
+        Value::Object(members) => members.values().map(redactions_in).sum(),
+        _ => 0,
     }
 }
 
@@ -86,7 +107,7 @@ const NOT_IN_THE_TRANSCRIPT: [(&str, &str); 4] = [
 
 /// A trace's name, and below it what the session took and what came of it.
 pub(super) fn of_trace(p: &Value) -> String {
-    let name = p["$ai_trace_name"].as_str().unwrap_or("(no name)");
+    let name = p["$ai_span_name"].as_str().unwrap_or("(no name)");
     let n = |name: &str| p[name].as_u64().unwrap_or(0);
     let cached = n("$ai_total_cache_read_input_tokens").saturating_add(n("$ai_total_cache_creation_input_tokens"));
     let mut out = format!("{STRONG}{}{STRONG:#}\n", clean(name, 100));
@@ -95,6 +116,12 @@ pub(super) fn of_trace(p: &Value) -> String {
     let took = p["$ai_latency"].as_f64().map_or_else(String::new, |_| format!("{}{waited}  ", latency(p)));
     let tokens = tokens(n("$ai_total_input_tokens"), cached, n("$ai_total_output_tokens"));
     let _ = writeln!(out, "{FAINT}{took}{tokens}{FAINT:#}{}", error(p));
+    if p["$ai_span_type"] == "agent" {
+        let id = |name: &str| clean(p[name].as_str().unwrap_or_default(), LONGEST_ID);
+        let (trace, span) = (id("$ai_trace_id"), id("$ai_parent_id"));
+        let below = if span == trace { String::new() } else { format!(", below the span {span}") };
+        let _ = writeln!(out, "{FAINT}attached to the trace {trace}{below}{FAINT:#}");
+    }
     let missing = NOT_IN_THE_TRANSCRIPT.iter().filter(|(name, _)| n(name) > 0);
     let missing: Vec<_> = missing.map(|(name, word)| format!("{} {word}", number(n(name)))).collect();
     if !missing.is_empty() {
@@ -132,14 +159,6 @@ pub(super) fn of_trace(p: &Value) -> String {
     if !came.is_empty() {
         let _ = writeln!(out, "{FAINT}{}{FAINT:#}", came.join(", "));
     }
-    let missing =
-        [("input", "in"), ("output", "out"), ("cache_read", "cache read"), ("cache_creation", "cache written")];
-    let missing = missing.map(|(kind, word)| (n(&format!("claude_code_unaccounted_{kind}_tokens")), word));
-    let missing: Vec<_> =
-        missing.iter().filter(|(n, _)| *n > 0).map(|(n, word)| format!("{} {word}", number(*n))).collect();
-    if !missing.is_empty() {
-        let _ = writeln!(out, "{FAINT}not in the transcript: {}{FAINT:#}", missing.join(", "));
-    }
     out
 }
 
@@ -153,7 +172,7 @@ pub(super) fn of_turn(prompt: &str, work: i64, waited: i64, sum: &Facts) -> Stri
             let _ = write!(marks, "  {mark} {}", number(n));
         }
     }
-    let changed = changed(sum);
+    let changed = changed(sum) + &redacted(sum);
     let tokens = tokens(sum.input, sum.cached, sum.output);
     format!(
         "{STRONG}❯ {prompt}{STRONG:#}  {FAINT}{}{waited}{FAINT:#}{errors}{marks}{changed}  {FAINT}{tokens}{FAINT:#}",
@@ -188,10 +207,11 @@ pub(super) fn of_event(event: &Value, facts: &Facts) -> String {
     let answer = if p["$ai_is_error"] == true { String::new() } else { clean(&answer(p), TEXT) };
     let compacted = if p["claude_code_compacted"] == true { "  after a compaction" } else { "" };
     format!(
-        "{MODEL}{model}{MODEL:#}{agent}  {FAINT}{}{tokens}{compacted}{FAINT:#}{retries}{}{}{}",
+        "{MODEL}{model}{MODEL:#}{agent}  {FAINT}{}{tokens}{compacted}{FAINT:#}{retries}{}{}{}{}",
         latency(p),
         stopped(facts),
         error(p),
+        redacted(facts),
         text(&answer)
     )
 }
@@ -208,17 +228,23 @@ fn of_span(p: &Value, facts: &Facts) -> String {
     let refused = if facts.rejected > 0 { format!("  {ERROR}⊘ refused{ERROR:#}") } else { String::new() };
     let by_user = if p["claude_code_user_modified"] == true { " (changed by the user)" } else { "" };
     format!(
-        "{TOOL}{name}{TOOL:#}  {FAINT}{}{waited}{FAINT:#}{refused}{}{}{}{by_user}{}",
+        "{TOOL}{name}{TOOL:#}  {FAINT}{}{waited}{FAINT:#}{refused}{}{}{}{by_user}{}{}",
         latency(p),
         stopped(facts),
         error(p),
         changed(facts),
+        redacted(facts),
         text(&input)
     )
 }
 
 fn stopped(facts: &Facts) -> String {
     if facts.interrupted > 0 { format!("  {ERROR}■ stopped{ERROR:#}") } else { String::new() }
+}
+
+/// Where a secret was.
+fn redacted(facts: &Facts) -> String {
+    if facts.redacted > 0 { format!("  {AGENT}{} redacted{AGENT:#}", number(facts.redacted)) } else { String::new() }
 }
 
 fn changed(facts: &Facts) -> String {
