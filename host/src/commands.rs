@@ -1,6 +1,5 @@
 //! The commands: arguments become values here, and results become words. Nothing below knows the command line.
 
-mod bundle;
 mod checks;
 pub mod cli;
 mod convert;

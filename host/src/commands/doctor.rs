@@ -1,11 +1,13 @@
 //! `doctor`: checks all that delivery needs, one thing after the other, and says what to do.
 
+mod bundle;
+
 use crate::claude_code::hooks::Hooks;
 use crate::claude_code::patterns;
 use crate::claude_code::sessions;
 use crate::claude_code::settings::{Environment, Settings};
 use crate::commands::checks::Checks;
-use crate::commands::{bundle, cli, status};
+use crate::commands::{cli, status};
 use crate::outbox::{self, Outbox, OutboxError};
 use crate::program;
 use crate::system::terminal::{hide, print, tell};
