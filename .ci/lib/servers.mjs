@@ -3,10 +3,12 @@
 //
 //   node servers.mjs FOLDER [SERVED-FOLDER]
 //
-// Writes FOLDER/ports (JSON: model, posthog, files) when all listen, and FOLDER/events.jsonl, one event a line.
-import { appendFileSync, createReadStream, renameSync, writeFileSync } from 'node:fs'
+// Writes FOLDER/ports (JSON: model, posthog, files) when all listen, and FOLDER/events.jsonl, one event a line. While there is a
+// FOLDER/slow, PostHog takes as many seconds as it says to accept a batch.
+import { appendFileSync, createReadStream, existsSync, readFileSync, renameSync, writeFileSync } from 'node:fs'
 import { createServer } from 'node:http'
 import { join, normalize } from 'node:path'
+import { setTimeout } from 'node:timers/promises'
 import { gunzipSync } from 'node:zlib'
 
 const [folder, served = folder] = process.argv.slice(2)
@@ -53,12 +55,17 @@ async function model(request, response) {
 
 async function posthog(request, response) {
   const body = await read(request)
+  const slow = join(folder, 'slow')
+  if (existsSync(slow)) await setTimeout(Number(readFileSync(slow)) * 1000)
+  let batch = []
   if (request.method === 'POST') {
     const text = request.headers['content-encoding'] === 'gzip' ? gunzipSync(body) : body
-    const batch = JSON.parse(text).batch ?? []
+    batch = JSON.parse(text).batch ?? []
     appendFileSync(join(folder, 'events.jsonl'), batch.map((event) => JSON.stringify(event) + '\n').join(''))
   }
-  json(response, { status: 1 })
+  // The newest lane has a verdict for each event.
+  const results = Object.fromEntries(batch.map(({ uuid }) => [uuid, { result: 'ok' }]))
+  json(response, request.url === '/i/v1/ai/events' ? { results } : { status: 1 })
 }
 
 function files(request, response) {

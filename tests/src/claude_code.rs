@@ -101,14 +101,19 @@ impl Machine {
         let shim = home.write("bin/claude", format!("#!/bin/sh\nexec {} \"$@\"\n", command.join(" ")));
         #[cfg(unix)]
         fs::set_permissions(&shim, std::os::unix::fs::PermissionsExt::from_mode(0o755)).unwrap();
-        // Where the plugin looks for a program that did not come with it.
-        #[cfg(unix)]
-        std::os::unix::fs::symlink(binary(), home.write(".local/bin/.keep", "").with_file_name("posthog-llma"))
-            .unwrap();
         let own = [shim.parent().unwrap().to_owned(), binary().parent().unwrap().to_owned()];
         let system = std::env::var_os("PATH").unwrap_or_default();
         let path = std::env::join_paths(own.into_iter().chain(std::env::split_paths(&system))).unwrap();
         Self { home, path, api: FakeApi::start().unwrap() }
+    }
+
+    /// Puts the program into a plugin's folder, as a package has it.
+    pub fn pack_program(&self, plugin: &Path) {
+        let program = plugin.join("program/posthog-llma");
+        fs::create_dir_all(program.parent().unwrap()).unwrap();
+        fs::write(&program, format!("#!/bin/sh\nexec '{}' \"$@\"\n", binary().display())).unwrap();
+        #[cfg(unix)]
+        fs::set_permissions(&program, std::os::unix::fs::PermissionsExt::from_mode(0o755)).unwrap();
     }
 
     /// Runs shell commands to their end, `claude` and `posthog-llma` among them; returns their standard output.

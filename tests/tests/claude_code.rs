@@ -28,6 +28,7 @@ fn client(version: &str, test: &str) -> Option<ClaudeCode> {
 fn installation(machine: &Machine) -> String {
     let marketplace = machine.home.path().join("marketplace");
     copy(&workspace().join("plugin"), &marketplace.join("plugin"));
+    machine.pack_program(&marketplace.join("plugin"));
     let path = workspace().join(".claude-plugin/marketplace.json");
     let mut described: Value = serde_json::from_slice(&fs::read(path).unwrap()).unwrap();
     described["plugins"].as_array_mut().unwrap().truncate(1);
@@ -176,6 +177,47 @@ fn an_installed_plugin_sends_every_session_and_its_commands_answer() {
             assert!(asked.contains(said), "{version}: {said}");
         }
         sessions(&machine, &posthog, 4);
+    }
+}
+
+#[test]
+fn a_program_that_came_alone_installs_its_plugin_without_a_clone() {
+    for version in VERSIONS {
+        let Some(client) = client(version, "the test of `plugin install`") else { return };
+        let (machine, posthog) = (Machine::new(&client), LocalPostHog::start(Config::default()).unwrap());
+        let said = machine.shell("posthog-llma plugin install", &machine.work());
+        assert!(said.contains("Successfully installed plugin: posthog@posthog-llma-local"), "{version}: {said}");
+        let validate = "claude plugin validate --strict ~/.local/share/posthog-llma/marketplace/plugin && \
+                        claude plugin validate --strict ~/.local/share/posthog-llma/marketplace";
+        if version != "2.1.139" {
+            let said = machine.shell(validate, &machine.work());
+            assert_eq!(said.matches("Validation passed").count(), 2, "{said}");
+        }
+        let setup =
+            format!("POSTHOG_API_KEY={KEY} posthog-llma setup --key-env --host {} --no-check", posthog.origin());
+        machine.shell(&setup, &machine.work());
+        let said = machine.shell("claude -p 'Say hello.' 2>&1", &machine.work());
+        assert_eq!(said.trim(), ANSWER, "the hook says nothing");
+        sessions(&machine, &posthog, 1);
+
+        // Again, as after an upgrade of the program; what was sent stays sent.
+        machine.shell("posthog-llma plugin install", &machine.work());
+        machine.shell("claude -p /posthog:llma-cc-status", &machine.work());
+        assert!(machine.asked().contains(&posthog.origin()), "{version}: the command answers");
+        sessions(&machine, &posthog, 2);
+
+        let said = machine.shell("posthog-llma plugin uninstall", &machine.work());
+        assert!(said.contains("posthog@posthog-llma-local is uninstalled"), "{version}: {said}");
+        assert!(said.contains("Left: ") && said.contains(".local/state/posthog-llma"), "{version}: {said}");
+        assert!(!machine.home.path().join(".local/share/posthog-llma/marketplace").exists());
+        assert!(machine.home.path().join(".local/state/posthog-llma").exists(), "as it says");
+        let known = machine.shell("claude plugin list; claude plugin marketplace list", &machine.work());
+        assert!(!known.contains("posthog-llma-local"), "{version}: {known}");
+        machine.shell("claude -p 'Say hello again.'", &machine.work());
+        machine.home.until_quiet();
+        sessions(&machine, &posthog, 2);
+        let said = machine.shell("posthog-llma plugin uninstall", &machine.work());
+        assert!(said.contains("is not installed"), "{version}: {said}");
     }
 }
 

@@ -1,9 +1,9 @@
 //! `cargo xtask dist`: what a user installs.
 
 use crate::archive;
+use crate::bills;
 use crate::metadata::{self, cargo};
 use crate::release::PLUGIN_EXECUTABLES;
-use crate::sbom::Shipped;
 use anyhow::{Context as _, bail};
 use clap::Args;
 use serde_json::Value;
@@ -36,6 +36,9 @@ pub struct Arguments {
     /// Where to put the folder and the archive; target/dist unless given
     #[arg(long, value_name = "FOLDER")]
     out: Option<PathBuf>,
+    /// Folder with what `.ci/bills` makes: bills of materials and licenses. They are left out unless given
+    #[arg(long, value_name = "FOLDER")]
+    bills: Option<PathBuf>,
     /// Compression of the archive
     #[arg(long, value_name = "0-9", default_value = "9", value_parser = clap::value_parser!(u32).range(0..=9))]
     level: u32,
@@ -44,7 +47,7 @@ pub struct Arguments {
 /// Makes the folder, the archive and its checksum, and prints where they are.
 pub fn run(arguments: &Arguments) -> anyhow::Result<()> {
     let target = metadata::host_target()?;
-    let metadata = metadata::of_target(&target)?;
+    let metadata = metadata::of_workspace()?;
     let target_directory =
         PathBuf::from(metadata["target_directory"].as_str().context("there is no target directory")?);
     if !arguments.no_build {
@@ -69,9 +72,9 @@ pub fn run(arguments: &Arguments) -> anyhow::Result<()> {
     copy(&program, &folder.join(&executable))?;
     copy(&component, &folder.join("posthog_llma_component.wasm"))?;
     document(&program, &folder)?;
-    let shipped = Shipped::of(PROGRAM, &target)?;
-    write(&folder.join("sbom.cdx.json"), format!("{:#}\n", shipped.bill()?))?;
-    write(&folder.join("THIRD-PARTY-LICENSES.txt"), shipped.notices()?)?;
+    if let Some(folder_of_bills) = &arguments.bills {
+        bills::copy(folder_of_bills, &folder)?;
+    }
     write(&folder.join("SHA256SUMS"), checksums(&folder)?)?;
 
     let archive = out.join(format!("{name}.tar.gz"));

@@ -1,12 +1,12 @@
 //! Chores of this repository: see `cargo xtask --help`.
 
 mod archive;
+mod bills;
 mod dist;
 mod metadata;
 mod npm;
 mod publisher;
 mod release;
-mod sbom;
 mod zip;
 
 use anyhow::Result;
@@ -32,6 +32,7 @@ enum Command {
 Examples:
   cargo xtask dist                              builds the release, and puts everything into target/dist
   cargo xtask dist --profile dev --no-build     packs what the last `cargo build` made
+  .ci/bills target/bills && cargo xtask dist --bills target/bills     with licenses and a bill of materials
   claude plugin marketplace add ./target/dist/posthog-llma-…     installs from the folder
 
 The archive's bytes depend on its contents alone. SOURCE_DATE_EPOCH (seconds since 1970) sets the time of all files in it.")]
@@ -39,7 +40,7 @@ The archive's bytes depend on its contents alone. SOURCE_DATE_EPOCH (seconds sin
     /// Make what is published: npm packages, the plugin's archive, compressed programs, installers, and their checksums
     #[command(after_help = "\
 Examples:
-  cargo xtask release --programs built                     all platforms, into target/release-files
+  cargo xtask release --programs built --bills target/bills     all platforms, into target/release-files
   cargo xtask release --programs built --partial --from http://127.0.0.1:8000     to try what was built here")]
     Release(release::Arguments),
     /// Build the components, and print the paths of their files

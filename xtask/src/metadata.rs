@@ -11,20 +11,10 @@ pub fn cargo() -> Command {
     Command::new(std::env::var_os("CARGO").unwrap_or_else(|| OsString::from("cargo")))
 }
 
-/// `cargo metadata`, with the dependencies of one target.
-pub fn of_target(target: &str) -> anyhow::Result<Value> {
-    metadata(&["--filter-platform", target])
-}
-
 /// `cargo metadata` of the workspace alone.
 pub fn of_workspace() -> anyhow::Result<Value> {
-    metadata(&["--no-deps"])
-}
-
-fn metadata(arguments: &[&str]) -> anyhow::Result<Value> {
     let output = cargo()
-        .args(["metadata", "--locked", "--format-version=1"])
-        .args(arguments)
+        .args(["metadata", "--locked", "--format-version=1", "--no-deps"])
         .current_dir(workspace())
         .output()
         .context("cannot run cargo")?;

@@ -5,6 +5,7 @@
 //! pins each platform's package by its SHA-512 and names no registry, so any registry can serve it.
 
 use crate::archive;
+use crate::bills;
 use crate::publisher::Publisher;
 use anyhow::{Context as _, Result};
 use base64::Engine as _;
@@ -26,6 +27,8 @@ pub struct Packages<'a> {
     pub mtime: u64,
     /// Compression.
     pub level: u32,
+    /// What `.ci/bills` made.
+    pub bills: Option<&'a Path>,
 }
 
 /// A package that is made: its platform, and what the lock file says of its file.
@@ -42,6 +45,9 @@ impl Packages<'_> {
         let executable = format!("bin/{}", platform.program());
         fs::create_dir_all(folder.join("bin"))?;
         fs::copy(program, folder.join(&executable)).with_context(|| format!("cannot copy {}", program.display()))?;
+        if let Some(bills) = self.bills {
+            bills::copy_licenses(bills, &folder)?;
+        }
         let mut manifest = self.manifest(&name);
         manifest.insert(
             "description".into(),

@@ -1,6 +1,7 @@
 //! `cargo xtask release`: what is published, from the programs that the platforms' machines have built.
 
 use crate::archive::{self, mtime};
+use crate::bills;
 use crate::npm::Packages;
 use crate::publisher::Publisher;
 use crate::zip;
@@ -34,7 +35,10 @@ pub struct Arguments {
     /// Address from which the programs are fetched; the repository's release unless given
     #[arg(long, value_name = "URL")]
     from: Option<String>,
-    /// Leave out platforms whose program is missing
+    /// Folder with what `.ci/bills` makes: bills of materials and licenses
+    #[arg(long, value_name = "FOLDER", required_unless_present = "partial")]
+    bills: Option<PathBuf>,
+    /// Leave out platforms whose program is missing, and bills that are not given
     #[arg(long)]
     partial: bool,
     /// Do not check the size of the programs: those of the dev profile are larger
@@ -66,8 +70,9 @@ pub fn run(arguments: &Arguments) -> Result<()> {
     let from = arguments.from.clone().unwrap_or_else(|| publisher.release(version));
     let manifest: Value = serde_json::from_slice(&fs::read(workspace().join("plugin/.claude-plugin/plugin.json"))?)?;
     let description = manifest["description"].as_str().context("the plugin has no description")?;
-    let packages =
-        Packages { publisher: &publisher, version, description, out: &npm, mtime: mtime()?, level: arguments.level };
+    let (mtime, level, bills) = (mtime()?, arguments.level, arguments.bills.as_deref());
+    let packages = Packages { publisher: &publisher, version, description, out: &npm, mtime, level, bills };
+    let binstall = Binstall { version, out: &out, mtime, level, bills };
 
     let (mut programs, mut made) = (Vec::new(), Vec::new());
     for platform in PLATFORMS {
@@ -85,6 +90,7 @@ pub fn run(arguments: &Arguments) -> Result<()> {
         }
         programs.push(entry);
         made.push(packages.platform(platform, &program)?);
+        binstall.pack(platform, &program)?;
     }
     if programs.is_empty() {
         bail!("there is no program in {}", arguments.programs.display());
@@ -110,6 +116,9 @@ pub fn run(arguments: &Arguments) -> Result<()> {
         template.fill(name, &out.join(name))?;
     }
     fs::write(out.join("program.sha256"), &list)?;
+    if let Some(bills) = bills {
+        bills::copy(bills, &out)?;
+    }
     let mut sums = String::new();
     for file in archive::file_names(&out)? {
         let _ = writeln!(sums, "{}  {file}", archive::sha256(&out.join(&file))?);
@@ -147,6 +156,32 @@ fn compress(platform: Platform, program: &Path, out: &Path, level: u32) -> Resul
     encoder.finish()?;
     let archive_digest = archive::sha256(&out.join(&file))?;
     Ok(Published { platform, archive_digest, program_digest: archive::sha256(program)?, file })
+}
+
+/// The archives that `cargo binstall` takes. Their address and contents stand in the metadata of the program's package.
+struct Binstall<'a> {
+    version: &'a str,
+    out: &'a Path,
+    mtime: u64,
+    level: u32,
+    bills: Option<&'a Path>,
+}
+
+impl Binstall<'_> {
+    fn pack(&self, platform: Platform, program: &Path) -> Result<()> {
+        let name = format!("posthog-llma-{}-{}", self.version, platform.target);
+        let folder = self.out.join(&name);
+        fs::create_dir_all(&folder)?;
+        fs::copy(program, folder.join(platform.program()))?;
+        fs::copy(workspace().join("LICENSE"), folder.join("LICENSE"))?;
+        if let Some(bills) = self.bills {
+            bills::copy_licenses(bills, &folder)?;
+        }
+        let archive = self.out.join(format!("{name}.tar.gz"));
+        archive::pack(&folder, &[platform.program()], self.mtime, self.level, &archive)?;
+        fs::remove_dir_all(folder)?;
+        Ok(())
+    }
 }
 
 fn within(what: &str, file: &Path, most: u64) -> Result<()> {

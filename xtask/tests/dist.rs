@@ -3,7 +3,6 @@
 #![expect(clippy::unwrap_used, reason = "a test that cannot go on has failed")]
 
 use flate2::read::GzDecoder;
-use serde_json::Value;
 use std::collections::BTreeMap;
 use std::fs;
 use std::path::{Path, PathBuf};
@@ -21,7 +20,13 @@ fn dist(out: &Path) -> PathBuf {
         }
     }
     // No compression: the program of the dev profile is large, and so slow is this one.
-    let output = xtask.args(["dist", "--profile", "dev", "--level", "0", "--out"]).arg(out).output().unwrap();
+    let bills = out.join("bills");
+    fs::create_dir(&bills).unwrap();
+    for name in ["sbom.cdx.json", "component.cdx.json", "THIRD-PARTY-LICENSES.txt"] {
+        fs::write(bills.join(name), format!("the {name}")).unwrap();
+    }
+    let arguments = ["dist", "--profile", "dev", "--level", "0", "--bills"];
+    let output = xtask.args(arguments).arg(bills).arg("--out").arg(out).output().unwrap();
     assert!(output.status.success(), "{}", String::from_utf8_lossy(&output.stderr));
     PathBuf::from(String::from_utf8(output.stdout).unwrap().lines().next().unwrap())
 }
@@ -79,23 +84,8 @@ fn the_archive_is_a_marketplace_with_the_program_the_component_checksums_and_the
     let version = Command::new(folder.join(program)).arg("--version").output().unwrap();
     assert_eq!(String::from_utf8(version.stdout).unwrap(), format!("posthog-llma {}\n", env!("CARGO_PKG_VERSION")));
 
-    let licenses = fs::read_to_string(folder.join("THIRD-PARTY-LICENSES.txt")).unwrap();
-    assert!(licenses.contains("wasmtime 48.") && licenses.contains("Permission is hereby granted"), "{licenses:.400}");
-
-    let bill: Value = serde_json::from_slice(&fs::read(folder.join("sbom.cdx.json")).unwrap()).unwrap();
-    assert_eq!((&bill["bomFormat"], &bill["specVersion"]), (&"CycloneDX".into(), &"1.5".into()));
-    assert_eq!(bill["metadata"]["component"]["name"], "posthog-llma");
-    let components = bill["components"].as_array().unwrap();
-    let named = |name: &str| components.iter().find(|component| component["name"] == name);
-    let wasmtime = named("wasmtime").unwrap();
-    assert_eq!(wasmtime["purl"], format!("pkg:cargo/wasmtime@{}", wasmtime["version"].as_str().unwrap()));
-    assert_eq!(wasmtime["hashes"][0]["content"].as_str().unwrap().len(), 64);
-    // The component's own, the program's own, what only tests use, what only another system uses.
-    assert!(named("wit-bindgen").is_some() && named("hyper").is_some() && named("posthog-llma-component").is_some());
-    assert!(named("insta").is_none() && named("posthog-llma-tests").is_none() && named("xtask").is_none());
-    let references: Vec<_> = components.iter().map(|component| &component["bom-ref"]).collect();
-    for dependency in bill["dependencies"].as_array().unwrap().iter().flat_map(|d| d["dependsOn"].as_array().unwrap()) {
-        assert!(references.contains(&dependency), "{dependency}");
+    for name in ["sbom.cdx.json", "component.cdx.json", "THIRD-PARTY-LICENSES.txt"] {
+        assert_eq!(fs::read_to_string(folder.join(name)).unwrap(), format!("the {name}"));
     }
 }
 

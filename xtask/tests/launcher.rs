@@ -399,17 +399,6 @@ fn a_platform_without_a_program_is_named() {
 }
 
 #[test]
-fn an_installed_program_saves_the_fetching() {
-    let machine = Machine::new();
-    let installed = machine.folder.path().join("home/.local/bin/posthog-llma");
-    fs::create_dir_all(installed.parent().unwrap()).unwrap();
-    fs::write(&installed, "#!/bin/sh\necho installed\n").unwrap();
-    fs::set_permissions(&installed, fs::Permissions::from_mode(0o755)).unwrap();
-    assert_eq!(machine.command().stdout, b"installed\n");
-    assert!(machine.host.requests().is_empty());
-}
-
-#[test]
 fn a_slash_command_shows_why_there_is_no_program() {
     let machine = Machine::new();
     machine.host.answers(Answer::NotFound);

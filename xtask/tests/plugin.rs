@@ -23,6 +23,8 @@ fn json(path: &str) -> Value {
 /// A copy of the plugin, where Claude Code might have put it, and a machine with no program yet.
 struct Installed {
     folder: TempDir,
+    /// The system says that the account's home is the machine's.
+    has_account: bool,
 }
 
 impl Installed {
@@ -34,7 +36,25 @@ impl Installed {
             fs::create_dir_all(to.parent().unwrap()).unwrap();
             fs::copy(workspace().join("plugin").join(file), to).unwrap();
         }
-        Self { folder }
+        Self { folder, has_account: false }
+    }
+
+    /// The same, where the account's home is the machine's `home`. None where that cannot be made.
+    fn with_account(test: &str) -> Option<Self> {
+        let installed = Self { has_account: true, ..Self::new() };
+        let home = installed.folder.path().join("home");
+        fs::create_dir(&home).unwrap();
+        fs::write(installed.passwd(), format!("root:x:0:0::{}:/bin/sh\n", home.display())).unwrap();
+        let tried = installed.run(Command::new("sh").args(["-c", "echo ~root"]), "");
+        if String::from_utf8_lossy(&tried.stdout).trim() == home.to_str().unwrap() {
+            return Some(installed);
+        }
+        let _ = writeln!(std::io::stderr(), "skipped: {test} needs util-linux's `unshare` and user namespaces");
+        None
+    }
+
+    fn passwd(&self) -> PathBuf {
+        self.folder.path().join("passwd")
     }
 
     fn root(&self) -> PathBuf {
@@ -59,10 +79,16 @@ impl Installed {
     /// Runs a command on this machine, with `input`.
     fn run(&self, command: &mut Command, input: &str) -> Output {
         let path = format!("{}:/usr/bin:/bin", self.folder.path().join("path").display());
+        let home = self.folder.path().join("home");
+        let mut in_account = Command::new("unshare");
+        let mount = "mount --bind \"$0\" /etc/passwd && exec \"$@\"";
+        in_account.args(["--map-root-user", "--mount", "sh", "-c", mount]).arg(self.passwd());
+        in_account.arg(command.get_program()).args(command.get_args());
+        let command = if self.has_account { &mut in_account } else { command };
         let mut child = command
             .env_clear()
             .env("PATH", path)
-            .env("HOME", self.folder.path().join("home"))
+            .env("HOME", if self.has_account { Path::new("/nowhere") } else { &home })
             .env("CLAUDE_PLUGIN_ROOT", self.root())
             .stdin(Stdio::piped())
             .stdout(Stdio::piped())
@@ -146,10 +172,6 @@ fn the_plugins_own_program_goes_before_an_installed_one_and_path_is_not_asked() 
     let installed = Installed::new();
     installed.program("path/posthog-llma", "");
     assert!(installed.command("status").contains("not installed"), "a project's settings can set PATH");
-    installed.program("home/.cargo/bin/posthog-llma", "");
-    assert_eq!(installed.command("status"), "home/.cargo/bin/posthog-llma status \n");
-    installed.program("home/.local/bin/posthog-llma", "");
-    assert_eq!(installed.command("status --json"), "home/.local/bin/posthog-llma status --json \n");
     installed.program(installed.root().join("program/posthog-llma"), "");
     assert_eq!(installed.command("status"), "its a \"plugin\" $HOME/program/posthog-llma status \n");
     installed.program(installed.root().join("node_modules/@posthog/llma-linux-x64/bin/posthog-llma"), "");
@@ -157,11 +179,62 @@ fn the_plugins_own_program_goes_before_an_installed_one_and_path_is_not_asked() 
 }
 
 #[test]
+fn a_projects_home_chooses_no_program_and_the_accounts_does() {
+    let installed = Installed::new();
+    for folder in [".local/bin", ".cargo/bin"] {
+        installed.program(format!("home/{folder}/posthog-llma"), "");
+    }
+    assert!(installed.command("status").contains("not installed"), "a project's settings can set HOME");
+    installed.hook();
+    assert_eq!(installed.said(), "");
+
+    let Some(installed) = Installed::with_account("the account's home") else { return };
+    installed.program("home/.cargo/bin/posthog-llma", "");
+    assert_eq!(installed.command("status"), "home/.cargo/bin/posthog-llma status \n");
+    installed.program("home/.local/bin/posthog-llma", "");
+    assert_eq!(installed.command("status --json"), "home/.local/bin/posthog-llma status --json \n");
+    // It saves the fetching.
+    fs::write(installed.root().join("program.sha256"), "version 1.0.0\nfrom https://127.0.0.1:1\n").unwrap();
+    installed.hook();
+    assert!(installed.said().ends_with("home/.local/bin/posthog-llma hook {\"hook_event_name\":\"SessionEnd\"}\n"));
+}
+
+#[test]
 fn a_hook_hands_its_input_to_the_program_and_says_nothing() {
     let installed = Installed::new();
-    installed.program("home/.local/bin/posthog-llma", "echo loud; echo loud >&2; exit 3");
+    installed.program(installed.root().join("program/posthog-llma"), "echo loud; echo loud >&2; exit 3");
     installed.hook();
-    assert_eq!(installed.said(), "home/.local/bin/posthog-llma hook {\"hook_event_name\":\"SessionEnd\"}\n");
+    let said = installed.said();
+    assert!(said.ends_with("program/posthog-llma hook {\"hook_event_name\":\"SessionEnd\"}\n"), "{said}");
+}
+
+#[test]
+fn what_a_hook_has_for_the_user_is_passed_on_and_nothing_else() {
+    let installed = Installed::new();
+    let program = installed.root().join("program/posthog-llma");
+    let say = |text: &str| {
+        fs::write(&program, format!("#!/bin/sh\ncat > /dev/null\nprintf '%s' '{text}'\n")).unwrap();
+        let output = installed.run(Command::new(installed.root().join("bin/posthog-llma")).arg("hook"), "{}");
+        assert!(output.status.success() && output.stderr.is_empty(), "{output:?}");
+        String::from_utf8(output.stdout).unwrap()
+    };
+    installed.program(&program, "");
+    let message = "{\"systemMessage\":\"posthog-llma: the project asks \\\\ \"}";
+    assert_eq!(say(message), format!("{message}\n"));
+    for other in
+        ["", "Segmentation fault", "{\"decision\":\"block\"}", "x {\"systemMessage\":\"x\"}", "{\"systemMessage\":"]
+    {
+        assert_eq!(say(other), "", "{other}");
+    }
+}
+
+#[test]
+fn a_hook_does_not_wait_for_what_outlives_the_program() {
+    let installed = Installed::new();
+    installed.program(installed.root().join("program/posthog-llma"), "sleep 20 > /dev/null 2>&1 < /dev/null &");
+    let start = std::time::Instant::now();
+    installed.hook();
+    assert!(start.elapsed() < std::time::Duration::from_secs(10));
 }
 
 #[test]
@@ -172,8 +245,9 @@ fn a_hook_without_a_program_says_nothing_and_succeeds() {
 #[test]
 fn a_hook_whose_program_cannot_run_says_nothing_and_succeeds() {
     let installed = Installed::new();
-    installed.program("home/.local/bin/posthog-llma", "");
-    fs::write(installed.folder.path().join("home/.local/bin/posthog-llma"), [0x7f, b'E', b'L', b'F', 0, 0]).unwrap();
+    let program = installed.root().join("program/posthog-llma");
+    installed.program(&program, "");
+    fs::write(program, [0x7f, b'E', b'L', b'F', 0, 0]).unwrap();
     installed.hook();
 }
 
@@ -190,9 +264,9 @@ fn a_command_without_a_program_says_in_one_line_how_to_install_it() {
 #[test]
 fn what_a_failing_command_says_is_shown_all_the_same() {
     let installed = Installed::new();
-    installed.program("home/.local/bin/posthog-llma", "echo 'the reason' >&2; exit 2");
+    installed.program(installed.root().join("program/posthog-llma"), "echo 'the reason' >&2; exit 2");
     assert_eq!(
         installed.command("ingest --all"),
-        "home/.local/bin/posthog-llma ingest --all \nthe reason\n(exit code 2)\n"
+        "its a \"plugin\" $HOME/program/posthog-llma ingest --all \nthe reason\n(exit code 2)\n"
     );
 }

@@ -5,6 +5,7 @@
 
 use std::env;
 use std::ffi::OsStr;
+use std::io::{self, Write as _};
 use std::path::{Path, PathBuf};
 use std::process::{Command, ExitCode, Stdio};
 
@@ -17,7 +18,7 @@ const NOT_FOUND: u8 = 127;
 fn main() -> ExitCode {
     let arguments: Vec<_> = env::args_os().skip(1).collect();
     let is_hook = arguments.first().is_some_and(|first| first == "hook");
-    let Some(program) = find(&folder_above(), |name| env::var_os(name).map(PathBuf::from)) else {
+    let Some(program) = find(&folder_above(), accounts_home().as_deref()) else {
         if is_hook {
             return ExitCode::SUCCESS;
         }
@@ -29,9 +30,14 @@ fn main() -> ExitCode {
     let mut command = Command::new(&program);
     command.args(&arguments);
     if is_hook {
-        // Claude Code shows the user what a hook says, and that it failed.
-        command.stdout(Stdio::null()).stderr(Stdio::null());
-        let _ = command.status();
+        // Claude Code shows the user that a hook failed, and gives the model what it says when a session begins.
+        keep_own_streams();
+        command.stdin(Stdio::inherit()).stdout(Stdio::piped()).stderr(Stdio::null());
+        if let Ok(output) = command.output()
+            && is_message(&output.stdout)
+        {
+            let _ = io::stdout().write_all(&output.stdout);
+        }
         return ExitCode::SUCCESS;
     }
     match command.status() {
@@ -44,6 +50,44 @@ fn main() -> ExitCode {
     }
 }
 
+/// Is this what a hook has for the user? Anything else is no word of the program's.
+fn is_message(said: &[u8]) -> bool {
+    let said = said.trim_ascii();
+    said.starts_with(b"{\"systemMessage\":") && said.ends_with(b"}")
+}
+
+/// Keeps this process's standard streams from its child, which has others: the child's own children, which outlive it, would
+/// hold them, and the client would wait for those.
+#[cfg(windows)]
+#[expect(unsafe_code, reason = "a call of the system, with handles that are open as long as the process lives")]
+fn keep_own_streams() {
+    use std::os::windows::io::AsRawHandle as _;
+    use windows_sys::Win32::Foundation::{HANDLE_FLAG_INHERIT, SetHandleInformation};
+    for handle in [io::stdin().as_raw_handle(), io::stdout().as_raw_handle(), io::stderr().as_raw_handle()] {
+        // One that is closed or no handle at all is refused, and then there is nothing to keep.
+        unsafe { SetHandleInformation(handle, HANDLE_FLAG_INHERIT, 0) };
+    }
+}
+
+/// Elsewhere a child has the streams that it is given, and no others.
+#[cfg(not(windows))]
+fn keep_own_streams() {}
+
+/// The account's home, as the system knows it: a project's settings can set the variables that name it.
+#[expect(unsafe_code, reason = "the environment is changed and put back while there is no other thread")]
+fn accounts_home() -> Option<PathBuf> {
+    const HOME: &str = if cfg!(windows) { "USERPROFILE" } else { "HOME" };
+    let given = env::var_os(HOME);
+    // SAFETY: nothing has started a thread yet.
+    unsafe { env::remove_var(HOME) };
+    let home = env::home_dir();
+    if let Some(given) = given {
+        // SAFETY: as above.
+        unsafe { env::set_var(HOME, given) };
+    }
+    home.filter(|home| home.is_absolute())
+}
+
 /// The plugin: the folder above the one that this program is in.
 fn folder_above() -> PathBuf {
     let own = env::current_exe().unwrap_or_default();
@@ -51,11 +95,10 @@ fn folder_above() -> PathBuf {
 }
 
 /// The program of the plugin, else one that was installed otherwise. `PATH` is not asked: a project's settings can set it.
-fn find(plugin: &Path, variable: impl Fn(&str) -> Option<PathBuf>) -> Option<PathBuf> {
-    let installed = [("LOCALAPPDATA", "Programs/posthog-llma"), ("USERPROFILE", ".cargo/bin")];
-    let folders = [plugin.join("program")]
-        .into_iter()
-        .chain(installed.iter().filter_map(|(name, below)| Some(variable(name)?.join(below))));
+fn find(plugin: &Path, home: Option<&Path>) -> Option<PathBuf> {
+    let installed = ["AppData/Local/Programs/posthog-llma", ".cargo/bin"];
+    let installed = home.into_iter().flat_map(|home| installed.map(|below| home.join(below)));
+    let folders = [plugin.join("program")].into_iter().chain(installed);
     packaged(plugin).into_iter().chain(folders).map(|folder| folder.join(PROGRAM)).find(|program| program.is_file())
 }
 
@@ -84,22 +127,31 @@ mod tests {
     #[test]
     fn the_plugins_own_program_goes_before_an_installed_one() {
         let root = env::temp_dir().join(format!("posthog-llma-launcher-{}", std::process::id()));
-        let (plugin, local) = (root.join("plugin"), root.join("local"));
-        let variable = |name: &str| (name == "LOCALAPPDATA").then(|| local.clone());
+        let (plugin, home) = (root.join("plugin"), root.join("home"));
         let places = [
-            local.join("Programs/posthog-llma"),
+            home.join(".cargo/bin"),
+            home.join("AppData/Local/Programs/posthog-llma"),
             plugin.join("program"),
             plugin.join("node_modules/@posthog/llma-win32-x64/bin"),
         ];
-        assert_eq!(find(&plugin, variable), None);
+        assert_eq!((find(&plugin, Some(&home)), find(&plugin, None)), (None, None));
         for place in &places {
             fs::create_dir_all(place).unwrap();
             fs::write(place.join(PROGRAM), "").unwrap();
-            assert_eq!(find(&plugin, variable), Some(place.join(PROGRAM)));
+            assert_eq!(find(&plugin, Some(&home)), Some(place.join(PROGRAM)));
         }
         fs::create_dir_all(plugin.join("node_modules/.bin")).unwrap();
         fs::create_dir_all(plugin.join("node_modules/@other/package/bin")).unwrap();
-        assert_eq!(find(&plugin, variable), Some(places[2].join(PROGRAM)));
+        assert_eq!(find(&plugin, Some(&home)), Some(places[3].join(PROGRAM)));
         fs::remove_dir_all(root).unwrap();
+    }
+
+    #[test]
+    fn only_what_is_meant_for_the_user_is_passed_on() {
+        assert!(is_message(b"{\"systemMessage\":\"posthog-llma: x\"}\n"));
+        for other in ["", "{}", "Segmentation fault", "{\"systemMessage\":\"x\"} and more", "{\"decision\":\"block\"}"]
+        {
+            assert!(!is_message(other.as_bytes()), "{other}");
+        }
     }
 }

@@ -11,7 +11,10 @@
 //! Measured with 2.0.76 and 2.1.332 on Linux: hooks have `CLAUDE_PROJECT_DIR`, commands and hooks `CLAUDECODE`; a project
 //! can change their values, not remove them; the client's own first environment has neither, and nothing of a project's.
 
+use super::clean_start;
+use crate::system::directories;
 use crate::system::processes::{self, Variables};
+use serde::{Deserialize, Serialize};
 use std::ffi::{OsStr, OsString};
 use std::sync::OnceLock;
 
@@ -21,8 +24,8 @@ const MARKS: [&str; 2] = ["CLAUDECODE", "CLAUDE_PROJECT_DIR"];
 /// Name of the client's process. What it starts without its marks (the server of a tool, say) is known by this.
 const CLIENT: &str = "claude";
 
-/// The given variables that are kept, by the beginnings of their names.
-const KEPT: [&str; 3] = ["POSTHOG", "CLAUDE_PLUGIN_OPTION_", "CLAUDE_PROJECT_DIR"];
+/// The given variables that are kept, by the beginnings of their names: what a project may have a say in.
+const KEPT: [&str; 2] = ["CLAUDE_PLUGIN_OPTION_", "CLAUDE_PROJECT_DIR"];
 
 /// Hands what is kept to the process that goes on after a hook, which has no client above it any more.
 pub const HANDED_ON: &str = "_POSTHOG_LLMA_GIVEN";
@@ -39,19 +42,20 @@ const HARMLESS: [&str; 9] =
     ["TERM", "NO_COLOR", "COLUMNS", "LANG", "LC_ALL", "LC_CTYPE", "SYSTEMROOT", "WINDIR", "SYSTEMDRIVE"];
 
 /// Where this process stands.
-#[derive(Debug, Clone, Copy, PartialEq, Eq, Default)]
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Default, Serialize, Deserialize)]
 pub enum Standing {
     /// No client is above it: the environment is the person's.
     #[default]
     Plain,
     /// A client is above it, and the environment is now the one that the client was started with.
     Below,
-    /// A client is above it, and nobody says what it was started with: nothing of the environment counts.
+    /// A client is above it, and nobody says what it was started with: nothing of the environment counts, unless it has been
+    /// seen in a session that no project had a say in ([`clean_start`]).
     Unknown,
 }
 
 /// How this process began.
-#[derive(Debug, Clone, Default, PartialEq, Eq)]
+#[derive(Debug, Clone, Default, PartialEq, Eq, Serialize, Deserialize)]
 pub struct Start {
     /// Where it stands.
     pub standing: Standing,
@@ -77,9 +81,9 @@ pub fn adopt() {
     let own: Variables = std::env::vars_os().collect();
     let command = std::env::args_os().nth(1);
     if command.is_some_and(|command| AFTER_A_HOOK.iter().any(|name| command == *name)) {
-        if let Some(given) = std::env::var_os(HANDED_ON) {
-            let given = given.to_str().and_then(|text| serde_json::from_str(text).ok()).unwrap_or_default();
-            let _ = START.set(Start { standing: Standing::Below, given });
+        if let Some(start) = std::env::var_os(HANDED_ON) {
+            let nothing = Start { standing: Standing::Unknown, given: Vec::new() };
+            begin(start.to_str().and_then(|text| serde_json::from_str(text).ok()).unwrap_or(nothing));
         }
         return;
     }
@@ -87,27 +91,49 @@ pub fn adopt() {
     if standing == Standing::Plain {
         return;
     }
-    let _ = START.set(Start { standing, given: kept(&own) });
     replace(&own, first.unwrap_or_else(|| harmless(&own)));
+    begin(Start { standing, given: kept(&own) });
+}
+
+/// Remembers how this process began. Values that are known to be the person's count again.
+fn begin(start: Start) {
+    let mut start = start;
+    // The account's own place: nothing else is in the environment yet.
+    let state = directories::state(|name| std::env::var_os(name));
+    if start.standing == Standing::Unknown && state.is_some_and(|state| clean_start::is_known(&state, &start.given)) {
+        start.standing = Standing::Below;
+        let own = clean_start::persons(&start.given);
+        add(own.filter_map(|(name, value)| Some((OsString::from(name), OsString::from(value.as_ref()?)))));
+    }
+    let _ = START.set(start);
 }
 
 /// What is handed on to the process that goes on after a hook.
 pub fn handed_on() -> Option<(&'static str, String)> {
     let start = start();
-    (start.standing != Standing::Plain).then(|| (HANDED_ON, serde_json::to_string(&start.given).unwrap_or_default()))
+    (start.standing != Standing::Plain).then(|| (HANDED_ON, serde_json::to_string(start).unwrap_or_default()))
 }
 
 fn ancestors() -> impl Iterator<Item = Ancestor> {
-    let parent = |process: u32| processes::describe(process).map(|found| found.parent).filter(|parent| *parent > 0);
-    let above = std::iter::successors(parent(std::process::id()), move |process| parent(*process));
-    above.take(MOST_ANCESTORS).map(|process| Ancestor {
-        name: processes::describe(process).map(|found| found.name).unwrap_or_default(),
+    let above = |found: &processes::Description| {
+        let parent = Some(found.parent).filter(|parent| *parent > 0)?;
+        Some((parent, processes::describe(parent)))
+    };
+    let first = processes::describe(std::process::id()).and_then(|own| above(&own));
+    let all = std::iter::successors(first, move |(_, found)| above(found.as_ref()?));
+    all.take(MOST_ANCESTORS).map(|(process, found)| Ancestor {
+        name: found.map(|found| found.name).unwrap_or_default(),
         environment: processes::first_environment(process),
     })
 }
 
 fn has_mark(environment: &Variables) -> bool {
-    environment.iter().any(|(name, _)| MARKS.iter().any(|mark| name == mark))
+    environment.iter().any(|(name, _)| MARKS.iter().any(|mark| is_named(name, mark)))
+}
+
+/// Is this the variable of that name? Windows takes names in any case.
+fn is_named(name: &OsStr, known: &str) -> bool {
+    if cfg!(windows) { name.eq_ignore_ascii_case(known) } else { name == known }
 }
 
 /// Where a process with this environment stands, and the environment that its client was started with.
@@ -126,8 +152,12 @@ fn standing(own: &Variables, ancestors: impl Iterator<Item = Ancestor>) -> (Stan
 
 fn kept(given: &Variables) -> Vec<(String, Option<String>)> {
     let named = given.iter().filter_map(|(name, value)| Some((name.to_str()?, value)));
-    let kept = named.filter(|(name, _)| KEPT.iter().any(|beginning| name.starts_with(beginning)));
-    kept.map(|(name, value)| (name.to_owned(), value.to_str().map(str::to_owned))).collect()
+    // Windows takes names in any case; a project's are then found by ours.
+    let named = named.map(|(name, value)| (if cfg!(windows) { name.to_uppercase() } else { name.to_owned() }, value));
+    let is_kept =
+        |name: &str| clean_start::is_persons(name) || KEPT.iter().any(|beginning| name.starts_with(beginning));
+    let kept = named.filter(|(name, _)| is_kept(name));
+    kept.map(|(name, value)| (name, value.to_str().map(str::to_owned))).collect()
 }
 
 fn harmless(given: &Variables) -> Variables {
@@ -143,12 +173,10 @@ fn replace(old: &Variables, new: Variables) {
         for (name, _) in old {
             std::env::remove_var(name);
         }
-        for (name, value) in new {
-            // The system's call takes no such name, though an environment may hold one.
-            if !name.is_empty() && !name.as_encoded_bytes()[1..].contains(&b'=') && !is_odd(&name) {
-                std::env::set_var(name, value);
-            }
-        }
+    }
+    add(new);
+    // SAFETY: as above.
+    unsafe {
         // An account's home is the system's to say, where no variable of the person's own does.
         if std::env::var_os("HOME").is_none_or(|home| home.is_empty())
             && let Some(home) = std::env::home_dir()
@@ -160,9 +188,16 @@ fn replace(old: &Variables, new: Variables) {
     }
 }
 
-/// Names that `set_var` would panic at.
-fn is_odd(name: &OsString) -> bool {
-    name.as_encoded_bytes().first() == Some(&b'=') || name.as_encoded_bytes().contains(&0)
+#[expect(unsafe_code, reason = "the environment is changed while nobody else can look at it")]
+fn add(variables: impl IntoIterator<Item = (OsString, OsString)>) {
+    for (name, value) in variables {
+        // The system's call takes no such name, though an environment may hold one; nor a zero in either.
+        let is_odd = name.is_empty() || name.as_encoded_bytes().contains(&b'=');
+        if !is_odd && ![&name, &value].iter().any(|text| text.as_encoded_bytes().contains(&0)) {
+            // SAFETY: `adopt` is the first thing that the program does, so there is no other thread.
+            unsafe { std::env::set_var(name, value) };
+        }
+    }
 }
 
 #[cfg(test)]

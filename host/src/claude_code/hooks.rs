@@ -1,13 +1,14 @@
 //! Whether Claude Code calls our hooks, and whether somebody else sends the same sessions: read from its settings and from
 //! its list of plugins.
 
+use super::local_plugin;
 use serde_json::Value;
 use std::fs;
 use std::path::{Path, PathBuf};
 use std::time::UNIX_EPOCH;
 
-/// The marketplace of this project.
-const MARKETPLACE: &str = "posthog-llma";
+/// The marketplaces of this project: the published one, and the one that `plugin install` makes.
+const MARKETPLACES: [&str; 2] = ["posthog-llma", local_plugin::MARKETPLACE];
 
 /// What stands in the command of a hook of ours.
 const COMMAND: &str = "posthog-llma";
@@ -84,12 +85,17 @@ impl Hooks {
         others.dedup();
         Self { ours, since, all_disabled: settings["disableAllHooks"] == true, others }
     }
+
+    /// Is this plugin installed, whether or not it is enabled?
+    pub fn knows_plugin(config: &Path, name: &str) -> bool {
+        read_json(&config.join("plugins/installed_plugins.json"))["plugins"].get(name).is_some()
+    }
 }
 
 /// Is a plugin ours? By its marketplace; or by its hooks, if it came another way.
 fn is_ours(marketplace: &str, place: Option<&Path>) -> bool {
     let hooks = || read_json(&place?.join("hooks/hooks.json")).to_string().contains(COMMAND).then_some(());
-    marketplace == MARKETPLACE || hooks().is_some()
+    MARKETPLACES.contains(&marketplace) || hooks().is_some()
 }
 
 /// What a plugin is read from, if that is gone: the folder of its marketplace, which is read in place, or its copy.

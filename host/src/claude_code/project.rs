@@ -20,7 +20,7 @@ pub const CLAUDE_FOLDER: &str = ".claude";
 
 /// The settings files in a project's folder: the one that is meant to be checked in, and the one that is not, which a
 /// repository can hold all the same.
-const FILES: [&str; 2] = ["settings.local.json", "settings.json"];
+pub(super) const FILES: [&str; 2] = ["settings.local.json", "settings.json"];
 
 /// Something that a project says.
 #[derive(Debug, Clone, PartialEq, Eq)]

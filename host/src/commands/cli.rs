@@ -3,6 +3,7 @@
 mod arguments;
 mod values;
 
+pub use super::plugin::Plugin;
 pub use arguments::*;
 
 use clap::{Parser, Subcommand};
@@ -140,6 +141,16 @@ Examples:
   posthog-llma never                    the list
   posthog-llma never --remove ~/code/secret")]
     Never(Never),
+    /// Install Claude Code's plugin for this program, or remove it
+    #[command(after_help = "\
+For a program that came without the plugin: from cargo, Homebrew or an installer. Writes the plugin's files to a directory of
+your own. Its hooks call this program at its current path.
+
+Examples:
+  posthog-llma plugin install
+  posthog-llma plugin install --files-only     when `claude` is not on the PATH
+  posthog-llma plugin uninstall")]
+    Plugin(Plugin),
     /// Decide about what this project asks for: its own destination, or turning sending on
     #[command(after_help = "\
 A project's files, `.claude/settings.local.json` included, get this only after you type yes: whoever wrote a repository must

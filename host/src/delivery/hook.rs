@@ -4,8 +4,9 @@
 //! hook only says what is owed: it starts a process of its own that outlives it ([`detach`]), writes the session down, and
 //! ends. It prints nothing, whatever happens: a word or a failure would be shown to the user who is just leaving.
 
+use crate::claude_code::clean_start;
 use crate::claude_code::client::{self, Process};
-use crate::claude_code::first_environment;
+use crate::claude_code::first_environment::{self, Standing};
 use crate::claude_code::hooks::Hooks;
 use crate::claude_code::project::Ask;
 use crate::claude_code::settings::{Environment, Settings};
@@ -62,6 +63,9 @@ const NO_INPUT: &str = "the hook's input is no JSON object with a `transcript_pa
 /// The event that begins a session.
 pub const SESSION_START: &str = "SessionStart";
 
+/// What begins a session in a client that begins with it.
+const STARTUP: &str = "startup";
+
 /// The event that ends a session.
 pub const SESSION_END: &str = "SessionEnd";
 
@@ -73,6 +77,8 @@ pub const STOP: &str = "Stop";
 pub struct Input {
     /// `SessionEnd`, `SessionStart`, …
     pub event: String,
+    /// Of `SessionStart`: `startup`, `resume`, …
+    pub source: String,
     /// The session's id.
     pub session_id: String,
     /// Its main transcript, which need not exist.
@@ -89,6 +95,8 @@ impl Input {
             #[serde(default)]
             hook_event_name: serde_json::Value,
             #[serde(default)]
+            source: serde_json::Value,
+            #[serde(default)]
             session_id: serde_json::Value,
             #[serde(default)]
             transcript_path: serde_json::Value,
@@ -104,7 +112,8 @@ impl Input {
             return None;
         }
         let session_id = Some(text(&object.session_id)).filter(|id| !id.is_empty()).or(name)?;
-        Some(Self { event: text(&object.hook_event_name), session_id, transcript, at: outbox::now() })
+        let (event, source) = (text(&object.hook_event_name), text(&object.source));
+        Some(Self { event, source, session_id, transcript, at: outbox::now() })
     }
 }
 
@@ -152,6 +161,11 @@ fn act(started: &mpsc::Sender<()>) {
         let _ = fail(&directory, "", NO_INPUT);
         return;
     };
+    if knows_environment_now(&directory, &input) {
+        // This process has given it up; the worker takes it up again.
+        let _ = start_worker(Some(&input), client, root_of(&input));
+        return;
+    }
     let (program, destination) = match ready(&directory, &input) {
         Ok(Ready::ToSend(program, destination)) => (*program, destination),
         Ok(Ready::Asked(program, ask)) => {
@@ -170,8 +184,7 @@ fn act(started: &mpsc::Sender<()>) {
         }
     };
     // First, because it can do all the rest by itself.
-    let root = input.transcript.ancestors().last().unwrap_or(Path::new("/"));
-    let handed_over = start_worker(Some(&input), client, root);
+    let handed_over = start_worker(Some(&input), client, root_of(&input));
     let _ = started.send(());
     let written = Outbox::open(&directory, HOOK_PATIENCE)
         .and_then(|(outbox, _)| write_down(outbox, &program, &destination, &input, client));
@@ -179,6 +192,26 @@ fn act(started: &mpsc::Sender<()>) {
         let _ =
             fail(&directory, &input.session_id, &format!("the hook can neither start a process nor write: {error}"));
     }
+}
+
+/// Where nobody says what the client was started with: does it start where no project has a say in that? Then what it gives
+/// is the person's, from now on.
+fn knows_environment_now(directory: &Path, input: &Input) -> bool {
+    let start = first_environment::start();
+    let starts = input.event == SESSION_START && input.source == STARTUP;
+    if start.standing != Standing::Unknown || !starts {
+        return false;
+    }
+    let environment = Environment::of_process();
+    let Some(config) = environment.config_dir() else { return false };
+    let folders = clean_start::folders(environment.project());
+    clean_start::is_clean(folders.iter().map(PathBuf::as_path), &config)
+        && clean_start::remember(directory, &start.given).is_ok()
+}
+
+/// A folder that nobody is about to remove.
+fn root_of(input: &Input) -> &Path {
+    input.transcript.ancestors().last().unwrap_or(Path::new("/"))
 }
 
 /// What the settings say of a session.
@@ -312,6 +345,10 @@ pub fn work(input: Option<Input>, client: Option<Process>) -> anyhow::Result<()>
         return Ok(fail(&directory, "", NO_INPUT)?);
     };
     info!(event = ?input.event, session = ?input.session_id, version = env!("CARGO_PKG_VERSION"), "a hook came");
+    if knows_environment_now(&directory, &input) {
+        info!("the environment is the person's from now on");
+        return Ok(start_worker(Some(&input), client, root_of(&input))?);
+    }
     let worked = work_in(&directory, &input, client);
     match &worked {
         Ok(()) => debug!("the worker leaves"),

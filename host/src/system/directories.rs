@@ -51,6 +51,13 @@ pub fn state(variable: impl Fn(&str) -> Option<OsString>) -> Option<PathBuf> {
     }
 }
 
+/// Where files for other programs are kept: `$XDG_DATA_HOME/posthog-llma`, `~/.local/share/posthog-llma` (macOS:
+/// `~/Library/Application Support/posthog-llma`), on Windows `%LOCALAPPDATA%\posthog-llma\data`. None if the environment does
+/// not say.
+pub fn data(variable: impl Fn(&str) -> Option<OsString>) -> Option<PathBuf> {
+    on(Platform::current(), &DATA, variable)
+}
+
 /// Where a kind of directory lies on each platform.
 struct Places {
     xdg: &'static str,
@@ -62,6 +69,8 @@ struct Places {
 const CACHE: Places = Places { xdg: "XDG_CACHE_HOME", unix: ".cache", mac_os: "Library/Caches", windows: "cache" };
 const CONFIG: Places =
     Places { xdg: "XDG_CONFIG_HOME", unix: ".config", mac_os: "Library/Application Support", windows: "config" };
+const DATA: Places =
+    Places { xdg: "XDG_DATA_HOME", unix: ".local/share", mac_os: "Library/Application Support", windows: "data" };
 const STATE: Places =
     Places { xdg: "XDG_STATE_HOME", unix: ".local/state", mac_os: "Library/Application Support", windows: "state" };
 

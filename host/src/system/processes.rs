@@ -2,7 +2,7 @@
 
 use std::ffi::OsString;
 
-/// A process: its number, and when it started in ticks since the machine did. Numbers are used again, pairs are not.
+/// A process: its number, and when it started, in the system's own unit. Numbers are used again, pairs are not.
 pub type Process = (u32, u64);
 
 /// Variables with their values.
@@ -11,7 +11,7 @@ pub type Variables = Vec<(OsString, OsString)>;
 /// What the system says of a process.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct Description {
-    /// Its program's name.
+    /// Its program's name; on Windows in lower case, and without `.exe`.
     pub name: String,
     /// Its parent's number.
     pub parent: u32,
@@ -20,7 +20,7 @@ pub struct Description {
 }
 
 /// A process, from `/proc/<pid>/stat` (man 5 `proc_pid_stat`); none where there is none, or the system does not tell.
-#[cfg(not(target_os = "macos"))]
+#[cfg(not(any(target_os = "macos", windows)))]
 pub fn describe(process: u32) -> Option<Description> {
     let text = std::fs::read(format!("/proc/{process}/stat")).ok()?;
     let text = String::from_utf8_lossy(&text);
@@ -38,7 +38,7 @@ pub fn describe(process: u32) -> Option<Description> {
 
 /// The environment that a process was started with: what it has set since is not in it. None where the system does not
 /// tell, or not us.
-#[cfg(not(target_os = "macos"))]
+#[cfg(not(any(target_os = "macos", windows)))]
 pub fn first_environment(process: u32) -> Option<Variables> {
     let bytes = std::fs::read(format!("/proc/{process}/environ")).ok()?;
     Some(variables(&bytes))
@@ -46,6 +46,8 @@ pub fn first_environment(process: u32) -> Option<Variables> {
 
 #[cfg(target_os = "macos")]
 pub use mac_os::{describe, first_environment};
+#[cfg(windows)]
+pub use windows::{describe, first_environment};
 
 /// `NAME=value`, each ended by a zero.
 #[cfg(unix)]
@@ -58,12 +60,6 @@ fn variables(bytes: &[u8]) -> Variables {
         Some((text(&line[..at]), text(&line[at + 1..])))
     };
     bytes.split(|byte| *byte == 0).filter_map(variable).collect()
-}
-
-/// There is nothing to read them from.
-#[cfg(not(unix))]
-fn variables(_: &[u8]) -> Variables {
-    Variables::new()
 }
 
 #[cfg(target_os = "macos")]
@@ -116,6 +112,75 @@ mod mac_os {
         // An empty text ends it: what follows is the system's own.
         let end = rest.windows(2).position(|pair| pair == [0, 0]).unwrap_or(rest.len());
         Some(variables(&rest[..end]))
+    }
+}
+
+#[cfg(windows)]
+mod windows {
+    use super::{Description, Variables};
+    use std::os::windows::io::{AsRawHandle as _, FromRawHandle as _, OwnedHandle};
+    use windows_sys::Win32::Foundation::{FILETIME, INVALID_HANDLE_VALUE};
+    use windows_sys::Win32::System::Diagnostics::ToolHelp::{
+        CreateToolhelp32Snapshot, PROCESSENTRY32W, Process32FirstW, Process32NextW, TH32CS_SNAPPROCESS,
+    };
+    use windows_sys::Win32::System::Threading::{GetProcessTimes, OpenProcess, PROCESS_QUERY_LIMITED_INFORMATION};
+
+    /// A process, from the system's list. A parent that began after its child is another one with the number of the parent
+    /// that is gone: then there is none.
+    pub fn describe(process: u32) -> Option<Description> {
+        let (name, parent) = listed(process)?;
+        let name = name.to_lowercase();
+        let name = name.strip_suffix(".exe").unwrap_or(&name).to_owned();
+        // Another user's process does not tell.
+        let started = started(process).unwrap_or_default();
+        let parent = if self::started(parent).is_some_and(|parents| parents > started) { 0 } else { parent };
+        Some(Description { name, parent, started })
+    }
+
+    /// Nobody tells: only a process itself can read its environment.
+    pub fn first_environment(_: u32) -> Option<Variables> {
+        None
+    }
+
+    #[expect(unsafe_code, reason = "the system's own calls")]
+    fn listed(process: u32) -> Option<(String, u32)> {
+        // SAFETY: the handle is open until the end, and the entry has the size that it says.
+        unsafe {
+            let list = CreateToolhelp32Snapshot(TH32CS_SNAPPROCESS, 0);
+            if list == INVALID_HANDLE_VALUE {
+                return None;
+            }
+            let list = OwnedHandle::from_raw_handle(list);
+            let mut entry = PROCESSENTRY32W { dwSize: size_of::<PROCESSENTRY32W>() as u32, ..std::mem::zeroed() };
+            let mut more = Process32FirstW(list.as_raw_handle(), &raw mut entry);
+            while more != 0 {
+                if entry.th32ProcessID == process {
+                    let length = entry.szExeFile.iter().position(|unit| *unit == 0).unwrap_or(entry.szExeFile.len());
+                    return Some((String::from_utf16_lossy(&entry.szExeFile[..length]), entry.th32ParentProcessID));
+                }
+                more = Process32NextW(list.as_raw_handle(), &raw mut entry);
+            }
+        }
+        None
+    }
+
+    /// When it started, in steps of 100 ns since 1601.
+    #[expect(unsafe_code, reason = "the system's own calls")]
+    fn started(process: u32) -> Option<u64> {
+        let mut times = [FILETIME { dwLowDateTime: 0, dwHighDateTime: 0 }; 4];
+        // SAFETY: the handle is open until the end, and each time is written to a place of its own.
+        unsafe {
+            let handle = OpenProcess(PROCESS_QUERY_LIMITED_INFORMATION, 0, process);
+            if handle.is_null() {
+                return None;
+            }
+            let handle = OwnedHandle::from_raw_handle(handle);
+            let [started, ended, kernel, user] = times.each_mut().map(std::ptr::from_mut);
+            if GetProcessTimes(handle.as_raw_handle(), started, ended, kernel, user) == 0 {
+                return None;
+            }
+        }
+        Some(u64::from(times[0].dwHighDateTime) << 32 | u64::from(times[0].dwLowDateTime))
     }
 }
 

@@ -21,6 +21,8 @@ mod parent;
 mod servers;
 mod sessions;
 mod status;
+#[path = "outbox/upgrade.rs"]
+mod upgrade;
 
 /// A server that applies the rules and nothing else.
 fn posthog() -> LocalPostHog {

@@ -349,7 +349,8 @@ pub struct Worker {
 impl Worker {
     /// The hook's input, if the hook had read it.
     pub fn input(self) -> Option<Input> {
-        Some(Input { event: self.event?, session_id: self.session?, transcript: self.transcript?, at: self.at? })
+        let (session_id, transcript) = (self.session?, self.transcript?);
+        Some(Input { event: self.event?, source: String::new(), session_id, transcript, at: self.at? })
     }
 }
 
