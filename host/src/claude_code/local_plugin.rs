@@ -16,18 +16,22 @@ pub const PLUGIN: &str = "posthog@posthog-llma-local";
 /// What the published plugin's hooks call.
 const LAUNCHER: &str = "${CLAUDE_PLUGIN_ROOT}/bin/posthog-llma";
 
+/// What says so.
+const HOOKS: &str = "hooks/hooks.json";
+
 /// The plugin's folder in the marketplace's.
 const FOLDER: &str = "plugin";
 
 /// The published plugin's files that this one has, too. Instead of its launcher there is a script that runs this program.
-const FILES: [(&str, &str); 7] = [
-    (".claude-plugin/plugin.json", include_str!("../../../plugin/.claude-plugin/plugin.json")),
-    ("README.md", include_str!("../../../plugin/README.md")),
-    ("commands/llma-cc-ingest.md", include_str!("../../../plugin/commands/llma-cc-ingest.md")),
-    ("commands/llma-cc-setup.md", include_str!("../../../plugin/commands/llma-cc-setup.md")),
-    ("commands/llma-cc-status.md", include_str!("../../../plugin/commands/llma-cc-status.md")),
-    ("hooks/hooks.json", include_str!("../../../plugin/hooks/hooks.json")),
-    ("scripts/run", include_str!("../../../plugin/scripts/run")),
+const FILES: [(&str, &[u8]); 8] = [
+    (".claude-plugin/icon.png", include_bytes!("../../../plugin/.claude-plugin/icon.png")),
+    (".claude-plugin/plugin.json", include_bytes!("../../../plugin/.claude-plugin/plugin.json")),
+    ("README.md", include_bytes!("../../../plugin/README.md")),
+    ("commands/llma-cc-ingest.md", include_bytes!("../../../plugin/commands/llma-cc-ingest.md")),
+    ("commands/llma-cc-setup.md", include_bytes!("../../../plugin/commands/llma-cc-setup.md")),
+    ("commands/llma-cc-status.md", include_bytes!("../../../plugin/commands/llma-cc-status.md")),
+    (HOOKS, include_bytes!("../../../plugin/hooks/hooks.json")),
+    ("scripts/run", include_bytes!("../../../plugin/scripts/run")),
 ];
 
 /// Where the marketplace is, in the directory for files of other programs.
@@ -42,18 +46,19 @@ pub fn write(folder: &Path, program: &Path) -> io::Result<()> {
         .ok_or_else(|| io::Error::other(format!("{}: the program's path is not UTF-8", program.display())))?;
     let plugin = folder.join(FOLDER);
     let mut written = Vec::new();
-    let mut put = |path: PathBuf, text: &str| {
+    let mut put = |path: PathBuf, contents: &[u8]| {
         fs::create_dir_all(path.parent().unwrap_or(folder))?;
-        atomic::write(&path, text.as_bytes())?;
+        atomic::write(&path, contents)?;
         written.push(path.clone());
         io::Result::Ok(path)
     };
-    for (name, text) in FILES {
-        put(plugin.join(name), &if name == "hooks/hooks.json" { hooks(text, program)? } else { text.to_owned() })?;
+    for (name, contents) in FILES {
+        let path = plugin.join(name);
+        if name == HOOKS { put(path, hooks(contents, program)?.as_bytes()) } else { put(path, contents) }?;
     }
-    let launcher = put(plugin.join("bin/posthog-llma"), &launcher(program))?;
+    let launcher = put(plugin.join("bin/posthog-llma"), launcher(program).as_bytes())?;
     // Last: it makes the folder a marketplace.
-    put(folder.join(".claude-plugin/marketplace.json"), &format!("{:#}\n", marketplace()?))?;
+    put(folder.join(".claude-plugin/marketplace.json"), format!("{:#}\n", marketplace()?).as_bytes())?;
     for path in [launcher, plugin.join("scripts/run")] {
         make_executable(&path)?;
     }
@@ -61,8 +66,8 @@ pub fn write(folder: &Path, program: &Path) -> io::Result<()> {
 }
 
 /// The published hooks, with this program in place of the launcher.
-fn hooks(published: &str, program: &str) -> io::Result<String> {
-    let mut hooks: Value = serde_json::from_str(published)?;
+fn hooks(published: &[u8], program: &str) -> io::Result<String> {
+    let mut hooks: Value = serde_json::from_slice(published)?;
     let mut replaced = 0;
     for event in hooks["hooks"].as_object_mut().into_iter().flat_map(|events| events.values_mut()) {
         for hook in
@@ -87,7 +92,7 @@ fn launcher(program: &str) -> String {
 }
 
 fn marketplace() -> io::Result<Value> {
-    let manifest: Value = serde_json::from_str(FILES[0].1)?;
+    let manifest: Value = serde_json::from_slice(include_bytes!("../../../plugin/.claude-plugin/plugin.json"))?;
     Ok(json!({
         "name": MARKETPLACE,
         "owner": manifest["author"],
