@@ -21,7 +21,6 @@ mod parent;
 mod servers;
 mod sessions;
 mod status;
-#[path = "outbox/upgrade.rs"]
 mod upgrade;
 
 /// A server that applies the rules and nothing else.
