@@ -41,6 +41,9 @@ const MOST_ANCESTORS: usize = 64;
 const HARMLESS: [&str; 9] =
     ["TERM", "NO_COLOR", "COLUMNS", "LANG", "LC_ALL", "LC_CTYPE", "SYSTEMROOT", "WINDIR", "SYSTEMDRIVE"];
 
+/// Variables that name the home directory.
+const HOMES: &[&str] = if cfg!(windows) { &["HOME", "USERPROFILE"] } else { &["HOME"] };
+
 /// Where this process stands.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Default, Serialize, Deserialize)]
 pub enum Standing {
@@ -169,22 +172,18 @@ fn harmless(given: &Variables) -> Variables {
 #[expect(unsafe_code, reason = "the environment is replaced while nobody else can look at it")]
 fn replace(old: &Variables, new: Variables) {
     // SAFETY: `adopt` is the first thing that the program does, so there is no other thread.
-    unsafe {
-        for (name, _) in old {
-            std::env::remove_var(name);
-        }
-    }
+    let remove = |name: &OsStr| unsafe { std::env::remove_var(name) };
+    // An account's home is the system's to say, where no variable of the person's own does. It is asked first: some systems
+    // keep the account in variables, too.
+    let has_home = new.iter().any(|(name, value)| name == "HOME" && !value.is_empty());
+    HOMES.iter().for_each(|name| remove(OsStr::new(name)));
+    let home = if has_home { None } else { std::env::home_dir() };
+    old.iter().for_each(|(name, _)| remove(name));
     add(new);
-    // SAFETY: as above.
-    unsafe {
-        // An account's home is the system's to say, where no variable of the person's own does.
-        if std::env::var_os("HOME").is_none_or(|home| home.is_empty())
-            && let Some(home) = std::env::home_dir()
-        {
-            #[cfg(windows)]
-            std::env::set_var("LOCALAPPDATA", home.join("AppData").join("Local"));
-            std::env::set_var("HOME", home);
-        }
+    if let Some(home) = home {
+        #[cfg(windows)]
+        add([("LOCALAPPDATA".into(), home.join("AppData").join("Local").into())]);
+        add(HOMES.iter().map(|name| (OsString::from(name), home.clone().into())));
     }
 }
 
