@@ -9,7 +9,6 @@ mod doctor;
 mod flush;
 mod ingest;
 mod pause;
-mod plugin;
 mod redact;
 mod send;
 mod setup;
@@ -135,7 +134,7 @@ pub fn run() -> ExitCode {
         Command::Trust(arguments) => trust::run(&arguments),
         Command::Untrust(arguments) => trust::undo(&arguments),
         Command::Pause(arguments) => pause::pause(&arguments),
-        Command::Plugin(arguments) => plugin::run(&arguments),
+        Command::Plugin(arguments) => setup::plugin::run(&arguments),
         Command::Resume => pause::resume(),
         Command::Never(arguments) => pause::never(&arguments),
         Command::Status(arguments) => status::run(&arguments),

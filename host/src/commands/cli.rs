@@ -3,7 +3,7 @@
 mod arguments;
 mod values;
 
-pub use super::plugin::Plugin;
+pub use super::setup::plugin::Plugin;
 pub use arguments::*;
 
 use clap::{Parser, Subcommand};

@@ -1,5 +1,7 @@
 //! `setup`: asks what a user has to say, and writes it into a settings file of Claude Code.
 
+pub mod plugin;
+
 use super::destination::origin;
 use super::{Answers, doctor, trust, unusable};
 use crate::claude_code::settings::edit::{EditError, set_variables};
