@@ -1,5 +1,7 @@
 //! Converts a session natively, without a sandbox: `cargo run --example convert -- TRANSCRIPT [AGENT-TRANSCRIPT…]`.
 
+#![expect(clippy::disallowed_methods, clippy::disallowed_macros, reason = "an example is a host, not the library")]
+
 use posthog_llma_pipeline::session::{AgentFile, ConversionOptions, FileRole, Session};
 use std::io::Write as _;
 

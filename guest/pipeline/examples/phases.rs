@@ -1,5 +1,7 @@
 //! How long each reading of a transcript takes: `cargo run --release --example phases -- TRANSCRIPT`.
 
+#![expect(clippy::disallowed_methods, clippy::disallowed_macros, reason = "an example is a host, not the library")]
+
 use posthog_llma_pipeline::session::{ConversionOptions, FileRole, Session};
 use std::time::Instant;
 

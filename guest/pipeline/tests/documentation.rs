@@ -1,5 +1,6 @@
 //! `docs/events.md` names the properties that are sent, and no others.
 
+#![expect(clippy::disallowed_methods, reason = "a test reads the page")]
 #![expect(clippy::unwrap_used, reason = "a test fails by panicking")]
 
 mod conversion;

@@ -1,5 +1,7 @@
 //! Builds a component with a cargo of its own, for build scripts: those of the sandbox and of the end-to-end tests.
 
+#![expect(clippy::disallowed_macros, reason = "a build script talks to cargo by printing")]
+
 use std::env;
 use std::hash::{DefaultHasher, Hash, Hasher};
 use std::path::{Path, PathBuf};

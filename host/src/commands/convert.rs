@@ -4,7 +4,7 @@ use super::cli::Convert;
 use super::{FAILED, load};
 use crate::delivery::conversion::{self, ConversionError};
 use crate::delivery::report;
-use crate::system::terminal::{tell, warn};
+use crate::system::terminal::{events_out, tell, warn};
 use posthog_llma_sandbox::{Limits, block_on};
 use std::io::{self, BufWriter};
 use std::process::ExitCode;
@@ -15,7 +15,7 @@ pub fn run(arguments: &Convert) -> anyhow::Result<ExitCode> {
     let session = program.session(&arguments.session)?;
     let ((sandbox, cache_warning), options) = program.prepare(&session, Limits::from(&arguments.limits))?;
     warn(cache_warning.as_slice());
-    let mut out = BufWriter::new(io::stdout().lock());
+    let mut out = BufWriter::new(events_out());
     let converted = block_on(conversion::convert(&sandbox, &session, &options, &mut out))?;
     // The end of the process gives its memory back, too, and faster.
     std::mem::forget(sandbox);

@@ -7,10 +7,9 @@ use crate::delivery::report::{self, Report};
 use crate::delivery::send::{self, Destination};
 use crate::outbox::now;
 use crate::program::stored;
-use crate::system::terminal::{complain, print, warn};
+use crate::system::terminal::{complain, end_progress, is_watched, print, show_progress, warn};
 use posthog_llma_sandbox::bindings::exports::posthog::llm_analytics::delivery::BatchReport;
 use posthog_llma_sandbox::{Limits, block_on};
-use std::io::{self, IsTerminal as _, Write as _};
 use std::process::ExitCode;
 
 /// Sends a session.
@@ -78,19 +77,19 @@ impl Progress {
     const WORTH_IT: u64 = 8 << 20;
 
     fn new(total: u64) -> Self {
-        Self { total, shown: total > Self::WORTH_IT && io::stderr().is_terminal() }
+        Self { total, shown: total > Self::WORTH_IT && is_watched() }
     }
 
     fn show(&self, bytes: u64) {
         if self.shown {
             let percent = (bytes * 100).checked_div(self.total).unwrap_or(100).min(100);
-            let _ = write!(io::stderr(), "\r{percent:3} % of {}", report::bytes(self.total / 2));
+            show_progress(&format!("{percent:3}% of {}", report::bytes(self.total / 2)));
         }
     }
 
     fn end(&self) {
         if self.shown {
-            let _ = writeln!(io::stderr());
+            end_progress();
         }
     }
 }

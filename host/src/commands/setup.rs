@@ -13,7 +13,7 @@ use crate::program;
 use crate::program::ProgramError;
 use crate::system::atomic;
 use crate::system::git;
-use crate::system::terminal::{hide, print, tell, warn};
+use crate::system::terminal::{self, hide, print, tell, warn};
 use anyhow::{Context as _, anyhow};
 use posthog_llma_pipeline::options::{
     self, ALLOW_CUSTOM_HOST, API_KEY, ApiKey, ENABLED, HOST, Options, PRIVACY_MODE, TRACE_GROUPING, TraceGrouping,
@@ -21,7 +21,7 @@ use posthog_llma_pipeline::options::{
 use posthog_llma_pipeline::origin::Origin;
 use std::fmt::Write as _;
 use std::fs;
-use std::io::{self, BufRead as _, IsTerminal as _, Write as _};
+use std::io::{self, BufRead as _};
 use std::path::Path;
 use std::process::ExitCode;
 
@@ -36,7 +36,7 @@ pub fn run(arguments: &Setup) -> anyhow::Result<ExitCode> {
     hide(key.as_ref());
 
     let mut answers = of_flags(arguments)?;
-    let asked = !arguments.yes && io::stdin().is_terminal() && io::stderr().is_terminal();
+    let asked = !arguments.yes && terminal::is_interactive();
     if asked {
         ask(&mut Terminal, &before, &mut answers).map_err(|error| anyhow!("nothing was written: {error}"))?;
     }
@@ -132,7 +132,7 @@ impl Person for Terminal {
     }
 
     fn ask(&mut self, question: &str) -> io::Result<String> {
-        write!(io::stderr(), "{question} ")?;
+        terminal::ask(question)?;
         let mut line = String::new();
         if io::stdin().lock().read_line(&mut line)? == 0 {
             return Err(io::ErrorKind::UnexpectedEof.into());
@@ -141,7 +141,7 @@ impl Person for Terminal {
     }
 
     fn ask_secret(&mut self, question: &str) -> io::Result<String> {
-        write!(io::stderr(), "{question} ")?;
+        terminal::ask(question)?;
         Ok(rpassword::read_password()?.trim().to_owned())
     }
 }

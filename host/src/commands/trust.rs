@@ -6,11 +6,11 @@ use crate::commands::cli::{Trust, Untrust};
 use crate::outbox::decisions::{Decisions, Pair, Verdict, resolved};
 use crate::outbox::{self, now};
 use crate::program;
-use crate::system::terminal::{print, tell};
+use crate::system::terminal::{self, print, tell};
 use serde_json::json;
 use std::borrow::Cow;
 use std::fmt::Write as _;
-use std::io::{self, BufRead as _, IsTerminal as _, Write as _};
+use std::io::{self, BufRead as _};
 use std::process::ExitCode;
 
 /// Runs `trust`.
@@ -45,12 +45,12 @@ pub fn run(arguments: &Trust) -> anyhow::Result<ExitCode> {
 /// command to run in one.
 pub fn decide(ask: &Ask, command: &str) -> anyhow::Result<bool> {
     let Ok((origin, key)) = &ask.pair else { return Ok(false) };
-    if !(io::stdin().is_terminal() && io::stderr().is_terminal()) {
+    if !terminal::is_interactive() {
         let message = format!("{}: run `{command}` in a terminal, where you can say yes", ask.question());
         return Err(Unusable(Cow::Owned(message)).into());
     }
     tell(&format!("Project  {}\nSends to {origin}\nKey      {key}\nSet in   {}\n", ask.project.display(), ask.source));
-    write!(io::stderr(), "Send this project's sessions there? Type yes: ")?;
+    terminal::ask("Send this project's sessions there? Type yes:")?;
     let mut line = String::new();
     io::stdin().lock().read_line(&mut line)?;
     if !line.trim().eq_ignore_ascii_case("yes") {

@@ -3,11 +3,10 @@
 use super::load;
 use crate::commands::cli::View;
 use crate::delivery::report;
-use crate::system::terminal::{complain, print, print_colored, warn};
+use crate::system::terminal::{columns, complain, print, print_colored, warn};
 use crate::view::ViewError;
 use crate::view::{self, tree};
 use posthog_llma_sandbox::{self, Limits};
-use std::io;
 use std::process::ExitCode;
 use std::sync::atomic::{AtomicBool, Ordering};
 
@@ -39,12 +38,11 @@ pub fn run(arguments: &View) -> anyhow::Result<ExitCode> {
         }
     } else {
         let (tree, converted) = posthog_llma_sandbox::block_on(view::tree(&sandbox, &session, &options))??;
-        let tree = match terminal_size::terminal_size_of(io::stdout()) {
-            Some((terminal_size::Width(columns), _)) => tree::fit(&tree, usize::from(columns)),
+        let tree = match columns() {
+            Some(columns) => tree::fit(&tree, columns),
             None => tree,
         };
-        // Without the colors where nobody would see them.
-        print_colored(&mut anstream::stdout(), &tree)?;
+        print_colored(&tree)?;
         converted
     };
     warn(converted.left_out.warning().as_slice());

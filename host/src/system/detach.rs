@@ -92,6 +92,7 @@ fn spawn(command: &mut Command) -> io::Result<()> {
 /// that it is given and all others: the worker would hold the caller's pipes, and the client would wait for it.
 #[cfg(windows)]
 #[expect(unsafe_code, reason = "two calls of the system, with handles that are open as long as the process lives")]
+#[expect(clippy::disallowed_methods, reason = "takes the handles, and prints nothing")]
 fn keep_own_streams() {
     use std::os::windows::io::AsRawHandle as _;
     use windows_sys::Win32::Foundation::{HANDLE_FLAG_INHERIT, SetHandleInformation};

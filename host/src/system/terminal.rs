@@ -1,9 +1,11 @@
-//! What the program says: its results, and what it says beside them. Nothing that is said holds the project key, and nothing
-//! steers the terminal: a path, an id, a server's words and a project's text can be anybody's.
+//! Everything the program prints. Nothing printed contains the project token, and nothing steers the terminal: a path, an ID, a
+//! server's words and a project's text can come from anyone. `host/clippy.toml` keeps every other module from printing.
+
+#![expect(clippy::disallowed_methods, reason = "the one place that prints: what it prints was cleaned")]
 
 use posthog_llma_pipeline::options::ApiKey;
 use std::fmt::Write as _;
-use std::io::{self, Write as _};
+use std::io::{self, IsTerminal as _, Write as _};
 use std::sync::OnceLock;
 
 /// The project key, as soon as it is known: nothing that is printed for people may hold it, not even when a server
@@ -67,10 +69,21 @@ pub fn print(text: &str) -> io::Result<()> {
     print_to(&mut io::stdout(), text)
 }
 
-/// As [`print()`], a text whose colors are ours: whoever made it has cleaned what is in it.
-pub fn print_colored(out: &mut impl io::Write, text: &str) -> io::Result<()> {
+/// As [`print()`], a text with our own colors, which are left out if nobody would see them. Its maker has cleaned its parts.
+pub fn print_colored(text: &str) -> io::Result<()> {
     let text = API_KEY.get().map_or_else(|| text.to_owned(), |key| without_key(text, key));
-    write(out, &without_controls(&text, |c| c == '\u{1b}'))
+    write(&mut anstream::stdout(), &without_controls(&text, |c| c == '\u{1b}'))
+}
+
+/// Standard output for events, which are printed byte for byte as they would be sent: JSON, with controls escaped, and
+/// without the token.
+pub fn events_out() -> impl io::Write {
+    io::stdout().lock()
+}
+
+/// The terminal's width; none if standard output is not a terminal.
+pub fn columns() -> Option<usize> {
+    terminal_size::terminal_size_of(io::stdout()).map(|(terminal_size::Width(columns), _)| usize::from(columns))
 }
 
 /// As [`print()`], to another stream.
@@ -100,6 +113,31 @@ pub fn warn(warnings: &[String]) {
 /// Says what goes on, a line without more ado.
 pub fn tell(message: &str) {
     let _ = writeln!(io::stderr(), "{}", cleaned(message));
+}
+
+/// Asks a question; the answer is typed on the same line.
+pub fn ask(question: &str) -> io::Result<()> {
+    write!(io::stderr(), "{} ", cleaned(question))
+}
+
+/// Replaces the line of a progress display.
+pub fn show_progress(line: &str) {
+    let _ = write!(io::stderr(), "\r{}", cleaned(line));
+}
+
+/// Ends the line of a progress display.
+pub fn end_progress() {
+    let _ = writeln!(io::stderr());
+}
+
+/// Whether someone is there to see what [`tell`] says.
+pub fn is_watched() -> bool {
+    io::stderr().is_terminal()
+}
+
+/// Whether someone is there to answer a question.
+pub fn is_interactive() -> bool {
+    io::stdin().is_terminal() && is_watched()
 }
 
 #[cfg(test)]

@@ -100,13 +100,11 @@ impl Block {
         }
         let (what, why) = note.split_once(": ").unwrap_or_else(|| panic!("{}: {note:?} gives no reason", self.place));
         assert!(why.split_whitespace().count() > 2, "{}: {note:?} gives no reason", self.place);
-        match what.strip_prefix("exits with ") {
-            Some(code) => How::Fail(code.parse().unwrap()),
-            None => {
-                assert_eq!(what, "not run", "{}: {note:?}", self.place);
-                How::Not
-            }
+        if let Some(code) = what.strip_prefix("exits with ") {
+            return How::Fail(code.parse().unwrap());
         }
+        assert_eq!(what, "not run", "{}: {note:?}", self.place);
+        How::Not
     }
 }
 

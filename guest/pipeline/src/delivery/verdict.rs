@@ -3,10 +3,9 @@
 use crate::delivery::batch::Batch;
 use crate::delivery::lane::Lane;
 use crate::delivery::transport::Answer;
+use crate::identity::{FixedMap, FixedSet};
 use crate::transcript::text;
 use serde::Deserialize;
-use std::collections::HashMap;
-use std::collections::HashSet;
 
 /// Characters of a server's words that are kept.
 const WORDS: usize = 500;
@@ -63,7 +62,7 @@ pub(super) enum Fate {
 /// The answer of the newest lane to a batch that it read.
 #[derive(Deserialize)]
 struct Results {
-    results: HashMap<String, EventResult>,
+    results: FixedMap<String, EventResult>,
 }
 
 #[derive(Deserialize)]
@@ -170,7 +169,7 @@ pub(super) fn words(body: &[u8]) -> String {
 
 /// Different words, each once, on one line.
 pub(super) fn listed<'a>(words: impl Iterator<Item = &'a String>) -> String {
-    let mut seen = HashSet::new();
+    let mut seen = FixedSet::default();
     let different: Vec<_> = words.filter(|word| seen.insert(word.as_str())).map(String::as_str).take(10).collect();
     different.join(", ")
 }

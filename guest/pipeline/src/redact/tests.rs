@@ -432,6 +432,7 @@ proptest! {
 }
 
 #[test]
+#[expect(clippy::disallowed_methods, reason = "a test measures time")]
 fn every_text_takes_a_time_that_depends_on_its_length_alone() {
     let redactor = Redactor::new();
     let patterns = [

@@ -327,6 +327,7 @@ mod tests {
     }
 
     /// Well within this even without optimization; searching all calls for each sub-agent takes half a minute.
+    #[expect(clippy::disallowed_methods, reason = "a test measures time")]
     fn within_five_seconds(work: impl FnOnce()) {
         let start = Instant::now();
         work();

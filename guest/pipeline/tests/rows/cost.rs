@@ -32,6 +32,7 @@ fn grows_with_its_size(n: i64, session: impl Fn(i64) -> Case) -> Case {
 }
 
 /// Time of this thread on a processor, where the system tells it: what else runs does not count.
+#[expect(clippy::disallowed_methods, reason = "a test measures time")]
 fn processor_time() -> Duration {
     thread_local!(static START: Instant = Instant::now());
     let times = std::fs::read_to_string("/proc/thread-self/schedstat").ok();

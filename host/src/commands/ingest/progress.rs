@@ -2,9 +2,8 @@
 
 use crate::delivery::ingest::{Candidate, Outcome};
 use crate::delivery::report;
-use crate::system::terminal::tell;
+use crate::system::terminal::{is_watched, tell};
 use indicatif::{ProgressBar, ProgressDrawTarget, ProgressStyle};
-use std::io::{self, IsTerminal as _};
 use std::sync::atomic::{AtomicU64, Ordering};
 use std::sync::{Mutex, PoisonError};
 use std::time::{Duration, Instant};
@@ -31,7 +30,7 @@ impl Progress {
     /// At the beginning. `quiet`: a script reads the output.
     pub fn new(sessions: &[Candidate], quiet: bool) -> Self {
         let bytes = sessions.iter().map(|session| session.bytes).sum();
-        let terminal = io::stderr().is_terminal();
+        let terminal = is_watched();
         let shown = bytes > WORTH_IT || sessions.len() > 50;
         let target = if terminal && shown { ProgressDrawTarget::stderr() } else { ProgressDrawTarget::hidden() };
         let bar = ProgressBar::with_draw_target(Some(bytes), target);
