@@ -112,9 +112,19 @@ pub type FixedMap<K, V> = HashMap<K, V, BuildHasherDefault<DefaultHasher>>;
 /// A set with a fixed seed.
 pub type FixedSet<K> = HashSet<K, BuildHasherDefault<DefaultHasher>>;
 
-/// A key for an id of the client's: a UUID as it is, anything else as a hash of it.
+/// A key for an id of the client's: a UUID as it is, anything else as a hash of it. It is the same in one run alone, and no
+/// part of an event.
 pub fn key(id: &str) -> u128 {
-    Uuid::try_parse(id).unwrap_or_else(|_| Uuid::new_v5(&NAMESPACE, id.as_bytes())).as_u128()
+    if let Ok(uuid) = Uuid::try_parse(id) {
+        return uuid.as_u128();
+    }
+    let half = |which: u8| {
+        let mut hasher = DefaultHasher::new();
+        hasher.write_u8(which);
+        hasher.write(id.as_bytes());
+        u128::from(hasher.finish())
+    };
+    half(0) << 64 | half(1)
 }
 
 /// Characters of an id that another system gave.

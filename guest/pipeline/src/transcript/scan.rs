@@ -21,14 +21,36 @@ pub struct StringEnd {
 /// JSON forbids, or half of a character, which `serde_json` takes in some places and not in others.
 pub fn string(text: &[u8], mut at: usize) -> Option<StringEnd> {
     let mut escaped = false;
-    loop {
-        at = special(text, at)?;
-        match text[at] {
-            b'"' => return Some(StringEnd { end: at + 1, escaped }),
-            b'\\' => at += escape(&text[at..])?,
-            _ => return None,
+    while let Some(lanes) = text.get(at..).and_then(|rest| rest.first_chunk::<LANES>()) {
+        let mut found = specials(*lanes);
+        let mut next = LANES;
+        // Code has an escape every few lanes: what one look found serves for all that stand in it.
+        while found != 0 {
+            let place = found.trailing_zeros() as usize;
+            match lanes[place % LANES] {
+                b'"' => return Some(StringEnd { end: at + place + 1, escaped }),
+                b'\\' => next = place + escape(&text[at + place..])?,
+                _ => return None,
+            }
+            escaped = true;
+            if next >= LANES {
+                break;
+            }
+            found &= u32::MAX << next;
+            next = LANES;
         }
-        escaped = true;
+        at += next;
+    }
+    loop {
+        match text.get(at)? {
+            b'"' => return Some(StringEnd { end: at + 1, escaped }),
+            b'\\' => {
+                at += escape(&text[at..])?;
+                escaped = true;
+            }
+            0..0x20 => return None,
+            _ => at += 1,
+        }
     }
 }
 
@@ -44,19 +66,6 @@ fn escape(text: &[u8]) -> Option<usize> {
         }
         _ => None,
     }
-}
-
-/// The next quote, back-slash or control character from `at` on.
-fn special(text: &[u8], mut at: usize) -> Option<usize> {
-    while let Some(lanes) = text.get(at..).and_then(|rest| rest.first_chunk::<LANES>()) {
-        let found = specials(*lanes);
-        if found != 0 {
-            return Some(at + found.trailing_zeros() as usize);
-        }
-        at += LANES;
-    }
-    let rest = text.get(at..)?;
-    rest.iter().position(|byte| matches!(byte, b'"' | b'\\' | 0..0x20)).map(|found| at + found)
 }
 
 /// Which of these bytes are quotes, back-slashes or control characters, one bit each.
