@@ -8,6 +8,7 @@ mod additions;
 pub mod decisions;
 mod delivered;
 mod ids;
+mod journal;
 mod notes;
 mod owed;
 mod repair;
@@ -32,8 +33,8 @@ use std::time::{Duration, Instant, SystemTime, UNIX_EPOCH};
 /// Name of the file in the state directory.
 pub const FILE_NAME: &str = "outbox.sqlite";
 
-/// Version of the tables, the file's `user_version`.
-const VERSION: i64 = 1;
+/// Version of the tables, the file's `user_version`. Version 1 had no journal.
+const VERSION: i64 = 2;
 
 /// How long a command waits for others that write. Each holds the file for milliseconds.
 pub const PATIENCE: Duration = Duration::from_secs(20);
@@ -43,7 +44,12 @@ pub const PATIENCE: Duration = Duration::from_secs(20);
 pub struct Outbox {
     db: Connection,
     path: PathBuf,
+    /// Many sessions are delivered in a row: see [`Outbox::in_bulk`].
+    bulk: bool,
 }
+
+/// Pages of the log that are taken into the file at once, while many sessions are delivered: 16 MiB.
+const LOG_PAGES_IN_BULK: u32 = 4000;
 
 /// Why the record cannot be used.
 #[derive(Debug, thiserror::Error)]
@@ -178,9 +184,10 @@ impl Outbox {
         decisions::check_database_files(path)?;
         let db = Connection::open_with_flags(path, flags | OpenFlags::SQLITE_OPEN_NO_MUTEX).map_err(failed)?;
         db.busy_timeout(patience).map_err(failed)?;
-        let mut outbox = Self { db, path: path.to_owned() };
+        let mut outbox = Self { db, path: path.to_owned(), bulk: false };
         match outbox.version()? {
             VERSION => outbox.add_missing()?,
+            1 => outbox.upgrade()?,
             0 => outbox.create()?,
             found => return Err(OutboxError::Newer { path: path.to_owned(), found }),
         }
@@ -193,6 +200,36 @@ impl Outbox {
             return Ok(());
         }
         self.write(additions::add_missing).map(drop)
+    }
+
+    /// A file of version 1 becomes one of this version. An older program must not go on with it: it would not see what the
+    /// journal holds.
+    fn upgrade(&mut self) -> Result<(), OutboxError> {
+        self.write(|db| {
+            additions::add_missing(db)?;
+            db.execute_batch(journal::TABLE)?;
+            db.pragma_update(None, "user_version", VERSION)
+        })
+    }
+
+    /// For whoever delivers many sessions and has the turn for it: what this run takes is known to it, so that only what was
+    /// there before need be looked up, and it is put in order at the end ([`Outbox::settle`]).
+    pub fn in_bulk(mut self) -> Result<Self, OutboxError> {
+        self.settle()?;
+        self.bulk = true;
+        self.read(|db| db.pragma_update(None, "wal_autocheckpoint", LOG_PAGES_IN_BULK))?;
+        Ok(self)
+    }
+
+    /// The end of it.
+    pub fn end_bulk(&mut self) -> Result<(), OutboxError> {
+        self.bulk = false;
+        self.settle()
+    }
+
+    /// Puts what was written down batch by batch into the table that is searched by event.
+    pub fn settle(&mut self) -> Result<(), OutboxError> {
+        self.write(journal::settle)
     }
 
     fn version(&self) -> Result<i64, OutboxError> {
@@ -209,6 +246,7 @@ impl Outbox {
             let version: i64 = db.query_row("PRAGMA user_version", [], |row| row.get(0))?;
             if version == 0 {
                 db.execute_batch(include_str!("outbox/schema.sql"))?;
+                db.execute_batch(journal::TABLE)?;
                 db.pragma_update(None, "user_version", VERSION)?;
             }
             Ok(())

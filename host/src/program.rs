@@ -238,6 +238,12 @@ impl Program {
         self.environment.homes()
     }
 
+    /// A text that changes whenever one of the session's files does, see [`Session::state`].
+    pub fn session_state(&self, transcript: &Path) -> Result<String, sessions::TranscriptError> {
+        let files = SessionFiles::of_transcript_in(transcript, &self.homes())?;
+        Ok(Session { files, directory: None }.state())
+    }
+
     /// The session whose main transcript this is, with what other projects' folders have of it.
     pub fn session_of(&self, transcript: &Path) -> Result<Session, sessions::TranscriptError> {
         Session::of_transcript_in(transcript, &self.homes())

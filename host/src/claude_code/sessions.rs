@@ -16,6 +16,7 @@ pub use search::{Candidate, FindError, all, find};
 pub use siblings::{is_same_session, ordered};
 pub use tail::is_open;
 
+mod flat;
 mod head;
 mod search;
 mod siblings;
@@ -207,13 +208,23 @@ impl Found {
 
     /// A project's folder holds the flat agents of all its sessions.
     fn flat_agents_in(&mut self, folder: &Path, id: &str) {
-        for path in self.entries(folder) {
-            if agent_id(&path).is_some() && self.is_inside(&path) {
-                match session_of_lines(&path) {
-                    Ok(Some(owner)) if owner.eq_ignore_ascii_case(id) => self.add(path, None),
-                    Ok(_) => {}
-                    Err(error) => self.unreadable.push(Unreadable { path, error }),
+        let agents = match flat::agents(folder) {
+            Ok(agents) => agents,
+            Err(error) => {
+                if !is_absent(&error) {
+                    self.unreadable.push(Unreadable { path: folder.to_owned(), error });
                 }
+                return;
+            }
+        };
+        for agent in agents.iter() {
+            if !self.is_inside(agent.path()) {
+                continue;
+            }
+            match agent.session() {
+                Ok(Some(owner)) if owner.eq_ignore_ascii_case(id) => self.add(agent.path().to_owned(), None),
+                Ok(_) => {}
+                Err(error) => self.unreadable.push(Unreadable { path: agent.path().to_owned(), error }),
             }
         }
     }

@@ -1,6 +1,7 @@
 //! `ingest`: sends past sessions.
 
 mod progress;
+mod remembered;
 mod select;
 
 use super::{load_to_send, load_with};
@@ -15,6 +16,7 @@ use crate::system::terminal::{complain, print, tell, warn};
 use posthog_llma_pipeline::time;
 use posthog_llma_sandbox::{Limits, Sandbox};
 use progress::Progress;
+use remembered::Remembered;
 use serde_json::{Value, json};
 use std::fmt::Write as _;
 use std::path::Path;
@@ -284,9 +286,7 @@ fn list(
         on_wait: &|seconds| tell(&format!("PostHog takes no more for now. Asking again in {seconds} s.")),
         stop: &STOP,
     };
-    let progress = Progress::new(&sessions, arguments.json);
-    let (mut outcomes, _) = ingest.run(&sessions, |index, outcome| progress.done(&sessions[index], outcome))?;
-    progress.end();
+    let mut outcomes = counted(program, &ingest, &sessions, arguments.json)?;
     let outbox = Outbox::open_to_read(&directory)?;
     let is_delivered = |session: &Candidate| -> anyhow::Result<bool> {
         let (Some(outbox), Some(destination)) = (&outbox, destination) else { return Ok(false) };
@@ -358,6 +358,27 @@ fn list(
     );
     print(&out)?;
     Ok(ExitCode::SUCCESS)
+}
+
+/// What each session holds: remembered, or found out now.
+fn counted(
+    program: &Program,
+    ingest: &Ingest<'_>,
+    sessions: &[Candidate],
+    quiet: bool,
+) -> anyhow::Result<Vec<Outcome>> {
+    let remembered = Remembered::read();
+    let key = Remembered::key(program, sessions);
+    if let Some(outcomes) = key.as_ref().and_then(|key| remembered.outcomes(key, sessions.len())) {
+        return Ok(outcomes);
+    }
+    let progress = Progress::new(sessions, quiet);
+    let (outcomes, _) = ingest.run(sessions, |index, outcome| progress.done(&sessions[index], outcome))?;
+    progress.end();
+    if let Some(key) = key {
+        remembered.note(key, &outcomes);
+    }
+    Ok(outcomes)
 }
 
 /// The beginning of a text, harmless in a terminal.

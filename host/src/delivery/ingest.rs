@@ -181,7 +181,7 @@ impl Ingest<'_> {
             let to = outbox.destination(&destination.origin, &destination.api_key)?;
             // No hook's process delivers the same meanwhile.
             let turn = Turn::take(&outbox, to)?;
-            own = Some((outbox, turn));
+            own = Some((outbox.in_bulk()?, turn));
             id = Some(to);
         }
         let shared = Shared {
@@ -196,7 +196,7 @@ impl Ingest<'_> {
                 .map(|_| {
                     scope.spawn(|| -> Result<(), IngestError> {
                         let mut outbox = match id {
-                            Some(_) => Some(Outbox::open(self.directory, outbox::PATIENCE)?.0),
+                            Some(_) => Some(self.open_record()?),
                             None => None,
                         };
                         loop {
@@ -225,11 +225,18 @@ impl Ingest<'_> {
             && stopped.is_none()
             && !self.stop.load(Ordering::Relaxed)
         {
+            outbox.end_bulk()?;
             drop(turn);
             // Sessions that ended meanwhile: their own processes found the turn taken, and left.
             Courier::new(self.program, destination.clone(), id).work_off(&mut outbox, Duration::ZERO)?;
         }
         Ok((outcomes.into_inner().unwrap_or_else(PoisonError::into_inner), stopped))
+    }
+
+    fn open_record(&self) -> Result<Outbox, OutboxError> {
+        let (outbox, _) = Outbox::open(self.directory, outbox::PATIENCE)?;
+        // To look is not to write.
+        if self.destination.is_some() { outbox.in_bulk() } else { Ok(outbox) }
     }
 
     fn send(
@@ -280,7 +287,8 @@ impl Ingest<'_> {
             Err(error) => return self.all_stops(shared, OutboxError::to_string(&error), 0),
         };
         let options = self.program.conversion_options(&session, own);
-        let mut record = IngestRecord { ingest: self, known, state: &state, shared, turn, waits: 0 };
+        let mut record =
+            IngestRecord { ingest: self, known, state: &state, shared, turn, waits: 0, is_complete: false };
         let Some(to) = self.destination else {
             let mut bytes = Counting(0);
             let converted =
@@ -371,6 +379,8 @@ struct IngestRecord<'a> {
     turn: &'a ClaimTurn<'a>,
     /// How often it has waited for the server.
     waits: u32,
+    /// The last batch was written down, and with it that all of it is delivered.
+    is_complete: bool,
 }
 
 impl IngestRecord<'_> {
@@ -383,7 +393,7 @@ impl IngestRecord<'_> {
         }
         // What has nothing to send was not delivered; if it was owed, it is not any more.
         let is_nothing = report.is_some_and(report::has_nothing);
-        if is_nothing && !outbox.is_owed(*session)? {
+        if self.is_complete || (is_nothing && !outbox.is_owed(*session)?) {
             return Ok(());
         }
         outbox.complete(*session, self.state)
@@ -429,6 +439,7 @@ impl Record for IngestRecord<'_> {
     fn batch(&mut self, batch: &BatchReport) -> Result<(), OutboxError> {
         if let Some(Known { outbox, destination, session: Some(session) }) = &mut self.known {
             outbox.record(*destination, *session, batch, self.state)?;
+            self.is_complete |= batch.last;
         }
         self.waits = 0;
         if self.ingest.stop.load(Ordering::Relaxed) && !batch.last {

@@ -1,12 +1,13 @@
 //! What a server took.
 
 use super::ids::{DestinationId, SessionId};
-use super::{Outbox, OutboxError, now};
+use super::{Outbox, OutboxError, journal, now};
 use posthog_llma_pipeline::delivery::lane::Lane;
 use posthog_llma_pipeline::identity;
 use posthog_llma_sandbox::bindings::exports::posthog::llm_analytics::delivery::BatchReport;
 use posthog_llma_sandbox::bindings::posthog::llm_analytics::types::{ConversionReport, EventId, NamedCount};
 use rusqlite::{Connection, OptionalExtension as _, params};
+use std::collections::HashSet;
 use std::path::Path;
 use std::time::Duration;
 
@@ -23,9 +24,11 @@ impl Outbox {
             let mut accepted = db.prepare(
                 "SELECT 1 FROM accepted WHERE destination = ?1 AND event = ?2 AND NOT (session = ?3 AND covered = 0)",
             )?;
+            let taken = if self.bulk { HashSet::new() } else { journal::known(db, destination, session, events)? };
             let mut known = Vec::new();
             for event in events {
-                if accepted.exists(params![destination.0, blob(*event), session])? {
+                let id = blob(*event);
+                if taken.contains(&id) || accepted.exists(params![destination.0, id, session])? {
                     known.push(*event);
                 }
             }
@@ -39,7 +42,11 @@ impl Outbox {
         self.read(|db| {
             let mut select = db.prepare("SELECT event FROM accepted WHERE session = ?1 AND covered = 0")?;
             let rows = select.query_map([session.0], |row| row.get(0).map(event))?;
-            rows.collect()
+            let mut uncovered: Vec<EventId> = rows.collect::<rusqlite::Result<_>>()?;
+            if !self.bulk {
+                uncovered.extend(journal::uncovered(db, session)?);
+            }
+            Ok(uncovered)
         })
     }
 
@@ -52,14 +59,10 @@ impl Outbox {
         state: &str,
     ) -> Result<(), OutboxError> {
         let now = now();
+        let bulk = self.bulk;
         self.write(|db| {
             // An event that was refused for good is done with, like one that was taken.
-            let mut insert = db.prepare(
-                "INSERT INTO accepted (destination, event, session, covered) VALUES (?1, ?2, ?3, 0) ON CONFLICT DO NOTHING",
-            )?;
-            for event in &batch.events {
-                insert.execute(params![destination.0, blob(event.id), session.0])?;
-            }
+            journal::append(db, destination, session, batch.events.iter().map(|event| event.id), batch.last)?;
             let mut insert = db.prepare(
                 "INSERT INTO quarantined (destination, event, session, name, status, message, at)
                  VALUES (?1, ?2, ?3, ?4, ?5, ?6, ?7) ON CONFLICT DO NOTHING",
@@ -69,17 +72,21 @@ impl Outbox {
                 insert.execute(params![destination.0, id, session.0, name, refusal.status, refusal.message, now])?;
             }
             if batch.accepted().next().is_some() {
+                // Once a second says it, too: this row is written with each batch otherwise.
                 db.execute(
                     "UPDATE destination SET attempts = 0, last_error = NULL, refused = 0, failed_at = NULL, due_at = 0,
-                         asked_until = 0, delivered_at = ?2 WHERE id = ?1",
+                         asked_until = 0, delivered_at = ?2
+                     WHERE id = ?1 AND NOT (attempts = 0 AND last_error IS NULL AND refused = 0 AND failed_at IS NULL
+                         AND due_at = 0 AND asked_until = 0 AND delivered_at BETWEEN ?2 - 1000 AND ?2)",
                     params![destination.0, now],
                 )?;
-            }
-            if batch.accepted().next().is_some() {
                 remember_lane(db, destination, &batch.path, now)?;
             }
             if batch.last {
                 complete(db, session, state, now)?;
+            }
+            if !bulk && journal::is_long(db)? {
+                journal::settle(db)?;
             }
             Ok(())
         })
@@ -97,7 +104,10 @@ impl Outbox {
 
     /// All of the session is delivered, as its files were at the start of the delivery.
     pub fn complete(&mut self, session: SessionId, state: &str) -> Result<(), OutboxError> {
-        self.write(|db| complete(db, session, state, now()))
+        self.write(|db| {
+            journal::cover(db, session)?;
+            complete(db, session, state, now())
+        })
     }
 
     /// Forgets what was delivered of a session, so that all of it is sent again.
@@ -108,6 +118,7 @@ impl Outbox {
         events: &[EventId],
     ) -> Result<(), OutboxError> {
         self.write(|db| {
+            journal::settle(db)?;
             let mut delete = db.prepare("DELETE FROM accepted WHERE destination = ?1 AND event = ?2")?;
             for event in events {
                 delete.execute(params![destination.0, blob(*event)])?;
@@ -168,7 +179,8 @@ fn remember_lane(db: &Connection, destination: DestinationId, path: &str, now: i
     let path = Some(path).filter(|path| *path != Lane::default().path());
     db.execute(
         "UPDATE destination SET lane = ?2,
-             lane_until = CASE WHEN lane IS ?2 AND lane_until > ?3 THEN lane_until ELSE ?3 + ?4 END WHERE id = ?1",
+             lane_until = CASE WHEN lane IS ?2 AND lane_until > ?3 THEN lane_until ELSE ?3 + ?4 END
+         WHERE id = ?1 AND NOT (lane IS ?2 AND lane_until > ?3)",
         params![destination.0, path, now, LANE_BELIEVED.as_millis() as i64],
     )
     .map(drop)
@@ -187,11 +199,11 @@ fn complete(db: &Connection, session: SessionId, state: &str, now: i64) -> rusql
     .map(drop)
 }
 
-fn blob(event: EventId) -> [u8; 16] {
+pub(super) fn blob(event: EventId) -> [u8; 16] {
     identity::EventId::from(event).0.to_be_bytes()
 }
 
-fn event(blob: [u8; 16]) -> EventId {
+pub(super) fn event(blob: [u8; 16]) -> EventId {
     let id = u128::from_be_bytes(blob);
     identity::EventId(id).into()
 }

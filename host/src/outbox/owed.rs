@@ -209,7 +209,16 @@ impl Outbox {
         if let Some(known) = self.session(destination, sighting.transcript)? {
             return Ok(known);
         }
-        self.write(|db| see(db, destination, sighting).map(SessionId))
+        // The batch that follows is written to the disk together with it.
+        let synchronous = |outbox: &Self, level: &str| outbox.read(|db| db.pragma_update(None, "synchronous", level));
+        if self.bulk {
+            synchronous(self, "NORMAL")?;
+        }
+        let seen = self.write(|db| see(db, destination, sighting).map(SessionId));
+        if self.bulk {
+            synchronous(self, "FULL")?;
+        }
+        seen
     }
 
     /// The number of a session by its main transcript, if it is known.
@@ -224,8 +233,10 @@ impl Outbox {
     /// What was written down with a session.
     pub fn stored(&self, transcript: &Path) -> Result<Stored, OutboxError> {
         self.read(|db| {
+            // By what the indices begin with: there may be thousands of sessions, and this is asked for each.
             let mut select = db.prepare(
-                "SELECT options, project, transcript FROM session WHERE transcript = ?1 OR session_id = ?2 ORDER BY id",
+                "SELECT options, project, transcript FROM session
+                 WHERE (destination IN (SELECT id FROM destination) AND transcript = ?1) OR session_id = ?2 ORDER BY id",
             )?;
             let row = |row: &Row<'_>| Ok((row.get(0)?, row.get(1)?, path_of(row.get(2)?)));
             let rows = select.query_map(params![bytes_of(transcript), id_of(transcript)], row)?;

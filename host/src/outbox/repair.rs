@@ -8,7 +8,7 @@ use std::io;
 use std::path::{Path, PathBuf};
 
 /// Tables whose rows are taken over, in the order in which they refer to each other.
-const TABLES: [&str; 6] = ["destination", "session", "accepted", "quarantined", "unknown_type", "note"];
+const TABLES: [&str; 7] = ["destination", "session", "accepted", "taken", "quarantined", "unknown_type", "note"];
 
 /// Puts the damaged file aside and opens a new one. Of several processes that find it damaged one does it.
 pub(super) fn replace(
@@ -58,7 +58,7 @@ fn salvage(damaged: &Path, outbox: &mut Outbox) -> usize {
     let flags = OpenFlags::SQLITE_OPEN_READ_WRITE | OpenFlags::SQLITE_OPEN_NO_MUTEX;
     let Ok(from) = Connection::open_with_flags(damaged, flags) else { return 0 };
     let version: i64 = from.query_row("PRAGMA user_version", [], |row| row.get(0)).unwrap_or(0);
-    if version != super::VERSION {
+    if !(1..=super::VERSION).contains(&version) {
         return 0;
     }
     let copied = outbox.write(|db| TABLES.iter().map(|table| copy(&from, db, table)).sum());

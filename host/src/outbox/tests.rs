@@ -332,3 +332,88 @@ fn a_record_of_the_first_version_gets_what_it_lacks_and_loses_nothing() {
     );
     nothing_is_lost(&mut case);
 }
+
+/// Ids without an order, as those of events are.
+fn random_ids(from: u64, count: u64) -> Vec<EventId> {
+    let mix = |n: u64| {
+        let n = (n ^ (n >> 31)).wrapping_mul(0x7FB5_D329_728E_A185);
+        (n ^ (n >> 27)).wrapping_mul(0x81DA_DEF4_BC2D_D44D)
+    };
+    (from..from + count).map(|n| EventId { high: mix(n + 1), low: mix(n + 77) }).collect()
+}
+
+fn random_batch(from: u64, count: u64, last: bool) -> BatchReport {
+    let event = |id| EventReport { id, kind: EventKind::Span, verdict: Verdict::Accepted };
+    BatchReport { events: random_ids(from, count).into_iter().map(event).collect(), ..batch(0..0, last) }
+}
+
+#[test]
+fn a_file_of_version_1_is_read_and_gets_what_it_lacks() {
+    let directory = tempfile::tempdir().unwrap();
+    let old = Connection::open(directory.path().join(FILE_NAME)).unwrap();
+    old.execute_batch(include_str!("schema.sql")).unwrap();
+    old.execute_batch("INSERT INTO destination (origin, key_hash) VALUES ('o', 'k')").unwrap();
+    old.execute_batch(
+        "INSERT INTO accepted VALUES (1, x'00000001000000000000000000000001', 1, 1),
+             (1, x'00000002000000000000000000000002', 1, 0)",
+    )
+    .unwrap();
+    old.pragma_update(None, "user_version", 1).unwrap();
+    drop(old);
+    let (mut outbox, warning) = Outbox::open(directory.path(), PATIENCE).unwrap();
+    assert_eq!((warning, outbox.version().unwrap()), (None, VERSION));
+    let (destination, session) = (DestinationId(1), SessionId(1));
+    assert_eq!(low(&outbox.known(destination, Some(session), &ids(0..9)).unwrap()), [1]);
+    assert_eq!(low(&outbox.uncovered(session).unwrap()), [2]);
+    outbox.record(destination, session, &batch(3..4, true), "state").unwrap();
+    assert_eq!(low(&outbox.known(destination, Some(session), &ids(0..9)).unwrap()), [1, 2, 3]);
+    assert!(outbox.uncovered(session).unwrap().is_empty());
+}
+
+#[test]
+fn what_is_written_down_is_found_before_and_after_it_is_put_in_order() {
+    let Case { mut outbox, destination, .. } = case();
+    let session = outbox.owe(destination, &sighting("/a"), 0).unwrap();
+    let other = outbox.owe(destination, &sighting("/b"), 0).unwrap();
+    // More than may wait.
+    for n in 0..50 {
+        outbox.record(destination, session, &random_batch(n * 100, 100, false), "state").unwrap();
+    }
+    outbox.record(destination, other, &random_batch(90_000, 3, true), "state").unwrap();
+    let all = random_ids(0, 5000);
+    for settled in [false, true] {
+        assert_eq!(outbox.known(destination, Some(session), &all).unwrap().len(), 0);
+        assert_eq!(outbox.known(destination, Some(other), &all).unwrap().len(), 5000);
+        assert_eq!(outbox.known(destination, None, &random_ids(90_000, 5)).unwrap().len(), 3);
+        assert_eq!(outbox.uncovered(session).unwrap().len(), 5000);
+        assert!(outbox.uncovered(other).unwrap().is_empty());
+        if !settled {
+            outbox.settle().unwrap();
+        }
+    }
+    outbox.complete(session, "state").unwrap();
+    assert_eq!(outbox.known(destination, Some(session), &all).unwrap().len(), 5000);
+    outbox.forget(destination, session, &all).unwrap();
+    assert_eq!(outbox.known(destination, Some(other), &all).unwrap().len(), 0);
+}
+
+#[test]
+fn a_batch_of_many_sessions_writes_a_handful_of_pages() {
+    let Case { outbox, destination, directory } = case();
+    let mut outbox = outbox.in_bulk().unwrap();
+    outbox.read(|db| db.pragma_update(None, "wal_autocheckpoint", 0)).unwrap();
+    let pages = || {
+        let log = directory.path().join(format!("{FILE_NAME}-wal"));
+        fs::metadata(log).unwrap().len() / 4120
+    };
+    let session = outbox.owe(destination, &sighting("/a"), 0).unwrap();
+    let before = pages();
+    for n in 0..200 {
+        outbox.record(destination, session, &random_batch(n * 100, 100, n == 199), "state").unwrap();
+    }
+    let written = pages() - before;
+    assert!(written < 200 * 3, "{written} pages for 20,000 events");
+    outbox.end_bulk().unwrap();
+    assert!(pages() - before - written < 400, "{} pages to put them in order", pages() - before - written);
+    assert_eq!(outbox.known(destination, None, &random_ids(0, 20_000)).unwrap().len(), 20_000);
+}

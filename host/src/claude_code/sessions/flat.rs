@@ -1,0 +1,91 @@
+//! Sub-agents' transcripts that lie beside those of their sessions, as 2.0.28 to 2.1.1 wrote them.
+//!
+//! Which session one belongs to stands in it, so each session of a folder has to look at all of them. Where many sessions are
+//! looked at, a folder with thousands of files is listed once, and each file opened once.
+
+use super::{agent_id, session_of_lines, sorted};
+use std::collections::HashMap;
+use std::fs;
+use std::io;
+use std::path::{Path, PathBuf};
+use std::sync::{Arc, LazyLock, Mutex, OnceLock, PoisonError};
+use std::time::{Duration, SystemTime};
+
+/// File systems' clocks are coarse: a folder that changed so short ago may have changed again at the same time.
+const COARSE: Duration = Duration::from_secs(2);
+
+/// A sub-agent's transcript.
+#[derive(Debug)]
+pub(super) struct FlatAgent {
+    path: PathBuf,
+    session: OnceLock<String>,
+}
+
+impl FlatAgent {
+    pub(super) fn path(&self) -> &Path {
+        &self.path
+    }
+
+    /// The session that it says it belongs to. It never says another one.
+    pub(super) fn session(&self) -> io::Result<Option<String>> {
+        if let Some(session) = self.session.get() {
+            return Ok(Some(session.clone()));
+        }
+        let session = session_of_lines(&self.path)?;
+        Ok(session.map(|session| self.session.get_or_init(|| session).clone()))
+    }
+}
+
+/// What lies in a folder that changed last at this time.
+type Listing = (SystemTime, Arc<Vec<FlatAgent>>);
+
+static LISTINGS: LazyLock<Mutex<HashMap<PathBuf, Listing>>> = LazyLock::new(Mutex::default);
+
+/// The sub-agents' transcripts in a folder, in the order of their names.
+pub(super) fn agents(folder: &Path) -> io::Result<Arc<Vec<FlatAgent>>> {
+    let listings = || LISTINGS.lock().unwrap_or_else(PoisonError::into_inner);
+    let changed = fs::metadata(folder)?.modified()?;
+    if let Some((at, agents)) = listings().get(folder)
+        && *at == changed
+    {
+        return Ok(Arc::clone(agents));
+    }
+    let mut paths = Vec::new();
+    for entry in fs::read_dir(folder)? {
+        let entry = entry?;
+        // Most are no agents; a path is made of those alone.
+        if agent_id(Path::new(&entry.file_name())).is_some() {
+            paths.push(entry.path());
+        }
+    }
+    let agents = sorted(paths).into_iter().map(|path| FlatAgent { path, session: OnceLock::new() });
+    let agents = Arc::new(agents.collect::<Vec<_>>());
+    if changed.elapsed().is_ok_and(|ago| ago > COARSE) {
+        listings().insert(folder.to_owned(), (changed, Arc::clone(&agents)));
+    }
+    Ok(agents)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_file_that_comes_later_is_found_whether_or_not_the_folder_was_listed_before() {
+        let folder = tempfile::tempdir().unwrap();
+        let names = || {
+            let agents = agents(folder.path()).unwrap();
+            agents.iter().map(|agent| agent.path().file_name().unwrap().to_owned()).collect::<Vec<_>>()
+        };
+        assert!(names().is_empty());
+        fs::write(folder.path().join("agent-b.jsonl"), r#"{"sessionId":"s"}"#).unwrap();
+        fs::write(folder.path().join("session.jsonl"), "").unwrap();
+        assert_eq!(names(), ["agent-b.jsonl"]);
+        let long_ago = SystemTime::now() - Duration::from_secs(3600);
+        fs::File::open(folder.path()).unwrap().set_modified(long_ago).unwrap();
+        assert_eq!(names(), ["agent-b.jsonl"]);
+        assert_eq!(agents(folder.path()).unwrap()[0].session().unwrap().as_deref(), Some("s"));
+        fs::write(folder.path().join("agent-a.jsonl"), "").unwrap();
+        assert_eq!(names(), ["agent-a.jsonl", "agent-b.jsonl"]);
+    }
+}

@@ -1,0 +1,101 @@
+//! What the last lists of sessions have found out, so that the same list need not convert them all again.
+//!
+//! Kept are counts, under a hash of which sessions a list has, of the sizes and times of their files, and of the settings: no
+//! text, no name and no path. All of a list counts or nothing: sessions share events, and each event is counted once, so what
+//! one session holds depends on the others. It is a cache: without it everything works, only slower.
+
+use crate::delivery::ingest::{Candidate, Outcome, Sent};
+use crate::outbox::stored_options;
+use crate::program::Program;
+use crate::system::atomic::AtomicFile;
+use crate::system::directories;
+use posthog_llma_pipeline::identity::EventId;
+use serde::{Deserialize, Serialize};
+use std::collections::VecDeque;
+use std::fs;
+use std::io::Write as _;
+use std::path::PathBuf;
+
+/// Name of the file in the cache directory.
+const FILE_NAME: &str = "lists.json";
+
+/// Lists that are remembered: of all sessions, of a few projects.
+const MOST: usize = 4;
+
+/// What became of a session.
+#[derive(Debug, Clone, Copy, Serialize, Deserialize)]
+enum Counted {
+    /// Events, and tokens: input, output, cache read, cache creation.
+    Holds(u64, [u64; 4]),
+    /// Another session has all of it.
+    InAnother,
+    Nothing,
+}
+
+impl Counted {
+    fn of(outcome: &Outcome) -> Option<Self> {
+        match outcome {
+            Outcome::Sent(sent) => Some(Self::Holds(sent.events, sent.tokens)),
+            Outcome::DeliveredBefore => Some(Self::InAnother),
+            Outcome::NothingToSend => Some(Self::Nothing),
+            // It may go better the next time.
+            Outcome::Failed { .. } | Outcome::Withheld { .. } | Outcome::NotReached => None,
+        }
+    }
+
+    fn outcome(self) -> Outcome {
+        match self {
+            Self::Holds(events, tokens) => Outcome::Sent(Sent { events, tokens, ..Sent::default() }),
+            Self::InAnother => Outcome::DeliveredBefore,
+            Self::Nothing => Outcome::NothingToSend,
+        }
+    }
+}
+
+/// The lists that are remembered, the latest first.
+#[derive(Debug, Default)]
+pub struct Remembered {
+    path: Option<PathBuf>,
+    lists: VecDeque<(String, Vec<Counted>)>,
+}
+
+impl Remembered {
+    /// Reads them.
+    pub fn read() -> Self {
+        let path = directories::cache(|name| std::env::var_os(name)).map(|directory| directory.join(FILE_NAME));
+        let text = path.as_ref().and_then(|path| fs::read(path).ok()).unwrap_or_default();
+        Self { path, lists: serde_json::from_slice(&text).unwrap_or_default() }
+    }
+
+    /// The key of these sessions as they are now; none if one of them cannot be read.
+    pub fn key(program: &Program, sessions: &[Candidate]) -> Option<String> {
+        let mut all = format!("{} {}", env!("CARGO_PKG_VERSION"), stored_options::to_text(&program.options.conversion));
+        for session in sessions {
+            all.push_str(&program.session_state(&session.transcript).ok()?);
+            all.push_str(&session.transcript.to_string_lossy());
+            all.push('\0');
+        }
+        Some(EventId::other("list", &all).to_string())
+    }
+
+    /// What became of the sessions with this key.
+    pub fn outcomes(&self, key: &str, count: usize) -> Option<Vec<Outcome>> {
+        let (_, counted) = self.lists.iter().find(|(known, counted)| known == key && counted.len() == count)?;
+        Some(counted.iter().map(|counted| counted.outcome()).collect())
+    }
+
+    /// Takes note of what became of them, if that is known of all. What cannot be written is found out again.
+    pub fn note(mut self, key: String, outcomes: &[Outcome]) {
+        let Some(path) = self.path else { return };
+        let Some(counted) = outcomes.iter().map(Counted::of).collect() else { return };
+        self.lists.push_front((key, counted));
+        self.lists.truncate(MOST);
+        let write = || -> std::io::Result<()> {
+            let mut file = AtomicFile::create(&path)?;
+            file.write_all(&serde_json::to_vec(&self.lists)?)?;
+            file.commit()
+        };
+        // The directory is there: compiled code is kept in it.
+        let _ = write();
+    }
+}
