@@ -13,6 +13,7 @@ pub mod fixtures;
 pub mod program;
 pub mod proxy;
 pub mod server;
+pub mod sink;
 pub mod tls;
 pub mod transcript;
 
