@@ -44,7 +44,7 @@ pub struct Unusable(pub Cow<'static, str>);
 impl Unusable {
     /// There is no project key.
     pub const NO_KEY: Self = Self(Cow::Borrowed(
-        "POSTHOG_API_KEY is not set: it is the project key (phc_…), in the project's settings in PostHog",
+        "POSTHOG_API_KEY is not set: it is the project token (phc_…), in the project's settings in PostHog",
     ));
 }
 

@@ -91,7 +91,7 @@ fn without_a_word_it_takes_the_newest_session_of_the_current_project() {
     session(&home, "work", "old", &Transcript::of_days_ago(3).turns(1));
     session(&home, "work/deeper", "new", &Transcript::of_days_ago(2).turns(1));
     session(&home, "other", "newer", &Transcript::of_days_ago(1).turns(1));
-    ingest(&home, &posthog, &[]).run().exits_with(0).prints(&["1 sessions sent"]);
+    ingest(&home, &posthog, &[]).run().exits_with(0).prints(&["1 session sent"]);
     assert_eq!(sessions_of(&posthog), ["new"]);
 }
 
@@ -163,7 +163,7 @@ fn what_was_delivered_is_skipped_unless_forced() {
     home.send(&posthog, "aaaa").run().exits_with(0);
     ingest(&home, &posthog, &["--all"]).run().exits_with(0).prints(&["0 sessions sent, 1 delivered before"]);
     assert_eq!(posthog.events().len(), 2);
-    ingest(&home, &posthog, &["--all", "--force"]).run().exits_with(0).prints(&["1 sessions sent"]);
+    ingest(&home, &posthog, &["--all", "--force"]).run().exits_with(0).prints(&["1 session sent"]);
     assert!(arrivals(&posthog).values().all(|times| *times == 2));
     ingest(&home, &posthog, &["--all"]).run().exits_with(0).prints(&["1 delivered before"]);
 }
@@ -195,7 +195,7 @@ fn a_session_that_fails_does_not_cost_the_others() {
     // What is no file is no session; one that cannot be converted within its limits is one that fails.
     session(&home, "work", "large", &Transcript::new().turns(40_000));
     let outcome = ingest(&home, &posthog, &["--all", "--max-memory", "8"]).run().exits_with(1);
-    outcome.says(&["large: ", "memory"]).prints(&["1 sessions sent", "1 failed"]);
+    outcome.says(&["large: ", "memory"]).prints(&["1 session sent", "1 failed"]);
     assert!(sessions_of(&posthog).contains(&"good".to_owned()));
 }
 

@@ -64,7 +64,7 @@ pub fn file_names(folder: &Path) -> anyhow::Result<Vec<String>> {
 /// 2000, because some programs take 1970 for an error.
 pub fn mtime() -> anyhow::Result<u64> {
     match std::env::var("SOURCE_DATE_EPOCH") {
-        Ok(text) => text.parse().with_context(|| format!("SOURCE_DATE_EPOCH is no number of seconds: {text:?}")),
+        Ok(text) => text.parse().with_context(|| format!("SOURCE_DATE_EPOCH is not a number of seconds: {text:?}")),
         Err(_) => Ok(946_684_800),
     }
 }

@@ -66,7 +66,7 @@ impl Ask {
                 self.source
             ),
             Ok(_) => format!(
-                "the project {project} asks for its sessions to be sent by themselves (in {}); they are not, before you decide",
+                "the project {project} asks for its sessions to be sent automatically (in {}); they are not, before you decide",
                 self.source
             ),
             Err(error) => format!(
@@ -202,7 +202,7 @@ impl Demands {
         let key = self.said(API_KEY).next();
         let origin = match host {
             None => Ok(own.origin.clone()),
-            Some(Said { value: None, .. }) => Err(format!("{HOST} is no text")),
+            Some(Said { value: None, .. }) => Err(format!("{HOST} is not a string")),
             // Whether it may be any host is asked with it.
             Some(Said { value: Some(host), .. }) => {
                 Origin::parse(host.trim(), true).map_err(|error| format!("{HOST} {}", error.problem()))
@@ -210,7 +210,7 @@ impl Demands {
         };
         let api_key = match key {
             None => own.api_key.clone().map(Ok),
-            Some(Said { value: None, .. }) => Some(Err(format!("{API_KEY} is no text"))),
+            Some(Said { value: None, .. }) => Some(Err(format!("{API_KEY} is not a string"))),
             Some(Said { value: Some(key), .. }) => {
                 Some(ApiKey::parse(key).map_err(|error| format!("{API_KEY}: {error}")))
             }

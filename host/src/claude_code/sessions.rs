@@ -81,7 +81,7 @@ pub enum TranscriptError {
         error: io::Error,
     },
     /// It is a directory, a pipe or a device.
-    #[error("{} is no transcript but a {kind}", path.display())]
+    #[error("{} is a {kind}, not a transcript", path.display())]
     NotAFile {
         /// The path.
         path: PathBuf,
@@ -112,7 +112,7 @@ impl SessionFiles {
     /// its own, and in those of these homes, belong to it. One that is gone is no error as long as there is another.
     ///
     /// Sub-agents lie in `<id>/subagents` and its `workflows/wf_*` (2.1.2 and later) or beside the main transcript
-    /// (2.0.28 to 2.1.1). What is no regular file, or leads out of the project's folder, is left out.
+    /// (2.0.28 to 2.1.1). What is not a regular file, or leads out of the project's folder, is left out.
     pub fn of_transcript_in(main: &Path, homes: &[PathBuf]) -> Result<Self, TranscriptError> {
         let others = siblings::of(main, homes);
         let (id, mains) = match (session_id(main), others.is_empty()) {

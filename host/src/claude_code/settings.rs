@@ -399,11 +399,11 @@ fn read(path: &Path) -> Result<SettingsFile, SettingsError> {
     let settings: Value =
         serde_json::from_slice(text).map_err(|error| SettingsError::Json { path: path.to_owned(), error })?;
     let wrong = |what: &str| SettingsError::Shape { path: path.to_owned(), what: what.to_owned() };
-    let settings = settings.as_object().ok_or_else(|| wrong("the file is no JSON object"))?;
+    let settings = settings.as_object().ok_or_else(|| wrong("the file is not a JSON object"))?;
     let mut file = SettingsFile::default();
     if let Some(block) = settings.get("env") {
-        let block = block.as_object().ok_or_else(|| wrong("`env` is no JSON object"))?;
-        file.env = known_variables(block).map_err(|name| wrong(&format!("`{name}` in `env` is no string")))?;
+        let block = block.as_object().ok_or_else(|| wrong("`env` is not a JSON object"))?;
+        file.env = known_variables(block).map_err(|name| wrong(&format!("`{name}` in `env` is not a string")))?;
         file.doubtful.extend(doubtful_names(block, &Source::File(path.to_owned())));
     }
     // Claude Code's own, and other plugins': what has another shape is none of our business.
@@ -411,7 +411,7 @@ fn read(path: &Path) -> Result<SettingsFile, SettingsError> {
     let options = plugins.filter(|(name, _)| is_plugin(name)).find_map(|(_, plugin)| plugin["options"].as_object());
     if let Some(options) = options {
         file.plugin_options = known_variables(options)
-            .map_err(|name| wrong(&format!("`{name}` in the plugin's options is no string")))?;
+            .map_err(|name| wrong(&format!("`{name}` in the plugin's options is not a string")))?;
         file.doubtful.extend(doubtful_names(options, &Source::PluginOption));
     }
     Ok(file)

@@ -42,7 +42,7 @@ pub(crate) fn read_file(path: &Path) -> Result<Option<Vec<u8>>, SettingsError> {
     match path.metadata() {
         Ok(metadata) if metadata.is_file() => {}
         // Opening a pipe would wait for someone to write to it.
-        Ok(_) => return Err(failed(io::Error::other("it is no regular file"))),
+        Ok(_) => return Err(failed(io::Error::other("it is not a regular file"))),
         Err(error) if is_absent(&error) => return Ok(None),
         Err(error) => return Err(failed(error)),
     }

@@ -82,7 +82,7 @@ impl Checks {
             Ours::Nobody => self.next(
                 "plugin",
                 "it is not installed",
-                "In a clone of this repository: `claude plugin marketplace add ./`, then `claude plugin install posthog`.",
+                "Run `claude plugin marketplace add posthog/posthog-llma`, then `claude plugin install posthog@posthog-llma`.",
             ),
         }
         if hooks.all_disabled {

@@ -162,7 +162,7 @@ impl Checks {
                 self.bad(
                     "key",
                     format!("{} is not set", options::API_KEY),
-                    "It is the project key (phc_…), in the project's settings in PostHog.",
+                    "It is the project token (phc_…), in the project's settings in PostHog.",
                 );
                 None
             }
@@ -170,7 +170,7 @@ impl Checks {
                 self.bad(
                     "key",
                     error.to_string(),
-                    "Take the project key (phc_…) from the project's settings in PostHog.",
+                    "Take the project token (phc_…) from the project's settings in PostHog.",
                 );
                 None
             }
@@ -181,7 +181,7 @@ impl Checks {
                 } else {
                     self.bad(
                         "key",
-                        format!("{key} does not look like a project key"),
+                        format!("{key} does not look like a project token"),
                         "PostHog takes events with an unknown key and keeps nothing: check that it begins with phc_.",
                     );
                 }

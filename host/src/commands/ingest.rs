@@ -202,7 +202,8 @@ impl Report {
         let (done, would) = if self.sends { ("sent", "") } else { ("to send", "would be ") };
         let _ = writeln!(
             out,
-            "{sent} sessions {done}, {before} delivered before, {nothing} with nothing to send, {failed} failed, {not_reached} not reached"
+            "{} {done}, {before} delivered before, {nothing} with nothing to send, {failed} failed, {not_reached} not reached",
+            report::count(*sent, "session")
         );
         let [input, output, read, creation] = sums.tokens;
         let events = sums.events;

@@ -23,7 +23,7 @@ pub fn run(arguments: &Send) -> anyhow::Result<ExitCode> {
     let mut warnings = program.demands(&session).unreadable().collect::<Vec<_>>();
     if !api_key.looks_like_project_key() {
         warnings.push(format!(
-            "POSTHOG_API_KEY ({api_key}) does not look like a project key (phc_…); PostHog answers 200 to an unknown key and \
+            "POSTHOG_API_KEY ({api_key}) does not look like a project token (phc_…); PostHog answers 200 to an unknown key and \
              keeps nothing"
         ));
     }

@@ -151,7 +151,7 @@ fn ask(person: &mut impl Person, before: &Settings, answers: &mut Answers) -> io
     let set = |name: &str| before.get(name).map(|(value, _)| value.to_owned());
     let options = Options::parse(set).unwrap_or_default();
     let is_open = |answers: &Answers, name: &str| !answers.iter().any(|(answered, _)| *answered == name);
-    person.tell("Where your sessions go, and what of them. Enter keeps what stands in [brackets].\n");
+    person.tell("Where your sessions go, and what is sent. Enter keeps the value in [brackets].\n");
     if is_open(answers, API_KEY)
         && let Some(key) = ask_key(person, options.api_key.as_ref())?
     {
@@ -174,7 +174,7 @@ fn ask(person: &mut impl Person, before: &Settings, answers: &mut Answers) -> io
     }
     if is_open(answers, ENABLED) {
         let default = options.enabled || before.get(ENABLED).is_none();
-        let enabled = yes_or_no(person, "Send sessions by themselves when they end?", default)?;
+        let enabled = yes_or_no(person, "Send sessions automatically?", default)?;
         answers.push((ENABLED, enabled.to_string()));
     }
     Ok(())
@@ -194,7 +194,7 @@ fn ask_key(person: &mut impl Person, old: Option<&ApiKey>) -> io::Result<Option<
                 // Nothing was seen while it was typed.
                 person.tell(&format!("  Received: {key}"));
                 if !key.looks_like_project_key() {
-                    person.tell("  It does not look like a project key (phc_…), but is taken as it is.");
+                    person.tell("  It does not look like a project token (phc_…), but is taken as it is.");
                 }
                 return Ok(Some(key));
             }

@@ -175,7 +175,7 @@ impl Status {
     fn problems(&self) -> Vec<String> {
         let mut problems = Vec::new();
         if let Some(off) = self.off() {
-            problems.push(format!("nothing is sent by itself: {off} (`posthog-llma setup` writes the settings)"));
+            problems.push(format!("automatic sending is off: {off} (`posthog-llma setup` writes the settings)"));
         }
         problems.extend(self.record_error.clone());
         problems.extend(self.of_project.iter().cloned());
@@ -201,7 +201,7 @@ impl Status {
             && !key.looks_like_project_key()
         {
             problems.push(format!(
-                "{key} does not look like a project key (phc_…): PostHog takes events for any key and drops them"
+                "{key} does not look like a project token (phc_…): PostHog takes events for any key and drops them"
             ));
         }
         let destination = &self.summary.destination;
@@ -278,7 +278,7 @@ impl Status {
     fn text(&self, problems: &[String]) -> String {
         let mut out = String::new();
         let _ = match self.off() {
-            None => writeln!(out, "On: sessions are sent by themselves when they end"),
+            None => writeln!(out, "On: sessions are sent automatically"),
             Some(why) => writeln!(out, "Off: {why}"),
         };
         if let (Some(why), Some(hooks)) = (self.own_off(), &self.hooks_have) {

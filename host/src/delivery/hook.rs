@@ -58,7 +58,7 @@ const WORKER_STAYS: Duration = Duration::from_secs(15);
 const LAST_LINES: Duration = Duration::from_millis(300);
 
 /// What is wrong with the input.
-const NO_INPUT: &str = "the hook's input is no JSON object with a `transcript_path`";
+const NO_INPUT: &str = "the hook's input is not a JSON object with a `transcript_path`";
 
 /// The event that begins a session.
 pub const SESSION_START: &str = "SessionStart";

@@ -191,12 +191,14 @@ impl Report {
             return format!("{session}: {NOTHING}\n");
         }
         let events = sums.generations + sums.spans + sums.traces;
-        let what = if self.complete { "delivered to" } else { "NOT delivered whole to" };
+        let what = if self.complete { "delivered to" } else { "only partly delivered to" };
         let _ = writeln!(out, "Session {session} {what} {origin}");
         let _ = writeln!(
             out,
-            "  events    {events}: {} generations, {} spans, {} traces",
-            sums.generations, sums.spans, sums.traces
+            "  events    {events}: {}, {}, {}",
+            count(sums.generations, "generation"),
+            count(sums.spans, "span"),
+            count(sums.traces, "trace")
         );
         let [input, output, read, creation] = self.tokens;
         let _ = writeln!(out, "  tokens    {input} in, {output} out, {read} cache read, {creation} cache written");
@@ -264,4 +266,9 @@ pub fn bytes(count: u64) -> String {
         1024..1_048_576 => format!("{:.1} KiB", count as f64 / 1024.0),
         _ => format!("{:.1} MiB", count as f64 / 1_048_576.0),
     }
+}
+
+/// A number with its noun: `1 trace`, `2 traces`.
+pub fn count<N: std::fmt::Display + PartialEq + From<u8>>(n: N, noun: &str) -> String {
+    format!("{n} {noun}{}", if n == N::from(1) { "" } else { "s" })
 }

@@ -238,7 +238,7 @@ pub fn is_file_or_absent(path: &Path) -> Result<bool, OutboxError> {
     let failed = |error| OutboxError::Directory { path: path.to_owned(), error };
     match fs::metadata(path) {
         Ok(metadata) if metadata.is_file() => Ok(true),
-        Ok(_) => Err(failed(io::Error::other("it is no regular file"))),
+        Ok(_) => Err(failed(io::Error::other("it is not a regular file"))),
         Err(error) if matches!(error.kind(), io::ErrorKind::NotFound | io::ErrorKind::NotADirectory) => Ok(false),
         Err(error) => Err(failed(error)),
     }

@@ -21,7 +21,7 @@ impl AtomicFile {
         let permissions = match fs::metadata(&path) {
             Ok(metadata) if metadata.is_file() => Some(metadata.permissions()),
             Ok(metadata) if metadata.is_dir() => return Err(io::ErrorKind::IsADirectory.into()),
-            Ok(_) => return Err(io::Error::other("it is no regular file")),
+            Ok(_) => return Err(io::Error::other("it is not a regular file")),
             Err(error) if error.kind() == io::ErrorKind::NotFound => None,
             Err(error) => return Err(error),
         };

@@ -31,7 +31,7 @@ pub fn of(directory: &Path) -> io::Result<CacheKey> {
 fn read(path: &Path) -> io::Result<Option<CacheKey>> {
     match fs::symlink_metadata(path) {
         Ok(metadata) if metadata.is_file() => {}
-        Ok(_) => return Err(io::Error::other(format!("{} is no regular file", path.display()))),
+        Ok(_) => return Err(io::Error::other(format!("{} is not a regular file", path.display()))),
         Err(error) if error.kind() == io::ErrorKind::NotFound => return Ok(None),
         Err(error) => return Err(error),
     }

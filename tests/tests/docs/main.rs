@@ -155,7 +155,7 @@ fn ingest_lists_says_and_sends_what_there_is() {
     let machine = Machine::new();
     let script = block("docs/past-sessions.md", "posthog-llma ingest");
     let printed = succeeded(&machine.shell(&script).output().unwrap());
-    assert!(printed.contains("44e37528") && printed.contains("1 sessions to send"), "{printed}");
-    assert!(printed.contains("1 sessions sent, 0 delivered before"), "{printed}");
+    assert!(printed.contains("44e37528") && printed.contains("1 session to send"), "{printed}");
+    assert!(printed.contains("1 session sent, 0 delivered before"), "{printed}");
     assert_eq!(machine.posthog.events().len(), 18);
 }

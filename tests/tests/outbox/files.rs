@@ -122,7 +122,7 @@ fn a_record_of_a_newer_version_is_not_touched() {
     set_version(&record(&home), 1);
     let status = home.ready("status", &posthog).run();
     status.prints(&["never seen     1", "`posthog-llma ingest --all` sends those"]);
-    home.ready("ingest", &posthog).arg("--all").run().exits_with(0).prints(&["1 sessions sent, 1 delivered before"]);
+    home.ready("ingest", &posthog).arg("--all").run().exits_with(0).prints(&["1 session sent, 1 delivered before"]);
     assert!(arrivals(&posthog).len() == 4 && arrivals(&posthog).values().all(|times| *times == 1));
 }
 

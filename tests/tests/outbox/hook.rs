@@ -76,7 +76,7 @@ fn what_the_hook_could_not_read_is_told_by_status() {
     let (home, posthog) = (Home::new(), posthog());
     home.ready("hook", &posthog).input("nonsense").run().exits_with(0);
     let status = home.ready("status", &posthog).run().exits_with(1);
-    status.prints(&["the last hook failed", "no JSON object"]);
+    status.prints(&["the last hook failed", "not a JSON object"]);
     // The next one that works is the last word.
     let transcript = session(&home, "aaaa", &Transcript::new().turns(1));
     home.hook(&posthog, "SessionEnd", &transcript).run().exits_with(0);

@@ -115,7 +115,7 @@ fn a_running_session_is_ingested_only_when_it_is_named() {
     home.hook(&posthog, "SessionStart", &running).run().exits_with(0);
     home.until_quiet();
     let ingest = || home.ready("ingest", &posthog);
-    ingest().arg("--all").run().exits_with(0).prints(&["1 sessions sent"]);
+    ingest().arg("--all").run().exits_with(0).prints(&["1 session sent"]);
     assert_eq!(posthog.events().len(), 3);
     ingest().arg("aaaa").run().exits_with(0);
     assert_eq!(posthog.events().len(), 5);

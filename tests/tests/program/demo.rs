@@ -8,7 +8,7 @@ fn the_demo_shows_the_trace_what_arrived_and_what_was_refused() {
     let outcome = Home::new().program(["demo"]).run().exits_with(0).says_nothing();
     let outcome = outcome.prints(&[
         "Why does the checkout test fail? Fix it.",
-        "events    18: 9 generations, 8 spans, 1 traces",
+        "events    18: 9 generations, 8 spans, 1 trace",
         "tokens    42 in, 1996 out, 91079 cache read, 26424 cache written",
         "API Error: 529 Overloaded",
         "What the sandbox allowed",
@@ -42,7 +42,7 @@ fn the_demo_for_scripts_is_one_json_object() {
 #[test]
 fn the_demo_needs_no_environment_at_all() {
     let outcome = Home::new().program(["demo"]).without_environment().run().exits_with(0);
-    outcome.prints(&["events    18: 9 generations, 8 spans, 1 traces"]);
+    outcome.prints(&["events    18: 9 generations, 8 spans, 1 trace"]);
 }
 
 #[test]

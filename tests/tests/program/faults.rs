@@ -35,7 +35,7 @@ fn fails(posthog: &LocalPostHog, arguments: &[&str], kind: &str, says: &[&str]) 
     // Both at once, because some servers take their time.
     let scripts = send().arg("--json").start();
     let outcome = send().run().exits_with(1).says(&["posthog-llma: error: "]).says(says);
-    outcome.prints(&["NOT delivered whole", "events    0"]);
+    outcome.prints(&["only partly delivered", "events    0"]);
     let report = scripts.wait().exits_with(1).json();
     assert_eq!(report["error"]["kind"], kind, "{report}");
     assert_eq!(report["complete"], false);
@@ -214,7 +214,7 @@ fn one_event_that_the_server_refuses_does_not_cost_the_others() {
 
         let outcome = home.send(&posthog, &session).run().exits_with(1);
         let rejected = format!("rejected  $ai_generation {}: {code} I do not like it", bad.as_str().unwrap());
-        outcome.prints(&["NOT delivered whole", "events    40: 39 generations, 0 spans, 1 traces", &rejected]);
+        outcome.prints(&["only partly delivered", "events    40: 39 generations, 0 spans, 1 trace", &rejected]);
         assert_eq!(posthog.events(), good, "each once, and in order");
 
         let report = home.send(&posthog, &session).args(["--json", "--again"]).run().exits_with(1).json();

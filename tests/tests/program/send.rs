@@ -76,7 +76,7 @@ fn the_report_for_people_says_what_arrived_where() {
     let outcome = home.send(&posthog, &session).run().exits_with(0).says_nothing();
     let bytes = posthog.accepted_bytes();
     let expected = format!(
-        "Session {SESSION_ID} delivered to {}\n  events    3: 2 generations, 0 spans, 1 traces\n  \
+        "Session {SESSION_ID} delivered to {}\n  events    3: 2 generations, 0 spans, 1 trace\n  \
          tokens    6 in, 14 out, 22 cache read, 26 cache written\n  \
          requests  1 to /i/v1/ai/events: {:.1} KiB before, {} B after compression\n  \
          cost      less than $0.01 in PostHog (PostHog's first paid tier, November 2026: $35 for 100,000 AI events; the \

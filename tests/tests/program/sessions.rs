@@ -92,7 +92,7 @@ fn a_sub_agents_transcript_is_refused_and_its_session_asked_for() {
 fn a_directory_is_refused_by_name() {
     let home = Home::new();
     let directory = home.path().join(".claude/");
-    refused(&home, &directory, &[directory.to_str().unwrap(), "no transcript but a directory"]);
+    refused(&home, &directory, &[directory.to_str().unwrap(), "is a directory, not a transcript"]);
 }
 
 #[test]
@@ -109,7 +109,7 @@ fn a_pipe_is_refused_and_not_waited_for() {
     let pipe = home.path().join("pipe.jsonl");
     let made = std::process::Command::new("mkfifo").arg(&pipe).status().unwrap();
     assert!(made.success());
-    refused(&home, &pipe, &[pipe.to_str().unwrap(), "no transcript but a pipe"]);
+    refused(&home, &pipe, &[pipe.to_str().unwrap(), "is a pipe, socket or device, not a transcript"]);
 }
 
 #[test]

@@ -30,7 +30,7 @@ fn an_event_that_was_not_kept_is_sent_again_alone() {
     let home = Home::new();
     let posthog = judging(|event, times| (is(event, "$ai_trace") && times == 1).then_some(("retry", "not_persisted")));
     let session = home.session(Transcript::new().turns(5).text());
-    home.send(&posthog, &session).run().exits_with(0).prints(&["events    6: 5 generations, 0 spans, 1 traces"]);
+    home.send(&posthog, &session).run().exits_with(0).prints(&["events    6: 5 generations, 0 spans, 1 trace"]);
     assert_eq!(posthog.events(), home.convert(&session).run().events());
     let requests = posthog.requests();
     assert_eq!(requests.len(), 2);

@@ -9,7 +9,7 @@ fn a_key_that_is_no_project_key_is_a_warning_that_does_not_show_it() {
     let session = home.session(Transcript::new().turns(1).text());
     let key = KEY.strip_prefix("phc_").unwrap();
     let outcome = home.send(&posthog, &session).env("POSTHOG_API_KEY", key).run().exits_with(0);
-    outcome.says(&["posthog-llma: warning: POSTHOG_API_KEY (…LmB8) does not look like a project key (phc_…)"]);
+    outcome.says(&["posthog-llma: warning: POSTHOG_API_KEY (…LmB8) does not look like a project token (phc_…)"]);
     assert_eq!(posthog.events().len(), 2);
 }
 

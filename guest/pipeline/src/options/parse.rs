@@ -165,15 +165,15 @@ pub(super) fn length(value: &str, _: &Context<'_>) -> Result<u32, Refusal> {
     match value.parse() {
         // The standard library takes `+5` too.
         Ok(length) if !value.starts_with('+') => Ok(length),
-        _ => refused(format_args!("is no whole number from 0 to {}", u32::MAX)),
+        _ => refused(format_args!("is not a whole number from 0 to {}", u32::MAX)),
     }
 }
 
 pub(super) fn custom_properties(value: &str, _: &Context<'_>) -> Result<Option<String>, Refusal> {
     match serde_json::from_str(value) {
         Ok(Value::Object(properties)) => Ok(Some(Value::Object(properties).to_string())),
-        Ok(_) => refused("is JSON but no object such as {\"team\": \"search\"}"),
-        Err(error) => refused(format_args!("is no JSON object such as {{\"team\": \"search\"}}: {error}")),
+        Ok(_) => refused("is JSON, but not an object such as {\"team\": \"search\"}"),
+        Err(error) => refused(format_args!("is not a JSON object such as {{\"team\": \"search\"}}: {error}")),
     }
 }
 

@@ -56,7 +56,7 @@ impl Entry {
         if !self.sensitive {
             return value.to_owned();
         }
-        ApiKey::parse(value).map_or_else(|_| "(not a project key)".to_owned(), |key| key.to_string())
+        ApiKey::parse(value).map_or_else(|_| "(not a project token)".to_owned(), |key| key.to_string())
     }
 }
 

@@ -391,7 +391,7 @@ fn a_sensitive_value_is_never_shown() {
     let sensitive: Vec<_> = table().filter(|entry| entry.sensitive).map(|entry| entry.variable).collect();
     assert_eq!(sensitive, [API_KEY]);
     assert_eq!(entry(API_KEY).unwrap().shown(KEY), "phc_…ABCD");
-    assert_eq!(entry(API_KEY).unwrap().shown("phx_0123456789"), "(not a project key)");
+    assert_eq!(entry(API_KEY).unwrap().shown("phx_0123456789"), "(not a project token)");
     assert!(!format!("{:?}", parse(&[(API_KEY, KEY)]).unwrap().texts()).contains("0123456789"));
 }
 

@@ -42,7 +42,7 @@ impl Custom {
             return Err(invalid(format!("has {} bytes; {LARGEST_LIST} are the most", json.len())));
         }
         let members: Vec<Member> = serde_json::from_str(json).map_err(|error| {
-            invalid(format!("is no JSON list of {{\"name\": …, \"pattern\": …}} and {{\"allow\": …}}: {error}"))
+            invalid(format!("is not a JSON list of {{\"name\": …, \"pattern\": …}} and {{\"allow\": …}}: {error}"))
         })?;
         if members.len() > MOST {
             return Err(invalid(format!("has {} entries; {MOST} are the most", members.len())));

@@ -308,7 +308,7 @@ fn the_users_patterns_find_more_and_exceptions_less() {
 #[test]
 fn a_list_that_cannot_be_used_says_why() {
     for (list, reason) in [
-        ("{}", "is no JSON list"),
+        ("{}", "is not a JSON list"),
         (r#"[{"name": "a"}]"#, "entry 1: needs either"),
         (r#"[{"name": "a", "pattern": "b", "allow": "c"}]"#, "entry 1: needs either"),
         (r#"[{"name": "A b", "pattern": "b"}]"#, "the name \"A b\" is not"),

@@ -16,7 +16,7 @@ const ENV: &str = "env";
 #[non_exhaustive]
 pub enum EditError {
     /// It is no JSON.
-    #[error("is no JSON: {0}")]
+    #[error("is not valid JSON: {0}")]
     Json(#[from] serde_json::Error),
     /// It is JSON, but no settings.
     #[error("cannot be used: {0}")]
@@ -31,9 +31,9 @@ pub fn set_variables(text: &str, variables: &[(&str, &str)]) -> Result<String, E
     let (mark, text) = text.strip_prefix('\u{feff}').map_or(("", text), |text| ("\u{feff}", text));
     let original = if text.trim().is_empty() { "{}\n" } else { text };
     let mut expected: Value = serde_json::from_str(original)?;
-    let settings = expected.as_object_mut().ok_or(EditError::Shape("the file is no JSON object"))?;
+    let settings = expected.as_object_mut().ok_or(EditError::Shape("the file is not a JSON object"))?;
     let block = settings.entry(ENV).or_insert_with(|| json!({}));
-    let block = block.as_object_mut().ok_or(EditError::Shape("`env` is no JSON object"))?;
+    let block = block.as_object_mut().ok_or(EditError::Shape("`env` is not a JSON object"))?;
     let mut edited = original.to_owned();
     for (name, value) in variables {
         block.insert((*name).to_owned(), json!(value));
