@@ -128,6 +128,10 @@ impl Outbox {
             let found: String = outbox.read(|db| db.query_row("PRAGMA quick_check(1)", [], |row| row.get(0)))?;
             if found == "ok" { Ok(outbox) } else { Err(OutboxError::Damaged { path: path.to_owned(), damage: found }) }
         })
+        .and_then(|(mut outbox, warning)| {
+            repair::go_on(&mut outbox)?;
+            Ok((outbox, warning))
+        })
     }
 
     fn open_with(

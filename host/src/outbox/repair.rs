@@ -47,6 +47,28 @@ pub(super) fn replace(
     Ok((outbox, Some(note)))
 }
 
+/// Ends what a process began that was ended in the middle, as a hook may be: what was put aside is taken over, and told.
+pub(super) fn go_on(outbox: &mut Outbox) -> Result<(), OutboxError> {
+    if outbox.noted(DAMAGED)?.is_some() {
+        return Ok(());
+    }
+    let Some(stem) = outbox.path().file_stem().map(|stem| format!("{}.damaged-", stem.to_string_lossy())) else {
+        return Ok(());
+    };
+    let folder = outbox.path().parent().and_then(|folder| fs::read_dir(folder).ok()).into_iter().flatten().flatten();
+    let number = |name: &str| name.strip_prefix(&stem)?.parse::<u64>().ok();
+    let named = folder.filter_map(|entry| Some((number(entry.file_name().to_str()?)?, entry.path())));
+    let Some((_, aside)) = named.max() else { return Ok(()) };
+    let rows = salvage(&aside, outbox);
+    outbox.note(
+        DAMAGED,
+        &format!(
+            "the record of what was delivered was damaged: it is kept as {}, and {rows} rows of it were taken over",
+            aside.display()
+        ),
+    )
+}
+
 fn with_suffix(path: &Path, suffix: &str) -> PathBuf {
     let mut name = path.as_os_str().to_owned();
     name.push(suffix);
