@@ -29,6 +29,7 @@ def options() -> "record":
         redact_patterns=None,
         hold_after=None,
         hold_calls=False,
+        since=None,
     )
 
 

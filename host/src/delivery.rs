@@ -3,6 +3,7 @@
 pub mod conversion;
 pub mod cost;
 pub mod courier;
+pub mod extent;
 pub mod hook;
 pub mod ingest;
 pub mod outcome;

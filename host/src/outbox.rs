@@ -7,6 +7,7 @@
 mod additions;
 pub mod decisions;
 mod delivered;
+mod extents;
 mod ids;
 mod journal;
 mod notes;

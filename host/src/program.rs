@@ -20,7 +20,7 @@ use posthog_llma_sandbox::files::SessionFile;
 use posthog_llma_sandbox::proxy::ProxySettings;
 use posthog_llma_sandbox::{COMPONENT, Limits, Sandbox, SandboxError, State};
 use serde::Deserialize;
-use std::collections::HashMap;
+use std::collections::{BTreeMap, HashMap};
 use std::ffi::OsStr;
 use std::fmt::Write as _;
 use std::fs::File;
@@ -362,8 +362,8 @@ pub fn stored(session: &Session) -> Stored {
     stored.unwrap_or_default()
 }
 
-/// A file of a session, open, and what it is.
-pub type OpenFile = (SessionFile, wit::FileRole);
+/// A file of a session, open, what it is, and how much of it is read at most.
+pub type OpenFile = (SessionFile, wit::FileRole, Option<u64>);
 
 /// A session's files.
 #[derive(Debug)]
@@ -372,6 +372,8 @@ pub struct Session {
     pub files: SessionFiles,
     /// Where it worked, if that folder is still there.
     pub directory: Option<PathBuf>,
+    /// Bytes of each file that are read at most, by its path: what a delivery covers that was begun.
+    pub ends: BTreeMap<String, u64>,
 }
 
 impl Session {
@@ -384,7 +386,7 @@ impl Session {
     pub fn of_transcript_in(path: &Path, homes: &[PathBuf]) -> Result<Self, sessions::TranscriptError> {
         let files = SessionFiles::of_transcript_in(path, homes)?;
         let directory = files.mains().find_map(working_directory).filter(|directory| directory.is_dir());
-        Ok(Self { files, directory })
+        Ok(Self { files, directory, ends: BTreeMap::new() })
     }
 
     /// Where it began and, if it has several main transcripts, where each of them did, whether or not these folders are still
@@ -434,7 +436,7 @@ impl Session {
         let mut left_out = LeftOut::of(self);
         for (path, role) in self.transcripts() {
             match SessionFile::open(path) {
-                Ok(file) => open.push((file, role)),
+                Ok(file) => open.push((file, role, self.ends.get(path.to_string_lossy().as_ref()).copied())),
                 Err(error) if matches!(role, wit::FileRole::Main) || error.is_exhaustion() => {
                     return Err(io::Error::other(error));
                 }
@@ -495,7 +497,7 @@ impl LeftOut {
 pub fn grant(store: &mut Store<State>, files: Vec<OpenFile>) -> wasmtime::Result<Vec<wit_delivery::SessionFile>> {
     files
         .into_iter()
-        .map(|(file, role)| Ok(wit_delivery::SessionFile { role, contents: store.data_mut().grant(file)? }))
+        .map(|(file, role, end)| Ok(wit_delivery::SessionFile { role, contents: store.data_mut().grant(file)?, end }))
         .collect()
 }
 

@@ -41,6 +41,7 @@ fn main() -> Result<()> {
         redact_patterns: None,
         hold_after: None,
         hold_calls: false,
+        since: None,
     };
     let id = Path::new(transcript).file_stem().and_then(|stem| stem.to_str()).context("a name that is no id")?;
     let opened = session.call_open(&mut store, id, &[FileRole::Main], &options)?;

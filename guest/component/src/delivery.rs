@@ -21,18 +21,19 @@ impl Guest for Component {
     type Transfer = Transfer;
 }
 
-/// Files by their handles: all that can be read.
-pub(crate) struct Handles(Vec<Descriptor>);
+/// Files by their handles, with what is read of each at most: all that can be read.
+pub(crate) struct Handles(Vec<(Descriptor, Option<u64>)>);
 
 impl Source for Handles {
     type Error = ErrorCode;
 
     fn size(&mut self, file: u32) -> Result<u64, ErrorCode> {
-        Ok(self.0[file as usize].stat()?.size)
+        let (file, end) = &self.0[file as usize];
+        Ok(file.stat()?.size.min(end.unwrap_or(u64::MAX)))
     }
 
     fn read(&mut self, file: u32, offset: u64, most: usize) -> Result<Vec<u8>, ErrorCode> {
-        Ok(self.0[file as usize].read(most as u64, offset)?.0)
+        Ok(self.0[file as usize].0.read(most as u64, offset)?.0)
     }
 }
 
@@ -66,7 +67,7 @@ impl GuestTransfer for Transfer {
     ) -> Result<wit::Transfer, StartError> {
         tell_panics();
         let (roles, handles): (Vec<_>, Vec<_>) =
-            files.into_iter().map(|file| (conversion::role(file.role), file.contents)).unzip();
+            files.into_iter().map(|file| (conversion::role(file.role), (file.contents, file.end))).unzip();
         // Which hosts are allowed is the caller's to say, and the host's to enforce.
         let origin = Origin::parse(&destination.origin, true)
             .map_err(|error| StartError::InvalidDestination(error.to_string()))?;

@@ -185,6 +185,8 @@ options! {
         hold_calls: bool,
         /// `$ai_project_name`, where the host knows it: the last part of the repository's root.
         project_name: Option<String>,
+        /// What was written before is left out, in milliseconds since 1970: it is not meant to be sent.
+        since: Option<i64>,
     }
 }
 

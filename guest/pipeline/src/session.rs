@@ -105,6 +105,7 @@ impl Session {
                 grouping: options.trace_grouping,
                 tool_spans: options.tool_spans,
                 hold: Hold { after: options.hold_after, calls: options.hold_calls },
+                since: options.since,
             },
             ignored_properties,
             redactions,

@@ -124,7 +124,11 @@ fn sample(folder: &Path) -> Result<Session, DemoError> {
         fs::write(path, text)?;
     }
     let main = folder.canonicalize()?.join(SAMPLE[0].0);
-    Ok(Session { files: SessionFiles::of_transcript(&main).map_err(ProgramError::from)?, directory: None })
+    Ok(Session {
+        files: SessionFiles::of_transcript(&main).map_err(ProgramError::from)?,
+        directory: None,
+        ends: std::collections::BTreeMap::default(),
+    })
 }
 
 impl Demo {

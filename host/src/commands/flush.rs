@@ -41,6 +41,8 @@ pub fn run(arguments: &Flush) -> anyhow::Result<ExitCode> {
     let mut reports = Vec::new();
     let end = Instant::now() + Duration::from_secs(arguments.wait.unwrap_or(0).into());
     if arguments.wait.is_some() {
+        // Nothing outlives this job.
+        courier = courier.without_hold();
         courier.take_running(&mut outbox)?;
     }
     loop {

@@ -144,6 +144,7 @@ impl Report {
                     sums.events += sent.events;
                     sums.spans += sent.spans;
                     sums.rejected += sent.rejected;
+                    sums.held += sent.held;
                     sums.bytes += sent.bytes;
                     sums.tokens = std::array::from_fn(|i| sums.tokens[i].saturating_add(sent.tokens[i]));
                     sums.tool_calls = std::array::from_fn(|i| sums.tool_calls[i] + sent.tool_calls[i]);
@@ -187,6 +188,10 @@ impl Report {
             warnings.push(format!(
                 "{old} sessions are over {CONTENT_DAYS} days old: PostHog keeps no prompts, answers and tool output of them"
             ));
+        }
+        if self.sums.held > 0 {
+            let held = self.sums.held;
+            warnings.push(format!("{held} events are still in progress and are left out: a later delivery sends them"));
         }
         let [bad, unknown] = self.sums.odd_lines;
         if bad + unknown > 0 {
@@ -254,6 +259,7 @@ impl Report {
             "estimate_is_of": cost::AS_OF,
             "rejected": self.sums.rejected,
             "redactions": self.sums.redactions,
+            "held_events": self.sums.held,
             "bytes": self.sums.bytes,
             "tokens": self.sums.tokens,
             "stopped": self.stopped,

@@ -16,7 +16,7 @@ use std::process::ExitCode;
 pub fn run(arguments: &Send) -> anyhow::Result<ExitCode> {
     let program = load_to_send(&arguments.destination)?;
     let Some(api_key) = program.options.api_key.clone() else { return Err(Unusable::NO_KEY.into()) };
-    let session = program.session(&arguments.session)?;
+    let mut session = program.session(&arguments.session)?;
     if let Some(reason) = program.withholds(&session, true) {
         return Err(Unusable(format!("the session is not sent: {reason}").into()).into());
     }
@@ -27,14 +27,14 @@ pub fn run(arguments: &Send) -> anyhow::Result<ExitCode> {
              keeps nothing"
         ));
     }
-    let ((sandbox, cache_warning), options) = program.prepare(&session, Limits::from(&arguments.limits))?;
+    let ((sandbox, cache_warning), mut options) = program.prepare(&session, Limits::from(&arguments.limits))?;
     warnings.extend(cache_warning);
     let destination = Destination { origin: program.options.origin.clone(), api_key };
     let patience = arguments.patience.patience();
     let size: u64 = session.transcripts().filter_map(|(path, _)| path.metadata().ok()).map(|m| m.len()).sum();
     let progress = Progress::new(size * 2);
     let strict = program.options_for(&session, &stored(&session));
-    let mut record = match SessionRecord::open(&destination, &session, &strict, arguments.again) {
+    let mut record = match SessionRecord::open(&program, &destination, &mut session, &strict, arguments.again) {
         Ok((record, warning)) => {
             warnings.extend(warning);
             Some(record)
@@ -44,6 +44,9 @@ pub fn run(arguments: &Send) -> anyhow::Result<ExitCode> {
             None
         }
     };
+    if let Some(record) = &record {
+        record.extent().apply(&mut options);
+    }
     let on_batch = |batch: &BatchReport| progress.show(batch.bytes_read);
     let mut told = Told { record: record.as_mut(), on_batch };
     let delivered = block_on(send::deliver(&sandbox, &session, &options, &destination, patience, &mut told))?;

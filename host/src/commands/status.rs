@@ -251,6 +251,7 @@ impl Status {
                 "failed": destination.sessions.failed,
                 "running": destination.sessions.running,
                 "never_seen": self.never_seen,
+                "in_part": self.summary.in_part,
                 "owed_elsewhere": summary.owed_elsewhere,
             },
             "failed": summary.failed.iter().map(|failed| json!({
@@ -334,6 +335,13 @@ impl Status {
         }
         if self.never_seen > 0 {
             out.push_str("  `posthog-llma ingest --all` sends those that were never seen\n");
+        }
+        if summary.in_part > 0 {
+            let _ = writeln!(
+                out,
+                "  {:<13}  {}: what they held before they were sent here; `posthog-llma ingest SESSION` sends that too",
+                "in part", summary.in_part
+            );
         }
         for failed in &summary.failed {
             let next = match failed.due_at {

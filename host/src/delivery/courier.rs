@@ -2,18 +2,18 @@
 
 use crate::claude_code::client;
 use crate::claude_code::sessions::{self, TranscriptError};
+use crate::delivery::extent::Extent;
 use crate::delivery::outcome::Outcome;
-use crate::delivery::send::{self, Delivered, Destination, PATIENCE, Record, SendError};
+use crate::delivery::send::{self, Delivered, Destination, PATIENCE, SendError};
 use crate::delivery::status_file::StatusFile;
 use crate::outbox::decisions::is_file_or_absent;
 use crate::outbox::stored_options;
-use crate::outbox::{self, Backoff, DestinationId, Live, Millis, Outbox, OutboxError, Owed, SessionId, Sighting};
+use crate::outbox::{self, Backoff, DestinationId, Live, Millis, Outbox, OutboxError, Owed};
 use crate::program::{self, Program, Session, Withheld};
 use crate::system::terminal::tell;
 use posthog_llma_pipeline::delivery::lane::Lane;
-use posthog_llma_pipeline::options::ConversionOptions;
 use posthog_llma_sandbox::bindings::exports::posthog::llm_analytics::delivery::{BatchReport, DeliveryError, Patience};
-use posthog_llma_sandbox::bindings::posthog::llm_analytics::types::{ConversionReport, EventId};
+use posthog_llma_sandbox::bindings::posthog::llm_analytics::types::ConversionReport;
 use posthog_llma_sandbox::{self, Limits, Sandbox, SandboxError};
 use std::collections::HashSet;
 use std::fs::{File, TryLockError};
@@ -21,6 +21,11 @@ use std::io;
 use std::path::Path;
 use std::time::{Duration, Instant, UNIX_EPOCH};
 use tracing::{debug, info, warn};
+
+mod records;
+
+use records::OutboxRecord;
+pub use records::{SessionRecord, Told};
 
 /// A session whose client's process is not known (the system does not tell) counts as running as long as it was written to
 /// within this time.
@@ -105,6 +110,8 @@ pub struct Courier<'a> {
     id: DestinationId,
     patience: Patience,
     limits: Limits,
+    /// What is open is held back for a while.
+    holds: bool,
     /// Made when it is needed first: most runs have nothing to deliver.
     sandbox: Option<Sandbox>,
 }
@@ -112,13 +119,19 @@ pub struct Courier<'a> {
 impl<'a> Courier<'a> {
     /// One for the destination of these settings.
     pub fn new(program: &'a Program, destination: Destination, id: DestinationId) -> Self {
-        Self { program, destination, id, patience: PATIENCE, limits: Limits::default(), sandbox: None }
+        Self { program, destination, id, patience: PATIENCE, limits: Limits::default(), holds: true, sandbox: None }
     }
 
     /// Other bounds than the usual ones.
     #[must_use]
     pub fn with(self, patience: Patience, limits: Limits) -> Self {
         Self { patience, limits, ..self }
+    }
+
+    /// Nothing is held back: no process is left that could go on with what is open.
+    #[must_use]
+    pub fn without_hold(self) -> Self {
+        Self { holds: false, ..self }
     }
 
     /// Sessions that were seen running and do not run any more, without a hook that said so, become owed.
@@ -254,17 +267,47 @@ impl<'a> Courier<'a> {
         }
     }
 
-    /// Delivers what is new in a session.
+    /// Delivers what is new in a session. A delivery that was begun is brought to its end first.
     pub fn deliver(&mut self, outbox: &mut Outbox, owed: &Owed) -> Result<Outcome, CourierError> {
-        let session = match self.program.session_of(&owed.transcript) {
+        let was_begun = outbox.extent(owed.id)?.is_some();
+        let (first, grown) = self.deliver_once(outbox, owed)?;
+        match (was_begun && grown, first) {
+            (true, Outcome::Delivered { events, rejected }) => Ok(match self.deliver_once(outbox, owed)?.0 {
+                Outcome::Delivered { events: more, rejected: also } => {
+                    Outcome::Delivered { events: events + more, rejected: rejected + also }
+                }
+                Outcome::ServerFailed { error, events: more } => Outcome::ServerFailed { error, events: events + more },
+                other => other,
+            }),
+            (_, first) => Ok(first),
+        }
+    }
+
+    /// What a delivery covers: what the one that was begun does, or all that there is now.
+    fn begin(&self, outbox: &mut Outbox, owed: &Owed, session: &mut Session) -> Result<Extent, OutboxError> {
+        if let Some(begun) = outbox.extent(owed.id)?.as_deref().and_then(Extent::parse)
+            && begun.narrow(session)
+        {
+            return Ok(begun);
+        }
+        let extent = Extent::of(session, outbox::now(), owed.turn_at.is_some());
+        let extent = if self.holds { extent } else { extent.without_hold() };
+        outbox.begin(owed.id, &extent.to_text())?;
+        extent.narrow(session);
+        Ok(extent)
+    }
+
+    /// One delivery. The second value: the session has grown since its beginning.
+    fn deliver_once(&mut self, outbox: &mut Outbox, owed: &Owed) -> Result<(Outcome, bool), CourierError> {
+        let mut session = match self.program.session_of(&owed.transcript) {
             Ok(session) => session,
             Err(error) if is_gone(&error) => {
                 let gone = format!("the transcript is gone: {}", owed.transcript.display());
                 warn!(session = ?owed.session_id, "given up: its transcript is gone");
                 outbox.give_up(owed.id, &gone)?;
-                return Ok(Outcome::Gone);
+                return Ok((Outcome::Gone, false));
             }
-            Err(error) => return self.failed(outbox, owed, &error.to_string()),
+            Err(error) => return Ok((self.failed(outbox, owed, &error.to_string())?, false)),
         };
         if let Some(reason) = self.program.withholds(&session, false)
             // Of which project a destination is was decided when the session became owed.
@@ -272,17 +315,20 @@ impl<'a> Courier<'a> {
         {
             info!(session = ?owed.session_id, "not to be sent");
             outbox.forgo(owed.id)?;
-            return Ok(Outcome::Withheld { reason: reason.to_string() });
+            return Ok((Outcome::Withheld { reason: reason.to_string() }, false));
         }
         let stored = outbox.stored(&owed.transcript)?;
         let current = self.program.options_for(&session, &stored);
         let own = stored_options::read(&owed.options, current);
-        let options = self.program.conversion_options(&session, own);
+        let mut options = self.program.conversion_options(&session, own);
+        let extent = self.begin(outbox, owed, &mut session)?;
+        extent.apply(&mut options);
+        options.since = owed.since;
         let sandbox = match &mut self.sandbox {
             Some(sandbox) => sandbox,
             none => none.insert(program::sandbox(self.limits)?.0),
         };
-        let state = session.state();
+        let state = extent.state_at_last();
         info!(session = ?owed.session_id, attempts = owed.attempts, running = owed.turn_at.is_some(), "delivering");
         let mut record = OutboxRecord { outbox: &mut *outbox, destination: self.id, session: owed.id, state: &state };
         let delivered = posthog_llma_sandbox::block_on(send::deliver(
@@ -300,15 +346,13 @@ impl<'a> Courier<'a> {
         let events: u64 = delivered.batches.iter().map(|batch| batch.accepted().count() as u64).sum();
         let rejected = delivered.batches.iter().map(|batch| batch.rejected().count() as u64).sum();
         let status = StatusFile::new(self.program, &self.destination, &session, &options, &delivered);
+        let mut grown = false;
         let outcome = match delivered.error {
             None => {
                 if let Some(report) = &delivered.report {
                     outbox.count_redactions(report)?;
                 }
-                outbox.complete(owed.id, &state)?;
-                if session.state() != state {
-                    outbox.owe_again(owed.id, outbox::now() + SETTLE.as_millis() as i64)?;
-                }
+                grown = self.end(outbox, owed, &extent, delivered.report.as_ref())?;
                 Outcome::Delivered { events, rejected }
             }
             Some(SendError::Record(error)) => return Err(error.into()),
@@ -331,7 +375,33 @@ impl<'a> Courier<'a> {
         if let Some(status) = status {
             status.write(&outcome);
         }
-        Ok(outcome)
+        Ok((outcome, grown))
+    }
+
+    /// A delivery has ended: what it held back is owed, and so is what was written meanwhile. Says whether anything was.
+    fn end(
+        &self,
+        outbox: &mut Outbox,
+        owed: &Owed,
+        extent: &Extent,
+        report: Option<&ConversionReport>,
+    ) -> Result<bool, OutboxError> {
+        outbox.complete(owed.id, &extent.state_after(report))?;
+        let now = outbox::now();
+        let soon = now + millis(SETTLE);
+        let held = Extent::held_until(report, now).filter(|_| self.holds);
+        let files = self.program.session_of(&owed.transcript).ok();
+        let grown = files.as_ref().filter(|files| files.state() != extent.state());
+        let due = match grown {
+            // It may have come to the end of a turn.
+            Some(files) if owed.turn_at.is_some() => written_at(files).map(|written| Live::due(written, now)),
+            Some(_) => Some(soon),
+            None => held,
+        };
+        if let Some(due) = due {
+            outbox.hold(owed.id, due.max(soon))?;
+        }
+        Ok(grown.is_some())
     }
 
     fn failed(&self, outbox: &mut Outbox, owed: &Owed, error: &str) -> Result<Outcome, CourierError> {
@@ -393,138 +463,4 @@ fn has_open_agent(session: &Session) -> bool {
 
 fn millis(time: Duration) -> Millis {
     time.as_millis() as Millis
-}
-
-/// What a command that sends a session writes down.
-#[derive(Debug)]
-pub struct SessionRecord {
-    outbox: Outbox,
-    destination: DestinationId,
-    session: SessionId,
-    state: String,
-    again: bool,
-    _turn: Turn,
-}
-
-impl SessionRecord {
-    /// Opens the record for a session, once no other process delivers to the destination; and says what is wrong with it.
-    /// `again`: what was delivered before is forgotten.
-    pub fn open(
-        destination: &Destination,
-        session: &Session,
-        options: &ConversionOptions,
-        again: bool,
-    ) -> Result<(Self, Option<String>), OutboxError> {
-        let (mut outbox, warning) = Outbox::open_and_check(&outbox::directory()?)?;
-        let id = outbox.destination(&destination.origin, &destination.api_key)?;
-        let turn = Turn::take(&outbox, id)?;
-        let transcript = std::path::absolute(&session.files.main).unwrap_or_else(|_| session.files.main.clone());
-        let project = options.project_name.clone().unwrap_or_else(|| session.project());
-        let options = stored_options::to_text(options);
-        let sighting = Sighting {
-            transcript: &transcript,
-            session_id: &session.files.id,
-            options: &options,
-            project: Some(&project),
-            hook: None,
-            at: outbox::now(),
-        };
-        let known = outbox.see(id, &sighting)?;
-        let state = session.state();
-        Ok((Self { outbox, destination: id, session: known, state, again, _turn: turn }, warning))
-    }
-
-    /// How many of its events a server refused for good, now or before.
-    pub fn refused(&self) -> Result<u64, OutboxError> {
-        self.outbox.refused(self.session)
-    }
-
-    /// All of it is delivered.
-    pub fn complete(&mut self, report: Option<&ConversionReport>) -> Result<(), OutboxError> {
-        if let Some(report) = report {
-            self.outbox.count_redactions(report)?;
-        }
-        self.outbox.complete(self.session, &self.state)
-    }
-}
-
-impl SessionRecord {
-    fn borrowed(&mut self) -> OutboxRecord<'_> {
-        let Self { outbox, destination, session, state, .. } = self;
-        OutboxRecord { outbox, destination: *destination, session: *session, state }
-    }
-}
-
-impl Record for SessionRecord {
-    fn known(&mut self, events: &[EventId]) -> Result<Vec<EventId>, OutboxError> {
-        if self.again {
-            self.outbox.forget(self.destination, self.session, events)?;
-        }
-        self.borrowed().known(events)
-    }
-
-    fn uncovered(&mut self) -> Result<Vec<EventId>, OutboxError> {
-        self.borrowed().uncovered()
-    }
-
-    fn lane(&mut self) -> Result<Option<Lane>, OutboxError> {
-        self.borrowed().lane()
-    }
-
-    fn batch(&mut self, batch: &BatchReport) -> Result<(), OutboxError> {
-        self.borrowed().batch(batch)
-    }
-}
-
-/// A record, if there is one, and somebody who is told of each batch.
-pub struct Told<'a, F> {
-    /// The record.
-    pub record: Option<&'a mut SessionRecord>,
-    /// Who is told.
-    pub on_batch: F,
-}
-
-impl<F: FnMut(&BatchReport)> Record for Told<'_, F> {
-    fn known(&mut self, events: &[EventId]) -> Result<Vec<EventId>, OutboxError> {
-        self.record.as_mut().map_or_else(|| Ok(Vec::new()), |record| record.known(events))
-    }
-
-    fn uncovered(&mut self) -> Result<Vec<EventId>, OutboxError> {
-        self.record.as_mut().map_or_else(|| Ok(Vec::new()), |record| record.uncovered())
-    }
-
-    fn lane(&mut self) -> Result<Option<Lane>, OutboxError> {
-        self.record.as_mut().map_or(Ok(None), |record| record.lane())
-    }
-
-    fn batch(&mut self, batch: &BatchReport) -> Result<(), OutboxError> {
-        (self.on_batch)(batch);
-        self.record.as_mut().map_or(Ok(()), |record| record.batch(batch))
-    }
-}
-
-/// A session's part of the outbox, while it is delivered.
-struct OutboxRecord<'a> {
-    outbox: &'a mut Outbox,
-    destination: DestinationId,
-    session: SessionId,
-    state: &'a str,
-}
-
-impl Record for OutboxRecord<'_> {
-    fn known(&mut self, events: &[EventId]) -> Result<Vec<EventId>, OutboxError> {
-        self.outbox.known(self.destination, Some(self.session), events)
-    }
-
-    fn uncovered(&mut self) -> Result<Vec<EventId>, OutboxError> {
-        self.outbox.uncovered(self.session)
-    }
-
-    fn lane(&mut self) -> Result<Option<Lane>, OutboxError> {
-        self.outbox.lane(self.destination)
-    }
-
-    fn batch(&mut self, batch: &BatchReport) -> Result<(), OutboxError> {
-        self.outbox.record(self.destination, self.session, batch, self.state)
-    }
 }

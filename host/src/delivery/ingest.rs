@@ -7,11 +7,12 @@
 use crate::claude_code::sessions::Head;
 use crate::delivery::conversion::{self, ConversionError};
 use crate::delivery::courier::{self, Courier, CourierError, Turn};
+use crate::delivery::extent::Extent;
 use crate::delivery::report;
 use crate::delivery::send::{self, Destination, Record, SendError};
 use crate::outbox::stored_options;
 use crate::outbox::{self, DestinationId, Outbox, OutboxError, SessionId, Sighting, Stored};
-use crate::program::Program;
+use crate::program::{Program, Session};
 use posthog_llma_pipeline::delivery::lane::Lane;
 use posthog_llma_sandbox::bindings::exports::posthog::llm_analytics::delivery::{BatchReport, DeliveryError, Patience};
 use posthog_llma_sandbox::bindings::posthog::llm_analytics::types::{ConversionReport, EventId, EventKind, NamedCount};
@@ -75,10 +76,22 @@ pub enum Outcome {
 impl Outcome {
     /// Of a session of which so much was sent, or would be, and so many events were left out.
     fn of(sent: Sent, excluded: u64) -> Self {
-        match (sent.events + sent.rejected, excluded) {
+        match (sent.events + sent.rejected + sent.held, excluded) {
             (0, 0) => Self::NothingToSend,
             (0, _) => Self::DeliveredBefore,
             _ => Self::Sent(sent),
+        }
+    }
+
+    /// And what became of the rest.
+    fn and(self, rest: Self) -> Self {
+        match (self, rest) {
+            (Self::Sent(first), Self::Sent(rest)) => Self::Sent(first.and(&rest)),
+            (Self::Sent(first), Self::Failed { error, events }) => {
+                Self::Failed { error, events: first.events + events }
+            }
+            (first @ Self::Sent(_), Self::DeliveredBefore | Self::NothingToSend) => first,
+            (_, rest) => rest,
         }
     }
 }
@@ -90,6 +103,8 @@ pub struct Sent {
     pub events: u64,
     /// Those of them that are tool calls.
     pub spans: u64,
+    /// Events that are open still, and left out.
+    pub held: u64,
     /// Of the tool calls those that failed, and those that are counted and not sent.
     pub tool_calls: [u64; 2],
     /// Events that the server refused for good.
@@ -247,7 +262,7 @@ impl Ingest<'_> {
         turn: &ClaimTurn<'_>,
     ) -> Outcome {
         let failed = |error: String, events| Outcome::Failed { error, events };
-        let session = match self.program.session_of(&candidate.transcript) {
+        let mut session = match self.program.session_of(&candidate.transcript) {
             Ok(session) => session,
             Err(error) => return failed(error.to_string(), 0),
         };
@@ -286,7 +301,14 @@ impl Ingest<'_> {
             Ok(known) => known.map(|(known, _)| known),
             Err(error) => return self.all_stops(shared, OutboxError::to_string(&error), 0),
         };
-        let options = self.program.conversion_options(&session, own);
+        let mut options = self.program.conversion_options(&session, own);
+        let mut known = known;
+        let (extent, was_begun) = match self.begin(&mut known, &mut session) {
+            Ok(begun) => begun,
+            Err(error) => return self.all_stops(shared, error.to_string(), 0),
+        };
+        extent.apply(&mut options);
+        let state = extent.state_at_last();
         let mut record =
             IngestRecord { ingest: self, known, state: &state, shared, turn, waits: 0, is_complete: false };
         let Some(to) = self.destination else {
@@ -314,9 +336,17 @@ impl Ingest<'_> {
             None => {
                 let outcome =
                     Outcome::of(sent.clone(), delivered.report.as_ref().map_or(0, |report| report.excluded_events));
-                return match record.complete(delivered.report.as_ref()) {
-                    Err(error) => self.all_stops(shared, error.to_string(), sent.events),
-                    Ok(()) => outcome,
+                if let Err(error) = record.complete(&extent, delivered.report.as_ref()) {
+                    return self.all_stops(shared, error.to_string(), sent.events);
+                }
+                let grown =
+                    || self.program.session_of(&candidate.transcript).is_ok_and(|s| s.state() != extent.state());
+                return match record.known {
+                    // What was written since the delivery was begun that this one has brought to its end.
+                    Some(Known { outbox, destination, .. }) if was_begun && grown() => {
+                        outcome.and(self.send(Some((outbox, destination)), candidate, shared, turn))
+                    }
+                    _ => outcome,
                 };
             }
             Some(SendError::Record(OutboxError::Stopped)) => return Outcome::NotReached,
@@ -326,6 +356,27 @@ impl Ingest<'_> {
             matches!(&error, SendError::Delivery(error) if !matches!(error, DeliveryError::UnreadableFile(_)));
         let error = error.to_string();
         if of_server { self.all_stops(shared, error, sent.events) } else { failed(error, sent.events) }
+    }
+
+    /// What a delivery covers: what the one that was begun does, or all that there is now; and whether one was begun.
+    fn begin(&self, known: &mut Option<Known<'_>>, session: &mut Session) -> Result<(Extent, bool), OutboxError> {
+        let now = outbox::now();
+        let Some(Known { outbox, session: Some(id), .. }) = known else {
+            return Ok((Extent::of(session, now, false), false));
+        };
+        if self.destination.is_none() {
+            return Ok((Extent::of(session, now, outbox.is_running(*id)?), false));
+        }
+        if !self.force
+            && let Some(begun) = outbox.extent(*id)?.as_deref().and_then(Extent::parse)
+            && begun.narrow(session)
+        {
+            return Ok((begun, true));
+        }
+        let extent = Extent::of(session, now, outbox.is_running(*id)?);
+        outbox.begin(*id, &extent.to_text())?;
+        extent.narrow(session);
+        Ok((extent, false))
     }
 
     /// What is wrong with one session's delivery would be with every other's.
@@ -385,7 +436,7 @@ struct IngestRecord<'a> {
 
 impl IngestRecord<'_> {
     /// All of it is delivered.
-    fn complete(&mut self, report: Option<&ConversionReport>) -> Result<(), OutboxError> {
+    fn complete(&mut self, extent: &Extent, report: Option<&ConversionReport>) -> Result<(), OutboxError> {
         let Some(Known { outbox, session: Some(session), .. }) = &mut self.known else { return Ok(()) };
         if let Some(report) = report {
             outbox.unknown_types(report)?;
@@ -393,10 +444,15 @@ impl IngestRecord<'_> {
         }
         // What has nothing to send was not delivered; if it was owed, it is not any more.
         let is_nothing = report.is_some_and(report::has_nothing);
-        if self.is_complete || (is_nothing && !outbox.is_owed(*session)?) {
-            return Ok(());
+        if is_nothing && !outbox.is_owed(*session)? {
+            return outbox.abandon(*session);
         }
-        outbox.complete(*session, self.state)
+        // The last batch has written it down already, unless something may be held.
+        if self.is_complete && extent.state_at_last() == extent.state_after(report) {
+            return outbox.delivered_whole(*session);
+        }
+        outbox.complete(*session, &extent.state_after(report))?;
+        outbox.delivered_whole(*session)
     }
 }
 
@@ -484,6 +540,7 @@ impl Sent {
             spans: report.spans,
             tool_calls: [report.other_count("failed-spans"), report.other_count("spans-left-out")],
             rejected: 0,
+            held: report.held_events,
             tokens: report.tokens.to_array(),
             bytes,
             earliest: report.earliest.as_deref().and_then(posthog_llma_pipeline::time::parse),
@@ -493,6 +550,26 @@ impl Sent {
                 .iter()
                 .filter_map(|NamedCount { name, count }| Some((name.strip_prefix("redacted:")?.to_owned(), *count)))
                 .collect(),
+        }
+    }
+
+    /// With what the rest of it came to.
+    fn and(self, rest: &Self) -> Self {
+        let mut redactions = self.redactions;
+        for (rule, count) in &rest.redactions {
+            *redactions.entry(rule.clone()).or_default() += count;
+        }
+        Self {
+            redactions,
+            events: self.events + rest.events,
+            spans: self.spans + rest.spans,
+            tool_calls: std::array::from_fn(|i| self.tool_calls[i] + rest.tool_calls[i]),
+            rejected: self.rejected + rest.rejected,
+            held: rest.held,
+            tokens: std::array::from_fn(|i| self.tokens[i].saturating_add(rest.tokens[i])),
+            bytes: self.bytes + rest.bytes,
+            earliest: self.earliest.min(rest.earliest).or(self.earliest).or(rest.earliest),
+            odd_lines: rest.odd_lines,
         }
     }
 

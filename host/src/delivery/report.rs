@@ -37,6 +37,8 @@ pub struct Report {
     tool_calls: [u64; 2],
     /// Events that were delivered before.
     before: u64,
+    /// Events that are open still.
+    held: u64,
     complete: bool,
     /// There is no event in it.
     nothing: bool,
@@ -47,7 +49,7 @@ pub const NOTHING: &str = "Nothing to send: no model was called in this session.
 
 /// Does a conversion give no event, now or before?
 pub fn has_nothing(report: &ConversionReport) -> bool {
-    report.generations + report.spans + report.traces + report.excluded_events == 0
+    report.generations + report.spans + report.traces + report.excluded_events + report.held_events == 0
 }
 
 #[derive(Debug, Default)]
@@ -96,6 +98,7 @@ impl Report {
         if let Some(counts) = &delivered.report {
             report.lines = [counts.lines, counts.bad_lines, counts.unknown_lines];
             report.before = counts.excluded_events;
+            report.held = counts.held_events;
             report.tool_calls = [counts.other_count("failed-spans"), counts.other_count("spans-left-out")];
             let redacted = counts
                 .other_counts
@@ -166,6 +169,7 @@ impl Report {
             "cache_read_tokens": self.tokens[2],
             "cache_creation_tokens": self.tokens[3],
             "delivered_before": self.before,
+            "held_events": self.held,
             "estimated_dollars": cost::dollars(sums.generations + sums.spans + sums.traces),
             "requests": sums.requests,
             "raw_bytes": sums.raw_bytes,
@@ -221,6 +225,13 @@ impl Report {
         }
         if self.before > 0 {
             let _ = writeln!(out, "  before    {} events were delivered before and are not sent again", self.before);
+        }
+        if self.held > 0 {
+            let _ = writeln!(
+                out,
+                "  open      {} events are still in progress and are sent by a later delivery",
+                self.held
+            );
         }
         for rejected in self.rejected.iter().take(SHOWN_REJECTED) {
             let field = |name: &str| rejected[name].as_str().unwrap_or_default().to_owned();

@@ -123,6 +123,7 @@ impl Outbox {
             for event in events {
                 delete.execute(params![destination.0, blob(*event)])?;
             }
+            db.execute("UPDATE session SET ends = NULL WHERE id = ?1", [session.0])?;
             db.execute("DELETE FROM accepted WHERE session = ?1", [session.0])?;
             db.execute("DELETE FROM quarantined WHERE session = ?1", [session.0]).map(drop)
         })
@@ -139,7 +140,7 @@ impl Outbox {
     /// Is all of the session delivered that was in its files when they were so?
     pub fn is_delivered(&self, session: SessionId, state: &str) -> Result<bool, OutboxError> {
         self.read(|db| {
-            let select = "SELECT delivered_state FROM session WHERE id = ?1 AND owed_at IS NULL";
+            let select = "SELECT delivered_state FROM session WHERE id = ?1 AND owed_at IS NULL AND since IS NULL";
             let delivered: Option<Option<String>> = db.query_row(select, [session.0], |row| row.get(0)).optional()?;
             Ok(delivered.flatten().as_deref() == Some(state))
         })
@@ -193,7 +194,7 @@ fn complete(db: &Connection, session: SessionId, state: &str, now: i64) -> rusql
     db.execute("UPDATE accepted SET covered = 1 WHERE session = ?1 AND covered = 0", [session.0])?;
     db.execute(
         "UPDATE session SET owed_at = NULL, turn_at = NULL, attempts = 0, last_error = NULL, due_at = 0, failed_at = NULL, delivered_at = ?2,
-             delivered_state = ?3 WHERE id = ?1",
+             delivered_state = ?3, ends = NULL WHERE id = ?1",
         params![session.0, now, state],
     )
     .map(drop)

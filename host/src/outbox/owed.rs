@@ -9,7 +9,7 @@ use posthog_llma_pipeline::origin::Origin;
 use rusqlite::{Connection, OptionalExtension as _, Row, params};
 use std::hash::{BuildHasher as _, Hasher as _, RandomState};
 use std::path::{Path, PathBuf};
-use std::time::Duration;
+use std::time::{Duration, UNIX_EPOCH};
 
 /// A session that was seen: by a hook, or by a command.
 #[derive(Debug, Clone)]
@@ -56,6 +56,8 @@ pub struct Owed {
     pub delivered_state: Option<String>,
     /// Since when a turn of it is complete and not delivered, if it still runs.
     pub turn_at: Option<Millis>,
+    /// What was written before is not to be sent.
+    pub since: Option<Millis>,
 }
 
 /// How long to wait between runs that fail, and when to give up.
@@ -101,6 +103,12 @@ impl Live {
 fn backoff(attempts: u32) -> Millis {
     Backoff::after(attempts).as_millis() as Millis
 }
+
+/// How long before its first hook a session that begins may have been written to.
+const JUST_NOW: Duration = Duration::from_secs(10);
+
+/// The hook's event that begins a session.
+const SESSION_START: &str = "SessionStart";
 
 /// A client: the number of its process, and its start.
 pub type ClientProcess = (u32, u64);
@@ -255,8 +263,8 @@ impl Outbox {
     /// The session is not to be sent: it is not owed any more.
     pub fn forgo(&mut self, session: SessionId) -> Result<(), OutboxError> {
         self.write(|db| {
-            let update = "UPDATE session SET running = 0, client_pid = NULL, client_started = NULL, owed_at = NULL, failed_at = NULL
-                          WHERE id = ?1";
+            let update = "UPDATE session SET running = 0, client_pid = NULL, client_started = NULL, owed_at = NULL, failed_at = NULL,
+                              ends = NULL WHERE id = ?1";
             db.execute(update, [session.0]).map(drop)
         })
     }
@@ -283,7 +291,7 @@ impl Outbox {
             );
             let mut select = db.prepare(&select)?;
             let rows = select.query_map([destination.0], |row| {
-                let client = row.get::<_, Option<u32>>(8)?.zip(row.get::<_, Option<i64>>(9)?);
+                let client = row.get::<_, Option<u32>>(9)?.zip(row.get::<_, Option<i64>>(10)?);
                 Ok((owed(row)?, client.map(|(pid, started)| (pid, started.cast_unsigned()))))
             })?;
             rows.collect()
@@ -413,9 +421,10 @@ impl Outbox {
 }
 
 /// The columns of [`Owed`].
-const OWED: &str = "id, transcript, session_id, options, coalesce(owed_at, 0), attempts, delivered_state, turn_at";
+pub(super) const OWED: &str =
+    "id, transcript, session_id, options, coalesce(owed_at, 0), attempts, delivered_state, turn_at, since";
 
-fn owed(row: &Row<'_>) -> rusqlite::Result<Owed> {
+pub(super) fn owed(row: &Row<'_>) -> rusqlite::Result<Owed> {
     Ok(Owed {
         id: SessionId(row.get(0)?),
         transcript: path_of(row.get(1)?),
@@ -425,6 +434,7 @@ fn owed(row: &Row<'_>) -> rusqlite::Result<Owed> {
         attempts: row.get(5)?,
         delivered_state: row.get(6)?,
         turn_at: row.get(7)?,
+        since: row.get(8)?,
     })
 }
 
@@ -466,23 +476,60 @@ fn see(db: &Connection, destination: DestinationId, sighting: &Sighting<'_>) -> 
     if let Some(event) = sighting.hook {
         note(db, HOOK, event)?;
     }
+    let key = key(db, destination, sighting.transcript)?;
+    // Hooks sent it elsewhere until then.
+    let elsewhere: Option<Millis> = match sighting.hook {
+        Some(_) => seen_elsewhere(db, destination, sighting.transcript)?,
+        None => None,
+    };
+    // It is resumed, and ran before hooks sent it.
+    let resumed = sighting.hook == Some(SESSION_START) && was_written_before(sighting.transcript, sighting.at);
+    let since = elsewhere.max(Some(sighting.at).filter(|_| resumed));
     db.query_row(
-        "INSERT INTO session (destination, transcript, session_id, options, seen_at, hooked, project)
-         VALUES (?1, ?2, ?3, ?4, ?5, ?6, ?7)
+        "INSERT INTO session (destination, transcript, session_id, options, seen_at, hooked, since, project)
+         VALUES (?1, ?2, ?3, ?4, ?5, ?6, ?7, ?9)
          ON CONFLICT DO UPDATE SET session_id = excluded.session_id, options = excluded.options, seen_at = excluded.seen_at,
-             hooked = max(hooked, excluded.hooked), project = coalesce(project, excluded.project)
+             hooked = max(hooked, excluded.hooked), project = coalesce(project, excluded.project),
+             since = CASE WHEN ?8 > session.seen_at AND session.owed_at IS NULL THEN ?8 ELSE session.since END
          RETURNING id",
         params![
             destination.0,
-            bytes_of(&key(db, destination, sighting.transcript)?),
+            bytes_of(&key),
             sighting.session_id,
             sighting.options,
             sighting.at,
             sighting.hook.is_some(),
+            since,
+            elsewhere,
             sighting.project
         ],
         |row| row.get(0),
     )
+}
+
+/// Was this written to some time before? What was written just now is a session that begins.
+fn was_written_before(transcript: &Path, at: Millis) -> bool {
+    let modified = transcript.metadata().and_then(|metadata| metadata.modified()).ok();
+    let modified = modified.and_then(|time| time.duration_since(UNIX_EPOCH).ok());
+    modified.is_some_and(|time| at.saturating_sub(time.as_millis() as Millis) > JUST_NOW.as_millis() as Millis)
+}
+
+/// When a hook saw the session last that sends to another destination.
+fn seen_elsewhere(db: &Connection, destination: DestinationId, transcript: &Path) -> rusqlite::Result<Option<Millis>> {
+    let mut select = db.prepare(
+        "SELECT seen_at, transcript FROM session
+         WHERE destination <> ?1 AND hooked = 1 AND (transcript = ?2 OR session_id = ?3)",
+    )?;
+    let of_id = params![destination.0, bytes_of(transcript), id_of(transcript)];
+    let rows = select.query_map(of_id, |row| Ok((row.get(0)?, path_of(row.get(1)?))))?;
+    let mut latest = None;
+    for row in rows {
+        let (seen_at, other): (Millis, PathBuf) = row?;
+        if is_same_session(transcript, &other) {
+            latest = latest.max(Some(seen_at));
+        }
+    }
+    Ok(latest)
 }
 
 fn owe(db: &Connection, session: SessionId, due_at: Millis) -> rusqlite::Result<()> {

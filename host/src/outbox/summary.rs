@@ -87,6 +87,9 @@ pub struct Summary {
     pub redactions: Vec<(String, u64)>,
     /// Transcripts of all sessions that this destination knows.
     pub known: Vec<PathBuf>,
+    /// Sessions of which only what came after some time is sent: sending was switched on, or switched to this destination, in the
+    /// middle of them.
+    pub in_part: u64,
 }
 
 impl Summary {
@@ -154,6 +157,8 @@ impl Outbox {
                     Ok(Counts { delivered: count(0)?, owed: count(1)?, failed: count(2)?, running: count(3)? })
                 },
             )?;
+            let in_part = "SELECT count(*) FROM session WHERE destination = ?1 AND since IS NOT NULL";
+            summary.in_part = db.query_row(in_part, [id], |row| row.get::<_, i64>(0))? as u64;
             let elsewhere = "SELECT count(*) FROM session WHERE destination <> ?1 AND owed_at IS NOT NULL";
             summary.owed_elsewhere = db.query_row(elsewhere, [id], |row| row.get::<_, i64>(0))? as u64;
             let mut failed = db.prepare(

@@ -82,6 +82,7 @@ fn in_the_converter(engine: &Engine, component: &Component, files: &SessionFiles
         redact_patterns: None,
         hold_after: None,
         hold_calls: false,
+        since: None,
     };
     let this = session.call_open(&mut store, &files.id, &roles, &options).unwrap().unwrap();
     for (index, bytes) in (0..).zip(contents(files)) {

@@ -14,12 +14,6 @@ impl Moments {
     }
 }
 
-/// The sums over the traces are right, doubles left out.
-fn traces_add_up_once(events: &[Value]) {
-    let once: BTreeMap<_, _> = events.iter().map(|event| (event["uuid"].to_string(), event.clone())).collect();
-    traces_add_up(&once.into_values().collect::<Vec<_>>());
-}
-
 #[test]
 fn killed_at_fifty_moments_of_a_delivery_every_event_arrives_and_none_more_than_twice() {
     let mut moments = Moments(7);
@@ -50,6 +44,7 @@ fn killed_at_fifty_moments_of_a_delivery_every_event_arrives_and_none_more_than_
         traces_add_up_once(&events);
         let twice = arrivals.values().filter(|times| **times == 2).count();
         assert!(twice <= 100, "at most one batch: {twice}");
+        same_bytes_under_the_same_id(&posthog);
         for event in &events {
             let expected = &expected[event["uuid"].as_str().unwrap()];
             assert_eq!(event, expected, "a double is the same in all");

@@ -7,10 +7,13 @@ use posthog_llma_local_posthog::{Answer, Config, LocalPostHog};
 use posthog_llma_tests::program::{Home, until};
 use posthog_llma_tests::transcript::Transcript;
 use serde_json::Value;
+use serde_json::value::RawValue;
 use std::collections::BTreeMap;
 use std::fs::File;
+use std::io::Read as _;
 use std::path::{Path, PathBuf};
 
+mod begun;
 mod crashes;
 mod doctor;
 mod files;
@@ -78,6 +81,39 @@ fn expected(home: &Home, transcript: &Path) -> BTreeMap<String, Value> {
 fn sum(events: &[Value], name: &str, property: &str) -> u64 {
     let named = events.iter().filter(|event| event["event"] == name);
     named.filter_map(|event| event["properties"][property].as_u64()).sum()
+}
+
+/// Each event's bytes as they were sent, by `uuid`: those of all requests that the server took.
+fn bytes_sent(posthog: &LocalPostHog) -> BTreeMap<String, Vec<String>> {
+    let mut sent: BTreeMap<String, Vec<String>> = BTreeMap::new();
+    for request in posthog.requests() {
+        let mut text = String::new();
+        flate2::read::GzDecoder::new(&request.body[..]).read_to_string(&mut text).unwrap();
+        let body: BTreeMap<String, Box<RawValue>> = serde_json::from_str(&text).unwrap();
+        for event in serde_json::from_str::<Vec<Box<RawValue>>>(body["batch"].get()).unwrap() {
+            let uuid: Value = serde_json::from_str(event.get()).unwrap();
+            let uuid = uuid["uuid"].as_str().unwrap().to_owned();
+            sent.entry(uuid).or_default().push(event.get().to_owned());
+        }
+    }
+    sent
+}
+
+/// The same `uuid` always has the same bytes.
+#[track_caller]
+fn same_bytes_under_the_same_id(posthog: &LocalPostHog) {
+    for (uuid, texts) in bytes_sent(posthog) {
+        for text in &texts {
+            assert_eq!(*text, texts[0], "{uuid}");
+        }
+    }
+}
+
+/// The sums over the traces are right, doubles left out.
+#[track_caller]
+fn traces_add_up_once(events: &[Value]) {
+    let once: BTreeMap<_, _> = events.iter().map(|event| (event["uuid"].to_string(), event.clone())).collect();
+    traces_add_up(&once.into_values().collect::<Vec<_>>());
 }
 
 /// The sums over `$ai_trace` must be those over the events that the traces cover.

@@ -18,11 +18,11 @@ fn it_says_what_was_delivered_what_is_owed_and_what_was_never_seen() {
 
     let status = home.status(&posthog);
     let coverage = json!({
-        "on_disk": 3, "delivered": 1, "owed": 1, "failed": 0, "running": 0, "never_seen": 1, "owed_elsewhere": 0,
+        "on_disk": 3, "delivered": 1, "owed": 1, "failed": 0, "running": 0, "never_seen": 1, "owed_elsewhere": 0, "in_part": 0,
     });
     // The owed one may have been delivered meanwhile: its worker stays for a while.
     let after = json!({
-        "on_disk": 3, "delivered": 2, "owed": 0, "failed": 0, "running": 0, "never_seen": 1, "owed_elsewhere": 0,
+        "on_disk": 3, "delivered": 2, "owed": 0, "failed": 0, "running": 0, "never_seen": 1, "owed_elsewhere": 0, "in_part": 0,
     });
     assert!(status["coverage"] == coverage || status["coverage"] == after, "{status:#}");
     assert_eq!(status["destination"], posthog.origin());

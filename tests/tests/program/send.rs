@@ -96,7 +96,7 @@ fn the_report_for_scripts_says_what_arrived_where() {
     let bytes = posthog.accepted_bytes();
     let expected = json!({
         "session": SESSION_ID, "destination": posthog.origin(), "complete": true,
-            "delivered_before": 0,
+            "delivered_before": 0, "held_events": 0,
         "generations": 2, "spans": 0, "spans_left_out": 0, "traces": 1,
         "input_tokens": 6, "output_tokens": 14, "cache_read_tokens": 22, "cache_creation_tokens": 26,
         "estimated_dollars": 0.00105, "requests": 1, "raw_bytes": bytes.raw, "sent_bytes": bytes.sent, "paths": ["/i/v1/ai/events"],

@@ -55,6 +55,7 @@ impl Attempt<'_> {
                 None => Vec::new(),
                 Some(path) => vec![FileArgument {
                     role: FileRole::Main,
+                    end: None,
                     contents: store.data_mut().grant(SessionFile::open(path).unwrap())?,
                 }],
             };

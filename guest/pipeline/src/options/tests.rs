@@ -404,7 +404,7 @@ fn the_interface_has_the_conversion_s_options() {
     let fields = record.lines().map(str::trim).filter(|line| !line.starts_with("///"));
     let mut fields: Vec<_> = fields.filter_map(|line| Some(line.split_once(':')?.0.to_owned())).collect();
     let options = ConversionOptions::ENTRIES.iter().map(|entry| entry.field.replace('_', "-"));
-    let others = ["git-repo", "hold-after", "hold-calls", "project-name"].map(str::to_owned);
+    let others = ["git-repo", "hold-after", "hold-calls", "project-name", "since"].map(str::to_owned);
     let mut expected: Vec<_> = options.chain(others).collect();
     fields.sort();
     expected.sort();

@@ -92,6 +92,8 @@ pub struct Policy {
     pub tool_spans: ToolSpans,
     /// What is held.
     pub hold: Hold,
+    /// What was written before is left out, in milliseconds since 1970.
+    pub since: Option<i64>,
 }
 
 /// What is left out because more of it may come.

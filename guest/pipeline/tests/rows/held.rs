@@ -179,3 +179,60 @@ fn delivered_at_any_line_each_event_is_sent_once_and_sums_are_right() {
         assert_eq!(sums.to_vec(), expected, "every {step} lines: {SUMS:?}");
     }
 }
+
+/// A session of 3 days and 500 turns, each with a tool, delivered as it goes on: by a clock of the test's own.
+#[test]
+fn a_session_of_days_is_delivered_live_each_event_once_and_its_sums_are_right() {
+    const TURNS: i64 = 500;
+    const SUMS: [&str; 4] =
+        ["claude_code_turns", "claude_code_generations", "claude_code_tool_calls", "$ai_total_output_tokens"];
+    let every = 3 * 86_400_000 / TURNS;
+    let lines: Vec<_> = (0..TURNS)
+        .flat_map(|turn| {
+            let at = turn * every;
+            [
+                user(at, format!("prompt {turn}")),
+                part(at + 1000, &format!("m{turn}"), json!([call(&format!("t{turn}"))])),
+                result(at + 60_000, &format!("t{turn}"), "x"),
+                reply(at + 70_000, &format!("n{turn}"), json!([text("done")])),
+            ]
+        })
+        .collect();
+    let (mut sent, mut sums, mut deliveries) = (Vec::new(), [0; 4], 0);
+    // Every 25 turns a delivery comes in the middle of one: at each of its lines in turn.
+    let mut ends: Vec<_> = (1..20).map(|n| n * 100 + n % 4).collect();
+    ends.push(lines.len());
+    for end in ends {
+        let runs = end < lines.len();
+        let now = time::parse(lines[end - 1].0["timestamp"].as_str().unwrap()).unwrap();
+        let case = session(lines[..end].to_vec()).exclude(sent.clone());
+        let live = case.options(|o| (o.hold_after, o.hold_calls) = (Some(now - 600_000), runs)).run();
+        assert!(live.traces().len() <= 1);
+        deliveries += live.traces().len();
+        sent.extend(live.sent());
+        sums = std::array::from_fn(|i| sums[i] + live.sum("$ai_trace", SUMS[i]));
+    }
+    let whole = session(lines).run();
+    let count = sent.len();
+    sent.sort();
+    sent.dedup();
+    assert_eq!((sent.len(), count, deliveries), (1500, 1500, 20));
+    assert_eq!(sums.to_vec(), SUMS.map(|name| whole.sum("$ai_trace", name)).to_vec(), "{SUMS:?}");
+}
+
+#[test]
+fn what_was_written_before_a_time_is_left_out_as_if_it_had_been_delivered() {
+    let lines = [
+        user(0, "one"),
+        reply(1000, "m1", json!([call("t")])),
+        result(2000, "t", "x"),
+        user(5000, "two"),
+        reply(6000, "m2", json!([call("u")])),
+        error(7000, "u", "no"),
+    ];
+    let rest = session(lines.to_vec()).options(|o| o.since = Some(since(4000))).run();
+    let before = session(lines[..3].to_vec()).run();
+    let expected = session(lines).exclude(before.sent()).run();
+    assert_eq!(rest.events, expected.events);
+    assert_eq!(rest.sum("$ai_trace", "claude_code_turns"), 1);
+}

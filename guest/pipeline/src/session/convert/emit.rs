@@ -119,6 +119,11 @@ impl Emitter {
         }
     }
 
+    /// Is an event of this time not to be sent, because it was delivered before, or is none that is meant?
+    fn covers(&self, event: EventId, at: i64) -> bool {
+        self.before.covered.contains(&event) || self.policy.since.is_some_and(|since| at < since)
+    }
+
     /// Sends a generation of a thread that was started by `call`, if it is a sub-agent's. Returns whether it was not covered by an earlier delivery.
     pub(super) fn generation(
         &mut self,
@@ -129,7 +134,7 @@ impl Emitter {
     ) -> bool {
         let is_first_of_agent = thread.is_agent && !std::mem::replace(&mut thread.counted, true);
         let tokens = generation.tokens();
-        let covered = self.before.covered.contains(&generation.id);
+        let covered = self.covers(generation.id, generation.ended);
         self.costs.add(tokens, covered);
         if covered {
             self.exclude(turn, generation.ended);
@@ -171,7 +176,7 @@ impl Emitter {
         for (position, iteration) in &generation.beside {
             let id = generation.id.iteration(*position);
             let tokens = iteration.usage().tokens();
-            let covered = self.before.covered.contains(&id);
+            let covered = self.covers(id, generation.ended);
             self.costs.add(tokens, covered);
             if covered {
                 self.counts.excluded_events += 1;
@@ -197,7 +202,7 @@ impl Emitter {
     pub(super) fn span(&mut self, span: &Span, result: Option<&ToolResult>, turn: &mut Turn, thread: &Thread) -> bool {
         let timestamp = span.timestamp(result);
         let verdict = result.map(|result| result.verdict);
-        if self.before.covered.contains(&span.id) {
+        if self.covers(span.id, span.called) {
             // What it changed first, it told first.
             if let Some(result) = result {
                 self.seen.commits(&result.commits);

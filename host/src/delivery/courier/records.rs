@@ -1,0 +1,164 @@
+//! The outbox as the record of one session's delivery.
+
+use super::{Courier, CourierError, Turn};
+use crate::delivery::extent::Extent;
+use crate::delivery::send::{Destination, Record};
+use crate::outbox::stored_options;
+use crate::outbox::{self, DestinationId, Outbox, OutboxError, SessionId, Sighting};
+use crate::program::{Program, Session};
+use posthog_llma_pipeline::delivery::lane::Lane;
+use posthog_llma_pipeline::options::ConversionOptions;
+use posthog_llma_sandbox::bindings::exports::posthog::llm_analytics::delivery::BatchReport;
+use posthog_llma_sandbox::bindings::posthog::llm_analytics::types::{ConversionReport, EventId};
+
+/// What a command that sends a session writes down.
+#[derive(Debug)]
+pub struct SessionRecord {
+    outbox: Outbox,
+    destination: DestinationId,
+    session: SessionId,
+    extent: Extent,
+    state: String,
+    again: bool,
+    _turn: Turn,
+}
+
+impl SessionRecord {
+    /// Opens the record for a session, once no other process delivers to the destination; and says what is wrong with it.
+    /// `again`: what was delivered before is forgotten. A delivery of it that was begun is brought to its end first. What comes
+    /// into the session from now on is left out.
+    pub fn open(
+        program: &Program,
+        destination: &Destination,
+        session: &mut Session,
+        options: &ConversionOptions,
+        again: bool,
+    ) -> Result<(Self, Option<String>), CourierError> {
+        let (mut outbox, warning) = Outbox::open_and_check(&outbox::directory()?)?;
+        let id = outbox.destination(&destination.origin, &destination.api_key)?;
+        let turn = Turn::take(&outbox, id)?;
+        let transcript = std::path::absolute(&session.files.main).unwrap_or_else(|_| session.files.main.clone());
+        let project = options.project_name.clone().unwrap_or_else(|| session.project());
+        let options = stored_options::to_text(options);
+        let sighting = Sighting {
+            transcript: &transcript,
+            session_id: &session.files.id,
+            options: &options,
+            project: Some(&project),
+            hook: None,
+            at: outbox::now(),
+        };
+        let known = outbox.see(id, &sighting)?;
+        if outbox.extent(known)?.is_some()
+            && !again
+            && let Some(owed) = outbox.as_owed(known)?
+        {
+            Courier::new(program, destination.clone(), id).deliver_once(&mut outbox, &owed)?;
+        }
+        let extent = Extent::of(session, outbox::now(), outbox.is_running(known)?);
+        outbox.begin(known, &extent.to_text())?;
+        extent.narrow(session);
+        let state = extent.state_at_last();
+        Ok((Self { outbox, destination: id, session: known, extent, state, again, _turn: turn }, warning))
+    }
+
+    /// How many of its events a server refused for good, now or before.
+    pub fn refused(&self) -> Result<u64, OutboxError> {
+        self.outbox.refused(self.session)
+    }
+
+    /// What this delivery covers.
+    pub fn extent(&self) -> &Extent {
+        &self.extent
+    }
+
+    /// All of it is delivered, but for what is held back.
+    pub fn complete(&mut self, report: Option<&ConversionReport>) -> Result<(), OutboxError> {
+        if let Some(report) = report {
+            self.outbox.count_redactions(report)?;
+        }
+        self.outbox.complete(self.session, &self.extent.state_after(report))?;
+        self.outbox.delivered_whole(self.session)
+    }
+}
+
+impl SessionRecord {
+    fn borrowed(&mut self) -> OutboxRecord<'_> {
+        let Self { outbox, destination, session, state, .. } = self;
+        OutboxRecord { outbox, destination: *destination, session: *session, state }
+    }
+}
+
+impl Record for SessionRecord {
+    fn known(&mut self, events: &[EventId]) -> Result<Vec<EventId>, OutboxError> {
+        if self.again {
+            self.outbox.forget(self.destination, self.session, events)?;
+        }
+        self.borrowed().known(events)
+    }
+
+    fn uncovered(&mut self) -> Result<Vec<EventId>, OutboxError> {
+        self.borrowed().uncovered()
+    }
+
+    fn lane(&mut self) -> Result<Option<Lane>, OutboxError> {
+        self.borrowed().lane()
+    }
+
+    fn batch(&mut self, batch: &BatchReport) -> Result<(), OutboxError> {
+        self.borrowed().batch(batch)
+    }
+}
+
+/// A record, if there is one, and somebody who is told of each batch.
+pub struct Told<'a, F> {
+    /// The record.
+    pub record: Option<&'a mut SessionRecord>,
+    /// Who is told.
+    pub on_batch: F,
+}
+
+impl<F: FnMut(&BatchReport)> Record for Told<'_, F> {
+    fn known(&mut self, events: &[EventId]) -> Result<Vec<EventId>, OutboxError> {
+        self.record.as_mut().map_or_else(|| Ok(Vec::new()), |record| record.known(events))
+    }
+
+    fn uncovered(&mut self) -> Result<Vec<EventId>, OutboxError> {
+        self.record.as_mut().map_or_else(|| Ok(Vec::new()), |record| record.uncovered())
+    }
+
+    fn lane(&mut self) -> Result<Option<Lane>, OutboxError> {
+        self.record.as_mut().map_or(Ok(None), |record| record.lane())
+    }
+
+    fn batch(&mut self, batch: &BatchReport) -> Result<(), OutboxError> {
+        (self.on_batch)(batch);
+        self.record.as_mut().map_or(Ok(()), |record| record.batch(batch))
+    }
+}
+
+/// A session's part of the outbox, while it is delivered.
+pub(super) struct OutboxRecord<'a> {
+    pub(super) outbox: &'a mut Outbox,
+    pub(super) destination: DestinationId,
+    pub(super) session: SessionId,
+    pub(super) state: &'a str,
+}
+
+impl Record for OutboxRecord<'_> {
+    fn known(&mut self, events: &[EventId]) -> Result<Vec<EventId>, OutboxError> {
+        self.outbox.known(self.destination, Some(self.session), events)
+    }
+
+    fn uncovered(&mut self) -> Result<Vec<EventId>, OutboxError> {
+        self.outbox.uncovered(self.session)
+    }
+
+    fn lane(&mut self) -> Result<Option<Lane>, OutboxError> {
+        self.outbox.lane(self.destination)
+    }
+
+    fn batch(&mut self, batch: &BatchReport) -> Result<(), OutboxError> {
+        self.outbox.record(self.destination, self.session, batch, self.state)
+    }
+}

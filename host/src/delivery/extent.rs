@@ -1,0 +1,163 @@
+//! What one delivery covers. It is written down before the first batch leaves, and whoever goes on with the delivery reads no
+//! more: so the same `uuid` always has the same bytes, and what is written meanwhile belongs to the next one.
+
+use crate::outbox::{Live, Millis};
+use crate::program::Session;
+use posthog_llma_sandbox::bindings::posthog::llm_analytics::types::{ConversionOptions, ConversionReport};
+use serde::{Deserialize, Serialize};
+use std::collections::BTreeMap;
+use std::time::UNIX_EPOCH;
+
+/// What is open is held back for so long after its last line, in milliseconds.
+const HELD_FOR: Millis = Live::LONGEST.as_millis() as Millis;
+
+/// Where a delivery ends.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+pub struct Extent {
+    /// What the session's files were at its start.
+    state: String,
+    /// Bytes of each file, by its path.
+    ends: BTreeMap<String, u64>,
+    /// What is open and was written later is held back.
+    hold_after: Millis,
+    /// Tool calls without a result are, too: the session runs.
+    hold_calls: bool,
+}
+
+impl Extent {
+    /// All that is there now. `runs`: the session does, or may.
+    pub fn of(session: &Session, now: Millis, runs: bool) -> Self {
+        let since = now.saturating_sub(HELD_FOR);
+        let mut is_fresh = false;
+        let ends = session.transcripts().filter_map(|(path, _)| {
+            let metadata = path.metadata().ok()?;
+            let modified = metadata.modified().ok().and_then(|time| time.duration_since(UNIX_EPOCH).ok());
+            is_fresh |= modified.is_some_and(|time| time.as_millis() as Millis > since);
+            Some((path.to_string_lossy().into_owned(), metadata.len()))
+        });
+        let ends = ends.collect();
+        // Whatever its lines say of the time, a session that nobody writes to is not held.
+        let hold_after = if is_fresh { since } else { Millis::MAX };
+        Self { state: session.state(), ends, hold_after, hold_calls: runs }
+    }
+
+    /// Nothing is held back: what is open stays so.
+    #[must_use]
+    pub fn without_hold(self) -> Self {
+        Self { hold_after: Millis::MAX, hold_calls: false, ..self }
+    }
+
+    /// As it was written down; none if it cannot be read.
+    pub fn parse(text: &str) -> Option<Self> {
+        serde_json::from_str(text).ok()
+    }
+
+    /// As it is written down.
+    pub fn to_text(&self) -> String {
+        serde_json::to_string(self).unwrap_or_default()
+    }
+
+    /// Leaves out of the session what is not covered. Says whether anything is: its files may have been moved.
+    pub fn narrow(&self, session: &mut Session) -> bool {
+        let covers = |path: &std::path::Path| self.ends.contains_key(path.to_string_lossy().as_ref());
+        let mut mains = session.files.mains().filter(|path| covers(path)).map(std::path::Path::to_owned);
+        let Some(main) = mains.next() else { return false };
+        let more = mains.collect();
+        session.files.main = main;
+        session.files.more = more;
+        session.files.agents.retain(|agent| covers(&agent.path));
+        session.ends = self.ends.clone();
+        true
+    }
+
+    /// How the session is converted within it.
+    pub fn apply(&self, options: &mut ConversionOptions) {
+        options.hold_after = Some(self.hold_after);
+        options.hold_calls = self.hold_calls;
+    }
+
+    /// What is written down of the session when it is delivered: nothing that its files are again, as long as something is held.
+    pub fn state_after(&self, report: Option<&ConversionReport>) -> String {
+        let held = report.is_some_and(|report| report.held_events > 0);
+        if held { format!("{} held", self.state) } else { self.state.clone() }
+    }
+
+    /// What is written down with the last batch: what is held is known only after it.
+    pub fn state_at_last(&self) -> String {
+        if self.hold_after == Millis::MAX && !self.hold_calls {
+            self.state.clone()
+        } else {
+            format!("{} held", self.state)
+        }
+    }
+
+    /// What its files were at its start.
+    pub fn state(&self) -> &str {
+        &self.state
+    }
+
+    /// When what is held back is to be sent, unless more of it came before.
+    pub fn held_until(report: Option<&ConversionReport>, now: Millis) -> Option<Millis> {
+        let since = posthog_llma_pipeline::time::parse(report?.held_since.as_deref()?)?;
+        Some(since.saturating_add(HELD_FOR + 1).min(now + HELD_FOR))
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::claude_code::sessions::SessionFiles;
+    use std::fs::{self, File};
+    use std::path::Path;
+    use std::time::{Duration, SystemTime};
+
+    fn session(main: &Path) -> Session {
+        Session::of_transcript(main).unwrap()
+    }
+
+    fn home() -> (tempfile::TempDir, std::path::PathBuf) {
+        let home = tempfile::tempdir().unwrap();
+        let main = home.path().join("projects/-a/s.jsonl");
+        fs::create_dir_all(home.path().join("projects/-a/s/subagents")).unwrap();
+        fs::create_dir_all(home.path().join("projects/-b")).unwrap();
+        fs::write(&main, "12345").unwrap();
+        (home, main)
+    }
+
+    #[test]
+    fn what_comes_later_is_left_out() {
+        let (home, main) = home();
+        fs::write(home.path().join("projects/-a/s/subagents/agent-1.jsonl"), "1").unwrap();
+        let extent = Extent::of(&session(&main), 0, false);
+        assert_eq!(Extent::parse(&extent.to_text()).unwrap(), extent);
+        fs::write(&main, "1234567").unwrap();
+        fs::write(home.path().join("projects/-b/s.jsonl"), "{\"timestamp\":\"2020-01-01T00:00:00Z\"}\n").unwrap();
+        fs::write(home.path().join("projects/-a/s/subagents/agent-0.jsonl"), "0").unwrap();
+        let mut later = session(&main);
+        assert_eq!((later.files.more.len(), later.files.agents.len()), (1, 2));
+        assert!(extent.narrow(&mut later));
+        assert_eq!((later.files.main.as_path(), later.files.more.len()), (main.as_path(), 0));
+        assert_eq!(later.files.agents.iter().map(|a| a.agent_id.as_str()).collect::<Vec<_>>(), ["1"]);
+        assert_eq!(later.ends[main.to_str().unwrap()], 5);
+        let mut elsewhere = session(&main);
+        elsewhere.files = SessionFiles { main: home.path().join("x.jsonl"), ..elsewhere.files };
+        elsewhere.files.more.clear();
+        assert!(!extent.narrow(&mut elsewhere));
+        for text in ["", "{", "{}", "null", "[]"] {
+            assert_eq!(Extent::parse(text), None);
+        }
+    }
+
+    #[test]
+    fn a_session_that_nobody_writes_to_is_not_held_whatever_its_clock_says() {
+        let (_home, main) = home();
+        let at = |ago: u64| {
+            let time = SystemTime::UNIX_EPOCH + Duration::from_secs(1_000_000 - ago);
+            File::options().write(true).open(&main).unwrap().set_modified(time).unwrap();
+            Extent::of(&session(&main), 1_000_000_000, true)
+        };
+        assert_eq!((at(599).hold_after, at(599).hold_calls), (1_000_000_000 - 600_000, true));
+        assert_eq!((at(600).hold_after, at(600).hold_calls), (Millis::MAX, true));
+        assert_eq!(at(599).without_hold().hold_after, Millis::MAX);
+    }
+}
