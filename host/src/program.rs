@@ -241,7 +241,7 @@ impl Program {
     /// A text that changes whenever one of the session's files does, see [`Session::state`].
     pub fn session_state(&self, transcript: &Path) -> Result<String, sessions::TranscriptError> {
         let files = SessionFiles::of_transcript_in(transcript, &self.homes())?;
-        Ok(Session { files, directory: None }.state())
+        Ok(Session { files, directory: None, ends: BTreeMap::new() }.state())
     }
 
     /// The session whose main transcript this is, with what other projects' folders have of it.

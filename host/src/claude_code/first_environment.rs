@@ -176,9 +176,13 @@ fn replace(old: &Variables, new: Variables) {
     // An account's home is the system's to say, where no variable of the person's own does. It is asked first: some systems
     // keep the account in variables, too.
     let has_home = new.iter().any(|(name, value)| name == "HOME" && !value.is_empty());
-    HOMES.iter().for_each(|name| remove(OsStr::new(name)));
+    for name in HOMES {
+        remove(OsStr::new(name));
+    }
     let home = if has_home { None } else { std::env::home_dir() };
-    old.iter().for_each(|(name, _)| remove(name));
+    for (name, _) in old {
+        remove(name);
+    }
     add(new);
     if let Some(home) = home {
         #[cfg(windows)]

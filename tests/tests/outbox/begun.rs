@@ -208,7 +208,7 @@ fn of_a_session_that_ran_while_sending_was_off_only_what_comes_after_is_sent() {
     let before = Transcript::new().turns(3).text();
     let after = Transcript::of_days_ago(-1).turns(2).text();
     let transcript = home.write(".claude/projects/-work/aaaa.jsonl", &before);
-    let an_hour_ago = std::time::SystemTime::now() - Duration::from_secs(3600);
+    let an_hour_ago = std::time::SystemTime::now() - Duration::from_hours(1);
     File::options().append(true).open(&transcript).unwrap().set_modified(an_hour_ago).unwrap();
     home.hook(&posthog, "SessionStart", &transcript).run().exits_with(0);
     home.until_quiet();

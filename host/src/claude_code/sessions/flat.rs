@@ -81,7 +81,7 @@ mod tests {
         fs::write(folder.path().join("agent-b.jsonl"), r#"{"sessionId":"s"}"#).unwrap();
         fs::write(folder.path().join("session.jsonl"), "").unwrap();
         assert_eq!(names(), ["agent-b.jsonl"]);
-        let long_ago = SystemTime::now() - Duration::from_secs(3600);
+        let long_ago = SystemTime::now() - Duration::from_hours(1);
         fs::File::open(folder.path()).unwrap().set_modified(long_ago).unwrap();
         assert_eq!(names(), ["agent-b.jsonl"]);
         assert_eq!(agents(folder.path()).unwrap()[0].session().unwrap().as_deref(), Some("s"));
