@@ -153,7 +153,7 @@ fn send_delivers_a_session_once() {
 #[test]
 fn ingest_lists_says_and_sends_what_there_is() {
     let machine = Machine::new();
-    let script = block("docs/past-sessions.md", "posthog-llma ingest");
+    let script = block("docs/past-sessions.md", "ingest --all --dry-run");
     let printed = succeeded(&machine.shell(&script).output().unwrap());
     assert!(printed.contains("44e37528") && printed.contains("1 session to send"), "{printed}");
     assert!(printed.contains("1 session sent, 0 delivered before"), "{printed}");
