@@ -141,9 +141,9 @@ fn same(host: &str, events: &[u8], expected: &[u8]) {
 }
 
 #[test]
-fn the_smallest_host_converts_in_less_than_sixty_lines() {
+fn the_smallest_host_converts_in_less_than_seventy_lines() {
     let source = fs::read_to_string(example("rust").join("src/main.rs")).unwrap();
-    assert!(source.lines().count() < 60);
+    assert!(source.lines().count() < 70);
     let transcript = fixtures::transcripts("2.1.330/parallel").unwrap().remove(0);
     let files = SessionFiles::of_transcript(&transcript).unwrap();
     assert!(files.agents.is_empty());
