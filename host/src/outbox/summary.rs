@@ -126,6 +126,8 @@ impl Outbox {
                     "SELECT delivered_at, attempts, last_error, refused, max(due_at, asked_until),
                          (SELECT count(*) FROM quarantined WHERE quarantined.destination = destination.id),
                          (SELECT count(*) FROM accepted WHERE accepted.destination = destination.id)
+                             + (SELECT coalesce(sum(length(events)) / 16, 0) FROM taken
+                                WHERE taken.destination = destination.id)
                      FROM destination WHERE id = ?1",
                     [id],
                     |row| {

@@ -58,12 +58,12 @@ fn what_an_older_version_owes_is_sent_and_what_it_sent_is_not_sent_again() {
     let all = posthog.events();
     assert_eq!(all.iter().find(trace).unwrap()["properties"]["claude_code_generations"], 3);
 
-    // An older program goes on with the file.
+    // The file has the new format, which an older program does not go on with: it would not see what was taken since.
     let db = Connection::open(path).unwrap();
     let version: i64 = db.query_row("PRAGMA user_version", [], |row| row.get(0)).unwrap();
     let owed: i64 =
         db.query_row("SELECT count(*) FROM session WHERE owed_at IS NOT NULL", [], |row| row.get(0)).unwrap();
-    assert_eq!((version, owed), (1, 0));
+    assert_eq!((version, owed), (2, 0));
 }
 
 #[test]

@@ -98,7 +98,7 @@ fn the_report_for_scripts_says_what_arrived_where() {
         "session": SESSION_ID, "destination": posthog.origin(), "complete": true,
             "delivered_before": 0, "held_events": 0,
         "generations": 2, "spans": 0, "spans_left_out": 0, "traces": 1,
-        "input_tokens": 6, "output_tokens": 14, "cache_read_tokens": 22, "cache_creation_tokens": 26,
+        "input_tokens": 6, "nothing_to_send": false, "output_tokens": 14, "cache_read_tokens": 22, "cache_creation_tokens": 26,
         "estimated_dollars": 0.00105, "requests": 1, "raw_bytes": bytes.raw, "sent_bytes": bytes.sent, "paths": ["/i/v1/ai/events"],
         "lines": 4, "bad_lines": 0, "unknown_lines": 0,
         "quota_limited": [], "redactions": {}, "rejected": [], "warnings": [], "error": null,
@@ -126,7 +126,7 @@ fn the_counts_of_the_report_are_those_of_the_events() {
 fn a_session_without_a_response_sends_nothing_and_is_done() {
     let (home, posthog) = (Home::new(), posthog());
     let session = home.session("{\"type\":\"summary\",\"summary\":\"nothing\"}\n");
-    home.send(&posthog, &session).run().exits_with(0).prints(&["events    0"]);
+    home.send(&posthog, &session).run().exits_with(0).prints(&["Nothing to send"]);
     assert!(posthog.requests().is_empty());
 }
 

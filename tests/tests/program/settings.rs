@@ -92,7 +92,7 @@ fn every_other_variable_is_refused_by_name_when_it_cannot_be_used() {
     refused("POSTHOG_LLMA_REDACT_SECRETS", "nope", "is neither true");
     refused("POSTHOG_LLMA_TRACE_GROUPING", "day", "is neither session nor message");
     refused("POSTHOG_LLMA_MAX_ATTRIBUTE_LENGTH", "-1", "is not a whole number");
-    refused("POSTHOG_LLMA_CUSTOM_PROPERTIES", "[1]", "is JSON but no object");
+    refused("POSTHOG_LLMA_CUSTOM_PROPERTIES", "[1]", "is JSON, but not an object");
     refused("POSTHOG_LLMA_DISTINCT_ID", &"x".repeat(201), "has 201 characters");
     refused("POSTHOG_LLMA_DISTINCT_ID", "Anonymous", "stands for nobody");
 }

@@ -49,13 +49,19 @@ impl SessionRecord {
             at: outbox::now(),
         };
         let known = outbox.see(id, &sighting)?;
-        if outbox.extent(known)?.is_some()
-            && !again
+        let begun = outbox.extent(known)?.filter(|_| !again);
+        // What has not changed since is this delivery's to bring to its end.
+        let unchanged = begun.as_deref().and_then(Extent::parse).filter(|begun| begun.state() == session.state());
+        if begun.is_some()
+            && unchanged.is_none()
             && let Some(owed) = outbox.as_owed(known)?
         {
             Courier::new(program, destination.clone(), id).deliver_once(&mut outbox, &owed)?;
         }
-        let extent = Extent::of(session, outbox::now(), outbox.is_running(known)?);
+        let extent = match unchanged {
+            Some(begun) => begun,
+            None => Extent::of(session, outbox::now(), outbox.is_running(known)?),
+        };
         outbox.begin(known, &extent.to_text())?;
         extent.narrow(session);
         let state = extent.state_at_last();
