@@ -147,7 +147,7 @@ impl<'a> Courier<'a> {
                 continue;
             }
             match files {
-                Ok(files) if session.delivered_state != Some(files.state()) => outbox.owe_again(session.id, 0)?,
+                Ok(files) if session.delivered_state != Some(files.state()) => outbox.owe_what_grew(&session, 0)?,
                 // Nothing new; or it never got a transcript.
                 _ => outbox.ended_quietly(session.id)?,
             }
@@ -177,7 +177,7 @@ impl<'a> Courier<'a> {
                 written.is_some_and(|written| outbox::now() - written < millis(Live::QUIET)) && has_open_agent(&files);
             if session.delivered_state != Some(files.state()) {
                 let due = written.map_or(0, |written| Live::due(written, outbox::now()));
-                outbox.owe_again(session.id, due)?;
+                outbox.owe_what_grew(&session, due)?;
             }
         }
         Ok(grows)

@@ -282,6 +282,18 @@ impl Outbox {
         self.write(|db| owe(db, session, due_at))
     }
 
+    /// Makes a session owed whose files have grown since the delivery that is known of it (`seen`), unless another process has
+    /// delivered it meanwhile.
+    pub fn owe_what_grew(&mut self, seen: &Owed, due_at: Millis) -> Result<(), OutboxError> {
+        self.write(|db| {
+            let select = "SELECT 1 FROM session WHERE id = ?1 AND delivered_state IS ?2";
+            if db.prepare(select)?.exists(params![seen.id.0, seen.delivered_state])? {
+                owe(db, seen.id, due_at)?;
+            }
+            Ok(())
+        })
+    }
+
     /// Sessions that were seen running and of which nothing is owed yet, with the client's process.
     #[expect(clippy::type_complexity, reason = "rows, used once")]
     pub fn running(&self, destination: DestinationId) -> Result<Vec<(Owed, Option<(u32, u64)>)>, OutboxError> {
