@@ -107,7 +107,8 @@ const NOT_IN_THE_TRANSCRIPT: [(&str, &str); 4] = [
 
 /// A trace's name, and below it what the session took and what came of it.
 pub(super) fn of_trace(p: &Value) -> String {
-    let name = p["$ai_span_name"].as_str().unwrap_or("(no name)");
+    // An attached session's span has no name of a trace.
+    let name = p["$ai_span_name"].as_str().or_else(|| p["$ai_trace_name"].as_str()).unwrap_or("(no name)");
     let n = |name: &str| p[name].as_u64().unwrap_or(0);
     let cached = n("$ai_total_cache_read_input_tokens").saturating_add(n("$ai_total_cache_creation_input_tokens"));
     let mut out = format!("{STRONG}{}{STRONG:#}\n", clean(name, 100));
