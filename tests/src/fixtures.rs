@@ -1,4 +1,4 @@
-//! The transcripts in `fixtures`, which the real client wrote.
+//! The transcripts in `fixtures`, which the real client wrote, and folders to copy.
 
 use std::ffi::OsStr;
 use std::fs;
@@ -11,6 +11,21 @@ pub fn transcripts(folder: &str) -> io::Result<Vec<PathBuf>> {
     search(&Path::new(env!("CARGO_MANIFEST_DIR")).join("fixtures").join(folder), &mut found)?;
     found.sort();
     Ok(found)
+}
+
+/// Copies a folder with all that is in it.
+pub fn copy(from: &Path, to: &Path) -> io::Result<()> {
+    fs::create_dir_all(to)?;
+    for entry in fs::read_dir(from)? {
+        let entry = entry?;
+        let to = to.join(entry.file_name());
+        if entry.file_type()?.is_dir() {
+            copy(&entry.path(), &to)?;
+        } else {
+            fs::copy(entry.path(), to)?;
+        }
+    }
+    Ok(())
 }
 
 fn search(folder: &Path, found: &mut Vec<PathBuf>) -> io::Result<()> {

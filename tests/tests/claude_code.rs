@@ -6,6 +6,7 @@
 
 use posthog_llma_local_posthog::{Config, LocalPostHog};
 use posthog_llma_tests::claude_code::{AGENT, AGENTS_PROMPT, ANSWER, ClaudeCode, FAIL, Machine};
+use posthog_llma_tests::fixtures;
 use posthog_llma_tests::program::{KEY, until};
 use serde_json::{Value, json};
 use std::fs;
@@ -27,7 +28,7 @@ fn client(version: &str, test: &str) -> Option<ClaudeCode> {
 /// The commands that install the plugin, from a marketplace that has it as it is in the repository.
 fn installation(machine: &Machine) -> String {
     let marketplace = machine.home.path().join("marketplace");
-    copy(&workspace().join("plugin"), &marketplace.join("plugin"));
+    fixtures::copy(&workspace().join("plugin"), &marketplace.join("plugin")).unwrap();
     machine.pack_program(&marketplace.join("plugin"));
     let path = workspace().join(".claude-plugin/marketplace.json");
     let mut described: Value = serde_json::from_slice(&fs::read(path).unwrap()).unwrap();
@@ -35,18 +36,6 @@ fn installation(machine: &Machine) -> String {
     described["plugins"][0]["source"] = json!("./plugin");
     machine.home.write("marketplace/.claude-plugin/marketplace.json", described.to_string());
     format!("claude plugin marketplace add '{}'; claude plugin install posthog@posthog-llma", marketplace.display())
-}
-
-fn copy(from: &Path, to: &Path) {
-    fs::create_dir_all(to).unwrap();
-    for entry in fs::read_dir(from).unwrap().map(Result::unwrap) {
-        let to = to.join(entry.file_name());
-        if entry.file_type().unwrap().is_dir() {
-            copy(&entry.path(), &to);
-        } else {
-            fs::copy(entry.path(), to).unwrap();
-        }
-    }
 }
 
 /// The events of so many sessions, each with all that its `$ai_trace` counts, once.

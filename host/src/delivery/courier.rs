@@ -285,15 +285,12 @@ impl<'a> Courier<'a> {
 
     /// What a delivery covers: what the one that was begun does, or all that there is now.
     fn begin(&self, outbox: &mut Outbox, owed: &Owed, session: &mut Session) -> Result<Extent, OutboxError> {
-        if let Some(begun) = outbox.extent(owed.id)?.as_deref().and_then(Extent::parse)
-            && begun.narrow(session)
-        {
+        if let Some(begun) = Extent::resume(outbox, owed.id, session)? {
             return Ok(begun);
         }
         let extent = Extent::of(session, outbox::now(), owed.turn_at.is_some());
         let extent = if self.holds { extent } else { extent.without_hold() };
-        outbox.begin(owed.id, &extent.to_text())?;
-        extent.narrow(session);
+        extent.begin(outbox, owed.id, session)?;
         Ok(extent)
     }
 

@@ -1,7 +1,7 @@
 //! What one delivery covers. It is written down before the first batch leaves, and whoever goes on with the delivery reads no
 //! more: so the same `uuid` always has the same bytes, and what is written meanwhile belongs to the next one.
 
-use crate::outbox::{Live, Millis};
+use crate::outbox::{Live, Millis, Outbox, OutboxError, SessionId};
 use crate::program::Session;
 use posthog_llma_sandbox::bindings::posthog::llm_analytics::types::{ConversionOptions, ConversionReport};
 use serde::{Deserialize, Serialize};
@@ -57,8 +57,21 @@ impl Extent {
         serde_json::to_string(self).unwrap_or_default()
     }
 
+    /// The delivery of a session that was begun, if one was and covers anything; of the session only that is left.
+    pub fn resume(outbox: &Outbox, id: SessionId, session: &mut Session) -> Result<Option<Self>, OutboxError> {
+        let begun = outbox.extent(id)?.as_deref().and_then(Self::parse);
+        Ok(begun.filter(|begun| begun.narrow(session)))
+    }
+
+    /// Begins a delivery: writes down what it covers, and leaves only that of the session.
+    pub fn begin(&self, outbox: &mut Outbox, id: SessionId, session: &mut Session) -> Result<(), OutboxError> {
+        outbox.begin(id, &self.to_text())?;
+        self.narrow(session);
+        Ok(())
+    }
+
     /// Leaves out of the session what is not covered. Says whether anything is: its files may have been moved.
-    pub fn narrow(&self, session: &mut Session) -> bool {
+    fn narrow(&self, session: &mut Session) -> bool {
         let covers = |path: &std::path::Path| self.ends.contains_key(path.to_string_lossy().as_ref());
         let mut mains = session.files.mains().filter(|path| covers(path)).map(std::path::Path::to_owned);
         let Some(main) = mains.next() else { return false };

@@ -368,14 +368,12 @@ impl Ingest<'_> {
             return Ok((Extent::of(session, now, outbox.is_running(*id)?), false));
         }
         if !self.force
-            && let Some(begun) = outbox.extent(*id)?.as_deref().and_then(Extent::parse)
-            && begun.narrow(session)
+            && let Some(begun) = Extent::resume(outbox, *id, session)?
         {
             return Ok((begun, true));
         }
         let extent = Extent::of(session, now, outbox.is_running(*id)?);
-        outbox.begin(*id, &extent.to_text())?;
-        extent.narrow(session);
+        extent.begin(outbox, *id, session)?;
         Ok((extent, false))
     }
 

@@ -1,9 +1,9 @@
 //! Where the documentation's commands are run: a user's machine, or this repository.
 
 use posthog_llma_local_posthog::{Config, LocalPostHog};
+use posthog_llma_tests::fixtures;
 use posthog_llma_tests::program::{Home, KEY, binary};
 use std::ffi::OsString;
-use std::fs;
 use std::path::Path;
 use std::process::{Command, Output};
 
@@ -28,7 +28,7 @@ pub struct Machine {
 impl Machine {
     pub fn new() -> Self {
         let home = Home::new();
-        copy(&workspace().join("tests/fixtures/demo"), &home.path().join(".claude"));
+        fixtures::copy(&workspace().join("tests/fixtures/demo"), &home.path().join(".claude")).unwrap();
         Self { home, posthog: LocalPostHog::start(Config::default()).unwrap() }
     }
 
@@ -49,18 +49,6 @@ impl Machine {
             .env("POSTHOG_LLMA_CC_ENABLED", "true")
             .env("POSTHOG_HOST", self.posthog.origin());
         shell
-    }
-}
-
-fn copy(from: &Path, to: &Path) {
-    fs::create_dir_all(to).unwrap();
-    for entry in fs::read_dir(from).unwrap().map(Result::unwrap) {
-        let to = to.join(entry.file_name());
-        if entry.file_type().unwrap().is_dir() {
-            copy(&entry.path(), &to);
-        } else {
-            fs::copy(entry.path(), to).unwrap();
-        }
     }
 }
 

@@ -10,7 +10,11 @@ use std::time::Duration;
 /// The lines of a session, and how many of them stand there at first.
 fn grow(transcript: &Path, lines: &str, from: usize) {
     let rest: String = lines.split_inclusive('\n').skip(from).collect();
-    File::options().append(true).open(transcript).unwrap().write_all(rest.as_bytes()).unwrap();
+    append(transcript, &rest);
+}
+
+fn append(transcript: &Path, lines: &str) {
+    File::options().append(true).open(transcript).unwrap().write_all(lines.as_bytes()).unwrap();
 }
 
 fn beginning(lines: &str, count: usize) -> String {
@@ -110,12 +114,7 @@ fn an_open_response_is_held_back_and_sent_once_with_its_final_count() {
     // Nothing came: nothing is sent, and it stays owed.
     home.ready("flush", &posthog).run().exits_with(1);
     assert_eq!(posthog.events().len(), 3);
-    File::options()
-        .append(true)
-        .open(&transcript)
-        .unwrap()
-        .write_all(open_line(OPEN, "o2", 500, 77, Some("end_turn")).as_bytes())
-        .unwrap();
+    append(&transcript, &open_line(OPEN, "o2", 500, 77, Some("end_turn")));
     home.ready("flush", &posthog).run().exits_with(0);
     let events = posthog.events();
     assert_eq!(events.len(), 5);
@@ -135,12 +134,7 @@ fn after_ten_minutes_an_open_response_is_sent_as_it_is_and_never_again() {
     home.ready("flush", &posthog).run().exits_with(0);
     let partial = |events: &[Value]| sum(events, "$ai_trace", "claude_code_partial_generations");
     assert_eq!((posthog.events().len(), partial(&posthog.events())), (3, 1));
-    File::options()
-        .append(true)
-        .open(&transcript)
-        .unwrap()
-        .write_all(open_line(OPEN, "o2", 500, 77, Some("end_turn")).as_bytes())
-        .unwrap();
+    append(&transcript, &open_line(OPEN, "o2", 500, 77, Some("end_turn")));
     home.ready("flush", &posthog).run().exits_with(0);
     assert_eq!(posthog.events().len(), 3, "no second generation");
 }

@@ -21,7 +21,9 @@ pub(super) fn of(main: &Path, homes: &[PathBuf]) -> Vec<PathBuf> {
     let mut found = Vec::new();
     let mut seen = Vec::new();
     seen.extend(main.canonicalize());
-    for projects in std::iter::once(own.to_owned()).chain(homes.iter().map(|home| home.join(PROJECTS))) {
+    // Mostly the one home is the transcript's own.
+    let elsewhere = homes.iter().map(|home| home.join(PROJECTS)).filter(|projects| projects != own);
+    for projects in std::iter::once(own.to_owned()).chain(elsewhere) {
         let folders = fs::read_dir(&projects).into_iter().flatten().flatten();
         for path in folders.map(|folder| folder.path().join(name)) {
             // A folder that is a link to another one holds nothing of its own.

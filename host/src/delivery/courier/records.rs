@@ -62,8 +62,7 @@ impl SessionRecord {
             Some(begun) => begun,
             None => Extent::of(session, outbox::now(), outbox.is_running(known)?),
         };
-        outbox.begin(known, &extent.to_text())?;
-        extent.narrow(session);
+        extent.begin(&mut outbox, known, session)?;
         let state = extent.state_at_last();
         Ok((Self { outbox, destination: id, session: known, extent, state, again, _turn: turn }, warning))
     }
