@@ -3,10 +3,10 @@
 #![no_main]
 
 use libfuzzer_sys::fuzz_target;
-use posthog_llma::delivery::hook::Input;
+use posthog_llma::delivery::hook::HookInput;
 
 fuzz_target!(|bytes: &[u8]| {
-    if let Some(input) = Input::read(bytes) {
+    if let Some(input) = HookInput::read(bytes) {
         assert!(input.transcript.is_absolute() && !input.session_id.is_empty());
     }
 });

@@ -217,7 +217,7 @@ impl Outbox {
         })
     }
 
-    /// For whoever delivers many sessions and has the turn for it: what this run takes is known to it, so that only what was
+    /// For whoever delivers many sessions and has the lock for it: what this run takes is known to it, so that only what was
     /// there before need be looked up, and it is put in order at the end ([`Outbox::settle`]).
     pub fn in_bulk(mut self) -> Result<Self, OutboxError> {
         self.settle()?;

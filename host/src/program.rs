@@ -156,7 +156,7 @@ impl Program {
     }
 
     /// What the project of a session says, or each of its projects: by its files now, and by the settings that were written down with the session.
-    pub fn demands(&self, session: &Session) -> Demands {
+    pub fn demands(&self, session: &LocalSession) -> Demands {
         let folders = session.worked_in();
         folders
             .iter()
@@ -165,7 +165,7 @@ impl Program {
 
     /// The settings of this process, as strict as the session's own project wants them, and as strict as they were when a
     /// hook saw it (`stored`: what was written down then). Every way to send or to show a session goes through this.
-    pub fn options_for(&self, session: &Session, stored: &Stored) -> ConversionOptions {
+    pub fn options_for(&self, session: &LocalSession, stored: &Stored) -> ConversionOptions {
         let mut options = self.options.clone();
         self.demands(session).make_stricter(&mut options);
         let mut options = options.conversion;
@@ -208,7 +208,7 @@ impl Program {
     }
 
     /// Why a session is not to be sent, if so. `named`: the user asked for this very session.
-    pub fn withholds(&self, session: &Session, named: bool) -> Option<Withheld> {
+    pub fn withholds(&self, session: &LocalSession, named: bool) -> Option<Withheld> {
         let folders = session.worked_in();
         let places = folders.iter().map(PathBuf::as_path).chain(session.files.mains());
         if let Some(entry) = self.decisions.never(places) {
@@ -238,20 +238,20 @@ impl Program {
         self.environment.homes()
     }
 
-    /// A text that changes whenever one of the session's files does, see [`Session::state`].
+    /// A text that changes whenever one of the session's files does, see [`LocalSession::state`].
     pub fn session_state(&self, transcript: &Path) -> Result<String, sessions::TranscriptError> {
         let files = SessionFiles::of_transcript_in(transcript, &self.homes())?;
-        Ok(Session { files, directory: None, ends: BTreeMap::new() }.state())
+        Ok(LocalSession { files, directory: None, ends: BTreeMap::new() }.state())
     }
 
     /// The session whose main transcript this is, with what other projects' folders have of it.
-    pub fn session_of(&self, transcript: &Path) -> Result<Session, sessions::TranscriptError> {
-        Session::of_transcript_in(transcript, &self.homes())
+    pub fn session_of(&self, transcript: &Path) -> Result<LocalSession, sessions::TranscriptError> {
+        LocalSession::of_transcript_in(transcript, &self.homes())
     }
 
     /// The files of a session: a path, an id, or the beginning of one. A path is looked up as an id is: what stands under its
     /// name in other projects' folders belongs to it.
-    pub fn session(&self, query: &OsStr) -> Result<Session, ProgramError> {
+    pub fn session(&self, query: &OsStr) -> Result<LocalSession, ProgramError> {
         // A path needs no folder of Claude Code's.
         let homes = self.homes();
         if homes.is_empty() && !Path::new(query).exists() {
@@ -264,7 +264,11 @@ impl Program {
     }
 
     /// The sandbox, and how the session is converted. git's settings are read while the sandbox is made ready.
-    pub fn prepare(&self, session: &Session, limits: Limits) -> Result<(Ready, wit::ConversionOptions), SandboxError> {
+    pub fn prepare(
+        &self,
+        session: &LocalSession,
+        limits: Limits,
+    ) -> Result<(Ready, wit::ConversionOptions), SandboxError> {
         thread::scope(|scope| {
             let options = scope.spawn(|| self.conversion_options(session, self.options_for(session, &stored(session))));
             let ready = sandbox(limits);
@@ -274,7 +278,7 @@ impl Program {
     }
 
     /// How a session is converted, with what git says of the folder that it worked in.
-    pub fn conversion_options(&self, session: &Session, own: ConversionOptions) -> wit::ConversionOptions {
+    pub fn conversion_options(&self, session: &LocalSession, own: ConversionOptions) -> wit::ConversionOptions {
         let directory = session.directory.as_deref();
         let GitAnswer { email, repository, project } = self.git(directory, own.distinct_id.is_none());
         let distinct_id = own.distinct_id.or(email).filter(|id| distinct_id_problem(id).is_none());
@@ -354,7 +358,7 @@ pub fn asked(ask: &Ask) -> Asked {
 }
 
 /// What was written down when hooks saw the session.
-pub fn stored(session: &Session) -> Stored {
+pub fn stored(session: &LocalSession) -> Stored {
     let transcript = std::path::absolute(&session.files.main).unwrap_or_else(|_| session.files.main.clone());
     let outbox = outbox::directory().and_then(|directory| outbox::Outbox::open_to_read(&directory));
     let stored = outbox.and_then(|outbox| outbox.map_or(Ok(Stored::default()), |outbox| outbox.stored(&transcript)));
@@ -367,7 +371,7 @@ pub type OpenFile = (SessionFile, wit::FileRole, Option<u64>);
 
 /// A session's files.
 #[derive(Debug)]
-pub struct Session {
+pub struct LocalSession {
     /// Its transcripts.
     pub files: SessionFiles,
     /// Where it worked, if that folder is still there.
@@ -376,7 +380,7 @@ pub struct Session {
     pub ends: BTreeMap<String, u64>,
 }
 
-impl Session {
+impl LocalSession {
     /// The session whose main transcript this is.
     pub fn of_transcript(path: &Path) -> Result<Self, sessions::TranscriptError> {
         Self::of_transcript_in(path, &[])
@@ -458,7 +462,7 @@ pub struct LeftOut {
 
 impl LeftOut {
     /// Those that were found to be unreadable when the session's files were looked for.
-    pub fn of(session: &Session) -> Self {
+    pub fn of(session: &LocalSession) -> Self {
         /// `ELOOP`, on Linux and on macOS.
         const LOOP: [i32; 2] = [40, 62];
         let mut left_out = Self::default();

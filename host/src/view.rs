@@ -8,7 +8,7 @@ pub mod tree;
 pub mod words;
 
 use crate::delivery::conversion::{self, ConversionError, Converted};
-use crate::program::Session;
+use crate::program::LocalSession;
 use crate::system::atomic::AtomicFile;
 use crate::view::tree::Tree;
 use base64::Engine as _;
@@ -67,7 +67,7 @@ pub struct Page {
 /// The session's tree, with its colors as ANSI escape sequences.
 pub async fn tree(
     sandbox: &Sandbox,
-    session: &Session,
+    session: &LocalSession,
     options: &ConversionOptions,
 ) -> Result<(String, Converted), ViewError> {
     let mut lines = Lines { tree: Tree::default(), rest: Vec::new() };
@@ -79,7 +79,7 @@ pub async fn tree(
 /// [`ViewError::Interrupted`]: a program that a signal ends would leave the unfinished file.
 pub async fn page(
     sandbox: &Sandbox,
-    session: &Session,
+    session: &LocalSession,
     options: &ConversionOptions,
     path: &Path,
     stop: &AtomicBool,

@@ -272,13 +272,13 @@ impl Program {
 
     /// Runs it to its end.
     #[track_caller]
-    pub fn run(self) -> Outcome {
+    pub fn run(self) -> Ended {
         self.start().wait()
     }
 
     /// Runs it to its end with its output in a file.
     #[track_caller]
-    pub fn run_into(mut self, file: File) -> Outcome {
+    pub fn run_into(mut self, file: File) -> Ended {
         self.command.stdout(file);
         let running = self.spawn();
         running.end(None)
@@ -330,14 +330,14 @@ impl Running {
 
     /// Waits for its end.
     #[track_caller]
-    pub fn wait(mut self) -> Outcome {
+    pub fn wait(mut self) -> Ended {
         let stdout = self.stdout();
         self.end(stdout)
     }
 
     /// Takes the first line of its output and closes the pipe, as `head -1` does.
     #[track_caller]
-    pub fn end_after_first_line(mut self) -> Outcome {
+    pub fn end_after_first_line(mut self) -> Ended {
         let mut stdout = BufReader::with_capacity(1024, self.child.stdout.take().unwrap());
         let mut line = String::new();
         stdout.read_line(&mut line).unwrap();
@@ -354,7 +354,7 @@ impl Running {
     /// Sends the signal of Ctrl-C and waits for the end.
     #[cfg(unix)]
     #[track_caller]
-    pub fn interrupt(mut self) -> Outcome {
+    pub fn interrupt(mut self) -> Ended {
         let sent = Command::new("kill").args(["-INT", &self.child.id().to_string()]).status().unwrap();
         assert!(sent.success());
         self.start = Instant::now();
@@ -362,7 +362,7 @@ impl Running {
     }
 
     #[track_caller]
-    fn end(mut self, stdout: Option<JoinHandle<String>>) -> Outcome {
+    fn end(mut self, stdout: Option<JoinHandle<String>>) -> Ended {
         let status = loop {
             if let Some(status) = self.child.try_wait().unwrap() {
                 break status;
@@ -372,7 +372,7 @@ impl Running {
         };
         let time = self.start.elapsed();
         let text = |reading: Option<JoinHandle<String>>| reading.map_or_else(String::new, |text| text.join().unwrap());
-        let outcome = Outcome { code: status.code(), stdout: text(stdout), stderr: text(self.stderr.take()), time };
+        let outcome = Ended { code: status.code(), stdout: text(stdout), stderr: text(self.stderr.take()), time };
         outcome.shows_no_key();
         outcome
     }
@@ -387,7 +387,7 @@ impl Drop for Running {
 
 /// A run that has ended.
 #[derive(Debug, Clone)]
-pub struct Outcome {
+pub struct Ended {
     /// Exit code; none if a signal ended it.
     pub code: Option<i32>,
     /// What it printed.
@@ -398,7 +398,7 @@ pub struct Outcome {
     pub time: Duration,
 }
 
-impl Outcome {
+impl Ended {
     /// Asserts the exit code.
     #[track_caller]
     pub fn exits_with(self, code: i32) -> Self {

@@ -7,7 +7,7 @@ mod generator;
 
 use std::collections::{BTreeMap, BTreeSet};
 
-use generator::{Expected, Features, GeneratedSession, Outcome, Size, Tokens, generate, sizes};
+use generator::{Expected, Features, GeneratedSession, Size, Tokens, ToolOutcome, generate, sizes};
 use proptest::prelude::{ProptestConfig, proptest};
 use serde_json::Value;
 
@@ -216,8 +216,8 @@ fn compare_tools(expected: &Expected, found: &Recount) {
     assert_eq!(calls, found.calls);
     for (id, span) in &expected.spans {
         match span.outcome {
-            Outcome::Result { error, .. } => assert_eq!(Some(&error), found.results.get(id)),
-            Outcome::None | Outcome::Server => assert!(!found.results.contains_key(id)),
+            ToolOutcome::Result { error, .. } => assert_eq!(Some(&error), found.results.get(id)),
+            ToolOutcome::None | ToolOutcome::Server => assert!(!found.results.contains_key(id)),
         }
         let generation = &expected.generations[&span.generation];
         assert!(generation.tools.contains(&span.name));
@@ -237,7 +237,7 @@ fn compare_tools(expected: &Expected, found: &Recount) {
 fn compare_times(session: &GeneratedSession, found: &Recount) {
     let between = |from: i64, to: i64| u64::try_from(to - from).unwrap_or(0);
     for (id, span) in &session.expected.spans {
-        if let Outcome::Result { latency_ms, .. } = span.outcome {
+        if let ToolOutcome::Result { latency_ms, .. } = span.outcome {
             assert_eq!(latency_ms, between(found.called_at[id], found.resulted_at[id]), "{id}");
         }
     }

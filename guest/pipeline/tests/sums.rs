@@ -4,7 +4,7 @@
 
 mod generator;
 
-use generator::{Expected, Failure, GeneratedSession, Outcome, Place, Size, Trace, generate, sizes};
+use generator::{Expected, Failure, GeneratedSession, Place, Size, ToolOutcome, Trace, generate, sizes};
 use posthog_llma_pipeline::events::event::Kind;
 use posthog_llma_pipeline::identity::EventId;
 use posthog_llma_pipeline::session::{AgentFile, ConversionOptions, Counts, FileRole, Session, TraceGrouping};
@@ -198,18 +198,18 @@ fn check_spans(seed: u64, session: &GeneratedSession, converted: &Converted, gro
         assert_eq!(p["$ai_span_name"], span.name.as_str(), "{at}");
         assert_eq!(p["$ai_parent_id"], generation_id(&span.generation, converted).0, "{at}");
         match span.outcome {
-            Outcome::Result { error, latency_ms } => {
+            ToolOutcome::Result { error, latency_ms } => {
                 assert_eq!(p["$ai_is_error"], error, "{at}");
                 let waited = milliseconds(&p["claude_code_wait_seconds"]).unwrap_or(0);
                 assert_eq!(milliseconds(&p["$ai_latency"]).map(|ran| ran + waited), Some(latency_ms), "{at}");
                 assert_eq!(p["claude_code_no_result"], Value::Null, "{at}");
             }
-            Outcome::None => {
+            ToolOutcome::None => {
                 assert_eq!(p["$ai_is_error"], false, "{at}");
                 assert_eq!(p["claude_code_no_result"], true, "{at}");
                 assert_eq!(p["$ai_latency"], Value::Null, "{at}");
             }
-            Outcome::Server => assert_eq!(p["$ai_is_error"], false, "{at}"),
+            ToolOutcome::Server => assert_eq!(p["$ai_is_error"], false, "{at}"),
         }
         check_place(&at, session, p, &span.place, grouping);
     }

@@ -24,7 +24,7 @@ pub const MAX_RESPONSE_BYTES: usize = 1024 * 1024;
 
 /// How long the host waits, whatever the component asks for.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub(super) struct Patience {
+pub(super) struct WaitLimits {
     /// Name lookup, TCP, proxy and TLS together.
     pub(super) connect: Duration,
     /// From the request's last byte to the response's head.
@@ -35,7 +35,7 @@ pub(super) struct Patience {
     pub(super) total: Duration,
 }
 
-impl Patience {
+impl WaitLimits {
     /// The most there is.
     pub(super) const MOST: Self = Self {
         connect: Duration::from_secs(30),
@@ -102,7 +102,7 @@ pub(super) async fn exchange(
     kept: &Kept,
     allowed: &AllowedRequest,
     request: Request<WasiBody>,
-    patience: Patience,
+    patience: WaitLimits,
 ) -> Result<Response<Bytes>, Error> {
     let request = addressed(allowed, request)?;
     let exchange = async {
@@ -234,7 +234,7 @@ mod tests {
         port
     }
 
-    fn post(port: u16, patience: Patience) -> Result<Response<Bytes>, Error> {
+    fn post(port: u16, patience: WaitLimits) -> Result<Response<Bytes>, Error> {
         let allowed = AllowedRequest {
             origin: Origin::parse(&format!("http://127.0.0.1:{port}"), true).unwrap(),
             path: "/batch/",
@@ -247,13 +247,13 @@ mod tests {
 
     #[test]
     fn times_are_clamped_but_shorter_ones_are_kept() {
-        assert_eq!(Patience::of(None), Patience::MOST);
+        assert_eq!(WaitLimits::of(None), WaitLimits::MOST);
         let asked = RequestOptions {
             connect_timeout: Some(Duration::from_secs(1)),
             first_byte_timeout: Some(Duration::from_secs(1000)),
             between_bytes_timeout: None,
         };
-        let patience = Patience::of(Some(asked));
+        let patience = WaitLimits::of(Some(asked));
         assert_eq!(patience.connect, Duration::from_secs(1));
         assert_eq!(patience.first_byte, Duration::from_mins(2));
         assert_eq!(patience.between_bytes, Duration::from_mins(1));
@@ -272,7 +272,7 @@ mod tests {
             sender.send(String::from_utf8_lossy(&request[..length]).into_owned()).unwrap();
             stream.write_all(b"HTTP/1.1 200 OK\r\ncontent-length: 2\r\n\r\nok").unwrap();
         });
-        let response = post(port, Patience::MOST).unwrap();
+        let response = post(port, WaitLimits::MOST).unwrap();
         assert_eq!((response.status().as_u16(), &response.body()[..]), (200, &b"ok"[..]));
         let head = heads.recv().unwrap().to_lowercase();
         assert!(head.starts_with("post /batch/ http/1.1\r\n"), "{head}");
@@ -285,13 +285,13 @@ mod tests {
             let _ =
                 stream.write_all(b"HTTP/1.1 302 Found\r\nlocation: http://127.0.0.1:1/\r\ncontent-length: 0\r\n\r\n");
         });
-        assert_eq!(post(port, Patience::MOST).unwrap().status(), 302);
+        assert_eq!(post(port, WaitLimits::MOST).unwrap().status(), 302);
     }
 
     #[test]
     fn a_server_that_never_answers_is_given_up() {
         let port = serve(|_| std::thread::sleep(Duration::from_secs(5)));
-        let patience = Patience { first_byte: SHORT, ..Patience::MOST };
+        let patience = WaitLimits { first_byte: SHORT, ..WaitLimits::MOST };
         let start = Instant::now();
         let result = post(port, patience);
         assert!(matches!(result, Err(Error::ConnectionReadTimeout)), "{result:?}");
@@ -304,7 +304,7 @@ mod tests {
             let _ = stream.write_all(b"HTTP/1.1 200 OK\r\ncontent-length: 20\r\n\r\nok");
             std::thread::sleep(Duration::from_secs(5));
         });
-        let patience = Patience { between_bytes: SHORT, ..Patience::MOST };
+        let patience = WaitLimits { between_bytes: SHORT, ..WaitLimits::MOST };
         let result = post(port, patience);
         assert!(matches!(result, Err(Error::ConnectionReadTimeout)), "{result:?}");
     }
@@ -317,7 +317,7 @@ mod tests {
                 std::thread::sleep(Duration::from_millis(50));
             }
         });
-        let patience = Patience { total: SHORT, ..Patience::MOST };
+        let patience = WaitLimits { total: SHORT, ..WaitLimits::MOST };
         let result = post(port, patience);
         assert!(matches!(result, Err(Error::HttpResponseTimeout)), "{result:?}");
     }
@@ -339,7 +339,7 @@ mod tests {
                     };
                 }
             });
-            let result = post(port, Patience::MOST);
+            let result = post(port, WaitLimits::MOST);
             assert!(matches!(result, Err(Error::HttpResponseBodySize(Some(1_048_576)))), "{head}: {result:?}");
         }
     }
@@ -349,7 +349,7 @@ mod tests {
         let port = serve(|stream| {
             let _ = stream.write_all(b"HTTP/1.1 200 OK\r\ncontent-length: 20\r\n\r\nok");
         });
-        let result = post(port, Patience::MOST);
+        let result = post(port, WaitLimits::MOST);
         assert!(matches!(result, Err(Error::HttpResponseIncomplete | Error::ConnectionTerminated)), "{result:?}");
     }
 
@@ -358,7 +358,7 @@ mod tests {
         let port = serve(|stream| {
             let _ = stream.write_all(b"SSH-2.0-OpenSSH_9.6\r\n\r\n");
         });
-        let result = post(port, Patience::MOST);
+        let result = post(port, WaitLimits::MOST);
         assert!(matches!(result, Err(Error::Hyper(_))), "{result:?}");
     }
 }

@@ -1,7 +1,7 @@
 //! One harmless request to a destination, over the very connections that the component's requests take.
 
 use super::connect::Connector;
-use super::exchange::{Kept, Patience, exchange};
+use super::exchange::{Kept, WaitLimits, exchange};
 use super::policy::{AllowedRequest, Origin};
 use super::proxy::ProxySettings;
 use bytes::Bytes;
@@ -36,7 +36,7 @@ pub async fn probe(proxies: ProxySettings, origin: &Origin, key: &ApiKey) -> Pro
     let body = Full::new(Bytes::from(body)).map_err(|never| match never {}).boxed_unsync();
     let request = Request::post(allowed.path).header(http::header::CONTENT_TYPE, "application/json").body(body);
     let Ok(request) = request else { return Probed::Unreachable("the request cannot be made".to_owned()) };
-    let patience = Patience { connect: PATIENCE, first_byte: PATIENCE, between_bytes: PATIENCE, total: 3 * PATIENCE };
+    let patience = WaitLimits { connect: PATIENCE, first_byte: PATIENCE, between_bytes: PATIENCE, total: 3 * PATIENCE };
     match exchange(&Connector::new(proxies), &Kept::default(), &allowed, request, patience).await {
         Ok(response) => {
             let words: String = String::from_utf8_lossy(response.body()).chars().take(200).collect();

@@ -1,7 +1,7 @@
 //! What the host keeps for one run, and what it grants.
 
 use super::connect::Connector;
-use super::exchange::{Kept, Patience, exchange};
+use super::exchange::{Kept, WaitLimits, exchange};
 use super::files::SessionFile;
 use super::limits::{Ceiling, Limits};
 use super::policy::{HttpPolicy, RequestLog};
@@ -139,7 +139,7 @@ impl WasiHttpHooks for Network {
         };
         let (connector, kept) = (Arc::clone(&self.connector), Arc::clone(&self.kept));
         Box::new(async move {
-            let patience = Patience::of(options);
+            let patience = WaitLimits::of(options);
             let response = exchange(&connector, &kept, &allowed, request, patience).await?;
             let response = response.map(|body| Full::new(body).map_err(|never| match never {}).boxed_unsync());
             let nothing_left: Box<dyn Future<Output = Result<(), Error>> + Send> = Box::new(async { Ok(()) });

@@ -12,7 +12,7 @@ use std::path::{Path, PathBuf};
 use serde::Deserialize;
 
 pub use head::Head;
-pub use search::{Candidate, FindError, all, find};
+pub use search::{FindError, FoundSession, all, find};
 pub use siblings::{is_same_session, ordered};
 pub use tail::is_open;
 

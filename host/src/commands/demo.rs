@@ -3,10 +3,10 @@
 
 use super::FAILED;
 use crate::claude_code::sessions::SessionFiles;
-use crate::delivery::report::Report;
+use crate::delivery::report::SendReport;
 use crate::delivery::send::{self, Delivered, Destination, Unrecorded};
 use crate::outbox::now;
-use crate::program::{self, ProgramError, Session};
+use crate::program::{self, LocalSession, ProgramError};
 use crate::system::terminal::{print, warn};
 use crate::view::tree;
 use posthog_llma_local_posthog::{Config, LocalPostHog};
@@ -78,7 +78,7 @@ pub fn run(arguments: &super::cli::Demo) -> anyhow::Result<ExitCode> {
 /// What the demo shows.
 #[derive(Debug)]
 struct Demo {
-    report: Report,
+    report: SendReport,
     events: Vec<Value>,
     files: Vec<String>,
     requests: RequestLog,
@@ -103,7 +103,7 @@ async fn try_out(sandbox: &Sandbox, now: i64) -> Result<Demo, DemoError> {
     let other = Destination { origin: origin(ELSEWHERE)?, ..destination.clone() };
     let elsewhere = send::deliver_within(sandbox, policy, &session, &options, &other, patience, &mut Unrecorded).await;
     Ok(Demo {
-        report: Report::of(&session.files.id, &destination.origin, &delivered, Vec::new(), now),
+        report: SendReport::of(&session.files.id, &destination.origin, &delivered, Vec::new(), now),
         events: posthog.events(),
         files: SAMPLE
             .iter()
@@ -115,7 +115,7 @@ async fn try_out(sandbox: &Sandbox, now: i64) -> Result<Demo, DemoError> {
     })
 }
 
-fn sample(folder: &Path) -> Result<Session, DemoError> {
+fn sample(folder: &Path) -> Result<LocalSession, DemoError> {
     for (name, text) in SAMPLE {
         let path = folder.join(name);
         if let Some(parent) = path.parent() {
@@ -124,7 +124,7 @@ fn sample(folder: &Path) -> Result<Session, DemoError> {
         fs::write(path, text)?;
     }
     let main = folder.canonicalize()?.join(SAMPLE[0].0);
-    Ok(Session {
+    Ok(LocalSession {
         files: SessionFiles::of_transcript(&main).map_err(ProgramError::from)?,
         directory: None,
         ends: std::collections::BTreeMap::default(),

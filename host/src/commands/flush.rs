@@ -2,7 +2,7 @@
 
 use super::load_to_send;
 use crate::commands::cli::Flush;
-use crate::delivery::courier::{Courier, Report, Turn};
+use crate::delivery::courier::{Courier, DeliveryLock, SessionOutcome};
 use crate::delivery::outcome::Outcome;
 use crate::delivery::send::Destination;
 use crate::outbox::{self, Outbox, now};
@@ -28,7 +28,7 @@ pub fn run(arguments: &Flush) -> anyhow::Result<ExitCode> {
         complain("warning", &warning);
     }
     let id = outbox.destination(&destination.origin, &destination.api_key)?;
-    let _turn = Turn::take(&outbox, id)?;
+    let _lock = DeliveryLock::take(&outbox, id)?;
     if arguments.failed {
         outbox.retry_failed(id)?;
     }
@@ -38,7 +38,7 @@ pub fn run(arguments: &Flush) -> anyhow::Result<ExitCode> {
     courier.look_again(&mut outbox)?;
     let (_, asked_until) = outbox.destination_due(id)?;
     let waits = asked_until > now() && !arguments.now;
-    let mut reports = Vec::new();
+    let mut outcomes = Vec::new();
     let end = Instant::now() + Duration::from_secs(arguments.wait.unwrap_or(0).into());
     if arguments.wait.is_some() {
         // Nothing outlives this job.
@@ -49,11 +49,11 @@ pub fn run(arguments: &Flush) -> anyhow::Result<ExitCode> {
         if waits {
             break;
         }
-        courier.deliver_owed(&mut outbox, true, |report| {
+        courier.deliver_owed(&mut outbox, true, |ended| {
             if !arguments.json {
-                tell(&line(report));
+                tell(&line(ended));
             }
-            reports.push(report.clone());
+            outcomes.push(ended.clone());
         })?;
         let grows = arguments.wait.is_some() && courier.look_again(&mut outbox)?;
         let left = end.saturating_duration_since(Instant::now());
@@ -67,7 +67,7 @@ pub fn run(arguments: &Flush) -> anyhow::Result<ExitCode> {
     if arguments.json {
         let report = json!({
             "destination": origin,
-            "sessions": reports,
+            "sessions": outcomes,
             "owed": sessions.owed,
             "failed": sessions.failed,
             "owed_elsewhere": summary.owed_elsewhere,
@@ -75,7 +75,7 @@ pub fn run(arguments: &Flush) -> anyhow::Result<ExitCode> {
         });
         print(&format!("{report:#}\n"))?;
     } else {
-        let count = |matches: fn(&Outcome) -> bool| reports.iter().filter(|report| matches(&report.outcome)).count();
+        let count = |matches: fn(&Outcome) -> bool| outcomes.iter().filter(|ended| matches(&ended.outcome)).count();
         let delivered = count(|outcome| matches!(outcome, Outcome::Delivered { .. }));
         let mut text = format!(
             "{delivered} sessions delivered to {origin}, {} still owed, {} given up\n",
@@ -106,9 +106,9 @@ pub fn destination(program: &Program) -> anyhow::Result<Destination> {
 }
 
 /// What became of a session, as a line.
-fn line(report: &Report) -> String {
-    let id = &report.session_id;
-    match &report.outcome {
+fn line(ended: &SessionOutcome) -> String {
+    let id = &ended.session_id;
+    match &ended.outcome {
         Outcome::Delivered { events: 0, rejected: 0 } => format!("{id}  nothing new"),
         Outcome::Delivered { events, rejected: 0 } => format!("{id}  {events} events delivered"),
         Outcome::Delivered { events, rejected } => {

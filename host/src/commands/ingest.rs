@@ -7,7 +7,7 @@ mod select;
 use super::{load_to_send, load_with};
 use crate::commands::cli::Ingest as Arguments;
 use crate::delivery::cost;
-use crate::delivery::ingest::{Candidate, Ingest, Outcome, Sent};
+use crate::delivery::ingest::{Ingest, IngestOutcome, PastSession, Sent};
 use crate::delivery::report::{self, CONTENT_DAYS};
 use crate::delivery::send;
 use crate::outbox::{self, Outbox, now};
@@ -15,7 +15,7 @@ use crate::program::{self, Program};
 use crate::system::terminal::{complain, print, tell, warn};
 use posthog_llma_pipeline::time;
 use posthog_llma_sandbox::{Limits, Sandbox};
-use progress::Progress;
+use progress::IngestProgress;
 use remembered::Remembered;
 use serde_json::{Value, json};
 use std::fmt::Write as _;
@@ -63,10 +63,10 @@ pub fn run(arguments: &Arguments) -> anyhow::Result<ExitCode> {
         on_wait: &|seconds| tell(&format!("PostHog takes no more for now. Asking again in {seconds} s.")),
         stop: &STOP,
     };
-    let progress = Progress::new(&sessions, arguments.json);
+    let progress = IngestProgress::new(&sessions, arguments.json);
     let (outcomes, stopped) = ingest.run(&sessions, |index, outcome| progress.done(&sessions[index], outcome))?;
     progress.end();
-    let report = Report::of(&sessions, &outcomes, stopped, sends);
+    let report = IngestReport::of(&sessions, &outcomes, stopped, sends);
     if arguments.json {
         print(&format!("{:#}\n", report.json(&sessions, &outcomes)))?;
     } else {
@@ -116,7 +116,7 @@ fn stop_on_interrupt() {
 
 /// Sums over all sessions.
 #[derive(Debug, Default)]
-struct Report {
+struct IngestReport {
     sends: bool,
     sent: u64,
     before: u64,
@@ -133,12 +133,12 @@ struct Report {
     stopped: Option<String>,
 }
 
-impl Report {
-    fn of(sessions: &[Candidate], outcomes: &[Outcome], stopped: Option<String>, sends: bool) -> Self {
+impl IngestReport {
+    fn of(sessions: &[PastSession], outcomes: &[IngestOutcome], stopped: Option<String>, sends: bool) -> Self {
         let mut report = Self { sends, stopped, ..Self::default() };
         for (session, outcome) in sessions.iter().zip(outcomes) {
             match outcome {
-                Outcome::Sent(sent) => {
+                IngestOutcome::Sent(sent) => {
                     report.sent += 1;
                     let sums = &mut report.sums;
                     sums.events += sent.events;
@@ -159,15 +159,15 @@ impl Report {
                         report.failures.push(format!("{}: {rejected} events were refused for good", session.id));
                     }
                 }
-                Outcome::DeliveredBefore => report.before += 1,
-                Outcome::NothingToSend => report.nothing += 1,
-                Outcome::Failed { error, events } => {
+                IngestOutcome::DeliveredBefore => report.before += 1,
+                IngestOutcome::NothingToSend => report.nothing += 1,
+                IngestOutcome::Failed { error, events } => {
                     report.failed += 1;
                     report.sums.events += events;
                     report.failures.push(format!("{}: {error}", session.id));
                 }
-                Outcome::Withheld { reason } => report.withheld.push(format!("{}: {reason}", session.id)),
-                Outcome::NotReached => report.not_reached += 1,
+                IngestOutcome::Withheld { reason } => report.withheld.push(format!("{}: {reason}", session.id)),
+                IngestOutcome::NotReached => report.not_reached += 1,
             }
         }
         report
@@ -232,7 +232,7 @@ impl Report {
         out
     }
 
-    fn json(&self, sessions: &[Candidate], outcomes: &[Outcome]) -> Value {
+    fn json(&self, sessions: &[PastSession], outcomes: &[IngestOutcome]) -> Value {
         let rows = sessions.iter().zip(outcomes).map(|(session, outcome)| {
             let mut row = json!({"session_id": session.id, "transcript": session.transcript, "started": time::format(session.started)});
             let outcome = serde_json::to_value(outcome).unwrap_or_default();
@@ -274,7 +274,7 @@ fn list(
     program: &Program,
     sandbox: &Sandbox,
     arguments: &Arguments,
-    mut sessions: Vec<Candidate>,
+    mut sessions: Vec<PastSession>,
 ) -> anyhow::Result<ExitCode> {
     let directory = outbox::directory()?;
     let destination = known_destination(program, &directory)?;
@@ -295,7 +295,7 @@ fn list(
     };
     let mut outcomes = counted(program, &ingest, &sessions, arguments.json)?;
     let outbox = Outbox::open_to_read(&directory)?;
-    let is_delivered = |session: &Candidate| -> anyhow::Result<bool> {
+    let is_delivered = |session: &PastSession| -> anyhow::Result<bool> {
         let (Some(outbox), Some(destination)) = (&outbox, destination) else { return Ok(false) };
         let Ok(files) = program.session_of(&session.transcript) else { return Ok(false) };
         Ok(outbox.is_delivered_at(destination, &session.transcript, &files.state())?)
@@ -305,10 +305,10 @@ fn list(
     let mut rows = Vec::new();
     for (session, outcome) in sessions.iter().zip(&outcomes) {
         let (tokens, events) = match outcome {
-            Outcome::Sent(sent) => (sent.tokens, sent.events),
+            IngestOutcome::Sent(sent) => (sent.tokens, sent.events),
             _ => ([0; 4], 0),
         };
-        let is_nothing = matches!(outcome, Outcome::NothingToSend);
+        let is_nothing = matches!(outcome, IngestOutcome::NothingToSend);
         rows.push((session, tokens, events, is_delivered(session)?, is_nothing));
     }
     if arguments.json {
@@ -371,15 +371,15 @@ fn list(
 fn counted(
     program: &Program,
     ingest: &Ingest<'_>,
-    sessions: &[Candidate],
+    sessions: &[PastSession],
     quiet: bool,
-) -> anyhow::Result<Vec<Outcome>> {
+) -> anyhow::Result<Vec<IngestOutcome>> {
     let remembered = Remembered::read();
     let key = Remembered::key(program, sessions);
     if let Some(outcomes) = key.as_ref().and_then(|key| remembered.outcomes(key, sessions.len())) {
         return Ok(outcomes);
     }
-    let progress = Progress::new(sessions, quiet);
+    let progress = IngestProgress::new(sessions, quiet);
     let (outcomes, _) = ingest.run(sessions, |index, outcome| progress.done(&sessions[index], outcome))?;
     progress.end();
     if let Some(key) = key {

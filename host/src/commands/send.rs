@@ -3,7 +3,7 @@
 use super::cli::Send;
 use super::{FAILED, Unusable, load_to_send};
 use crate::delivery::courier::{self, SessionRecord, Told};
-use crate::delivery::report::{self, Report};
+use crate::delivery::report::{self, SendReport};
 use crate::delivery::send::{self, Destination};
 use crate::outbox::now;
 use crate::program::stored;
@@ -32,7 +32,7 @@ pub fn run(arguments: &Send) -> anyhow::Result<ExitCode> {
     let destination = Destination { origin: program.options.origin.clone(), api_key };
     let patience = arguments.patience.patience();
     let size: u64 = session.transcripts().filter_map(|(path, _)| path.metadata().ok()).map(|m| m.len()).sum();
-    let progress = Progress::new(size * 2);
+    let progress = SendProgress::new(size * 2);
     let strict = program.options_for(&session, &stored(&session));
     let mut record = match SessionRecord::open(&program, &destination, &mut session, &strict, arguments.again) {
         Ok((record, warning)) => {
@@ -56,7 +56,8 @@ pub fn run(arguments: &Send) -> anyhow::Result<ExitCode> {
     }
     let refused = record.as_ref().map_or(Ok(0), SessionRecord::refused)?;
     progress.end();
-    let report = Report::of(&session.files.id, &destination.origin, &delivered, warnings, now()).with_refused(refused);
+    let report =
+        SendReport::of(&session.files.id, &destination.origin, &delivered, warnings, now()).with_refused(refused);
     if arguments.json {
         print(&format!("{:#}\n", report.json()))?;
     } else {
@@ -70,12 +71,12 @@ pub fn run(arguments: &Send) -> anyhow::Result<ExitCode> {
 }
 
 /// How far a long delivery is, on a terminal.
-struct Progress {
+struct SendProgress {
     total: u64,
     shown: bool,
 }
 
-impl Progress {
+impl SendProgress {
     /// Sessions below this size are done before anyone reads it.
     const WORTH_IT: u64 = 8 << 20;
 

@@ -2,7 +2,7 @@
 
 use crate::delivery::send::{PAGE, Record, Unrecorded};
 use crate::outbox::OutboxError;
-use crate::program::{LeftOut, Session};
+use crate::program::{LeftOut, LocalSession};
 use posthog_llma_sandbox::bindings::exports::posthog::llm_analytics::conversion::GuestSession;
 use posthog_llma_sandbox::bindings::posthog::llm_analytics::types::{
     ConversionOptions, ConversionReport, FileRole, InvalidOption, SequenceError,
@@ -75,7 +75,7 @@ impl From<ConversionError> for Stop {
 /// Writes a session's events to `out`, one JSON object a line, while they become complete. Every request is refused.
 pub async fn convert(
     sandbox: &Sandbox,
-    session: &Session,
+    session: &LocalSession,
     options: &ConversionOptions,
     out: &mut impl Write,
 ) -> Result<Converted, ConversionError> {
@@ -85,7 +85,7 @@ pub async fn convert(
 /// As [`convert`], without what was delivered before.
 pub async fn convert_new(
     sandbox: &Sandbox,
-    session: &Session,
+    session: &LocalSession,
     options: &ConversionOptions,
     record: &mut impl Record,
     out: &mut impl Write,
@@ -109,7 +109,7 @@ pub async fn convert_new(
 async fn convert_in(
     interface: &GuestSession<'_>,
     store: &mut Store<State>,
-    session_files: &Session,
+    session_files: &LocalSession,
     left_out: &mut LeftOut,
     options: &ConversionOptions,
     record: &mut impl Record,

@@ -9,7 +9,7 @@ use crate::delivery::status_file::StatusFile;
 use crate::outbox::decisions::is_file_or_absent;
 use crate::outbox::stored_options;
 use crate::outbox::{self, Backoff, DestinationId, Live, Millis, Outbox, OutboxError, Owed};
-use crate::program::{self, Program, Session, Withheld};
+use crate::program::{self, LocalSession, Program, Withheld};
 use crate::system::terminal::tell;
 use posthog_llma_pipeline::delivery::lane::Lane;
 use posthog_llma_sandbox::bindings::exports::posthog::llm_analytics::delivery::{BatchReport, DeliveryError, Patience};
@@ -39,9 +39,9 @@ const LOOK: Duration = Duration::from_secs(2);
 
 /// The right to deliver to a destination. Only one process at a time has it; it ends with the process, whatever ends that.
 #[derive(Debug)]
-pub struct Turn(#[expect(dead_code, reason = "it is held, not used")] File);
+pub struct DeliveryLock(#[expect(dead_code, reason = "it is held, not used")] File);
 
-impl Turn {
+impl DeliveryLock {
     /// Takes it, if nobody has it.
     pub fn try_take(outbox: &Outbox, destination: DestinationId) -> Result<Option<Self>, OutboxError> {
         Self::try_lock(outbox, &format!("delivery-{destination}.lock"))
@@ -68,8 +68,8 @@ impl Turn {
     pub fn take(outbox: &Outbox, destination: DestinationId) -> Result<Self, OutboxError> {
         let mut told = false;
         loop {
-            if let Some(turn) = Self::try_take(outbox, destination)? {
-                return Ok(turn);
+            if let Some(lock) = Self::try_take(outbox, destination)? {
+                return Ok(lock);
             }
             if !std::mem::replace(&mut told, true) {
                 tell(
@@ -83,7 +83,7 @@ impl Turn {
 
 /// What became of a session, and which.
 #[derive(Debug, Clone, serde::Serialize)]
-pub struct Report {
+pub struct SessionOutcome {
     /// The session's id.
     pub session_id: String,
     /// What became of it.
@@ -186,7 +186,7 @@ impl<'a> Courier<'a> {
     /// Waits for what is due within minutes and delivers it, as long as there is something: turns of running sessions, and
     /// what agents write after the end of theirs. One process does that for all.
     pub fn watch(&mut self, outbox: &mut Outbox) -> Result<(), CourierError> {
-        let Some(_watch) = Turn::try_watch(outbox, self.id)? else { return Ok(()) };
+        let Some(_watch) = DeliveryLock::try_watch(outbox, self.id)? else { return Ok(()) };
         loop {
             let grows = self.look_again(outbox)?;
             let (server_due, _) = outbox.destination_due(self.id)?;
@@ -201,7 +201,7 @@ impl<'a> Courier<'a> {
                 Some(wait) if wait > millis(Live::LONGEST) => return Ok(()),
                 Some(wait) if wait <= 0 => {
                     // Whoever has it looks again after it.
-                    let Some(_turn) = Turn::try_take(outbox, self.id)? else { return Ok(()) };
+                    let Some(_lock) = DeliveryLock::try_take(outbox, self.id)? else { return Ok(()) };
                     self.deliver_owed(outbox, false, |_| {})?;
                 }
                 // Somebody may write down something that is due earlier.
@@ -224,7 +224,7 @@ impl<'a> Courier<'a> {
         &mut self,
         outbox: &mut Outbox,
         all: bool,
-        mut done: impl FnMut(&Report),
+        mut done: impl FnMut(&SessionOutcome),
     ) -> Result<(), CourierError> {
         let mut tried = HashSet::new();
         loop {
@@ -240,15 +240,15 @@ impl<'a> Courier<'a> {
             }
             let outcome = self.deliver(outbox, &owed)?;
             let stop = matches!(outcome, Outcome::ServerFailed { .. });
-            done(&Report { session_id: owed.session_id, outcome });
+            done(&SessionOutcome { session_id: owed.session_id, outcome });
             if stop {
                 return Ok(());
             }
         }
     }
 
-    /// Delivers what is due, and what is due within a time, unless somebody else does: takes the turn for it. Whoever has had
-    /// the turn looks again after it, so that nothing is missed that was written down by somebody who did not get it.
+    /// Delivers what is due, and what is due within a time, unless somebody else does: takes the lock for it. Whoever has had
+    /// the lock looks again after it, so that nothing is missed that was written down by somebody who did not get it.
     pub fn work_off(&mut self, outbox: &mut Outbox, stays: Duration) -> Result<(), CourierError> {
         let end = Instant::now() + stays;
         loop {
@@ -262,7 +262,7 @@ impl<'a> Courier<'a> {
                 return Ok(());
             }
             std::thread::sleep(wait);
-            let Some(_turn) = Turn::try_take(outbox, self.id)? else { return Ok(()) };
+            let Some(_lock) = DeliveryLock::try_take(outbox, self.id)? else { return Ok(()) };
             self.deliver_owed(outbox, false, |_| {})?;
         }
     }
@@ -284,7 +284,7 @@ impl<'a> Courier<'a> {
     }
 
     /// What a delivery covers: what the one that was begun does, or all that there is now.
-    fn begin(&self, outbox: &mut Outbox, owed: &Owed, session: &mut Session) -> Result<Extent, OutboxError> {
+    fn begin(&self, outbox: &mut Outbox, owed: &Owed, session: &mut LocalSession) -> Result<Extent, OutboxError> {
         if let Some(begun) = Extent::resume(outbox, owed.id, session)? {
             return Ok(begun);
         }
@@ -442,19 +442,19 @@ fn is_gone(error: &TranscriptError) -> bool {
     matches!(error, TranscriptError::Unreadable { error, .. } if error.kind() == io::ErrorKind::NotFound)
 }
 
-fn was_written_within(session: &Session, time: Duration) -> bool {
+fn was_written_within(session: &LocalSession, time: Duration) -> bool {
     written_at(session).is_some_and(|written| outbox::now() - written < millis(time))
 }
 
 /// When one of its files was written to last.
-fn written_at(session: &Session) -> Option<Millis> {
+fn written_at(session: &LocalSession) -> Option<Millis> {
     let modified = |path: &Path| path.metadata().and_then(|metadata| metadata.modified()).ok();
     let latest = session.transcripts().filter_map(|(path, _)| modified(path)).max()?;
     Some(millis(latest.duration_since(UNIX_EPOCH).ok()?))
 }
 
 /// Has it an agent that goes on?
-fn has_open_agent(session: &Session) -> bool {
+fn has_open_agent(session: &LocalSession) -> bool {
     session.files.agents.iter().any(|agent| sessions::is_open(&agent.path))
 }
 

@@ -2,7 +2,7 @@
 //! more: so the same `uuid` always has the same bytes, and what is written meanwhile belongs to the next one.
 
 use crate::outbox::{Live, Millis, Outbox, OutboxError, SessionId};
-use crate::program::Session;
+use crate::program::LocalSession;
 use posthog_llma_sandbox::bindings::posthog::llm_analytics::types::{ConversionOptions, ConversionReport};
 use serde::{Deserialize, Serialize};
 use std::collections::BTreeMap;
@@ -26,7 +26,7 @@ pub struct Extent {
 
 impl Extent {
     /// All that is there now. `runs`: the session does, or may.
-    pub fn of(session: &Session, now: Millis, runs: bool) -> Self {
+    pub fn of(session: &LocalSession, now: Millis, runs: bool) -> Self {
         let since = now.saturating_sub(HELD_FOR);
         let mut is_fresh = false;
         let ends = session.transcripts().filter_map(|(path, _)| {
@@ -58,20 +58,20 @@ impl Extent {
     }
 
     /// The delivery of a session that was begun, if one was and covers anything; of the session only that is left.
-    pub fn resume(outbox: &Outbox, id: SessionId, session: &mut Session) -> Result<Option<Self>, OutboxError> {
+    pub fn resume(outbox: &Outbox, id: SessionId, session: &mut LocalSession) -> Result<Option<Self>, OutboxError> {
         let begun = outbox.extent(id)?.as_deref().and_then(Self::parse);
         Ok(begun.filter(|begun| begun.narrow(session)))
     }
 
     /// Begins a delivery: writes down what it covers, and leaves only that of the session.
-    pub fn begin(&self, outbox: &mut Outbox, id: SessionId, session: &mut Session) -> Result<(), OutboxError> {
+    pub fn begin(&self, outbox: &mut Outbox, id: SessionId, session: &mut LocalSession) -> Result<(), OutboxError> {
         outbox.begin(id, &self.to_text())?;
         self.narrow(session);
         Ok(())
     }
 
     /// Leaves out of the session what is not covered. Says whether anything is: its files may have been moved.
-    fn narrow(&self, session: &mut Session) -> bool {
+    fn narrow(&self, session: &mut LocalSession) -> bool {
         let covers = |path: &std::path::Path| self.ends.contains_key(path.to_string_lossy().as_ref());
         let mut mains = session.files.mains().filter(|path| covers(path)).map(std::path::Path::to_owned);
         let Some(main) = mains.next() else { return false };
@@ -124,8 +124,8 @@ mod tests {
     use std::path::Path;
     use std::time::{Duration, SystemTime};
 
-    fn session(main: &Path) -> Session {
-        Session::of_transcript(main).unwrap()
+    fn session(main: &Path) -> LocalSession {
+        LocalSession::of_transcript(main).unwrap()
     }
 
     fn home() -> (tempfile::TempDir, std::path::PathBuf) {

@@ -74,7 +74,7 @@ pub const STOP: &str = "Stop";
 
 /// The hook's input, as far as it matters. Fields of other kinds than expected count as missing.
 #[derive(Debug, Default, Clone, PartialEq, Eq)]
-pub struct Input {
+pub struct HookInput {
     /// `SessionEnd`, `SessionStart`, …
     pub event: String,
     /// Of `SessionStart`: `startup`, `resume`, …
@@ -87,7 +87,7 @@ pub struct Input {
     pub at: Millis,
 }
 
-impl Input {
+impl HookInput {
     /// Reads one JSON object, and does not wait for more.
     pub fn read(from: impl io::Read) -> Option<Self> {
         #[derive(Deserialize)]
@@ -157,7 +157,7 @@ fn act(started: &mpsc::Sender<()>) {
         let _ = start_worker(None, client, Path::new("/"));
         return;
     }
-    let Some(input) = Input::read(io::stdin()) else {
+    let Some(input) = HookInput::read(io::stdin()) else {
         let _ = fail(&directory, "", NO_INPUT);
         return;
     };
@@ -196,7 +196,7 @@ fn act(started: &mpsc::Sender<()>) {
 
 /// Where nobody says what the client was started with: does it start where no project has a say in that? Then what it gives
 /// is the person's, from now on.
-fn knows_environment_now(directory: &Path, input: &Input) -> bool {
+fn knows_environment_now(directory: &Path, input: &HookInput) -> bool {
     let start = first_environment::start();
     let starts = input.event == SESSION_START && input.source == STARTUP;
     if start.standing != Standing::Unknown || !starts {
@@ -210,7 +210,7 @@ fn knows_environment_now(directory: &Path, input: &Input) -> bool {
 }
 
 /// A folder that nobody is about to remove.
-fn root_of(input: &Input) -> &Path {
+fn root_of(input: &HookInput) -> &Path {
     input.transcript.ancestors().last().unwrap_or(Path::new("/"))
 }
 
@@ -225,7 +225,7 @@ enum Ready {
 }
 
 /// What the settings say; the error is what is missing in them.
-fn ready(directory: &Path, input: &Input) -> Result<Ready, String> {
+fn ready(directory: &Path, input: &HookInput) -> Result<Ready, String> {
     let program = Program::of_hook().map_err(|error: ProgramError| error.to_string())?;
     if program.decisions.paused().is_some() {
         let seen = Decisions::change(directory, |decisions| decisions.saw_paused(&input.transcript));
@@ -254,7 +254,7 @@ fn keep_back(
     patience: Duration,
     program: &Program,
     ask: &Ask,
-    input: &Input,
+    input: &HookInput,
     client: Option<Process>,
 ) -> Result<(), OutboxError> {
     let asked = program::asked(ask);
@@ -271,7 +271,7 @@ fn keep_back(
 }
 
 /// Starts the worker, in a directory that nobody is about to remove. Without the input it reads it itself.
-fn start_worker(input: Option<&Input>, client: Option<Process>, directory: &Path) -> io::Result<()> {
+fn start_worker(input: Option<&HookInput>, client: Option<Process>, directory: &Path) -> io::Result<()> {
     let mut arguments: Vec<OsString> = vec![WORKER.into()];
     if let Some(input) = input {
         // One argument each: a value may look like a flag.
@@ -292,7 +292,7 @@ fn write_down(
     mut outbox: Outbox,
     program: &Program,
     destination: &Destination,
-    input: &Input,
+    input: &HookInput,
     client: Option<Process>,
 ) -> Result<Outbox, OutboxError> {
     let id = outbox.destination(&destination.origin, &destination.api_key)?;
@@ -336,7 +336,7 @@ fn fail(directory: &Path, session_id: &str, error: &str) -> Result<(), OutboxErr
 }
 
 /// What goes on after the hook: writes down what the hook may have had no time for, and delivers what is due.
-pub fn work(input: Option<Input>, client: Option<Process>) -> anyhow::Result<()> {
+pub fn work(input: Option<HookInput>, client: Option<Process>) -> anyhow::Result<()> {
     detach::leave();
     let directory = outbox::directory()?;
     let _ = start_log(&directory);
@@ -375,13 +375,13 @@ fn start_log(directory: &Path) -> io::Result<()> {
 }
 
 /// The input that the hook did not wait for.
-fn late_input() -> Option<Input> {
+fn late_input() -> Option<HookInput> {
     let (sender, receiver) = mpsc::channel();
-    thread::spawn(move || sender.send(Input::read(io::stdin())));
+    thread::spawn(move || sender.send(HookInput::read(io::stdin())));
     receiver.recv_timeout(LATE_INPUT_LIMIT).ok().flatten()
 }
 
-fn work_in(directory: &Path, input: &Input, client: Option<Process>) -> anyhow::Result<()> {
+fn work_in(directory: &Path, input: &HookInput, client: Option<Process>) -> anyhow::Result<()> {
     let (program, destination) = match ready(directory, input).map_err(anyhow::Error::msg)? {
         Ready::ToSend(program, destination) => (*program, destination),
         Ready::Asked(program, ask) => {

@@ -6,13 +6,13 @@
 
 use crate::claude_code::sessions::Head;
 use crate::delivery::conversion::{self, ConversionError};
-use crate::delivery::courier::{self, Courier, CourierError, Turn};
+use crate::delivery::courier::{self, Courier, CourierError, DeliveryLock};
 use crate::delivery::extent::Extent;
 use crate::delivery::report;
 use crate::delivery::send::{self, Destination, Record, SendError};
 use crate::outbox::stored_options;
 use crate::outbox::{self, DestinationId, Outbox, OutboxError, SessionId, Sighting, Stored};
-use crate::program::{Program, Session};
+use crate::program::{LocalSession, Program};
 use posthog_llma_pipeline::delivery::lane::Lane;
 use posthog_llma_sandbox::bindings::exports::posthog::llm_analytics::delivery::{BatchReport, DeliveryError, Patience};
 use posthog_llma_sandbox::bindings::posthog::llm_analytics::types::{ConversionReport, EventId, EventKind, NamedCount};
@@ -32,7 +32,7 @@ const FIRST_WAIT: Duration = Duration::from_secs(15);
 
 /// A session that may be sent.
 #[derive(Debug, Clone)]
-pub struct Candidate {
+pub struct PastSession {
     /// Its id.
     pub id: String,
     /// Its main transcript; of several the first one.
@@ -50,7 +50,7 @@ pub struct Candidate {
 /// What became of a session.
 #[derive(Debug, Clone, serde::Serialize)]
 #[serde(rename_all = "kebab-case", tag = "outcome")]
-pub enum Outcome {
+pub enum IngestOutcome {
     /// What was new is delivered, or in a dry run would be.
     Sent(Sent),
     /// All of it was delivered before.
@@ -73,7 +73,7 @@ pub enum Outcome {
     NotReached,
 }
 
-impl Outcome {
+impl IngestOutcome {
     /// Of a session of which so much was sent, or would be, and so many events were left out.
     fn of(sent: Sent, excluded: u64) -> Self {
         match (sent.events + sent.rejected + sent.held, excluded) {
@@ -186,17 +186,17 @@ impl Ingest<'_> {
     /// The second value is what stopped everything, if something did.
     pub fn run(
         &self,
-        sessions: &[Candidate],
-        done: impl Fn(usize, &Outcome) + Sync,
-    ) -> Result<(Vec<Outcome>, Option<String>), IngestError> {
+        sessions: &[PastSession],
+        done: impl Fn(usize, &IngestOutcome) + Sync,
+    ) -> Result<(Vec<IngestOutcome>, Option<String>), IngestError> {
         let mut id = self.known;
         let mut own = None;
         if let Some(destination) = self.destination {
             let (mut outbox, _) = Outbox::open_and_check(self.directory)?;
             let to = outbox.destination(&destination.origin, &destination.api_key)?;
             // No hook's process delivers the same meanwhile.
-            let turn = Turn::take(&outbox, to)?;
-            own = Some((outbox.in_bulk()?, turn));
+            let lock = DeliveryLock::take(&outbox, to)?;
+            own = Some((outbox.in_bulk()?, lock));
             id = Some(to);
         }
         let shared = Shared {
@@ -205,7 +205,7 @@ impl Ingest<'_> {
             claims: Mutex::default(),
             claimed: Condvar::new(),
         };
-        let outcomes = Mutex::new(vec![Outcome::NotReached; sessions.len()]);
+        let outcomes = Mutex::new(vec![IngestOutcome::NotReached; sessions.len()]);
         std::thread::scope(|scope| {
             let threads: Vec<_> = (0..self.jobs.clamp(1, sessions.len().max(1)))
                 .map(|_| {
@@ -236,13 +236,13 @@ impl Ingest<'_> {
                 .try_for_each(|thread| thread.join().unwrap_or_else(|panic| std::panic::resume_unwind(panic)))
         })?;
         let stopped = shared.stopped.into_inner().unwrap_or_else(PoisonError::into_inner);
-        if let (Some((mut outbox, turn)), Some(destination), Some(id)) = (own, self.destination, id)
+        if let (Some((mut outbox, lock)), Some(destination), Some(id)) = (own, self.destination, id)
             && stopped.is_none()
             && !self.stop.load(Ordering::Relaxed)
         {
             outbox.end_bulk()?;
-            drop(turn);
-            // Sessions that ended meanwhile: their own processes found the turn taken, and left.
+            drop(lock);
+            // Sessions that ended meanwhile: their own processes found the lock taken, and left.
             Courier::new(self.program, destination.clone(), id).work_off(&mut outbox, Duration::ZERO)?;
         }
         Ok((outcomes.into_inner().unwrap_or_else(PoisonError::into_inner), stopped))
@@ -257,18 +257,18 @@ impl Ingest<'_> {
     fn send(
         &self,
         record: Option<(&mut Outbox, DestinationId)>,
-        candidate: &Candidate,
+        candidate: &PastSession,
         shared: &Shared,
         turn: &ClaimTurn<'_>,
-    ) -> Outcome {
-        let failed = |error: String, events| Outcome::Failed { error, events };
+    ) -> IngestOutcome {
+        let failed = |error: String, events| IngestOutcome::Failed { error, events };
         let mut session = match self.program.session_of(&candidate.transcript) {
             Ok(session) => session,
             Err(error) => return failed(error.to_string(), 0),
         };
         let state = session.state();
         if let Some(reason) = self.program.withholds(&session, self.named) {
-            return Outcome::Withheld { reason: reason.to_string() };
+            return IngestOutcome::Withheld { reason: reason.to_string() };
         }
         let transcript = std::path::absolute(&candidate.transcript).unwrap_or_else(|_| candidate.transcript.clone());
         let stored = match record.as_ref().map(|(outbox, _)| outbox.stored(&transcript)) {
@@ -297,7 +297,7 @@ impl Ingest<'_> {
             Ok((Known { outbox, destination, session: id }, delivered))
         });
         let known = match known.transpose() {
-            Ok(Some((_, true))) => return Outcome::DeliveredBefore,
+            Ok(Some((_, true))) => return IngestOutcome::DeliveredBefore,
             Ok(known) => known.map(|(known, _)| known),
             Err(error) => return self.all_stops(shared, OutboxError::to_string(&error), 0),
         };
@@ -318,7 +318,7 @@ impl Ingest<'_> {
             return match converted {
                 Ok(Ok(converted)) => {
                     let sent = Sent::of_conversion(&converted.report, bytes.0);
-                    Outcome::of(sent, converted.report.excluded_events)
+                    IngestOutcome::of(sent, converted.report.excluded_events)
                 }
                 Ok(Err(ConversionError::Record(error))) => self.all_stops(shared, error.to_string(), 0),
                 Ok(Err(error)) => failed(error.to_string(), 0),
@@ -334,8 +334,10 @@ impl Ingest<'_> {
         let sent = Sent::of_delivery(&delivered);
         let error = match delivered.error {
             None => {
-                let outcome =
-                    Outcome::of(sent.clone(), delivered.report.as_ref().map_or(0, |report| report.excluded_events));
+                let outcome = IngestOutcome::of(
+                    sent.clone(),
+                    delivered.report.as_ref().map_or(0, |report| report.excluded_events),
+                );
                 if let Err(error) = record.complete(&extent, delivered.report.as_ref()) {
                     return self.all_stops(shared, error.to_string(), sent.events);
                 }
@@ -349,7 +351,7 @@ impl Ingest<'_> {
                     _ => outcome,
                 };
             }
-            Some(SendError::Record(OutboxError::Stopped)) => return Outcome::NotReached,
+            Some(SendError::Record(OutboxError::Stopped)) => return IngestOutcome::NotReached,
             Some(error) => error,
         };
         let of_server =
@@ -359,7 +361,7 @@ impl Ingest<'_> {
     }
 
     /// What a delivery covers: what the one that was begun does, or all that there is now; and whether one was begun.
-    fn begin(&self, known: &mut Option<Known<'_>>, session: &mut Session) -> Result<(Extent, bool), OutboxError> {
+    fn begin(&self, known: &mut Option<Known<'_>>, session: &mut LocalSession) -> Result<(Extent, bool), OutboxError> {
         let now = outbox::now();
         let Some(Known { outbox, session: Some(id), .. }) = known else {
             return Ok((Extent::of(session, now, false), false));
@@ -378,13 +380,13 @@ impl Ingest<'_> {
     }
 
     /// What is wrong with one session's delivery would be with every other's.
-    fn all_stops(&self, shared: &Shared, error: String, events: u64) -> Outcome {
+    fn all_stops(&self, shared: &Shared, error: String, events: u64) -> IngestOutcome {
         let error = match self.destination {
             Some(destination) => crate::system::terminal::without_key(&error, &destination.api_key),
             None => error,
         };
         lock(&shared.stopped).get_or_insert_with(|| error.clone());
-        Outcome::Failed { error, events }
+        IngestOutcome::Failed { error, events }
     }
 }
 

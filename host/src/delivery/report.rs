@@ -17,7 +17,7 @@ const SHOWN_REJECTED: usize = 10;
 
 /// Sums over a delivery.
 #[derive(Debug, Default)]
-pub struct Report {
+pub struct SendReport {
     session: String,
     origin: String,
     delivered: Sums,
@@ -62,7 +62,7 @@ struct Sums {
     sent_bytes: u64,
 }
 
-impl Report {
+impl SendReport {
     /// The report of a delivery; `now` in milliseconds since 1970.
     pub fn of(session: &str, origin: &Origin, delivered: &Delivered, mut warnings: Vec<String>, now: i64) -> Self {
         let mut report = Self { session: session.to_owned(), origin: origin.to_string(), ..Self::default() };

@@ -2,7 +2,7 @@
 //! destination.
 
 use crate::outbox::OutboxError;
-use crate::program::{self, Session};
+use crate::program::{self, LocalSession};
 use posthog_llma_pipeline::delivery::lane::Lane;
 use posthog_llma_pipeline::options::ApiKey;
 use posthog_llma_pipeline::origin::Origin;
@@ -175,7 +175,7 @@ impl Record for Unrecorded {
 /// Sends what is new in a session. Requests to anything but the destination are refused.
 pub async fn deliver(
     sandbox: &Sandbox,
-    session: &Session,
+    session: &LocalSession,
     options: &ConversionOptions,
     destination: &Destination,
     patience: Patience,
@@ -193,7 +193,7 @@ pub async fn deliver(
 pub async fn deliver_within(
     sandbox: &Sandbox,
     policy: HttpPolicy,
-    session: &Session,
+    session: &LocalSession,
     options: &ConversionOptions,
     destination: &Destination,
     patience: Patience,

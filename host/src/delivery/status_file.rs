@@ -3,7 +3,7 @@
 
 use crate::delivery::outcome::Outcome;
 use crate::delivery::send::{Delivered, Destination};
-use crate::program::{Program, Session};
+use crate::program::{LocalSession, Program};
 use posthog_llma_pipeline::time;
 use posthog_llma_sandbox::bindings::posthog::llm_analytics::types::{ConversionOptions, EventKind};
 use serde_json::{Value, json};
@@ -25,7 +25,7 @@ impl StatusFile {
     pub fn new(
         program: &Program,
         destination: &Destination,
-        session: &Session,
+        session: &LocalSession,
         options: &ConversionOptions,
         delivered: &Delivered,
     ) -> Option<Self> {

@@ -115,7 +115,7 @@ enum Item {
 }
 
 /// A prompt and what follows from it.
-struct Turn {
+struct TurnView {
     prompt: usize,
     nodes: Vec<usize>,
     items: Vec<Item>,
@@ -235,9 +235,9 @@ impl<'a> Drawing<'a> {
     }
 
     /// What stands before any prompt, and the turns.
-    fn split(&self, roots: &[usize]) -> (Vec<Item>, Vec<Turn>) {
+    fn split(&self, roots: &[usize]) -> (Vec<Item>, Vec<TurnView>) {
         let mut before = Vec::new();
-        let mut turns: Vec<Turn> = Vec::new();
+        let mut turns: Vec<TurnView> = Vec::new();
         for &root in roots {
             let node = self.node(root);
             if let Some(prompt) = node.prompt {
@@ -247,7 +247,7 @@ impl<'a> Drawing<'a> {
                     turn.prompt = prompt.text;
                     turn.items.push(Item::Note(format!("{STRONG}❯ + {queued}{STRONG:#}  {FAINT}queued{FAINT:#}")));
                 } else if !goes_on {
-                    turns.push(Turn { prompt: prompt.text, nodes: Vec::new(), items: Vec::new(), paused: 0 });
+                    turns.push(TurnView { prompt: prompt.text, nodes: Vec::new(), items: Vec::new(), paused: 0 });
                 }
             }
             let Some(turn) = turns.last_mut() else {
@@ -314,7 +314,7 @@ impl<'a> Drawing<'a> {
         self.below(roots).into_iter().map(|node| self.node(node).end).max().unwrap_or(i64::MIN)
     }
 
-    fn turn_line(&self, turn: &Turn) -> String {
+    fn turn_line(&self, turn: &TurnView) -> String {
         let mut sum = Facts::default();
         // Of calls that waited side by side, one counts; and what a sub-agent waited, its call did.
         let mut waits: Vec<(i64, i64)> = Vec::new();

@@ -3,7 +3,7 @@
 use super::*;
 use posthog_llma::claude_code::sessions::SessionFiles;
 use posthog_llma::delivery::conversion;
-use posthog_llma::program::Session;
+use posthog_llma::program::LocalSession;
 use posthog_llma_pipeline::options::ConversionOptions;
 use posthog_llma_pipeline::session as native;
 use posthog_llma_sandbox::engine::Engine as Sandboxes;
@@ -111,7 +111,7 @@ fn every_host_gives_the_same_events_byte_for_byte() {
         let events = natively(&files, &self::options());
         assert!(in_the_converter(&engine, &converter, &files) == events, "converter: {}", path.display());
 
-        let session = Session { files, directory: None, ends: std::collections::BTreeMap::new() };
+        let session = LocalSession { files, directory: None, ends: std::collections::BTreeMap::new() };
         let mut in_our_host = Vec::new();
         let outcome = block_on(conversion::convert(&sandbox, &session, &options, &mut in_our_host)).unwrap();
         outcome.unwrap();

@@ -5,7 +5,7 @@ use super::*;
 use posthog_llma::claude_code::sessions::SessionFiles;
 use posthog_llma::delivery::conversion;
 use posthog_llma::delivery::send::{self, Destination, Unrecorded};
-use posthog_llma::program::Session;
+use posthog_llma::program::LocalSession;
 use posthog_llma_pipeline::options::ApiKey;
 use posthog_llma_pipeline::origin::Origin;
 use posthog_llma_pipeline::session;
@@ -23,7 +23,7 @@ static SANDBOX: LazyLock<Sandbox> = LazyLock::new(|| {
     Sandbox::new(&engine, COMPONENT, Limits::default(), ProxySettings::default()).unwrap()
 });
 
-fn converted(session: &Session, options: &ConversionOptions) -> String {
+fn converted(session: &LocalSession, options: &ConversionOptions) -> String {
     let mut events = Vec::new();
     block_on(conversion::convert(&SANDBOX, session, options, &mut events)).unwrap().unwrap();
     String::from_utf8(events).unwrap()
@@ -36,7 +36,7 @@ fn every_fixture_is_accepted(options: &ConversionOptions) -> Vec<Value> {
     assert!(transcripts.len() > 100);
     let mut events = Vec::new();
     for path in transcripts {
-        let session = Session {
+        let session = LocalSession {
             files: SessionFiles::of_transcript(&path).unwrap(),
             directory: None,
             ends: std::collections::BTreeMap::default(),

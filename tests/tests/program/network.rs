@@ -1,7 +1,7 @@
 //! TLS and proxies, as companies have them.
 
 use super::*;
-use posthog_llma_tests::program::{Outcome, Program};
+use posthog_llma_tests::program::{Ended, Program};
 use posthog_llma_tests::proxy::{Proxy, ProxyConfig};
 use posthog_llma_tests::tls::{Handshake, LocalCa, TlsTerminator};
 
@@ -22,7 +22,7 @@ fn proxy_to(terminator: &TlsTerminator, config: ProxyConfig) -> Proxy {
 }
 
 #[track_caller]
-fn is_not_trusted(outcome: Outcome, posthog: &LocalPostHog) {
+fn is_not_trusted(outcome: Ended, posthog: &LocalPostHog) {
     let outcome = outcome.exits_with(1).says(&["the server cannot be reached"]);
     assert!(outcome.stderr.to_lowercase().contains("certificate"), "{}", outcome.stderr);
     assert!(posthog.requests().is_empty());

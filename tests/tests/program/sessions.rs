@@ -1,12 +1,12 @@
 //! How a session is named: by a path, an id, or the beginning of one.
 
 use super::*;
-use posthog_llma_tests::program::Outcome;
+use posthog_llma_tests::program::Ended;
 use std::fs;
 
 /// Both commands on the same session, which is none: each must fail, send nothing and say what is wrong.
 #[track_caller]
-fn refused(home: &Home, session: impl AsRef<std::ffi::OsStr>, says: &[&str]) -> Outcome {
+fn refused(home: &Home, session: impl AsRef<std::ffi::OsStr>, says: &[&str]) -> Ended {
     let posthog = posthog();
     let sent = home.send(&posthog, &session).run().exits_with(1).says(says);
     assert!(posthog.requests().is_empty());

@@ -2,7 +2,7 @@
 
 use flate2::read::GzDecoder;
 use posthog_llma_local_posthog::{Config, LocalPostHog, Received};
-use posthog_llma_tests::program::{Home, KEY, Outcome, Program};
+use posthog_llma_tests::program::{Ended, Home, KEY, Program};
 use posthog_llma_tests::transcript::Transcript;
 use serde_json::json;
 use std::fs;
@@ -144,7 +144,7 @@ impl Stage {
     }
 
     /// A hook of the session, below a client.
-    pub fn hook(&self, event: &str) -> Outcome {
+    pub fn hook(&self, event: &str) -> Ended {
         let transcript = self.home.path().join(format!(".claude/projects/-clone/{SESSION}.jsonl"));
         let input = json!({
             "hook_event_name": event, "session_id": SESSION, "transcript_path": transcript, "cwd": self.repository(),

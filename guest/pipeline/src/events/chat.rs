@@ -15,7 +15,7 @@ const FULL: &str = "[omitted: the event is full]";
 
 /// What a thread's next response answers: everything new since its last one.
 #[derive(Debug, Default)]
-pub struct Input {
+pub struct ChatInput {
     messages: Vec<InputMessage>,
     bytes: usize,
     /// What is still to come is left out.
@@ -28,7 +28,7 @@ enum InputMessage {
     Tool { tool_call_id: String, content: Rc<Text> },
 }
 
-impl Input {
+impl ChatInput {
     /// Is there nothing new?
     pub fn is_empty(&self) -> bool {
         self.messages.is_empty()
@@ -78,7 +78,7 @@ impl Input {
     }
 }
 
-impl Json for Input {
+impl Json for ChatInput {
     fn write(&self, out: &mut Vec<u8>) {
         write_list(out, &self.messages, |out, message| {
             let content: &Text = match message {

@@ -1,6 +1,6 @@
 //! Generations: one for each response of a model, and for each call that failed.
 
-use crate::events::chat::{Input, Output};
+use crate::events::chat::{ChatInput, Output};
 use crate::events::event::{Context, Object};
 use crate::events::provider;
 use crate::identity::EventId;
@@ -35,7 +35,7 @@ pub struct Generation {
     /// When its last line was written.
     pub ended: i64,
     /// What it answers.
-    pub input: Input,
+    pub input: ChatInput,
     /// What it says.
     pub output: Output,
     /// Names of the tools it calls.
@@ -121,7 +121,7 @@ impl Generation {
             context,
             started: None,
             ended,
-            input: Input::default(),
+            input: ChatInput::default(),
             output: Output::default(),
             tools: Vec::new(),
             usage: Usage::default(),

@@ -18,7 +18,7 @@ const MOST_COMMITS: usize = 1000;
 /// What came of the events of a trace.
 #[derive(Debug, Default, Clone, Copy, PartialEq, Eq)]
 #[expect(missing_docs, reason = "the names say it")]
-pub struct Outcome {
+pub struct TraceOutcome {
     pub lines_added: u64,
     pub lines_removed: u64,
     pub files_changed: u64,
@@ -65,7 +65,7 @@ pub struct PullRequest {
 /// Input of a tool that changes a file, or of Bash.
 #[derive(Debug, Default, Deserialize)]
 #[serde(default)]
-struct Input<'a> {
+struct ToolInput<'a> {
     #[serde(borrow)]
     command: Option<Raw<'a>>,
     #[serde(borrow, deserialize_with = "lenient::str")]
@@ -123,7 +123,7 @@ impl Intent {
         if !is_edit && tool != "Bash" {
             return Self::Other;
         }
-        let input = call.input.and_then(|raw| lenient::reparse::<Input<'_>>(raw.get())).unwrap_or_default();
+        let input = call.input.and_then(|raw| lenient::reparse::<ToolInput<'_>>(raw.get())).unwrap_or_default();
         if is_edit {
             return Self::Edit(input.change(elided));
         }
@@ -136,7 +136,7 @@ impl Intent {
     }
 }
 
-impl Input<'_> {
+impl ToolInput<'_> {
     fn change(&self, elided: bool) -> Option<Change> {
         let path = self.file_path.as_deref().or(self.notebook_path.as_deref())?;
         let mut change = Change { file: key(path), added: 0, removed: 0, user_modified: false };

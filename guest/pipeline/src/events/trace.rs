@@ -1,7 +1,7 @@
 //! Traces: what becomes `$ai_trace`.
 
 use crate::events::event::{Context, Envelope, Event, Kind};
-use crate::events::outcome::{Outcome, PullRequest};
+use crate::events::outcome::{PullRequest, TraceOutcome};
 use crate::identity::EventId;
 use crate::redact;
 use crate::transcript::prompt;
@@ -48,7 +48,7 @@ pub struct Totals {
     /// Responses and spans that the user stopped.
     pub interrupted: u64,
     /// What came of them.
-    pub outcome: Outcome,
+    pub outcome: TraceOutcome,
     /// Sub-agents whose first generation is among them; those that the client started for itself do not count.
     pub subagents: u64,
     /// Responses without a stop reason, whose output tokens are what the stream began with.

@@ -331,7 +331,7 @@ impl Index {
     pub fn progress_of_lost_agent<'e, 'a>(
         &self,
         entry: &'e Entry<'a>,
-    ) -> Option<&'e crate::transcript::entry::Progress<'a>> {
+    ) -> Option<&'e crate::transcript::entry::ProgressLine<'a>> {
         let progress = entry.data.as_ref().filter(|d| d.kind.as_deref() == Some("agent_progress"))?;
         (!self.has_file(progress.agent_id.as_deref()?)).then_some(progress)
     }

@@ -1,6 +1,6 @@
 //! Threads: the main one, and one for each sub-agent. A thread asks and is answered in turn.
 
-use crate::events::chat::Input;
+use crate::events::chat::ChatInput;
 use crate::events::generation::Retries;
 use crate::identity::{EventId, FixedMap, IdMap, IdSet, key};
 use crate::session::index::{Index, Root, Starter};
@@ -19,7 +19,7 @@ pub const MAIN: u32 = 0;
 #[derive(Debug, Default)]
 pub struct Thread {
     /// What is new since its last response.
-    pub input: Input,
+    pub input: ChatInput,
     /// When the last line was written that a response can answer.
     pub asked: Option<i64>,
     /// Attempts that failed since its last response.

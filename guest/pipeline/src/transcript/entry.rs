@@ -94,7 +94,7 @@ pub struct Entry<'a> {
     pub tool_use_result: Option<Raw<'a>>,
     /// Of a `progress` line.
     #[serde(borrow, deserialize_with = "lenient::object")]
-    pub data: Option<Progress<'a>>,
+    pub data: Option<ProgressLine<'a>>,
     /// The call that a `progress` line belongs to.
     #[serde(borrow, rename = "parentToolUseID", deserialize_with = "lenient::str")]
     pub parent_tool_use_id: Str<'a>,
@@ -317,7 +317,7 @@ pub struct OutputTokensDetails {
 /// `data` of a `progress` line (2.1.11 to 2.1.83).
 #[derive(Debug, Default, Deserialize)]
 #[serde(rename_all = "camelCase", default)]
-pub struct Progress<'a> {
+pub struct ProgressLine<'a> {
     #[serde(borrow, rename = "type", deserialize_with = "lenient::str")]
     pub kind: Str<'a>,
     #[serde(borrow, deserialize_with = "lenient::str")]

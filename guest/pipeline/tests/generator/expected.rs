@@ -110,12 +110,12 @@ pub(crate) struct Span {
     /// Key in [`Expected::generations`].
     pub(crate) generation: String,
     pub(crate) place: Place,
-    pub(crate) outcome: Outcome,
+    pub(crate) outcome: ToolOutcome,
 }
 
 /// What became of a tool call.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub(crate) enum Outcome {
+pub(crate) enum ToolOutcome {
     /// There is a result; latency is never negative.
     Result { error: bool, latency_ms: u64 },
     /// There is none.
@@ -169,20 +169,20 @@ impl Expected {
     }
 
     pub(crate) fn tool_errors(&self) -> usize {
-        let failed = |s: &&Span| matches!(s.outcome, Outcome::Result { error: true, .. });
+        let failed = |s: &&Span| matches!(s.outcome, ToolOutcome::Result { error: true, .. });
         self.spans.values().filter(failed).count()
     }
 
     /// Calls without a result, those of the server's tools left out.
     pub(crate) fn calls_without_result(&self) -> usize {
-        self.spans.values().filter(|s| s.outcome == Outcome::None).count()
+        self.spans.values().filter(|s| s.outcome == ToolOutcome::None).count()
     }
 
     /// Sum over all spans with a result.
     pub(crate) fn span_latency_ms(&self) -> u64 {
         let latency = |s: &Span| match s.outcome {
-            Outcome::Result { latency_ms, .. } => latency_ms,
-            Outcome::None | Outcome::Server => 0,
+            ToolOutcome::Result { latency_ms, .. } => latency_ms,
+            ToolOutcome::None | ToolOutcome::Server => 0,
         };
         self.spans.values().map(latency).sum()
     }

@@ -25,7 +25,7 @@ mod session;
 mod tools;
 mod turns;
 
-pub(crate) use expected::{Agent, Expected, Failure, Generation, Outcome, Place, Prompt, Span, Tokens, Trace};
+pub(crate) use expected::{Agent, Expected, Failure, Generation, Place, Prompt, Span, Tokens, ToolOutcome, Trace};
 
 /// A session's transcripts and what is known of them.
 #[derive(Debug, Clone)]

@@ -1,7 +1,7 @@
 //! Tool calls and their results.
 
 use super::Features;
-use super::expected::{Outcome, Span};
+use super::expected::{Span, ToolOutcome};
 use super::lines::{Json, Members, list, object, text};
 use super::responses::duration;
 use super::session::{Thread, Writer};
@@ -37,8 +37,8 @@ pub(crate) enum Started {
 }
 
 impl Call {
-    pub(crate) fn outcome_without_result(&self) -> Outcome {
-        if matches!(self.kind, Kind::Server) { Outcome::Server } else { Outcome::None }
+    pub(crate) fn outcome_without_result(&self) -> ToolOutcome {
+        if matches!(self.kind, Kind::Server) { ToolOutcome::Server } else { ToolOutcome::None }
     }
 }
 
@@ -138,7 +138,7 @@ impl Writer {
         }
         let uuid = self.any_uuid();
         self.user(thread, uuid, list(&[object(&members)]), Vec::new(), after);
-        let outcome = Outcome::Result { error, latency_ms: duration(call.made_at, thread.clock) };
+        let outcome = ToolOutcome::Result { error, latency_ms: duration(call.made_at, thread.clock) };
         let span: &mut Span = self.expected.spans.get_mut(&call.id).unwrap();
         span.outcome = outcome;
     }

@@ -18,7 +18,7 @@ const SHOWN_CANDIDATES: usize = 10;
 
 /// A main transcript in one of the projects' folders.
 #[derive(Debug, Clone, PartialEq, Eq)]
-pub struct Candidate {
+pub struct FoundSession {
     /// The session's id.
     pub id: String,
     /// Its main transcript; of several the one that was modified last.
@@ -74,7 +74,7 @@ pub enum FindError {
         /// What was looked for.
         query: String,
         /// The sessions, the one that was modified last first.
-        candidates: Vec<Candidate>,
+        candidates: Vec<FoundSession>,
     },
 }
 
@@ -109,7 +109,7 @@ impl fmt::Display for UnreadableFolders {
     }
 }
 
-struct List<'a>(&'a [Candidate]);
+struct List<'a>(&'a [FoundSession]);
 
 impl fmt::Display for List<'_> {
     fn fmt(&self, formatter: &mut fmt::Formatter<'_>) -> fmt::Result {
@@ -201,7 +201,7 @@ fn folders_in(projects: &[PathBuf]) -> io::Result<impl Iterator<Item = io::Resul
 
 /// All sessions in the projects' folders of the `homes`: one of each id, the one that was modified last first. A folder that
 /// cannot be read is passed over.
-pub fn all(homes: &[PathBuf]) -> io::Result<Vec<Candidate>> {
+pub fn all(homes: &[PathBuf]) -> io::Result<Vec<FoundSession>> {
     let projects: Vec<_> = homes.iter().map(|home| home.join("projects")).collect();
     let folders = folders_in(&projects)?;
     let transcripts = folders.filter_map(|folder| transcripts_in(&folder.ok()?.path()).ok()).flatten();
@@ -222,8 +222,8 @@ fn transcripts_in(folder: &Path) -> io::Result<Vec<(String, PathBuf)>> {
 }
 
 /// For each id the transcript that was modified last; of all ids, the one that was modified last first.
-fn latest_of_each_id(transcripts: Vec<(String, PathBuf)>) -> Vec<Candidate> {
-    let mut latest: BTreeMap<String, Candidate> = BTreeMap::new();
+fn latest_of_each_id(transcripts: Vec<(String, PathBuf)>) -> Vec<FoundSession> {
+    let mut latest: BTreeMap<String, FoundSession> = BTreeMap::new();
     for (id, path) in transcripts {
         let Ok(metadata) = path.metadata() else {
             continue;
@@ -232,8 +232,8 @@ fn latest_of_each_id(transcripts: Vec<(String, PathBuf)>) -> Vec<Candidate> {
             continue;
         }
         let modified = metadata.modified().unwrap_or(SystemTime::UNIX_EPOCH);
-        let mut candidate = Candidate { modified, id, paths: vec![path.clone()], path };
-        let rank = |c: &Candidate| (c.modified, c.path.clone());
+        let mut candidate = FoundSession { modified, id, paths: vec![path.clone()], path };
+        let rank = |c: &FoundSession| (c.modified, c.path.clone());
         let id = candidate.id.to_ascii_lowercase();
         match latest.get_mut(&id) {
             Some(other) if rank(other) >= rank(&candidate) => other.paths.push(candidate.path),
@@ -243,7 +243,7 @@ fn latest_of_each_id(transcripts: Vec<(String, PathBuf)>) -> Vec<Candidate> {
             }
         }
     }
-    let mut candidates: Vec<Candidate> = latest.into_values().collect();
+    let mut candidates: Vec<FoundSession> = latest.into_values().collect();
     // Stable: at the same time, the order of the ids.
     candidates.sort_by_key(|candidate| std::cmp::Reverse(candidate.modified));
     candidates

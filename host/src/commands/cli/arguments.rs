@@ -3,7 +3,7 @@
 use super::values::{duration, point_in_time, process, seconds};
 use crate::claude_code::client::Process;
 use crate::claude_code::settings::Scope;
-use crate::delivery::hook::Input;
+use crate::delivery::hook::HookInput;
 use crate::delivery::send::PATIENCE;
 use crate::system::detach::Stdin;
 use clap::{ArgAction, Args, ValueEnum, ValueHint};
@@ -348,9 +348,9 @@ pub struct Worker {
 
 impl Worker {
     /// The hook's input, if the hook had read it.
-    pub fn input(self) -> Option<Input> {
+    pub fn input(self) -> Option<HookInput> {
         let (session_id, transcript) = (self.session?, self.transcript?);
-        Some(Input { event: self.event?, source: String::new(), session_id, transcript, at: self.at? })
+        Some(HookInput { event: self.event?, source: String::new(), session_id, transcript, at: self.at? })
     }
 }
 

@@ -1,6 +1,6 @@
 //! How far it is: a bar on a terminal, a line now and then elsewhere.
 
-use crate::delivery::ingest::{Candidate, Outcome};
+use crate::delivery::ingest::{IngestOutcome, PastSession};
 use crate::delivery::report;
 use crate::system::terminal::{is_watched, tell};
 use indicatif::{ProgressBar, ProgressDrawTarget, ProgressStyle};
@@ -15,7 +15,7 @@ const LINES: Duration = Duration::from_secs(5);
 const WORTH_IT: u64 = 8 << 20;
 
 /// How far it is.
-pub struct Progress {
+pub struct IngestProgress {
     bar: ProgressBar,
     total: usize,
     sessions: AtomicU64,
@@ -26,9 +26,9 @@ pub struct Progress {
     lines: bool,
 }
 
-impl Progress {
+impl IngestProgress {
     /// At the beginning. `quiet`: a script reads the output.
-    pub fn new(sessions: &[Candidate], quiet: bool) -> Self {
+    pub fn new(sessions: &[PastSession], quiet: bool) -> Self {
         let bytes = sessions.iter().map(|session| session.bytes).sum();
         let terminal = is_watched();
         let shown = bytes > WORTH_IT || sessions.len() > 50;
@@ -52,11 +52,14 @@ impl Progress {
     }
 
     /// Another session is done.
-    pub fn done(&self, session: &Candidate, outcome: &Outcome) {
+    pub fn done(&self, session: &PastSession, outcome: &IngestOutcome) {
         let events = match outcome {
-            Outcome::Sent(sent) => sent.events,
-            Outcome::Failed { events, .. } => *events,
-            Outcome::DeliveredBefore | Outcome::NothingToSend | Outcome::NotReached | Outcome::Withheld { .. } => 0,
+            IngestOutcome::Sent(sent) => sent.events,
+            IngestOutcome::Failed { events, .. } => *events,
+            IngestOutcome::DeliveredBefore
+            | IngestOutcome::NothingToSend
+            | IngestOutcome::NotReached
+            | IngestOutcome::Withheld { .. } => 0,
         };
         let add = |sum: &AtomicU64, count| sum.fetch_add(count, Ordering::Relaxed) + count;
         let (sessions, events) = (add(&self.sessions, 1), add(&self.events, events));

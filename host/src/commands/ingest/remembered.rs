@@ -4,7 +4,7 @@
 //! text, no name and no path. All of a list counts or nothing: sessions share events, and each event is counted once, so what
 //! one session holds depends on the others. It is a cache: without it everything works, only slower.
 
-use crate::delivery::ingest::{Candidate, Outcome, Sent};
+use crate::delivery::ingest::{IngestOutcome, PastSession, Sent};
 use crate::outbox::stored_options;
 use crate::program::Program;
 use crate::system::atomic::AtomicFile;
@@ -33,21 +33,21 @@ enum Counted {
 }
 
 impl Counted {
-    fn of(outcome: &Outcome) -> Option<Self> {
+    fn of(outcome: &IngestOutcome) -> Option<Self> {
         match outcome {
-            Outcome::Sent(sent) => Some(Self::Holds(sent.events, sent.tokens)),
-            Outcome::DeliveredBefore => Some(Self::InAnother),
-            Outcome::NothingToSend => Some(Self::Nothing),
+            IngestOutcome::Sent(sent) => Some(Self::Holds(sent.events, sent.tokens)),
+            IngestOutcome::DeliveredBefore => Some(Self::InAnother),
+            IngestOutcome::NothingToSend => Some(Self::Nothing),
             // It may go better the next time.
-            Outcome::Failed { .. } | Outcome::Withheld { .. } | Outcome::NotReached => None,
+            IngestOutcome::Failed { .. } | IngestOutcome::Withheld { .. } | IngestOutcome::NotReached => None,
         }
     }
 
-    fn outcome(self) -> Outcome {
+    fn outcome(self) -> IngestOutcome {
         match self {
-            Self::Holds(events, tokens) => Outcome::Sent(Sent { events, tokens, ..Sent::default() }),
-            Self::InAnother => Outcome::DeliveredBefore,
-            Self::Nothing => Outcome::NothingToSend,
+            Self::Holds(events, tokens) => IngestOutcome::Sent(Sent { events, tokens, ..Sent::default() }),
+            Self::InAnother => IngestOutcome::DeliveredBefore,
+            Self::Nothing => IngestOutcome::NothingToSend,
         }
     }
 }
@@ -68,7 +68,7 @@ impl Remembered {
     }
 
     /// The key of these sessions as they are now; none if one of them cannot be read.
-    pub fn key(program: &Program, sessions: &[Candidate]) -> Option<String> {
+    pub fn key(program: &Program, sessions: &[PastSession]) -> Option<String> {
         let mut all = format!("{} {}", env!("CARGO_PKG_VERSION"), stored_options::to_text(&program.options.conversion));
         for session in sessions {
             all.push_str(&program.session_state(&session.transcript).ok()?);
@@ -79,13 +79,13 @@ impl Remembered {
     }
 
     /// What became of the sessions with this key.
-    pub fn outcomes(&self, key: &str, count: usize) -> Option<Vec<Outcome>> {
+    pub fn outcomes(&self, key: &str, count: usize) -> Option<Vec<IngestOutcome>> {
         let (_, counted) = self.lists.iter().find(|(known, counted)| known == key && counted.len() == count)?;
         Some(counted.iter().map(|counted| counted.outcome()).collect())
     }
 
     /// Takes note of what became of them, if that is known of all. What cannot be written is found out again.
-    pub fn note(mut self, key: String, outcomes: &[Outcome]) {
+    pub fn note(mut self, key: String, outcomes: &[IngestOutcome]) {
         let Some(path) = self.path else { return };
         let Some(counted) = outcomes.iter().map(Counted::of).collect() else { return };
         self.lists.push_front((key, counted));

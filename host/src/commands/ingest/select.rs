@@ -3,7 +3,7 @@
 use crate::claude_code::client;
 use crate::claude_code::sessions::{self, Head, SessionFiles};
 use crate::commands::cli::Ingest as Arguments;
-use crate::delivery::ingest::Candidate;
+use crate::delivery::ingest::PastSession;
 use crate::outbox::{self, Outbox, now};
 use crate::program::{Program, ProgramError};
 use std::collections::HashSet;
@@ -20,7 +20,7 @@ const OWN_SESSION: &str = "CLAUDE_CODE_SESSION_ID";
 pub struct NoSession(String);
 
 /// The sessions that are meant, in the order in which they began.
-pub fn sessions(program: &Program, arguments: &Arguments) -> anyhow::Result<Vec<Candidate>> {
+pub fn sessions(program: &Program, arguments: &Arguments) -> anyhow::Result<Vec<PastSession>> {
     let mut candidates = if arguments.sessions.is_empty() {
         // What runs is sent by its hooks, or when it is named; half of it would be no session.
         let running = running()?;
@@ -31,7 +31,7 @@ pub fn sessions(program: &Program, arguments: &Arguments) -> anyhow::Result<Vec<
         let sessions = arguments.sessions.iter().map(|query| Ok(candidate(&program.session(query)?.files)));
         sessions.collect::<Result<_, ProgramError>>()?
     };
-    let in_time = |candidate: &Candidate| {
+    let in_time = |candidate: &PastSession| {
         arguments.since.is_none_or(|since| candidate.started >= since)
             && arguments.until.is_none_or(|until| candidate.started < until)
     };
@@ -63,7 +63,7 @@ fn running() -> anyhow::Result<HashSet<String>> {
 }
 
 /// Those of all projects, of `--project`, or of the current one.
-fn of_folders(program: &Program, arguments: &Arguments) -> anyhow::Result<Vec<Candidate>> {
+fn of_folders(program: &Program, arguments: &Arguments) -> anyhow::Result<Vec<PastSession>> {
     let homes = program.homes();
     let first = homes.first().ok_or(ProgramError::NoConfigDirectory)?;
     let found = sessions::all(&homes)
@@ -87,7 +87,7 @@ fn is_below(directory: Option<&Path>, project: &Path) -> bool {
 }
 
 /// A session by its main transcripts, which need not be in order.
-fn of_paths(paths: Vec<PathBuf>) -> Candidate {
+fn of_paths(paths: Vec<PathBuf>) -> PastSession {
     match <[PathBuf; 1]>::try_from(paths) {
         Ok([only]) => of_first(only, 0),
         Err(paths) => {
@@ -98,17 +98,17 @@ fn of_paths(paths: Vec<PathBuf>) -> Candidate {
     }
 }
 
-fn candidate(files: &SessionFiles) -> Candidate {
+fn candidate(files: &SessionFiles) -> PastSession {
     of_paths(files.mains().map(Path::to_owned).collect())
 }
 
 /// A session by its first main transcript; the others have so many bytes.
-fn of_first(transcript: PathBuf, more: u64) -> Candidate {
+fn of_first(transcript: PathBuf, more: u64) -> PastSession {
     let head = Head::read(&transcript);
     let metadata = transcript.metadata().ok();
     let modified = metadata.as_ref().and_then(|m| m.modified().ok()?.duration_since(UNIX_EPOCH).ok());
     let modified = modified.and_then(|time| i64::try_from(time.as_millis()).ok());
-    Candidate {
+    PastSession {
         id: transcript.file_stem().unwrap_or_default().to_string_lossy().into_owned(),
         bytes: metadata.as_ref().map_or(0, fs::Metadata::len) + more,
         created: metadata.and_then(|m| m.created().or_else(|_| m.modified()).ok()),

@@ -1,11 +1,11 @@
 //! The outbox as the record of one session's delivery.
 
-use super::{Courier, CourierError, Turn};
+use super::{Courier, CourierError, DeliveryLock};
 use crate::delivery::extent::Extent;
 use crate::delivery::send::{Destination, Record};
 use crate::outbox::stored_options;
 use crate::outbox::{self, DestinationId, Outbox, OutboxError, SessionId, Sighting};
-use crate::program::{Program, Session};
+use crate::program::{LocalSession, Program};
 use posthog_llma_pipeline::delivery::lane::Lane;
 use posthog_llma_pipeline::options::ConversionOptions;
 use posthog_llma_sandbox::bindings::exports::posthog::llm_analytics::delivery::BatchReport;
@@ -20,7 +20,7 @@ pub struct SessionRecord {
     extent: Extent,
     state: String,
     again: bool,
-    _turn: Turn,
+    _lock: DeliveryLock,
 }
 
 impl SessionRecord {
@@ -30,13 +30,13 @@ impl SessionRecord {
     pub fn open(
         program: &Program,
         destination: &Destination,
-        session: &mut Session,
+        session: &mut LocalSession,
         options: &ConversionOptions,
         again: bool,
     ) -> Result<(Self, Option<String>), CourierError> {
         let (mut outbox, warning) = Outbox::open_and_check(&outbox::directory()?)?;
         let id = outbox.destination(&destination.origin, &destination.api_key)?;
-        let turn = Turn::take(&outbox, id)?;
+        let lock = DeliveryLock::take(&outbox, id)?;
         let transcript = std::path::absolute(&session.files.main).unwrap_or_else(|_| session.files.main.clone());
         let project = options.project_name.clone().unwrap_or_else(|| session.project());
         let options = stored_options::to_text(options);
@@ -64,7 +64,7 @@ impl SessionRecord {
         };
         extent.begin(&mut outbox, known, session)?;
         let state = extent.state_at_last();
-        Ok((Self { outbox, destination: id, session: known, extent, state, again, _turn: turn }, warning))
+        Ok((Self { outbox, destination: id, session: known, extent, state, again, _lock: lock }, warning))
     }
 
     /// How many of its events a server refused for good, now or before.

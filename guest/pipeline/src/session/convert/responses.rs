@@ -26,7 +26,7 @@ impl Converter {
             Line::Of(call) => call,
             Line::Repeated => return,
             // Copied from another thread, with what it answers.
-            Line::Copied => return self.threads.get_mut(place.thread).input = chat::Input::default(),
+            Line::Copied => return self.threads.get_mut(place.thread).input = chat::ChatInput::default(),
         };
         // Only a transcript that grew since the first reading has messages or lines that the index does not know.
         let Some(known) = self.index.messages.get_mut(call as usize).filter(|m| m.lines > 0) else { return };
