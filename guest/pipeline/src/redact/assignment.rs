@@ -57,15 +57,34 @@ pub fn find(text: &[u8], at: usize, key_word: usize) -> Option<Found> {
 
 /// May a name be joined to a value, where all is escaped as in JSON? As [`find`], as far as that is cheap.
 pub fn may_be_at(text: &[u8], at: usize, key_word: usize) -> bool {
-    names::at(text, at, key_word).is_some_and(|name| join(text, &name).is_some())
+    names::at(text, at, key_word).is_some_and(|name| {
+        // How far back a `login` may stand depends on what is escaped.
+        let may_follow_login = name.kind == Kind::Password && spaces(text, name.end) > name.end;
+        may_follow_login || join(text, &name).is_some()
+    })
 }
 
+/// Skips blanks and tabs, also where these are escaped, however often.
 fn spaces(text: &[u8], at: usize) -> usize {
     let mut at = at;
-    while matches!(byte(text, at), b' ' | b'\t') {
-        at += 1;
+    loop {
+        match byte(text, at) {
+            b' ' | b'\t' => at += 1,
+            b'\\' => {
+                let end = backslashes(text, at);
+                if byte(text, end) != b't' {
+                    return at;
+                }
+                at = end + 1;
+            }
+            _ => return at,
+        }
     }
-    at
+}
+
+fn backslashes(text: &[u8], at: usize) -> usize {
+    let rest = text.get(at..).unwrap_or_default();
+    at + rest.iter().take_while(|byte| **byte == b'\\').count()
 }
 
 /// White space, line ends and commas, also where they are escaped.
@@ -74,7 +93,7 @@ fn gap(text: &[u8], at: usize) -> usize {
     for _ in 0..64 {
         at = match byte(text, at) {
             b' ' | b'\t' | b'\n' | b'\r' | b',' => at + 1,
-            b'\\' if matches!(byte(text, at + 1), b'n' | b'r' | b't') => at + 2,
+            b'\\' if matches!(byte(text, backslashes(text, at)), b'n' | b'r' | b't') => backslashes(text, at) + 1,
             _ => return at,
         };
     }
@@ -83,10 +102,7 @@ fn gap(text: &[u8], at: usize) -> usize {
 
 /// Skips back-slashes and the quote after them.
 fn quote(text: &[u8], at: usize) -> Option<(usize, u8, usize)> {
-    let mut end = at;
-    while byte(text, end) == b'\\' && end - at < 15 {
-        end += 1;
-    }
+    let end = backslashes(text, at);
     matches!(byte(text, end), b'"' | b'\'' | b'`').then(|| (end - at, byte(text, end), end + 1))
 }
 

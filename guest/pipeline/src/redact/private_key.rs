@@ -20,8 +20,8 @@ pub fn find(text: &[u8], at: usize) -> Option<(usize, usize)> {
     }
     let at = label_at;
     let label = text.get(at..text.len().min(at + LONGEST_LABEL))?;
-    let label_end = label.iter().position(|byte| *byte == b'-')?;
-    if !contains(&label[..label_end], b"PRIVATE KEY") {
+    let label_end = label.iter().position(|byte| !is_of_label(*byte))?;
+    if label[label_end] != b'-' || !contains(&label[..label_end], b"PRIVATE KEY") {
         return None;
     }
     let from = run(text, at + label_end, DASH, 8);
@@ -76,10 +76,11 @@ fn body(text: &[u8], from: usize) -> (usize, usize) {
 
 fn run_of_label(text: &[u8], at: usize, most: usize) -> usize {
     let label = &text[at..most.min(at + LONGEST_LABEL)];
-    at + label
-        .iter()
-        .position(|byte| !byte.is_ascii_uppercase() && !b" 0123456789".contains(byte))
-        .unwrap_or(label.len())
+    at + label.iter().position(|byte| !is_of_label(*byte)).unwrap_or(label.len())
+}
+
+fn is_of_label(byte: u8) -> bool {
+    byte.is_ascii_uppercase() || byte.is_ascii_digit() || byte == b' '
 }
 
 fn line_end(text: &[u8], at: usize, most: usize) -> usize {

@@ -388,6 +388,46 @@ fn pieces() -> impl Strategy<Value = String> {
     prop::collection::vec(piece, 0..24).prop_map(|pieces| pieces.concat())
 }
 
+/// What a fuzzer found: where text is escaped in JSON, the look at it must see as much as the text itself shows.
+#[test]
+fn a_look_at_json_sees_a_secret_beside_whatever_is_escaped() {
+    let redactor = Redactor::new();
+    let controls = (0..=0x20u8).chain([0x7f, b'"', b'\\', b'\'']).map(|byte| char::from(byte).to_string());
+    let runs = (1..40).flat_map(|n| ["\\".repeat(n), format!("{}n", "\\".repeat(n)), format!("{}\"", "\\".repeat(n))]);
+    let between: Vec<String> =
+        controls.chain(runs).chain([",\\n".into(), "\u{1}".repeat(70), "\t".repeat(70)]).collect();
+    let mut found = 0;
+    for form in [
+        "|password|=|h7Kq2xW9vL4p|",
+        "|pass|=|h7Kq2xW9vL4p|",
+        "DB_PASSWORD|:|h7Kq2xW9vL4p",
+        "|api_key|=>|h7Kq2xW9vL4pT8mZ",
+        "|--token| |h7Kq2xW9vL4pT8mZ",
+        "name: DB_PASSWORD,|value|: h7Kq2xW9vL4p",
+        "\"name\": \"DB_PASSWORD\"|\"value\"|:|\"h7Kq2xW9vL4p\"",
+        "machine x|login me|password h7Kq2xW9vL4p",
+        "the password |is |h7Kq2xW9vL4p",
+        "postgres://me:h7Kq2xW9vL4p|x@db/x",
+        "|Authorization|:|Bearer h7Kq2xW9vL4pT8mZ",
+        "|ghp_0a1B2c3D4e5F6g7H8i9J0k1L2m3N4o5P6q7R|",
+        "-----BEGIN |PRIVATE KEY-----|MIIEvQIBADANBgkqhkiG9w0BAQEFAASCBKcwggSjAgEAAoIBAQC7",
+    ] {
+        for between in &between {
+            let text = form.replace('|', between);
+            let json = serde_json::to_string(&text).unwrap();
+            if redactor.redact(&text).is_some() {
+                found += 1;
+                assert!(redactor.may_hold_secret(&json[1..json.len() - 1]), "{text:?}");
+            }
+        }
+    }
+    assert!(found > 200, "{found}");
+    // What stands in a file that is separated by tabs, and in a log of JSON in JSON.
+    for text in ["password\t=\th7Kq2xW9vL4p", r#"{\"password\":\t\"h7Kq2xW9vL4p\"}"#, r"x\nDB_PASS\t=\th7Kq2xW9vL4p"] {
+        assert!(redactor.redact(text).is_some_and(|clean| !clean.contains("h7Kq2xW9vL4p")), "{text}");
+    }
+}
+
 proptest! {
     #[test]
     fn redacting_twice_is_redacting_once(text in pieces()) {

@@ -49,7 +49,8 @@ fn user_information(text: &[u8], from: usize) -> Option<(usize, Option<usize>)> 
             b'/' | b'?' | b'#' if at_sign.is_some() => break,
             // A slash that is not encoded can only be in a password.
             b'/' | b'?' | b'#' if colon.is_none_or(|colon| text[colon + 1..at].iter().all(u8::is_ascii_digit)) => break,
-            b' ' | b'\t' | b'\n' | b'\r' | b'"' | b'\'' | b'`' | b'<' | b'>' | b'\\' | b',' | b'(' | b')' => {
+            // No URL has a control character; in JSON it is escaped, and the back-slash ends it.
+            0..=b' ' | b'"' | b'\'' | b'`' | b'<' | b'>' | b'\\' | b',' | b'(' | b')' => {
                 break;
             }
             _ => {}
