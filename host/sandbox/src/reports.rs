@@ -25,6 +25,11 @@ impl BatchReport {
 }
 
 impl ConversionReport {
+    /// How many events came out. What a component says is only added up, never trusted to fit.
+    pub fn events(&self) -> u64 {
+        self.generations.saturating_add(self.spans).saturating_add(self.traces)
+    }
+
     /// A count without a field of its own.
     pub fn other_count(&self, name: &str) -> u64 {
         self.other_counts.iter().find(|other| other.name == name).map_or(0, |other| other.count)

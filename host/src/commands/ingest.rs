@@ -141,17 +141,22 @@ impl IngestReport {
                 IngestOutcome::Sent(sent) => {
                     report.sent += 1;
                     let sums = &mut report.sums;
-                    sums.events += sent.events;
-                    sums.spans += sent.spans;
-                    sums.rejected += sent.rejected;
-                    sums.held += sent.held;
-                    sums.bytes += sent.bytes;
-                    sums.tokens = std::array::from_fn(|i| sums.tokens[i].saturating_add(sent.tokens[i]));
-                    sums.tool_calls = std::array::from_fn(|i| sums.tool_calls[i] + sent.tool_calls[i]);
-                    for (rule, count) in &sent.redactions {
-                        *sums.redactions.entry(rule.clone()).or_default() += count;
+                    for (sum, more) in [
+                        (&mut sums.events, sent.events),
+                        (&mut sums.spans, sent.spans),
+                        (&mut sums.rejected, sent.rejected),
+                        (&mut sums.held, sent.held),
+                        (&mut sums.bytes, sent.bytes),
+                    ] {
+                        *sum = sum.saturating_add(more);
                     }
-                    sums.odd_lines = std::array::from_fn(|i| sums.odd_lines[i] + sent.odd_lines[i]);
+                    sums.tokens = std::array::from_fn(|i| sums.tokens[i].saturating_add(sent.tokens[i]));
+                    sums.tool_calls = std::array::from_fn(|i| sums.tool_calls[i].saturating_add(sent.tool_calls[i]));
+                    for (rule, count) in &sent.redactions {
+                        let sum = sums.redactions.entry(rule.clone()).or_default();
+                        *sum = sum.saturating_add(*count);
+                    }
+                    sums.odd_lines = std::array::from_fn(|i| sums.odd_lines[i].saturating_add(sent.odd_lines[i]));
                     let is_old = |earliest| now() - earliest > CONTENT_DAYS * 86_400_000;
                     report.old += u64::from(sent.earliest.is_some_and(is_old));
                     if sent.rejected > 0 {

@@ -536,7 +536,7 @@ impl io::Write for Counting {
 impl Sent {
     fn of_conversion(report: &ConversionReport, bytes: u64) -> Self {
         Self {
-            events: report.generations + report.spans + report.traces,
+            events: report.events(),
             spans: report.spans,
             tool_calls: [report.other_count("failed-spans"), report.other_count("spans-left-out")],
             rejected: 0,
@@ -557,24 +557,25 @@ impl Sent {
     fn and(self, rest: &Self) -> Self {
         let mut redactions = self.redactions;
         for (rule, count) in &rest.redactions {
-            *redactions.entry(rule.clone()).or_default() += count;
+            let sum = redactions.entry(rule.clone()).or_default();
+            *sum = sum.saturating_add(*count);
         }
         Self {
             redactions,
-            events: self.events + rest.events,
-            spans: self.spans + rest.spans,
-            tool_calls: std::array::from_fn(|i| self.tool_calls[i] + rest.tool_calls[i]),
+            events: self.events.saturating_add(rest.events),
+            spans: self.spans.saturating_add(rest.spans),
+            tool_calls: std::array::from_fn(|i| self.tool_calls[i].saturating_add(rest.tool_calls[i])),
             rejected: self.rejected + rest.rejected,
             held: rest.held,
             tokens: std::array::from_fn(|i| self.tokens[i].saturating_add(rest.tokens[i])),
-            bytes: self.bytes + rest.bytes,
+            bytes: self.bytes.saturating_add(rest.bytes),
             earliest: self.earliest.min(rest.earliest).or(self.earliest).or(rest.earliest),
             odd_lines: rest.odd_lines,
         }
     }
 
     fn of_delivery(delivered: &send::Delivered) -> Self {
-        let sum = |count: fn(&BatchReport) -> u64| delivered.batches.iter().map(count).sum();
+        let sum = |count: fn(&BatchReport) -> u64| delivered.batches.iter().map(count).fold(0, u64::saturating_add);
         let of_report = delivered.report.as_ref().map(|report| Self::of_conversion(report, 0)).unwrap_or_default();
         Self {
             events: sum(|batch| batch.accepted().count() as u64),

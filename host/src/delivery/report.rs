@@ -49,7 +49,7 @@ pub const NOTHING: &str = "Nothing to send: no model was called in this session.
 
 /// Does a conversion give no event, now or before?
 pub fn has_nothing(report: &ConversionReport) -> bool {
-    report.generations + report.spans + report.traces + report.excluded_events + report.held_events == 0
+    report.events() == 0 && report.excluded_events == 0 && report.held_events == 0
 }
 
 #[derive(Debug, Default)]
@@ -73,8 +73,8 @@ impl SendReport {
             sums.spans += batch.count(EventKind::Span);
             sums.traces += batch.count(EventKind::Trace);
             sums.requests += u64::from(batch.requests);
-            sums.raw_bytes += batch.raw_bytes;
-            sums.sent_bytes += batch.sent_bytes;
+            sums.raw_bytes = sums.raw_bytes.saturating_add(batch.raw_bytes);
+            sums.sent_bytes = sums.sent_bytes.saturating_add(batch.sent_bytes);
             let tokens = batch.tokens.to_array();
             report.tokens = std::array::from_fn(|i| report.tokens[i].saturating_add(tokens[i]));
             shortened += u64::from(batch.shortened_events);
