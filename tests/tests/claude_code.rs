@@ -10,12 +10,12 @@ use posthog_llma_tests::fixtures;
 use posthog_llma_tests::program::{KEY, until};
 use serde_json::{Value, json};
 use std::fs;
-use std::path::Path;
+use std::path::{Path, PathBuf};
 use std::thread;
 use std::time::Duration;
 
 /// The first that calls hooks without a shell, as the README says, and the newest that was tried.
-const VERSIONS: [&str; 2] = ["2.1.139", "2.1.330"];
+const VERSIONS: [&str; 2] = ["2.1.139", "2.1.332"];
 
 fn workspace() -> &'static Path {
     Path::new(env!("CARGO_MANIFEST_DIR")).parent().unwrap()
@@ -169,6 +169,22 @@ fn an_installed_plugin_sends_every_session_and_its_commands_answer() {
     }
 }
 
+/// What is named after us in a home, beside what the client keeps for itself.
+fn left(home: &Path) -> Vec<PathBuf> {
+    let (mut found, mut folders) = (Vec::new(), vec![home.to_owned()]);
+    while let Some(folder) = folders.pop() {
+        for entry in fs::read_dir(folder).unwrap() {
+            let path = entry.unwrap().path();
+            if path.file_name().unwrap().to_string_lossy().contains("posthog") {
+                found.push(path);
+            } else if path.is_dir() && !path.is_symlink() && !path.ends_with(".claude/plugins") {
+                folders.push(path);
+            }
+        }
+    }
+    found
+}
+
 #[test]
 fn a_program_that_came_alone_installs_its_plugin_without_a_clone() {
     for version in VERSIONS {
@@ -197,7 +213,16 @@ fn a_program_that_came_alone_installs_its_plugin_without_a_clone() {
 
         let said = machine.shell("posthog-llma plugin uninstall", &machine.work());
         assert!(said.contains("posthog@posthog-llma-local is uninstalled"), "{version}: {said}");
-        assert!(said.contains("Left: ") && said.contains(".local/state/posthog-llma"), "{version}: {said}");
+        let named: Vec<_> = said.lines().filter_map(|line| line.strip_prefix("Left: ")?.split_once(": ")).collect();
+        for (path, _) in &named {
+            assert!(Path::new(path).exists(), "{version}: {path} is not left");
+        }
+        for path in left(machine.home.path()) {
+            assert!(
+                named.iter().any(|(named, _)| path.starts_with(named)),
+                "{version}: {path:?} is not named in: {said}"
+            );
+        }
         assert!(!machine.home.path().join(".local/share/posthog-llma/marketplace").exists());
         assert!(machine.home.path().join(".local/state/posthog-llma").exists(), "as it says");
         let known = machine.shell("claude plugin list; claude plugin marketplace list", &machine.work());

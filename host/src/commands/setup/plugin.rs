@@ -3,6 +3,7 @@
 use crate::claude_code::hooks::{Hooks, Ours};
 use crate::claude_code::local_plugin::{self, MARKETPLACE, PLUGIN};
 use crate::claude_code::settings::Environment;
+use crate::delivery::status_file;
 use crate::outbox;
 use crate::system::directories;
 use crate::system::terminal::print;
@@ -101,11 +102,14 @@ fn uninstall() -> anyhow::Result<ExitCode> {
     } else {
         format!("{PLUGIN} is not installed.\n")
     };
-    let cache = directories::cache(|name| std::env::var_os(name));
+    let of_environment = |name: &str| std::env::var_os(name);
+    let in_config = |name: &str| config.as_ref().map(|config| config.join(name));
     let left = [
         ("the record of what was delivered (ids and paths, no content, no key)", outbox::directory().ok()),
-        ("compiled code", cache),
-        ("settings that `posthog-llma setup` wrote", config.map(|config| config.join("settings.json"))),
+        ("compiled code", directories::cache(of_environment)),
+        ("the key that marks compiled code as yours", directories::config(of_environment)),
+        ("what became of the last session", in_config(status_file::FILE_NAME)),
+        ("settings that `posthog-llma setup` wrote", in_config("settings.json")),
     ];
     for (what, path) in left {
         if let Some(path) = path.filter(|path| path.exists()) {
