@@ -22,7 +22,7 @@ fn convert(files: &[&[u8]], piece: usize, options: &ConversionOptions, exclude: 
     }
     let announced = session.identities().to_vec();
     if exclude {
-        session.exclude(announced.iter().copied());
+        session.exclude(announced.iter().copied()).expect("nothing was converted yet");
     }
     let mut events = Vec::new();
     for (file, bytes) in (0..).zip(files) {
