@@ -4,7 +4,7 @@
 //   node servers.mjs FOLDER [SERVED-FOLDER]
 //
 // Writes FOLDER/ports (JSON: model, posthog, files) when all listen, and FOLDER/events.jsonl, one event a line. While there is a
-// FOLDER/slow, PostHog takes as many seconds as it says to accept a batch.
+// FOLDER/slow, PostHog takes as many seconds as it says to accept a batch; while there is a FOLDER/down, it answers 503.
 import { appendFileSync, createReadStream, existsSync, readFileSync, renameSync, writeFileSync } from 'node:fs'
 import { createServer } from 'node:http'
 import { join, normalize } from 'node:path'
@@ -55,6 +55,7 @@ async function model(request, response) {
 
 async function posthog(request, response) {
   const body = await read(request)
+  if (existsSync(join(folder, 'down'))) return response.writeHead(503).end()
   const slow = join(folder, 'slow')
   if (existsSync(slow)) await setTimeout(Number(readFileSync(slow)) * 1000)
   let batch = []
