@@ -13,7 +13,7 @@ foreach ($line in $list -split "`r?`n") {
     if ($words[0] -eq 'from') { $from = $words[1] }
     elseif ($words.Count -ge 4 -and $words[2] -eq $platform) { $entry = $words }
 }
-if (-not $entry) { throw "posthog-llma @VERSION@ was not installed: there is no program for $platform" }
+if (-not $entry) { throw "posthog-llma @VERSION@ was not installed: no program for $platform" }
 $archiveDigest, $programDigest, $null, $file = $entry
 
 $folder = if ($env:POSTHOG_LLMA_BIN) { $env:POSTHOG_LLMA_BIN } else { Join-Path $env:LOCALAPPDATA 'Programs\posthog-llma' }

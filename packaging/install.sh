@@ -14,7 +14,7 @@ give_up() {
     exit 1
 }
 
-[ -n "$file" ] || give_up "there is no program for $system-$machine"
+[ -n "$file" ] || give_up "no program for $system-$machine"
 folder=${POSTHOG_LLMA_BIN:-${HOME:?HOME is not set}/.local/bin}
 mkdir -p "$folder" || give_up "$folder cannot be made"
 # In the same file system, so that the program is there whole or not at all.

@@ -14,7 +14,7 @@ function find() {
     return join(dirname(manifest), 'bin', program)
   } catch {
     console.error(
-      `posthog-llma: there is no program for ${platform} in this installation. If the platform is supported, install again ` +
+      `posthog-llma: no program for ${platform} in this installation. If the platform is supported, install again ` +
         'without --omit=optional.',
     )
     process.exit(1)

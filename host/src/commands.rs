@@ -44,7 +44,7 @@ pub struct Unusable(pub Cow<'static, str>);
 impl Unusable {
     /// There is no project key.
     pub const NO_KEY: Self = Self(Cow::Borrowed(
-        "POSTHOG_API_KEY is not set: it is the project token (phc_…), in the project's settings in PostHog",
+        "POSTHOG_API_KEY is not set: copy the project token (phc_…) from the project's settings in PostHog",
     ));
 }
 
@@ -73,7 +73,7 @@ fn load_with(flags: Answers) -> Result<Program, ProgramError> {
 /// Writes the log to this file from now on, unless it goes somewhere already.
 fn log_to(path: &Path) {
     if let Err(error) = log::start(path, Detail::Full) {
-        complain("warning", &format!("there is no log: {} cannot be written: {error}", path.display()));
+        complain("warning", &format!("cannot write the log {}: {error}; continuing without it", path.display()));
     }
 }
 
@@ -151,10 +151,23 @@ pub fn run() -> ExitCode {
     match outcome {
         Ok(code) => code,
         Err(error) => {
-            complain("error", &format!("{error:#}"));
+            complain("error", &message(&error));
             ExitCode::from(if is_settings(&error) { UNUSABLE } else { FAILED })
         }
     }
+}
+
+/// An error with its causes, as far as they are not part of what it says already.
+fn message(error: &anyhow::Error) -> String {
+    let mut message = String::new();
+    for part in error.chain().map(ToString::to_string) {
+        if message.is_empty() {
+            message = part;
+        } else if !message.contains(&part) {
+            message = format!("{message}: {part}");
+        }
+    }
+    message
 }
 
 fn is_settings(error: &anyhow::Error) -> bool {

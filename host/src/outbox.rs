@@ -57,10 +57,10 @@ const LOG_PAGES_IN_BULK: u32 = 4000;
 #[non_exhaustive]
 pub enum OutboxError {
     /// The environment does not say where it is.
-    #[error("there is no place for the record of what was delivered: set HOME or POSTHOG_LLMA_STATE_DIR")]
+    #[error("no directory for the delivery record: set HOME or POSTHOG_LLMA_STATE_DIR")]
     NoPlace,
     /// The state directory cannot be made, or is not ours.
-    #[error("the state directory {} cannot be used: {error} (POSTHOG_LLMA_STATE_DIR names another one)", path.display())]
+    #[error("cannot use the state directory {}: {error} (POSTHOG_LLMA_STATE_DIR sets another one)", path.display())]
     Directory {
         /// The directory.
         path: PathBuf,
@@ -82,7 +82,7 @@ pub enum OutboxError {
     /// The user has asked to stop. What was sent is written down.
     #[error("stopped")]
     Stopped,
-    /// It is no record, or a part of it is missing.
+    /// It is not a record, or a part of it is missing.
     #[error("{} is damaged: {damage}", path.display())]
     Damaged {
         /// The file.
@@ -91,7 +91,7 @@ pub enum OutboxError {
         damage: String,
     },
     /// It cannot be read or written: no permission, no space, locked for too long.
-    #[error("{} cannot be used: {error}", path.display())]
+    #[error("cannot use {}: {error}", path.display())]
     Unusable {
         /// The file.
         path: PathBuf,

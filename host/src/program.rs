@@ -7,9 +7,9 @@ use crate::claude_code::settings::{Environment, Settings, SettingsError, Source}
 use crate::outbox::decisions::{Asked, Decisions, Pair, Verdict};
 use crate::outbox::stored_options;
 use crate::outbox::{self, OutboxError, Stored};
-use crate::system::cache_key;
 use crate::system::directories;
 use crate::system::git;
+use crate::system::{cache_key, regular};
 use memchr::memmem;
 use posthog_llma_pipeline::identity::{EventId, distinct_id_problem};
 use posthog_llma_pipeline::options::{API_KEY, ConversionOptions, HOST, Options};
@@ -23,7 +23,6 @@ use serde::Deserialize;
 use std::collections::{BTreeMap, HashMap};
 use std::ffi::OsStr;
 use std::fmt::Write as _;
-use std::fs::File;
 use std::io::{self, BufRead, BufReader, Read as _};
 use std::panic::resume_unwind;
 use std::path::{Path, PathBuf};
@@ -43,12 +42,12 @@ pub enum ProgramError {
     #[error(transparent)]
     Settings(#[from] SettingsError),
     /// There is no home directory to look for sessions in.
-    #[error("there is no home directory, so no session can be found by its id: set CLAUDE_CONFIG_DIR or give a path")]
+    #[error("no home directory found, so sessions cannot be looked up by ID: set CLAUDE_CONFIG_DIR, or give a path")]
     NoConfigDirectory,
     /// There is no such session.
     #[error(transparent)]
     Find(#[from] sessions::FindError),
-    /// The path is no session's transcript.
+    /// The path is not a session's transcript.
     #[error(transparent)]
     Transcript(#[from] sessions::TranscriptError),
     /// The sandbox failed.
@@ -61,7 +60,7 @@ pub enum ProgramError {
     #[error(transparent)]
     Decisions(#[from] OutboxError),
     /// The current directory is gone.
-    #[error("the current directory cannot be used: {0}")]
+    #[error("cannot use the current directory: {0}")]
     CurrentDirectory(#[source] io::Error),
 }
 
@@ -323,16 +322,16 @@ pub fn log_path(text: &str) -> Option<PathBuf> {
 #[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
 pub enum Withheld {
     /// The person wants nothing of it to be sent.
-    #[error("{0} is on the list of what is never sent (`posthog-llma never --remove` takes it off)")]
+    #[error("{0} is on the list of what is never sent (`posthog-llma never --remove` removes it)")]
     Never(String),
     /// The destination is another project's.
-    #[error("the destination was approved for {} alone", .0.display())]
+    #[error("the destination was approved only for {}", .0.display())]
     OtherProject(PathBuf),
     /// It ran while nothing was to be sent.
     #[error("it ran while sending was paused (name the session to send it)")]
     Paused,
     /// Its project wants no sending.
-    #[error("its project has turned sending off in {0} (name the session to send it)")]
+    #[error("its project turned sending off in {0} (name the session to send it)")]
     Off(Source),
 }
 
@@ -491,8 +490,8 @@ impl LeftOut {
     pub fn warning(&self) -> Option<String> {
         let first = self.first.as_ref()?;
         Some(match self.count {
-            1 => format!("a file of the session is left out: {first}"),
-            count => format!("{count} files of the session are left out, the first one because: {first}"),
+            1 => format!("skipped a file of the session: {first}"),
+            count => format!("skipped {count} files of the session; the first: {first}"),
         })
     }
 }
@@ -513,13 +512,11 @@ pub fn sandbox(limits: Limits) -> Result<Ready, SandboxError> {
     let cache = directories::cache(|name| std::env::var_os(name));
     let key = cache.as_ref().map(|_| {
         directories::config(|name| std::env::var_os(name))
-            .map_or_else(|| Err(io::Error::other("there is no home directory")), |directory| cache_key::of(&directory))
+            .map_or_else(|| Err(io::Error::other("no home directory found")), |directory| cache_key::of(&directory))
     });
     let (key, key_warning) = match key.transpose() {
         Ok(key) => (key, None),
-        Err(error) => {
-            (None, Some(format!("compiled code is not kept, because it could not be told from a stranger's: {error}")))
-        }
+        Err(error) => (None, Some(format!("compiled code is not cached, because its MAC key cannot be used: {error}"))),
     };
     let engine = Engine::new(cache.as_deref().zip(key.as_ref()))?;
     let proxies = ProxySettings::from_variables(|name| std::env::var(name).ok());
@@ -533,7 +530,7 @@ fn working_directory(transcript: &Path) -> Option<PathBuf> {
     struct Line {
         cwd: PathBuf,
     }
-    let lines = BufReader::new(File::open(transcript).ok()?.take(MAX_HEAD)).split(b'\n');
+    let lines = BufReader::new(regular::open(transcript).ok()?.take(MAX_HEAD)).split(b'\n');
     // A line without one is not worth reading: git waits for this, and everything for git.
     let mut lines = lines.map_while(Result::ok).filter(|line| memmem::find(line, b"\"cwd\"").is_some());
     lines.find_map(|line| Some(serde_json::from_slice::<Line>(&line).ok()?.cwd))
@@ -548,7 +545,7 @@ mod tests {
         let mut left_out = LeftOut::default();
         assert_eq!(left_out.warning(), None);
         left_out.add(&"a: no permission");
-        assert_eq!(left_out.warning().unwrap(), "a file of the session is left out: a: no permission");
+        assert_eq!(left_out.warning().unwrap(), "skipped a file of the session: a: no permission");
         for _ in 1..20_000 {
             left_out.add(&"b: no permission");
         }

@@ -8,4 +8,5 @@ pub mod git;
 pub mod log;
 pub mod open_files;
 pub mod processes;
+pub mod regular;
 pub mod terminal;

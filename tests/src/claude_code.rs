@@ -323,7 +323,7 @@ struct Message<'a> {
 }
 
 impl Message<'_> {
-    /// The text of the user's last message, if it is no tool's result. Newer clients add one of the system's after it.
+    /// The text of the user's last message, if it is not a tool's result. Newer clients add one of the system's after it.
     fn asked(&self) -> String {
         let messages = self.body["messages"].as_array();
         let last = messages.and_then(|messages| messages.iter().rfind(|message| message["role"] == "user"));

@@ -35,7 +35,7 @@ impl Sink {
             for stream in listener.incoming().flatten() {
                 of_thread.fetch_add(1, Ordering::Relaxed);
                 let bytes = Arc::clone(&all);
-                // A client that goes away is no failure of the server.
+                // A client that goes away is not a failure of the server.
                 thread::spawn(move || drop(drain(&stream, &bytes)));
             }
         });

@@ -63,7 +63,7 @@ fn two_thousand_sessions_interrupted_continued_and_repeated_arrive_once() {
     let running = ingest(&home, &posthog, &["--all"]).start();
     until("some are sent", || posthog.events().len() > 500);
     let outcome = running.interrupt().exits_with(130);
-    outcome.says(&["Stopping after what is under way"]).prints(&["not reached", "The same command goes on from here"]);
+    outcome.says(&["Finishing the batches in flight"]).prints(&["not reached", "The same command goes on from here"]);
     let before = posthog.events().len();
     assert!(before < expected, "it was interrupted");
 
@@ -125,7 +125,7 @@ fn sessions_are_chosen_by_id_project_and_time() {
 fn what_is_not_there_is_an_error_that_says_what_to_do() {
     let (home, posthog) = (Home::new(), posthog());
     session(&home, "other", "aaaa", &Transcript::new().turns(1));
-    ingest(&home, &posthog, &[]).run().exits_with(1).says(&["no such session of this project", "--all"]);
+    ingest(&home, &posthog, &[]).run().exits_with(1).says(&["no such session of ", "--all"]);
     ingest(&home, &posthog, &["--all", "--since", "2100-01-01"]).run().exits_with(1).says(&["no such session"]);
     ingest(&home, &posthog, &["zzzz"]).run().exits_with(1).says(&["no session \"zzzz\""]);
     ingest(&home, &posthog, &["--since", "soon"]).run().exits_with(2).says(&["is not a time; write"]);
@@ -192,7 +192,7 @@ fn a_session_that_fails_does_not_cost_the_others() {
     session(&home, "work", "good", &Transcript::new().turns(1));
     let pipe = home.path().join(".claude/projects/work/bad.jsonl");
     assert!(std::process::Command::new("mkfifo").arg(&pipe).status().unwrap().success());
-    // What is no file is no session; one that cannot be converted within its limits is one that fails.
+    // What is not a file is not a session; one that cannot be converted within its limits is one that fails.
     session(&home, "work", "large", &Transcript::new().turns(40_000));
     let outcome = ingest(&home, &posthog, &["--all", "--max-memory", "8"]).run().exits_with(1);
     outcome.says(&["large: ", "memory"]).prints(&["1 session sent", "1 failed"]);
@@ -210,7 +210,7 @@ fn a_server_that_fails_stops_everything_and_the_same_command_goes_on() {
     script.extend(vec![no; 40]);
     let posthog = LocalPostHog::start(Config { script, ..Config::default() }).unwrap();
     let outcome = ingest(&home, &posthog, &["--all", "--jobs", "2"]).run().exits_with(1);
-    outcome.prints(&["Stopped: the server refuses", "5 sessions sent", "The same command goes on"]);
+    outcome.prints(&["Stopped: the server rejected the request", "5 sessions sent", "The same command goes on"]);
     assert!(posthog.requests().len() <= 8, "{}", posthog.requests().len());
     let good = self::posthog();
     ingest(&home, &good, &["--all"]).run().exits_with(0).prints(&["30 sessions sent"]);
@@ -220,7 +220,7 @@ fn a_server_that_fails_stops_everything_and_the_same_command_goes_on() {
 fn old_sessions_are_warned_about() {
     let (home, posthog) = (Home::new(), posthog());
     session(&home, "work", "old", &Transcript::of_days_ago(40).turns(1));
-    ingest(&home, &posthog, &["--all"]).run().exits_with(0).says(&["1 sessions are over 30 days old"]);
+    ingest(&home, &posthog, &["--all"]).run().exits_with(0).says(&["1 session more than 30 days old"]);
 }
 
 #[test]

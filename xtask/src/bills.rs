@@ -24,6 +24,6 @@ pub fn copy_licenses(bills: &Path, to: &Path) -> Result<()> {
 }
 
 fn copy_one(from: &Path, to: &Path) -> Result<()> {
-    fs::copy(from, to).with_context(|| format!("there is no {}: `.ci/bills FOLDER` makes it", from.display()))?;
+    fs::copy(from, to).with_context(|| format!("cannot find {}: `.ci/bills FOLDER` makes it", from.display()))?;
     Ok(())
 }

@@ -49,7 +49,7 @@ pub fn run(arguments: &Arguments) -> anyhow::Result<()> {
     let target = metadata::host_target()?;
     let metadata = metadata::of_workspace()?;
     let target_directory =
-        PathBuf::from(metadata["target_directory"].as_str().context("there is no target directory")?);
+        PathBuf::from(metadata["target_directory"].as_str().context("no target directory in cargo's metadata")?);
     if !arguments.no_build {
         build(&arguments.profile)?;
     }

@@ -93,7 +93,10 @@ impl Packages<'_> {
         packages.extend(locked);
         let lock = json!({"name": name, "version": self.version, "lockfileVersion": 3, "requires": true, "packages": packages});
         write_json(&folder.join("package.json"), &manifest)?;
-        write_json(&folder.join("npm-shrinkwrap.json"), lock.as_object().context("the lock file is no object")?)?;
+        write_json(
+            &folder.join("npm-shrinkwrap.json"),
+            lock.as_object().context("the lock file is not a JSON object")?,
+        )?;
         let mut executables = Vec::from(executables);
         executables.push("posthog-llma.mjs");
         self.pack(&folder, name, &executables)

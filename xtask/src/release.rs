@@ -81,7 +81,7 @@ pub fn run(arguments: &Arguments) -> Result<()> {
             if arguments.partial {
                 continue;
             }
-            bail!("there is no {} (--partial leaves the platform out)", program.display());
+            bail!("cannot find {} (--partial leaves the platform out)", program.display());
         }
         let entry = compress(platform, &program, &out, arguments.level)?;
         if !arguments.any_size {
@@ -93,7 +93,7 @@ pub fn run(arguments: &Arguments) -> Result<()> {
         binstall.pack(platform, &program)?;
     }
     if programs.is_empty() {
-        bail!("there is no program in {}", arguments.programs.display());
+        bail!("no program found in {}", arguments.programs.display());
     }
 
     let list = list(version, &from, &programs);

@@ -43,7 +43,7 @@ fn main() -> Result<()> {
         hold_calls: false,
         since: None,
     };
-    let id = Path::new(transcript).file_stem().and_then(|stem| stem.to_str()).context("a name that is no id")?;
+    let id = Path::new(transcript).file_stem().and_then(|stem| stem.to_str()).context("not a session ID")?;
     let opened = session.call_open(&mut store, id, &[FileRole::Main], &options)?;
     let this = opened.map_err(|option| anyhow!("{}: {}", option.name, option.reason))?;
 

@@ -13,7 +13,7 @@ pub(crate) fn options() -> Result<Options, String> {
         if let NameVerdict::NearMiss(meant) = judge_name(&name)
             && !value.is_empty()
         {
-            return Err(format!("{name:?} is not a setting: did you mean {meant}?"));
+            return Err(format!("{name:?} is not a setting; did you mean {meant}?"));
         }
     }
     Options::parse(variable).map_err(|error| error.to_string())

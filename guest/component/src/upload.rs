@@ -11,7 +11,7 @@ use std::path::{Component, Path};
 /// Bytes of a session's files, decompressed: more is refused, since all of them are held.
 pub(crate) const LARGEST: usize = 64 << 20;
 
-/// Why a body is no session.
+/// Why a body is not a session.
 #[derive(Debug, thiserror::Error)]
 pub(crate) enum UploadError {
     #[error("the session has more than {LARGEST} bytes")]

@@ -178,17 +178,17 @@ const NOBODY: [&str; 20] = [
 pub fn distinct_id_problem(id: &str) -> Option<String> {
     let length = id.chars().count();
     if length > LONGEST_DISTINCT_ID {
-        return Some(format!("has {length} characters; PostHog takes {LONGEST_DISTINCT_ID}"));
+        return Some(format!("has {length} characters; PostHog accepts {LONGEST_DISTINCT_ID}"));
     }
     if id.trim().is_empty() {
         return Some("is blank".to_owned());
     }
     if id.contains(char::is_control) {
-        return Some("has a control character".to_owned());
+        return Some("contains a control character".to_owned());
     }
     let nobody = NOBODY.contains(&id.trim().to_lowercase().as_str());
     nobody.then(|| {
-        "stands for nobody: PostHog refuses it as a distinct id. Use an e-mail address or a user's id".to_owned()
+        "identifies nobody, so PostHog rejects it as a distinct ID; use an email address or a user ID".to_owned()
     })
 }
 

@@ -216,7 +216,7 @@ impl Options {
     }
 
     /// Lets a project's settings make these stricter, where an option allows it; what else they say counts for nothing.
-    /// `project` gives what is said of a variable, if anything is: none within it is a value that is no text. A value that
+    /// `project` gives what is said of a variable, if anything is: none within it is a value that is not text. A value that
     /// cannot be read may have been the strictest one, and counts as that.
     pub fn restrict(&mut self, project: impl Fn(&str) -> Option<Option<String>>) {
         self.tighten(&project);

@@ -164,9 +164,9 @@ impl fmt::Display for Origin {
     }
 }
 
-/// A text that is no origin events may go to.
+/// A text that is not an origin events may go to.
 #[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
-#[error("{value} {problem}; allowed is {}", problem.allowed())]
+#[error("{value} {problem}; use {}", problem.use_instead())]
 pub struct OriginError {
     /// The text, quoted and escaped, shortened, and without user info.
     value: String,
@@ -188,13 +188,13 @@ pub enum OriginProblem {
     #[error("is too long")]
     TooLong,
     /// White space or a control character.
-    #[error("holds white space or a control character")]
+    #[error("contains white space or a control character")]
     Blank,
     /// A character outside ASCII.
-    #[error("holds a character outside ASCII (write an international host name in its xn-- form)")]
+    #[error("contains a character outside ASCII (write an international host name in its xn-- form)")]
     NotAscii,
     /// A back-slash, which some parsers read as `/`.
-    #[error("holds a back-slash")]
+    #[error("contains a backslash")]
     Backslash,
     /// No `://`.
     #[error("does not start with https://")]
@@ -203,7 +203,7 @@ pub enum OriginProblem {
     #[error("has a scheme other than https")]
     OtherScheme,
     /// `user@` or `user:password@`.
-    #[error("holds user info (an @)")]
+    #[error("contains user info (an @)")]
     UserInfo,
     /// A `?`.
     #[error("has a query")]
@@ -227,7 +227,7 @@ pub enum OriginProblem {
     #[error("has a host that is an IP address in an unusual form")]
     Address,
     /// `http` to another machine.
-    #[error("is http, which is not encrypted, to a host that is not this machine")]
+    #[error("is http, which is not encrypted, and the host is not this machine")]
     PlainHttp,
     /// Neither `*.posthog.com` nor loopback.
     #[error("has a host that is neither in posthog.com nor this machine")]
@@ -236,13 +236,13 @@ pub enum OriginProblem {
 
 impl OriginProblem {
     /// What would have been right.
-    fn allowed(self) -> &'static str {
+    fn use_instead(self) -> &'static str {
         match self {
             Self::CustomHost => {
                 "https to a host in posthog.com such as https://us.i.posthog.com, http to localhost, \
-                 and https to any host with POSTHOG_LLMA_ALLOW_CUSTOM_HOST=true"
+                 or https to any host with POSTHOG_LLMA_ALLOW_CUSTOM_HOST=true"
             }
-            Self::PlainHttp => "https, and http to localhost, 127.0.0.1 or [::1]",
+            Self::PlainHttp => "https, or http to localhost, 127.0.0.1 or [::1]",
             _ => "only scheme, host and port, such as https://us.i.posthog.com or http://localhost:8000",
         }
     }

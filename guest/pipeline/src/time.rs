@@ -2,7 +2,7 @@
 
 use jiff::Timestamp;
 
-/// Reads an RFC 3339 timestamp. What lies before 1970 is no time of a session, and years before 0 cannot be sent.
+/// Reads an RFC 3339 timestamp. What lies before 1970 is not a time of a session, and years before 0 cannot be sent.
 pub fn parse(text: &str) -> Option<i64> {
     text.parse::<Timestamp>().ok().map(Timestamp::as_millisecond).filter(|at| *at >= 0)
 }

@@ -97,6 +97,7 @@ impl ComponentPackage<'_> {
         if !component.is_file() {
             return Err(format!("cargo built no {}", component.display()));
         }
+        #[expect(clippy::disallowed_methods, reason = "a file that cargo just made")]
         let wasm = std::fs::read(&component).map_err(|error| format!("{}: {error}", component.display()))?;
         let mut hasher = DefaultHasher::new();
         wasm.hash(&mut hasher);

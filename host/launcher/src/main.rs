@@ -56,7 +56,7 @@ fn main() -> ExitCode {
     }
 }
 
-/// Is this what a hook has for the user? Anything else is no word of the program's.
+/// Is this what a hook has for the user? Anything else is not a word of the program's.
 fn is_message(said: &[u8]) -> bool {
     let said = said.trim_ascii();
     said.starts_with(b"{\"systemMessage\":") && said.ends_with(b"}")

@@ -7,7 +7,7 @@ use super::json::shown;
 /// Checks an array of messages. The error says which one, from 1: "is not in the chat format: message 2 …".
 pub(super) fn check(messages: &Value) -> Result<(), String> {
     let Value::Array(messages) = messages else {
-        return Err("is not in the chat format: it is no array".to_owned());
+        return Err("is not in the chat format: it is not an array".to_owned());
     };
     for (index, message) in messages.iter().enumerate() {
         check_message(message)
@@ -18,7 +18,7 @@ pub(super) fn check(messages: &Value) -> Result<(), String> {
 
 fn check_message(message: &Value) -> Result<(), String> {
     let Value::Object(message) = message else {
-        return Err("is no object".to_owned());
+        return Err("is not an object".to_owned());
     };
     let role = match text(message, "role")? {
         role @ ("system" | "developer" | "user" | "assistant" | "tool") => role,
@@ -32,7 +32,7 @@ fn check_message(message: &Value) -> Result<(), String> {
                 check_part(part)?;
             }
         }
-        Some(_) => return Err("has a `content` that is no text, null or array".to_owned()),
+        Some(_) => return Err("has a `content` that is not text, null or an array".to_owned()),
         None if calls.is_some() => {}
         None => return Err("has neither `content` nor `tool_calls`".to_owned()),
     }
@@ -41,7 +41,7 @@ fn check_message(message: &Value) -> Result<(), String> {
             return Err("has `tool_calls` but is not the assistant's".to_owned());
         }
         let Value::Array(calls) = calls else {
-            return Err("has `tool_calls` that are no array".to_owned());
+            return Err("has `tool_calls` that are not an array".to_owned());
         };
         for call in calls {
             check_call(call)?;
@@ -57,7 +57,7 @@ fn check_message(message: &Value) -> Result<(), String> {
 
 fn check_part(part: &Value) -> Result<(), String> {
     let Value::Object(part) = part else {
-        return Err("has a part of `content` that is no object".to_owned());
+        return Err("has a part of `content` that is not an object".to_owned());
     };
     match text(part, "type")? {
         "text" => text(part, "text").map(drop),
@@ -79,11 +79,11 @@ fn check_part(part: &Value) -> Result<(), String> {
 
 fn check_call(call: &Value) -> Result<(), String> {
     let Value::Object(call) = call else {
-        return Err("has a tool call that is no object".to_owned());
+        return Err("has a tool call that is not an object".to_owned());
     };
     text(call, "id")?;
     if text(call, "type")? != "function" {
-        return Err("has a tool call that is no function".to_owned());
+        return Err("has a tool call that is not a function".to_owned());
     }
     let Some(Value::Object(function)) = call.get("function") else {
         return Err("has a tool call without `function`".to_owned());
@@ -92,14 +92,14 @@ fn check_call(call: &Value) -> Result<(), String> {
     // OpenAI's own format is JSON in a string; many clients send the object itself, and both are drawn.
     match function.get("arguments") {
         Some(Value::String(_) | Value::Object(_)) => Ok(()),
-        _ => Err("has a tool call whose `arguments` are no text or object".to_owned()),
+        _ => Err("has a tool call whose `arguments` are not text or an object".to_owned()),
     }
 }
 
 fn text<'a>(object: &'a Map<String, Value>, name: &str) -> Result<&'a str, String> {
     match object.get(name) {
         Some(Value::String(text)) => Ok(text),
-        Some(_) => Err(format!("has a `{name}` that is no string")),
+        Some(_) => Err(format!("has a `{name}` that is not a string")),
         None => Err(format!("has no `{name}`")),
     }
 }

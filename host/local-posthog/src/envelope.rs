@@ -58,7 +58,7 @@ pub(super) fn check(route: Route, text: &str) -> Result<Value, Refusal> {
     let Ok(Value::Object(mut event)) = serde_json::from_str(text) else {
         let problem = match Object::parse(text) {
             Err(problem) => problem,
-            Ok(_) => "is not good JSON: a text, a number or the depth".to_owned(),
+            Ok(_) => "is not valid JSON: a string, a number or its depth".to_owned(),
         };
         return Err(Refusal::new(StatusCode::BAD_REQUEST, format!(" {problem}")));
     };
@@ -75,7 +75,7 @@ pub(super) fn check(route: Route, text: &str) -> Result<Value, Refusal> {
         let tag = if problem.contains("`distinct_id`") { "malformed_distinct_id" } else { "invalid_batch" };
         refuse(StatusCode::BAD_REQUEST, problem).tagged(tag)
     })?;
-    // They say how the event is to be kept, and are no part of it.
+    // They say how the event is to be kept, and are not part of it.
     event.remove("options");
     Ok(Value::Object(event))
 }
@@ -95,20 +95,20 @@ fn check_members(route: Route, text: &str, event: &Map<String, Value>) -> Result
     }
     let string = |name: &str| match event.get(name) {
         Some(Value::String(text)) => Ok(text.as_str()),
-        Some(_) => Err(format!("has a `{name}` that is no string")),
+        Some(_) => Err(format!("has a `{name}` that is not a string")),
         None => Err(format!("has no `{name}`")),
     };
 
     let name = string("event")?;
     let is_ai = name.strip_prefix("$ai_").is_some_and(|rest| !rest.is_empty());
     if route != Route::Batch && !is_ai {
-        return Err("is no AI event: its name does not begin with `$ai_`".to_owned());
+        return Err("is not an AI event: its name does not begin with `$ai_`".to_owned());
     }
     if name.trim().is_empty() {
         return Err("has an empty name".to_owned());
     }
     if !is_uuid(string("uuid")?) {
-        return Err("has a `uuid` that is none".to_owned());
+        return Err("has a `uuid` that is not a UUID".to_owned());
     }
     check_distinct_id(string("distinct_id")?)?;
     if !is_utc_timestamp(string("timestamp")?) {
@@ -116,7 +116,7 @@ fn check_members(route: Route, text: &str, event: &Map<String, Value>) -> Result
     }
 
     let Some(Value::Object(found)) = event.get("properties") else {
-        return Err("has no object `properties`".to_owned());
+        return Err("has no `properties` object".to_owned());
     };
     if let Some(raw) = members.get("properties") {
         Object::parse(raw.get()).map_err(|problem| format!("has `properties`, which {problem}"))?;
@@ -130,18 +130,18 @@ fn check_members(route: Route, text: &str, event: &Map<String, Value>) -> Result
 /// Only what `PostHog` knows, of the right kind; and what keeps timestamps and profiles as they are meant.
 fn check_options(options: Option<&Value>, properties: &Map<String, Value>) -> Result<(), String> {
     let Some(Value::Object(options)) = options else {
-        return Err("has no object `options`".to_owned());
+        return Err("has no `options` object".to_owned());
     };
     if let Some((name, _)) = options.iter().find(|(name, value)| {
         !matches!(name.as_str(), "disable_skew_correction" | "process_person_profile") || !value.is_boolean()
     }) {
-        return Err(format!("has the option `{}`, which is unknown or no boolean", shown(name)));
+        return Err(format!("has the option `{}`, which is unknown or not a boolean", shown(name)));
     }
     if options.get("disable_skew_correction") != Some(&Value::Bool(true)) {
         return Err("lacks `disable_skew_correction`: a retry would change its timestamp".to_owned());
     }
     if options.get("process_person_profile") != properties.get("$process_person_profile") {
-        return Err("says one thing of its person in `options` and another in `properties`".to_owned());
+        return Err("disagrees about its person between `options` and `properties`".to_owned());
     }
     Ok(())
 }
@@ -153,7 +153,7 @@ fn check_distinct_id(id: &str) -> Result<(), String> {
     } else if length > DISTINCT_ID_LIMIT {
         Err(format!("has a `distinct_id` of {length} characters, more than {DISTINCT_ID_LIMIT}"))
     } else if NOBODY.contains(&id.trim().to_lowercase().as_str()) {
-        Err(format!("has the `distinct_id` `{}`, which stands for nobody", shown(id)))
+        Err(format!("has the `distinct_id` `{}`, which identifies nobody", shown(id)))
     } else {
         Ok(())
     }

@@ -44,10 +44,10 @@ pub(super) fn check(headers: &HeaderMap) -> Result<(), Refusal> {
         return Err(Refusal::new(status, "the content type is not application/json").tagged("unsupported_content_type"));
     }
     if !envelope::is_uuid(text("posthog-request-id")) {
-        return invalid("posthog-request-id is no UUID");
+        return invalid("posthog-request-id is not a UUID");
     }
     if !text("posthog-attempt").parse::<u32>().is_ok_and(|attempt| attempt > 0) {
-        return invalid("posthog-attempt is no number from 1 on");
+        return invalid("posthog-attempt is not a number, 1 or more");
     }
     if !envelope::is_utc_timestamp(text("posthog-request-timestamp")) {
         return invalid("posthog-request-timestamp is not RFC 3339 in UTC");

@@ -18,7 +18,7 @@ impl<'a> Object<'a> {
         if !text.trim_ascii_start().starts_with('{') {
             return Err("is not an object".to_owned());
         }
-        serde_json::from_str(text).map_err(|error| format!("is not good JSON: {error}"))
+        serde_json::from_str(text).map_err(|error| format!("is not valid JSON: {error}"))
     }
 
     /// The member of that name.
@@ -65,7 +65,7 @@ pub(super) fn array(text: &str) -> Result<Vec<&RawValue>, String> {
     if !text.trim_ascii_start().starts_with('[') {
         return Err("is not an array".to_owned());
     }
-    serde_json::from_str(text).map_err(|error| format!("is not good JSON: {error}"))
+    serde_json::from_str(text).map_err(|error| format!("is not valid JSON: {error}"))
 }
 
 /// At most 80 characters of a name that the sender chose, on one line.

@@ -5,7 +5,7 @@ use super::limits::KEY_LIMIT;
 /// Project keys: trimmed, 1 to [`KEY_LIMIT`] bytes of ASCII, no personal key. Whether the project exists is not asked.
 pub(super) fn check_key(key: Option<&str>) -> Result<(), &'static str> {
     let Some(key) = key else {
-        return Err("`api_key` is missing or no string");
+        return Err("`api_key` is missing or not a string");
     };
     if key.trim().is_empty() {
         Err("`api_key` is empty")

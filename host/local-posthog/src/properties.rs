@@ -55,19 +55,19 @@ fn check_value(name: &str, value: &Value) -> Result<(), String> {
         return check_id(value);
     }
     if TEXTS.contains(&name) {
-        return wanted(value.is_string(), "is no string");
+        return wanted(value.is_string(), "is not a string");
     }
     match name {
         "$ai_input" | "$ai_output_choices" => chat::check(value),
         "$ai_is_error" => wanted(value.is_boolean(), "is neither true nor false"),
         "$ai_latency" => {
-            wanted(value.as_f64().is_some_and(|seconds| seconds >= 0.0), "is no number of seconds from 0 up")
+            wanted(value.as_f64().is_some_and(|seconds| seconds >= 0.0), "is not a number of seconds, 0 or more")
         }
         _ => match name.strip_prefix("$ai_") {
             Some(rest) if rest.ends_with("_tokens") || rest.ends_with("_count") => {
-                wanted(value.is_u64(), "is no integer from 0 up")
+                wanted(value.is_u64(), "is not an integer, 0 or more")
             }
-            Some(rest) if rest.ends_with("_cost_usd") => Err("is for the server to work out".to_owned()),
+            Some(rest) if rest.ends_with("_cost_usd") => Err("must be left to the server to compute".to_owned()),
             _ => Ok(()),
         },
     }
@@ -75,14 +75,14 @@ fn check_value(name: &str, value: &Value) -> Result<(), String> {
 
 fn check_id(value: &Value) -> Result<(), String> {
     let Value::String(id) = value else {
-        return Err("is no string".to_owned());
+        return Err("is not a string".to_owned());
     };
     if id.is_empty() {
         return Err("is empty".to_owned());
     }
     match id.chars().find(|&letter| !letter.is_ascii_alphanumeric() && !"-_~.@()!':|".contains(letter)) {
         None => Ok(()),
-        Some(letter) => Err(format!("holds {letter:?}; ids are of letters, digits and -_~.@()!':|")),
+        Some(letter) => Err(format!("contains {letter:?}; IDs have only letters, digits and -_~.@()!':|")),
     }
 }
 

@@ -39,7 +39,7 @@ fn trace() -> Value {
 #[test]
 fn an_error_that_is_no_string_is_refused() {
     for bad in [json!({"message": "no"}), json!(null), json!(["no"]), json!(true)] {
-        refused("$ai_error", bad, "no string");
+        refused("$ai_error", bad, "not a string");
     }
     accepted("$ai_error", json!("command not found"));
 }
@@ -47,7 +47,7 @@ fn an_error_that_is_no_string_is_refused() {
 #[test]
 fn names_and_texts_that_are_no_strings_are_refused() {
     for property in ["$ai_model", "$ai_span_name", "$ai_tools_called", "$ai_git_branch"] {
-        refused(property, json!(["Bash"]), "no string");
+        refused(property, json!(["Bash"]), "not a string");
     }
 }
 
@@ -55,10 +55,10 @@ fn names_and_texts_that_are_no_strings_are_refused() {
 fn an_id_with_a_letter_outside_the_alphabet_is_refused() {
     for property in ["$ai_trace_id", "$ai_session_id", "$ai_span_id", "$ai_parent_id", "$ai_generation_id"] {
         for bad in ["a b", "a/b", "a#b", "é", "a\n", "a%20", "a,b"] {
-            refused(property, json!(bad), "holds");
+            refused(property, json!(bad), "contains");
         }
         refused(property, json!(""), "is empty");
-        refused(property, json!(5), "no string");
+        refused(property, json!(5), "not a string");
     }
 }
 
@@ -89,7 +89,7 @@ fn token_counts_that_are_no_integers_from_0_up_are_refused() {
         "$ai_reasoning_tokens",
     ] {
         for bad in [json!(-1), json!(1.5), json!("7"), json!(null), json!(1e30)] {
-            refused(property, bad, "no integer");
+            refused(property, bad, "not an integer");
         }
         accepted(property, json!(0));
     }
@@ -97,8 +97,8 @@ fn token_counts_that_are_no_integers_from_0_up_are_refused() {
 
 #[test]
 fn other_counts_that_are_no_integers_from_0_up_are_refused() {
-    refused("$ai_tool_call_count", json!(-1), "no integer");
-    refused("$ai_web_search_count", json!("1"), "no integer");
+    refused("$ai_tool_call_count", json!(-1), "not an integer");
+    refused("$ai_web_search_count", json!("1"), "not an integer");
 }
 
 #[test]
@@ -129,7 +129,7 @@ fn an_error_flag_that_is_no_boolean_is_refused() {
 
 #[test]
 fn costs_are_refused() {
-    refused("$ai_total_cost_usd", json!(0.1), "server to work out");
+    refused("$ai_total_cost_usd", json!(0.1), "left to the server");
 }
 
 #[test]
@@ -169,12 +169,12 @@ fn messages_that_are_not_in_the_chat_format_are_refused() {
     for (bad, words) in [
         (json!("list the files"), "no array"),
         (json!({"role": "user", "content": "a"}), "no array"),
-        (json!(["list the files"]), "message 1 is no object"),
+        (json!(["list the files"]), "message 1 is not an object"),
         (json!([{"role": "user", "content": "a"}, {"content": "a"}]), "message 2 has no `role`"),
         (json!([{"role": "robot", "content": "a"}]), "unknown role `robot`"),
         (json!([{"role": "user"}]), "neither `content` nor"),
-        (json!([{"role": "user", "content": 5}]), "`content` that is no text"),
-        (json!([{"role": "user", "content": ["a"]}]), "part of `content` that is no object"),
+        (json!([{"role": "user", "content": 5}]), "`content` that is not text"),
+        (json!([{"role": "user", "content": ["a"]}]), "part of `content` that is not an object"),
         (json!([{"role": "user", "content": [{"type": "text"}]}]), "has no `text`"),
         (json!([{"role": "assistant", "content": [{"type": "thinking", "text": "a"}]}]), "has no `thinking`"),
         (json!([{"role": "assistant", "content": [{"type": "redacted_thinking", "data": "a"}]}]), "raw JSON"),
@@ -187,10 +187,10 @@ fn messages_that_are_not_in_the_chat_format_are_refused() {
         (json!([{"role": "tool", "content": "a"}]), "has no `tool_call_id`"),
         (json!([{"role": "user", "content": "a", "tool_call_id": "t"}]), "not a tool's"),
         (json!([{"role": "user", "content": "a", "tool_calls": []}]), "not the assistant's"),
-        (json!([{"role": "assistant", "content": "a", "tool_calls": {}}]), "no array"),
-        (call(json!("Bash")), "tool call that is no object"),
+        (json!([{"role": "assistant", "content": "a", "tool_calls": {}}]), "not an array"),
+        (call(json!("Bash")), "tool call that is not an object"),
         (call(json!({"type": "function", "function": {"name": "a", "arguments": "{}"}})), "has no `id`"),
-        (call(json!({"id": "t", "type": "tool_use", "function": {"name": "a", "arguments": "{}"}})), "no function"),
+        (call(json!({"id": "t", "type": "tool_use", "function": {"name": "a", "arguments": "{}"}})), "not a function"),
         (call(json!({"id": "t", "type": "function", "name": "a"})), "without `function`"),
         (call(json!({"id": "t", "type": "function", "function": {"arguments": "{}"}})), "has no `name`"),
         (call(json!({"id": "t", "type": "function", "function": {"name": "a", "arguments": 5}})), "`arguments`"),

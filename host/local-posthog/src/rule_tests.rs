@@ -283,7 +283,7 @@ fn refused_key(key: Value, words: &str) {
 fn a_missing_key_is_unauthorized() {
     refused(post_body(&json!({"batch": [span()]})), 401, "`api_key` is missing");
     refused_key(Value::Null, "missing");
-    refused_key(json!(5), "missing or no string");
+    refused_key(json!(5), "missing or not a string");
 }
 
 #[test]
@@ -343,7 +343,7 @@ fn an_event_with_half_a_surrogate_or_nested_too_deep_is_refused() {
 #[test]
 fn an_event_without_a_name_is_refused() {
     refused_with("event", None, "has no `event`");
-    refused_with("event", Some(json!(7)), "`event` that is no string");
+    refused_with("event", Some(json!(7)), "`event` that is not a string");
     let mut event = span();
     event["event"] = json!(" ");
     let body = batch(&[event]).to_string();
@@ -354,7 +354,7 @@ fn an_event_without_a_name_is_refused() {
 #[test]
 fn an_event_that_is_not_ai_is_refused_on_the_ai_path_alone() {
     for name in ["$pageview", "ai_span", "$ai_", ""] {
-        refused_with("event", Some(json!(name)), "is no AI event");
+        refused_with("event", Some(json!(name)), "is not an AI event");
     }
     let mut event = span();
     event["event"] = json!("$pageview");
@@ -370,7 +370,7 @@ fn an_event_with_an_unknown_member_is_refused() {
 #[test]
 fn an_invalid_uuid_is_refused() {
     refused_with("uuid", None, "has no `uuid`");
-    refused_with("uuid", Some(Value::Null), "`uuid` that is no string");
+    refused_with("uuid", Some(Value::Null), "`uuid` that is not a string");
     for bad in [
         "",
         "0198c1de00005000800000000000001",
@@ -379,7 +379,7 @@ fn an_invalid_uuid_is_refused() {
         "0198c1de-0000-5000-80000-00000000001",
         "{198c1de-0000-5000-8000-000000000001}",
     ] {
-        refused_with("uuid", Some(json!(bad)), "`uuid` that is none");
+        refused_with("uuid", Some(json!(bad)), "`uuid` that is not a UUID");
     }
 }
 
@@ -391,7 +391,7 @@ fn a_uuid_that_stands_twice_in_a_batch_is_refused() {
 #[test]
 fn a_missing_distinct_id_is_refused() {
     refused_with("distinct_id", None, "has no `distinct_id`");
-    refused_with("distinct_id", Some(json!(5)), "`distinct_id` that is no string");
+    refused_with("distinct_id", Some(json!(5)), "`distinct_id` that is not a string");
     refused_with("distinct_id", Some(json!(" ")), "empty `distinct_id`");
 }
 
@@ -406,7 +406,7 @@ fn a_distinct_id_over_200_characters_is_refused() {
 #[test]
 fn a_distinct_id_that_stands_for_nobody_is_refused() {
     for nobody in ["anonymous", "null", "system", "user", "Anonymous", "undefined"] {
-        refused_with("distinct_id", Some(json!(nobody)), "stands for nobody");
+        refused_with("distinct_id", Some(json!(nobody)), "identifies nobody");
     }
     let mut event = span();
     event["distinct_id"] = json!("user@example.com");
@@ -416,7 +416,7 @@ fn a_distinct_id_that_stands_for_nobody_is_refused() {
 #[test]
 fn a_timestamp_that_is_not_rfc_3339_in_utc_is_refused() {
     refused_with("timestamp", None, "has no `timestamp`");
-    refused_with("timestamp", Some(json!(1_700_000_000)), "no string");
+    refused_with("timestamp", Some(json!(1_700_000_000)), "not a string");
     for bad in [
         "",
         "Z",
@@ -453,8 +453,8 @@ fn a_timestamp_in_utc_is_accepted_in_each_form() {
 
 #[test]
 fn an_event_without_properties_is_refused() {
-    refused_with("properties", None, "no object `properties`");
-    refused_with("properties", Some(json!([])), "no object `properties`");
+    refused_with("properties", None, "no `properties` object");
+    refused_with("properties", Some(json!([])), "no `properties` object");
 }
 
 #[test]

@@ -105,7 +105,7 @@ pub enum Answer {
     Rubbish,
     /// 302 to this place.
     Redirect(String),
-    /// Bytes that are no HTTP at all.
+    /// Bytes that are not HTTP at all.
     NotHttp,
 }
 
@@ -464,7 +464,7 @@ fn scripted(code: u16, headers: &[(String, String)], body: String) -> Reply {
     reply
 }
 
-/// 1xx is no final answer, and hyper refuses to send it as one.
+/// 1xx is not a final answer, and hyper refuses to send it as one.
 fn status_or_500(code: u16) -> StatusCode {
     StatusCode::from_u16(code)
         .ok()

@@ -74,7 +74,7 @@ fn a_bad_batch_is_answered_with_its_reason_and_not_kept() {
     let server = start(Config::default());
     let answer = post(&server, AI_PATH, "{}");
     assert!(answer.starts_with("HTTP/1.1 401"), "{answer}");
-    assert_eq!(answer_body(&answer), "`api_key` is missing or no string");
+    assert_eq!(answer_body(&answer), "`api_key` is missing or not a string");
     assert_eq!(server.requests()[0].status, Some(401));
     assert!(server.events().is_empty());
     assert_eq!(server.accepted_bytes().sent, 0);

@@ -103,6 +103,7 @@ impl CodeCache {
             return None;
         }
         // Not mapped: what is checked must be what runs, whoever writes the file meanwhile.
+        #[expect(clippy::disallowed_methods, reason = "it was checked to be a regular file")]
         let bytes = fs::read(path).ok()?;
         let (head, code) = bytes.split_at_checked(HEAD)?;
         let (mark, nonce) = head.split_at(16);
@@ -130,7 +131,7 @@ impl CodeCache {
 }
 
 /// The compiled code of a component on this engine: that is wasmtime's version, its settings and the processor. It tells
-/// our own files apart; it is no defense, which is the mark.
+/// our own files apart; it is not a defense, which is the mark.
 fn key(engine: &Engine, wasm: &[u8]) -> u64 {
     let mut hasher = DefaultHasher::new();
     engine.precompile_compatibility_hash().hash(&mut hasher);
@@ -145,6 +146,8 @@ fn key(engine: &Engine, wasm: &[u8]) -> u64 {
 
 #[cfg(test)]
 mod tests {
+    #![expect(clippy::disallowed_methods, reason = "the files are the test's own")]
+
     use super::*;
 
     const KEY: CacheKey = [1; 32];

@@ -11,6 +11,7 @@ use rustls::pki_types::ServerName;
 use rustls::{ClientConfig, RootCertStore};
 use std::io;
 use std::net::SocketAddr;
+use std::path::Path;
 use std::sync::{Arc, OnceLock};
 use std::time::Duration;
 use tokio::io::{AsyncRead, AsyncWrite};
@@ -148,8 +149,13 @@ fn tls_config() -> Result<Arc<ClientConfig>, String> {
     let mut roots = RootCertStore::empty();
     roots.add_parsable_certificates(loaded.certs);
     if roots.is_empty() {
+        let place = ["SSL_CERT_FILE", "SSL_CERT_DIR"].into_iter().find_map(|name| {
+            let path = std::env::var_os(name)?;
+            Some(format!(" in {}, which {name} names", Path::new(&path).display()))
+        });
+        let place = place.unwrap_or_default();
         let reason = loaded.errors.first().map_or_else(String::new, |error| format!(": {error}"));
-        return Err(format!("there is no trusted root certificate{reason}"));
+        return Err(format!("no trusted root certificates found{place}{reason}"));
     }
     // Passed explicitly: what the whole process uses is the program's decision, not this module's.
     let provider = Arc::new(rustls::crypto::ring::default_provider());

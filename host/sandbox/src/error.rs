@@ -12,7 +12,7 @@ const MAX_MESSAGE_CHARS: usize = 500;
 #[non_exhaustive]
 pub enum SandboxError {
     /// The engine, the component or the runtime cannot be made ready: a fault of this program or of the machine.
-    #[error("the sandbox cannot be set up: {0}")]
+    #[error("cannot set up the sandbox: {0}")]
     Setup(String),
     /// The component crashed: a panic, a stack overflow, a call that it must not make.
     #[error("the component crashed: {reason}{}", said(message))]
@@ -26,10 +26,10 @@ pub enum SandboxError {
     #[error("the component exited with code {0}")]
     Exited(i32),
     /// The run took longer than its limit.
-    #[error("the component was stopped: it ran longer than {} s", .0.as_secs_f64())]
+    #[error("the component was stopped after {} s (--max-time sets the limit)", .0.as_secs_f64())]
     TimeLimit(Duration),
     /// The component needs more memory than its limit, in bytes.
-    #[error("the component was stopped: it needs more than {} MiB of memory", .0 / (1024 * 1024))]
+    #[error("the component was stopped: it needs more than {} MiB of memory (--max-memory sets the limit)", .0 / (1024 * 1024))]
     MemoryLimit(usize),
 }
 
@@ -87,9 +87,12 @@ mod tests {
     fn an_error_says_what_happened_in_the_users_words() {
         let limits = Limits::default();
         let memory = SandboxError::of_call(&MemoryExhausted.into(), limits, "");
-        assert_eq!(memory.to_string(), "the component was stopped: it needs more than 256 MiB of memory");
+        assert_eq!(
+            memory.to_string(),
+            "the component was stopped: it needs more than 256 MiB of memory (--max-memory sets the limit)"
+        );
         let time = SandboxError::of_call(&TimeExhausted.into(), limits, "");
-        assert_eq!(time.to_string(), "the component was stopped: it ran longer than 600 s");
+        assert_eq!(time.to_string(), "the component was stopped after 600 s (--max-time sets the limit)");
         let trap = wasmtime::Trap::UnreachableCodeReached.into();
         assert_eq!(
             SandboxError::of_call(&trap, limits, "panicked at src/lib.rs:\nno way").to_string(),

@@ -16,7 +16,7 @@ pub struct SessionFile {
 #[derive(Debug, thiserror::Error)]
 pub enum SessionFileError {
     /// It cannot be opened.
-    #[error("{} cannot be opened", path.display())]
+    #[error("cannot open {}: {source}", path.display())]
     Open {
         /// The file.
         path: PathBuf,
@@ -56,6 +56,7 @@ impl SessionFile {
         if !before.is_file() {
             return Err(not_regular());
         }
+        #[expect(clippy::disallowed_methods, reason = "it was checked to be a regular file")]
         let file = File::open(path).map_err(failed)?;
         let after = file.metadata().map_err(failed)?;
         // It may have been replaced by a link between the two looks.

@@ -8,12 +8,11 @@
 //! have the values of a folder that the client has left.
 
 use super::project::{CLAUDE_FOLDER, FILES};
-use crate::system::{atomic, directories};
+use crate::system::{atomic, directories, regular};
 use serde::{Deserialize, Serialize};
 use sha2::{Digest as _, Sha256};
 use std::fmt::Write as _;
-use std::fs;
-use std::io::{self, Read as _};
+use std::io;
 use std::path::{Path, PathBuf};
 
 /// The file in the state directory.
@@ -88,14 +87,8 @@ struct Known {
 impl Known {
     /// What cannot be read is not known.
     fn load(state: &Path) -> Self {
-        let path = state.join(KNOWN_FILE);
-        // Opening a pipe would wait for somebody to write to it.
-        if !fs::metadata(&path).is_ok_and(|metadata| metadata.is_file()) {
-            return Self::default();
-        }
-        let mut text = Vec::new();
-        let read = fs::File::open(&path).and_then(|file| file.take(MAX_BYTES).read_to_end(&mut text));
-        read.ok().and_then(|_| serde_json::from_slice(&text).ok()).unwrap_or_default()
+        let text = regular::read(&state.join(KNOWN_FILE), MAX_BYTES).ok();
+        text.and_then(|text| serde_json::from_slice(&text).ok()).unwrap_or_default()
     }
 }
 
@@ -140,7 +133,10 @@ pub fn folders(project: Option<PathBuf>) -> Vec<PathBuf> {
 
 #[cfg(test)]
 mod tests {
+    #![expect(clippy::disallowed_methods, reason = "the files are the test's own")]
+
     use super::*;
+    use std::fs;
 
     fn given(values: &[(&str, &str)]) -> Vec<(String, Option<String>)> {
         values.iter().map(|(name, value)| ((*name).to_owned(), Some((*value).to_owned()))).collect()

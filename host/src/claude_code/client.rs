@@ -10,7 +10,7 @@ const MOST_ANCESTORS: usize = 6;
 /// Processes that only pass a hook on.
 const SHELLS: [&str; 8] = ["sh", "bash", "dash", "zsh", "ksh", "fish", "busybox", "posthog-llma"];
 
-/// The nearest process above this one that is no shell. None where the system does not tell (anything but Linux).
+/// The nearest process above this one that is not a shell. None where the system does not tell (anything but Linux).
 pub fn calling() -> Option<Process> {
     let mut at = std::process::id();
     for _ in 0..MOST_ANCESTORS {

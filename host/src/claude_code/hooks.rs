@@ -2,8 +2,8 @@
 //! its list of plugins.
 
 use super::local_plugin;
+use crate::system::regular;
 use serde_json::Value;
-use std::fs;
 use std::path::{Path, PathBuf};
 use std::time::UNIX_EPOCH;
 
@@ -71,14 +71,15 @@ impl Hooks {
                     None => Ours::Plugin(name.clone()),
                 };
             } else if matches!(plugin, "posthog" | "posthog-telemetry") && enabled(name) {
-                let advice = format!("keep one of the two: `claude plugin disable {name}`, or disable this one");
+                let advice =
+                    format!("Keep only one of the two: run `claude plugin disable {name}`, or disable this plugin");
                 others.push((format!("the plugin {name}"), advice));
             }
         }
         for command in commands(&settings["hooks"]) {
             if command.contains("posthog") && !command.contains(COMMAND) {
                 let short: String = command.chars().filter(|c| !c.is_control()).take(80).collect();
-                let advice = format!("remove it from {}, or disable this plugin", path.display());
+                let advice = format!("Remove it from {}, or disable this plugin", path.display());
                 others.push((format!("the hook `{short}` in settings.json"), advice));
             }
         }
@@ -134,15 +135,19 @@ fn modified(path: &Path) -> Option<i64> {
     i64::try_from(modified.as_millis()).ok()
 }
 
+/// Bytes of a file that is read.
+const MAX_BYTES: u64 = 8 << 20;
+
 /// What cannot be read says nothing: the client does not read it either.
 fn read_json(path: &Path) -> Value {
-    fs::read(path).ok().and_then(|bytes| serde_json::from_slice(&bytes).ok()).unwrap_or_default()
+    regular::read(path, MAX_BYTES).ok().and_then(|bytes| serde_json::from_slice(&bytes).ok()).unwrap_or_default()
 }
 
 #[cfg(test)]
 mod tests {
     use super::*;
     use serde_json::json;
+    use std::fs;
     use tempfile::TempDir;
 
     fn home(settings: &Value, installed: &Value, marketplaces: &Value) -> TempDir {

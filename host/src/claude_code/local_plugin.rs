@@ -146,6 +146,8 @@ pub fn is_passing(program: &Path) -> bool {
 
 #[cfg(test)]
 mod tests {
+    #![expect(clippy::disallowed_methods, reason = "the files are the test's own")]
+
     use super::*;
 
     fn read(path: &Path) -> Value {

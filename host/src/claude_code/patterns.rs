@@ -1,9 +1,9 @@
 //! The user's own patterns for secrets: a list in the variable itself, or in a file that it names.
 
+use crate::system::regular;
 use posthog_llma_pipeline::options::REDACT_PATTERNS;
 use posthog_llma_pipeline::redact::{Custom, InvalidPatterns};
-use std::fs::File;
-use std::io::{self, Read as _};
+use std::io;
 use std::path::{Path, PathBuf};
 
 /// Bytes of a file. A list has fewer, and says so itself.
@@ -13,26 +13,25 @@ const LARGEST: u64 = 1 << 20;
 #[derive(Debug, thiserror::Error)]
 pub enum PatternsError {
     /// The file cannot be read.
-    #[error("{REDACT_PATTERNS}: {path}: {error}")]
+    #[error("{REDACT_PATTERNS}: cannot read {}: {error}", path.display())]
     Read {
         /// The file.
         path: PathBuf,
         /// Why not.
-        #[source]
         error: io::Error,
     },
     /// A relative path would mean another file in each project.
-    #[error("{REDACT_PATTERNS}: {0:?} is neither a JSON list nor an absolute path, nor one that begins with ~/")]
+    #[error("{REDACT_PATTERNS}: {0:?} is neither a JSON list, an absolute path, nor a path that starts with ~/")]
     Relative(String),
     /// The list is wrong.
     #[error("{REDACT_PATTERNS}: {0}")]
-    Invalid(#[from] InvalidPatterns),
+    Invalid(InvalidPatterns),
 }
 
 /// The list, as JSON: what the variable holds, or what is in the file that it names.
 pub fn read(value: &str) -> Result<String, PatternsError> {
     let list = if value.trim_start().starts_with('[') { value.to_owned() } else { read_file(value)? };
-    Custom::parse(&list)?;
+    Custom::parse(&list).map_err(PatternsError::Invalid)?;
     Ok(list)
 }
 
@@ -44,11 +43,7 @@ fn read_file(value: &str) -> Result<String, PatternsError> {
     if !path.is_absolute() {
         return Err(PatternsError::Relative(value.chars().take(60).collect()));
     }
-    let read = |path: &Path| {
-        let mut text = String::new();
-        File::open(path)?.take(LARGEST).read_to_string(&mut text)?;
-        Ok(text)
-    };
+    let read = |path: &Path| String::from_utf8(regular::read(path, LARGEST)?).map_err(io::Error::other);
     read(&path).map_err(|error| PatternsError::Read { path, error })
 }
 

@@ -4,8 +4,9 @@
 //! `<session-id>.jsonl` for each session. The slug is not unambiguous and its rule has changed, so it is never turned
 //! back into a path.
 
+use crate::system::regular;
 use std::ffi::OsStr;
-use std::fs::{self, File};
+use std::fs;
 use std::io::{self, BufRead, BufReader, Read};
 use std::path::{Path, PathBuf};
 
@@ -68,7 +69,7 @@ pub struct Unreadable {
     pub error: io::Error,
 }
 
-/// A path that is no session's transcript.
+/// A path that is not a session's transcript.
 #[derive(Debug, thiserror::Error)]
 #[non_exhaustive]
 pub enum TranscriptError {
@@ -95,7 +96,7 @@ pub enum TranscriptError {
         path: PathBuf,
     },
     /// Its name is not UTF-8, or there is nothing before `.jsonl`.
-    #[error("the name of {} gives no session id", path.display())]
+    #[error("{} is not named after a session ID", path.display())]
     Name {
         /// The path.
         path: PathBuf,
@@ -109,7 +110,7 @@ impl SessionFiles {
     }
 
     /// All files of the session whose main transcript this is: those of the same name in the other projects' folders beside
-    /// its own, and in those of these homes, belong to it. One that is gone is no error as long as there is another.
+    /// its own, and in those of these homes, belong to it. One that is gone is not an error as long as there is another.
     ///
     /// Sub-agents lie in `<id>/subagents` and its `workflows/wf_*` (2.1.2 and later) or beside the main transcript
     /// (2.0.28 to 2.1.1). What is not a regular file, or leads out of the project's folder, is left out.
@@ -118,7 +119,7 @@ impl SessionFiles {
         let (id, mains) = match (session_id(main), others.is_empty()) {
             (Ok(id), true) => (id, vec![main.to_owned()]),
             (Ok(id), false) => (id, siblings::ordered(std::iter::once(main.to_owned()).chain(others).collect())),
-            (Err(TranscriptError::Unreadable { error, .. }), false) if is_absent(&error) => {
+            (Err(TranscriptError::Unreadable { error, .. }), false) if regular::is_absent(&error) => {
                 (session_id(&others[0])?, siblings::ordered(others))
             }
             (Err(error), _) => return Err(error),
@@ -211,7 +212,7 @@ impl Found {
         let agents = match flat::agents(folder) {
             Ok(agents) => agents,
             Err(error) => {
-                if !is_absent(&error) {
+                if !regular::is_absent(&error) {
                     self.unreadable.push(Unreadable { path: folder.to_owned(), error });
                 }
                 return;
@@ -231,7 +232,7 @@ impl Found {
 
     fn add(&mut self, path: PathBuf, workflow_run: Option<&str>) {
         // Told now, and not as the failure of a conversion that could do without it.
-        if let Err(error) = File::open(&path) {
+        if let Err(error) = regular::open(&path) {
             self.unreadable.push(Unreadable { path, error });
             return;
         }
@@ -246,11 +247,7 @@ impl Found {
         if !self.is_inside(path) {
             return None;
         }
-        let mut text = Vec::new();
-        let file = File::open(path).ok()?;
-        file.take(MAX_METADATA + 1).read_to_end(&mut text).ok()?;
-        let whole = text.len() as u64 <= MAX_METADATA;
-        String::from_utf8(text).ok().filter(|_| whole)
+        String::from_utf8(regular::read(path, MAX_METADATA).ok()?).ok()
     }
 
     /// Whether this is a regular file that lies in the project's folder, links resolved. Anything else must not even be
@@ -265,7 +262,7 @@ impl Found {
         match entries {
             Ok(paths) => sorted(paths),
             Err(error) => {
-                if !is_absent(&error) {
+                if !regular::is_absent(&error) {
                     let path = folder.to_owned();
                     self.unreadable.push(Unreadable { path, error });
                 }
@@ -280,10 +277,6 @@ fn sorted(mut paths: Vec<PathBuf>) -> Vec<PathBuf> {
     paths
 }
 
-fn is_absent(error: &io::Error) -> bool {
-    matches!(error.kind(), io::ErrorKind::NotFound | io::ErrorKind::NotADirectory)
-}
-
 /// The first `sessionId` in the first 64 KiB of a transcript.
 fn session_of_lines(path: &Path) -> io::Result<Option<String>> {
     #[derive(Deserialize)]
@@ -292,7 +285,7 @@ fn session_of_lines(path: &Path) -> io::Result<Option<String>> {
         session_id: String,
     }
 
-    let mut reader = BufReader::new(File::open(path)?.take(MAX_HEAD));
+    let mut reader = BufReader::new(regular::open(path)?.take(MAX_HEAD));
     let mut line = Vec::new();
     while reader.read_until(b'\n', &mut line)? > 0 {
         if let Ok(parsed) = serde_json::from_slice::<Line>(&line) {

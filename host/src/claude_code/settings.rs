@@ -152,7 +152,7 @@ impl Environment {
             return enabled.is_none_or(|(_, value)| value.as_deref().and_then(boolean) == Some(false));
         }
         let enabled = self.get(ENABLED).or_else(|| self.plugin_options.get(ENABLED).map(OsString::as_os_str));
-        // What cannot be read is no off, but a mistake to be told.
+        // What cannot be read is not an off, but a mistake to be told.
         enabled.is_none_or(|value| value.to_str().and_then(boolean) == Some(false))
     }
 
@@ -417,7 +417,7 @@ fn read(path: &Path) -> Result<SettingsFile, SettingsError> {
     Ok(file)
 }
 
-/// The known variables in a JSON object; the error is the name of one that is no text.
+/// The known variables in a JSON object; the error is the name of one that is not text.
 fn known_variables(block: &Map<String, Value>) -> Result<Vec<(&'static str, String)>, &'static str> {
     let mut known = Vec::new();
     for name in variables() {

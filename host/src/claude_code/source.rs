@@ -1,9 +1,9 @@
 //! Where a setting was found, and how a settings file is read.
 
+use crate::system::regular;
 use posthog_llma_pipeline::options::InvalidVariable;
 use std::fmt;
-use std::fs::File;
-use std::io::{self, Read as _};
+use std::io;
 use std::path::{Path, PathBuf};
 
 /// Real settings files have a few KiB.
@@ -38,31 +38,21 @@ impl fmt::Display for Source {
 
 /// A file's bytes, if it is there.
 pub(crate) fn read_file(path: &Path) -> Result<Option<Vec<u8>>, SettingsError> {
-    let failed = |error| SettingsError::Unreadable { path: path.to_owned(), error };
-    match path.metadata() {
-        Ok(metadata) if metadata.is_file() => {}
-        // Opening a pipe would wait for someone to write to it.
-        Ok(_) => return Err(failed(io::Error::other("it is not a regular file"))),
-        Err(error) if is_absent(&error) => return Ok(None),
-        Err(error) => return Err(failed(error)),
+    match regular::read(path, MAX_FILE_BYTES) {
+        Ok(text) => Ok(Some(text)),
+        Err(error) if regular::is_absent(&error) => Ok(None),
+        Err(error) if error.kind() == io::ErrorKind::FileTooLarge => {
+            Err(SettingsError::TooLarge { path: path.to_owned() })
+        }
+        Err(error) => Err(SettingsError::Unreadable { path: path.to_owned(), error }),
     }
-    let mut text = Vec::new();
-    File::open(path).and_then(|file| file.take(MAX_FILE_BYTES + 1).read_to_end(&mut text)).map_err(failed)?;
-    if text.len() as u64 > MAX_FILE_BYTES {
-        return Err(SettingsError::TooLarge { path: path.to_owned() });
-    }
-    Ok(Some(text))
-}
-
-fn is_absent(error: &io::Error) -> bool {
-    matches!(error.kind(), io::ErrorKind::NotFound | io::ErrorKind::NotADirectory)
 }
 
 /// Settings that cannot be used.
 #[derive(Debug, thiserror::Error)]
 #[non_exhaustive]
 pub enum SettingsError {
-    /// A variable of the environment is no text.
+    /// A variable of the environment is not text.
     #[error("{name} in the environment is not UTF-8")]
     NotUtf8 {
         /// The variable.
@@ -77,13 +67,13 @@ pub enum SettingsError {
         error: io::Error,
     },
     /// A settings file has over 1 MiB.
-    #[error("the settings in {} are larger than 1 MiB", path.display())]
+    #[error("the settings in {} exceed 1 MiB; shorten the file", path.display())]
     TooLarge {
         /// The file.
         path: PathBuf,
     },
-    /// A settings file is no JSON.
-    #[error("the settings in {} are no JSON: {error}", path.display())]
+    /// A settings file is not JSON.
+    #[error("the settings in {} are not valid JSON: {error}; correct the file", path.display())]
     Json {
         /// The file.
         path: PathBuf,
@@ -91,7 +81,7 @@ pub enum SettingsError {
         error: serde_json::Error,
     },
     /// A settings file is JSON, but not as Claude Code has it.
-    #[error("the settings in {} cannot be used: {what}", path.display())]
+    #[error("the settings in {} are not valid: {what}; correct the file", path.display())]
     Shape {
         /// The file.
         path: PathBuf,
@@ -100,8 +90,8 @@ pub enum SettingsError {
     },
     /// The project's local settings are part of its repository.
     #[error(
-        "{} is checked in to the repository, so a key in it would be, too: run `git rm --cached` on the file first, or take \
-         the user's own settings (`--scope user`)",
+        "{} is checked in to the repository, and the token in it would be too; run `git rm --cached` on the file first, or use \
+         your own settings (`--scope user`)",
         path.display()
     )]
     CheckedIn {
@@ -109,7 +99,7 @@ pub enum SettingsError {
         path: PathBuf,
     },
     /// A name that is nearly one of a variable.
-    #[error("{name:?} is not a setting: did you mean {meant}? (set in {source_of_name})")]
+    #[error("{name:?} is not a setting; did you mean {meant}? (set in {source_of_name})")]
     Misspelt {
         /// The name that is set.
         name: String,
@@ -119,7 +109,7 @@ pub enum SettingsError {
         meant: &'static str,
     },
     /// A flag says something else than the administrator.
-    #[error("{name} is set in {}, which only an administrator can change: leave the flag out", path.display())]
+    #[error("{name} is set in {}, which only an administrator can change; leave the flag out", path.display())]
     Managed {
         /// The variable.
         name: &'static str,

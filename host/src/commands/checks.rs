@@ -65,23 +65,23 @@ impl Checks {
     /// Whether Claude Code calls our hooks, and nobody else's for the same.
     pub(super) fn of_hooks(&mut self, hooks: &Hooks, seen: Seen) {
         match &hooks.ours {
-            Ours::Settings => self.good("plugin", "its hooks stand in settings.json"),
+            Ours::Settings => self.good("plugin", "its hooks are in settings.json"),
             Ours::Plugin(name) => self.good("plugin", format!("{name} is installed")),
             Ours::Disabled(name) => {
                 self.bad("plugin", format!("{name} is disabled"), format!("Run `claude plugin enable {name}`."));
             }
             Ours::Moved(name, path) => self.bad(
                 "plugin",
-                format!("{name} is read from {}, which is gone", path.display()),
+                format!("{name} is installed from {}, which no longer exists", path.display()),
                 "Put the folder back, or add its marketplace again and reinstall the plugin.",
             ),
             // A plugin that was given on the command line stands nowhere, but its hooks come.
             Ours::Nobody if seen.hook.is_some_and(|hook| seen.newest_session.is_none_or(|newest| newest <= hook)) => {
-                self.good("plugin", "it is not installed, but its hooks come");
+                self.good("plugin", "not installed, but its hooks arrive");
             }
             Ours::Nobody => self.next(
                 "plugin",
-                "it is not installed",
+                "not installed",
                 "Run `claude plugin marketplace add posthog/posthog-llma`, then `claude plugin install posthog@posthog-llma`.",
             ),
         }
@@ -89,11 +89,12 @@ impl Checks {
             let advice = "Remove it: without hooks nothing is sent.";
             self.bad("hooks", "`disableAllHooks` is true in settings.json", advice);
         } else {
-            self.good("hooks", "they are not disabled");
+            self.good("hooks", "not disabled");
         }
         for (other, advice) in &hooks.others {
-            let found =
-                format!("{other} sends the same sessions to PostHog: each event would be counted and billed twice");
+            let found = format!(
+                "{other} also sends these sessions to PostHog, so each event would be counted and billed twice"
+            );
             self.bad("another sender", found, format!("{advice}."));
         }
         self.newest_session(hooks, seen);
@@ -108,8 +109,8 @@ impl Checks {
         if installed && !hooks.all_disabled && after_installation && late && !seen.newest_is_known {
             self.bad(
                 "newest session",
-                "it began without a hook",
-                "Restart Claude Code, which reads its hooks when it starts; `/hooks` shows them. `posthog-llma ingest` sends the session.",
+                "it started without a hook",
+                "Restart Claude Code: it reads its hooks at startup, and `/hooks` shows them. `posthog-llma ingest` sends the session.",
             );
         }
     }

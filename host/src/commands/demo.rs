@@ -56,13 +56,13 @@ const SAMPLE: [(&str, &str); 3] = [
 #[non_exhaustive]
 enum DemoError {
     /// The sample cannot be put into a folder, or the server cannot listen.
-    #[error("the demo cannot be set up: {0}")]
+    #[error("cannot set up the demo: {0}")]
     Setup(#[from] io::Error),
-    /// The sample is no session.
+    /// The sample is not a session.
     #[error(transparent)]
     Program(#[from] ProgramError),
     /// A constant of this file is wrong.
-    #[error("the demo cannot be set up: {0}")]
+    #[error("cannot set up the demo: {0}")]
     Constant(String),
 }
 

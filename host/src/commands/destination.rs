@@ -32,7 +32,7 @@ impl DestinationArguments {
         let mut answers = Answers::new();
         if let Some((text, from)) = self.key(variable, stdin)? {
             let key = ApiKey::parse(&text)
-                .map_err(|error| unusable(format!("the key from {from} cannot be used: {error}")))?;
+                .map_err(|error| unusable(format!("the token from {from} is not valid: {error}")))?;
             hide(Some(&key));
             answers.push((API_KEY, key.expose().to_owned()));
         }
@@ -42,8 +42,8 @@ impl DestinationArguments {
         if let Some(host) = &self.host {
             let host = Origin::parse(host, self.allow_custom_host).map_err(|error| {
                 let is_custom = !self.allow_custom_host && Origin::parse(host, true).is_ok();
-                let advice = if is_custom { " (--allow-custom-host allows it here)" } else { "" };
-                unusable(format!("the host {error}{advice}"))
+                let advice = if is_custom { " (or add --allow-custom-host)" } else { "" };
+                unusable(format!("--host: {error}{advice}"))
             })?;
             answers.push((HOST, host.to_string()));
             if self.allow_custom_host {
@@ -61,11 +61,12 @@ impl DestinationArguments {
     ) -> anyhow::Result<Option<(String, &str)>> {
         if self.key_stdin {
             let mut text = String::new();
-            stdin.take(MAX_KEY_INPUT).read_to_string(&mut text).context("cannot read the key from standard input")?;
+            stdin.take(MAX_KEY_INPUT).read_to_string(&mut text).context("cannot read the token from standard input")?;
             return Ok(Some((text, "standard input")));
         }
         let Some(name) = &self.key_env else { return Ok(None) };
-        let value = variable(name).ok_or_else(|| unusable(format!("{name} is not set in the environment")))?;
+        let value = variable(name)
+            .ok_or_else(|| unusable(format!("--key-env {name}: this variable is not set in the environment")))?;
         Ok(Some((value, name)))
     }
 }

@@ -8,10 +8,11 @@ use crate::claude_code::sessions;
 use crate::claude_code::settings::{Environment, Settings};
 use crate::commands::checks::Checks;
 use crate::commands::{cli, status};
+use crate::delivery::report::count;
 use crate::outbox::{self, Outbox, OutboxError};
 use crate::program;
 use crate::system::terminal::{hide, print, tell};
-use crate::system::{git, log};
+use crate::system::{git, log, regular};
 use anyhow::anyhow;
 use posthog_llma_pipeline::options::{self, ApiKey, InvalidVariable, Options};
 use posthog_llma_pipeline::origin::{Origin, Scheme};
@@ -20,7 +21,6 @@ use posthog_llma_sandbox::probe::{Probed, probe};
 use posthog_llma_sandbox::proxy::ProxySettings;
 use serde_json::json;
 use std::fmt::Write as _;
-use std::fs::File;
 use std::io::Read as _;
 use std::path::{Path, PathBuf};
 use std::process::ExitCode;
@@ -50,9 +50,9 @@ pub(super) fn after_setup() -> anyhow::Result<ExitCode> {
     if !has_fault {
         let is_sent = checks.0.iter().all(|check| check.ok || check.name != "plugin");
         text += if is_sent {
-            "\n✓ Set up: sessions that begin from now on are sent\n"
+            "\n✓ Done: new sessions are sent from now on\n"
         } else {
-            "\n✓ Set up: sessions are sent as soon as the plugin is installed\n"
+            "\n✓ Done: sessions are sent once the plugin is installed\n"
         };
     }
     print(&text)?;
@@ -84,7 +84,7 @@ fn write_bundle(path: &Path, checks: &Checks) -> anyhow::Result<()> {
     bundle::write(path, checks, &status, &log_file)
         .map_err(|error| anyhow!("cannot write {}: {error}", path.display()))?;
     tell(&format!(
-        "{}: written for support. It has no content, no key and no setting's value; look at it first.",
+        "{}: written. It contains no content, no token and no values of settings; look at it before you share it.",
         path.display()
     ));
     Ok(())
@@ -110,13 +110,13 @@ impl Checks {
             }
             None => self.next(
                 "git e-mail",
-                "none: events belong to no person",
+                "none: events are not attributed to a person",
                 "Run `git config --global user.email you@example.com`, or set POSTHOG_LLMA_DISTINCT_ID.",
             ),
         }
         let homes = environment.homes();
         match homes.first() {
-            None => self.bad("Claude Code", "there is no home directory", "Set HOME or CLAUDE_CONFIG_DIR."),
+            None => self.bad("Claude Code", "no home directory found", "Set HOME or CLAUDE_CONFIG_DIR."),
             Some(config) => self.plugin(config, &homes),
         }
         for home in &homes {
@@ -136,24 +136,26 @@ impl Checks {
         };
         if !settings.warnings().is_empty() {
             let advice = "Correct the name, or remove it: `posthog-llma --help` lists the settings.";
-            self.bad("names of settings", settings.warnings().join("; "), advice);
+            self.bad("setting names", settings.warnings().join("; "), advice);
         }
         match &options {
-            Ok(options) if options.enabled => self.good("settings", "they can be read, and sending is on"),
+            Ok(options) if options.enabled => self.good("settings", "valid, and sending is on"),
             Ok(_) => self.bad(
                 "settings",
-                format!("they can be read, but {} is not true", options::ENABLED),
-                "Set it to true, for instance with `posthog-llma setup`.",
+                format!("valid, but {} is not true", options::ENABLED),
+                "Set it to true, for example with `posthog-llma setup`.",
             ),
             Err(error) if error_of(options::API_KEY) || error_of(options::HOST) => {
-                self.bad("settings", "one of them cannot be used", format!("See below: {error}"));
+                self.bad("settings", "one of them is invalid", format!("See below: {error}"));
             }
             Err(error) => self.bad("settings", error.to_string(), "Correct the value where it is set."),
         }
         if let Some((value, _)) = settings.get(options::REDACT_PATTERNS) {
             match patterns::read(value) {
-                Ok(_) => self.good("patterns", "the patterns for secrets can be used"),
-                Err(error) => self.bad("patterns", error.to_string(), "correct the list; docs/redaction.md shows one"),
+                Ok(_) => self.good("patterns", "the patterns for secrets are valid"),
+                Err(error) => {
+                    self.bad("patterns", error.to_string(), "Correct the list; docs/redaction.md has an example.");
+                }
             }
         }
         let key = settings.get(options::API_KEY).map(|(key, _)| ApiKey::parse(key));
@@ -162,7 +164,7 @@ impl Checks {
                 self.bad(
                     "key",
                     format!("{} is not set", options::API_KEY),
-                    "It is the project token (phc_…), in the project's settings in PostHog.",
+                    "Copy the project token (phc_…) from the project's settings in PostHog.",
                 );
                 None
             }
@@ -170,7 +172,7 @@ impl Checks {
                 self.bad(
                     "key",
                     error.to_string(),
-                    "Take the project token (phc_…) from the project's settings in PostHog.",
+                    "Copy the project token (phc_…) from the project's settings in PostHog.",
                 );
                 None
             }
@@ -182,7 +184,7 @@ impl Checks {
                     self.bad(
                         "key",
                         format!("{key} does not look like a project token"),
-                        "PostHog takes events with an unknown key and keeps nothing: check that it begins with phc_.",
+                        "PostHog accepts events with an unknown token and drops them: check that it starts with phc_.",
                     );
                 }
                 Some(key)
@@ -194,7 +196,11 @@ impl Checks {
                 Some(origin.clone())
             }
             Err(error) if error_of(options::HOST) => {
-                self.bad("host", error.to_string(), "Scheme, host and port alone, such as https://eu.i.posthog.com.");
+                self.bad(
+                    "host",
+                    error.to_string(),
+                    "Use only scheme, host and port, such as https://eu.i.posthog.com.",
+                );
                 None
             }
             Err(_) => None,
@@ -218,11 +224,11 @@ impl Checks {
         let host = origin.host();
         match (&probed, &proxy) {
             (Probed::UnknownHost, None) => {
-                self.bad("DNS", format!("{host} has no address"), "Check POSTHOG_HOST and the network.");
+                self.bad("DNS", format!("{host} does not resolve"), "Check POSTHOG_HOST and the network.");
                 return Ok(());
             }
-            (_, None) => self.good("DNS", format!("{host} has an address")),
-            (_, Some(proxy)) => self.good("DNS", format!("{host} is left to the proxy {proxy}")),
+            (_, None) => self.good("DNS", format!("{host} resolves")),
+            (_, Some(proxy)) => self.good("DNS", format!("{host} is resolved by the proxy {proxy}")),
         }
         match &probed {
             Probed::Unreachable(why) => {
@@ -231,26 +237,25 @@ impl Checks {
                 return Ok(());
             }
             Probed::Tls(why) => {
-                let advice =
-                    "Behind a proxy with a certificate of its own, SSL_CERT_FILE names the file of its authority.";
+                let advice = "Behind a proxy with its own certificate authority, set SSL_CERT_FILE to that authority's certificate.";
                 self.bad("TLS", why.clone(), advice);
                 return Ok(());
             }
-            _ if origin.scheme() == Scheme::Http => self.good("TLS", "not used: this machine"),
+            _ if origin.scheme() == Scheme::Http => self.good("TLS", "not needed on this machine"),
             _ => self.good("TLS", "the certificate is trusted"),
         }
         match probed {
             Probed::Answered(400, _) => self.good("request", "the server answers as PostHog does"),
             Probed::Answered(404 | 405, _) => {
-                self.good("request", "the server has no path for AI events; /batch/ will be used");
+                self.good("request", "the server has no endpoint for AI events; /batch/ will be used");
             }
             Probed::Answered(401 | 403, words) => {
-                self.bad("request", format!("the server refuses the key: {words}"), "Check POSTHOG_API_KEY.");
+                self.bad("request", format!("the server rejects the token: {words}"), "Check POSTHOG_API_KEY.");
             }
             Probed::Answered(status, words) => self.bad(
                 "request",
                 format!("the server answers {status}: {words}"),
-                "PostHog answers 400 to a batch without events: check POSTHOG_HOST.",
+                "PostHog answers an empty batch with 400: check POSTHOG_HOST.",
             ),
             Probed::UnknownHost | Probed::Tls(_) | Probed::Unreachable(_) => {
                 self.bad("request", "the proxy does not reach the host", "Check HTTPS_PROXY and POSTHOG_HOST.");
@@ -267,12 +272,12 @@ impl Checks {
             Ok((outbox.path().display().to_string(), warning))
         });
         match written {
-            Ok((path, None)) => self.good("state directory", format!("{path} can be written")),
-            Ok((_, Some(warning))) => self.bad("state directory", warning, "Nothing: it is repaired."),
+            Ok((path, None)) => self.good("state directory", format!("{path} is writable")),
+            Ok((_, Some(warning))) => self.bad("state directory", warning, "Nothing to do: it was repaired."),
             Err(error) => {
                 let advice = match error {
                     OutboxError::Newer { .. } => "Update posthog-llma.",
-                    _ => "Nothing is sent that cannot be written down: make room, or let it be written.",
+                    _ => "Nothing is sent that cannot be recorded: free some space, or make the directory writable.",
                 };
                 self.bad("state directory", error.to_string(), advice);
             }
@@ -287,21 +292,21 @@ impl Checks {
         let projects = config.join("projects");
         match sessions::all(&[config.to_owned()]) {
             Err(error) if error.kind() == std::io::ErrorKind::NotFound && config.is_dir() => {
-                self.good("transcripts", "there is no session yet");
+                self.good("transcripts", "no sessions yet");
             }
             Err(error) => self.bad(
                 "transcripts",
                 format!("{} cannot be read: {error}", projects.display()),
-                "Run a session first, or let CLAUDE_CONFIG_DIR name Claude Code's folder.",
+                "Run a session first, or set CLAUDE_CONFIG_DIR to Claude Code's directory.",
             ),
             Ok(sessions) => {
                 let unreadable = sessions.iter().find_map(|session| {
-                    let read = File::open(&session.path).and_then(|mut file| file.read(&mut [0]));
+                    let read = regular::open(&session.path).and_then(|mut file| file.read(&mut [0]));
                     read.err().map(|error| format!("{} cannot be read: {error}", session.path.display()))
                 });
                 match unreadable {
-                    Some(unreadable) => self.bad("transcripts", unreadable, "Check who may read it."),
-                    None => self.good("transcripts", format!("{} sessions can be read", sessions.len())),
+                    Some(unreadable) => self.bad("transcripts", unreadable, "Check its permissions."),
+                    None => self.good("transcripts", format!("{} readable", count(sessions.len() as u64, "session"))),
                 }
             }
         }

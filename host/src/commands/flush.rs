@@ -4,6 +4,7 @@ use super::load_to_send;
 use crate::commands::cli::Flush;
 use crate::delivery::courier::{Courier, DeliveryLock, SessionOutcome};
 use crate::delivery::outcome::Outcome;
+use crate::delivery::report::count as counted;
 use crate::delivery::send::Destination;
 use crate::outbox::{self, Outbox, now};
 use crate::program::Program;
@@ -78,21 +79,22 @@ pub fn run(arguments: &Flush) -> anyhow::Result<ExitCode> {
         let count = |matches: fn(&Outcome) -> bool| outcomes.iter().filter(|ended| matches(&ended.outcome)).count();
         let delivered = count(|outcome| matches!(outcome, Outcome::Delivered { .. }));
         let mut text = format!(
-            "{delivered} sessions delivered to {origin}, {} still owed, {} given up\n",
-            sessions.owed, sessions.failed
+            "{} delivered to {origin}, {} still waiting, {} given up\n",
+            counted(delivered as u64, "session"),
+            sessions.owed,
+            sessions.failed
         );
         if waits {
             let until = time::format(asked_until);
-            let _ = writeln!(text, "The server has asked to wait until {until} (--now tries at once)");
+            let _ = writeln!(text, "The server asked to wait until {until} (--now tries anyway)");
         }
         if sessions.failed > 0 {
             text +=
-                "`posthog-llma status` says what was given up and why; `posthog-llma flush --failed` tries it again\n";
+                "`posthog-llma status` shows what was given up and why; `posthog-llma flush --failed` tries again\n";
         }
         if summary.owed_elsewhere > 0 {
-            let elsewhere = summary.owed_elsewhere;
-            let _ =
-                writeln!(text, "{elsewhere} sessions are owed to another host or key than the current settings have");
+            let elsewhere = counted(summary.owed_elsewhere, "session");
+            let _ = writeln!(text, "{elsewhere} waiting for another host or token than the current settings have");
         }
         print(&text)?;
     }
@@ -110,14 +112,16 @@ fn line(ended: &SessionOutcome) -> String {
     let id = &ended.session_id;
     match &ended.outcome {
         Outcome::Delivered { events: 0, rejected: 0 } => format!("{id}  nothing new"),
-        Outcome::Delivered { events, rejected: 0 } => format!("{id}  {events} events delivered"),
+        Outcome::Delivered { events, rejected: 0 } => format!("{id}  {} delivered", counted(*events, "event")),
         Outcome::Delivered { events, rejected } => {
-            format!("{id}  {events} events delivered, {rejected} refused for good")
+            format!("{id}  {} delivered, {rejected} rejected", counted(*events, "event"))
         }
         Outcome::Failed { error } => format!("{id}  failed: {error}"),
         Outcome::ServerFailed { error, events: 0 } => format!("{id}  not delivered: {error}"),
-        Outcome::ServerFailed { error, events } => format!("{id}  {events} events delivered, then: {error}"),
+        Outcome::ServerFailed { error, events } => {
+            format!("{id}  {} delivered, then: {error}", counted(*events, "event"))
+        }
         Outcome::Withheld { reason } => format!("{id}  not sent: {reason}"),
-        Outcome::Gone => format!("{id}  given up: its transcript is gone"),
+        Outcome::Gone => format!("{id}  given up: its transcript no longer exists"),
     }
 }

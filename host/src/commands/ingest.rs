@@ -60,7 +60,7 @@ pub fn run(arguments: &Arguments) -> anyhow::Result<ExitCode> {
         force: arguments.force,
         named: !arguments.sessions.is_empty(),
         jobs: jobs(arguments),
-        on_wait: &|seconds| tell(&format!("PostHog takes no more for now. Asking again in {seconds} s.")),
+        on_wait: &|seconds| tell(&format!("PostHog accepts no more for now. Retrying in {seconds} s.")),
         stop: &STOP,
     };
     let progress = IngestProgress::new(&sessions, arguments.json);
@@ -105,7 +105,7 @@ fn stop_on_interrupt() {
                 return;
             }
             STOP.store(true, Ordering::Relaxed);
-            tell("Stopping after what is under way. Ctrl-C again stops at once.");
+            tell("Finishing the batches in flight. Press Ctrl-C again to stop now.");
             if tokio::signal::ctrl_c().await.is_ok() {
                 std::process::exit(INTERRUPTED.into());
             }
@@ -161,7 +161,7 @@ impl IngestReport {
                     report.old += u64::from(sent.earliest.is_some_and(is_old));
                     if sent.rejected > 0 {
                         let rejected = sent.rejected;
-                        report.failures.push(format!("{}: {rejected} events were refused for good", session.id));
+                        report.failures.push(format!("{}: {} rejected", session.id, report::count(rejected, "event")));
                     }
                 }
                 IngestOutcome::DeliveredBefore => report.before += 1,
@@ -189,19 +189,21 @@ impl IngestReport {
             warnings.push(format!("not sent: {more} more (--json has all)"));
         }
         if self.old > 0 {
-            let old = self.old;
+            let old = report::count(self.old, "session");
             warnings.push(format!(
-                "{old} sessions are over {CONTENT_DAYS} days old: PostHog keeps no prompts, answers and tool output of them"
+                "{old} more than {CONTENT_DAYS} days old: PostHog does not keep their prompts, answers and tool output"
             ));
         }
         if self.sums.held > 0 {
-            let held = self.sums.held;
-            warnings.push(format!("{held} events are still in progress and are left out: a later delivery sends them"));
+            let held = report::count(self.sums.held, "event");
+            warnings.push(format!("{held} still in progress: a later delivery sends them"));
         }
         let [bad, unknown] = self.sums.odd_lines;
         if bad + unknown > 0 {
-            warnings
-                .push(format!("{bad} lines are damaged and {unknown} of unknown types; what is good in them was used"));
+            warnings.push(format!(
+                "{} damaged, {unknown} of unknown types; the readable parts were used",
+                report::count(bad, "line")
+            ));
         }
         warnings
     }
@@ -232,7 +234,7 @@ impl IngestReport {
             let _ = writeln!(out, "Stopped: {stopped}");
         }
         if *not_reached > 0 {
-            out.push_str("The same command goes on from here\n");
+            out.push_str("Run the same command again to continue\n");
         }
         out
     }
@@ -295,7 +297,7 @@ fn list(
         // To see a session is not to send it.
         named: true,
         jobs: jobs(arguments),
-        on_wait: &|seconds| tell(&format!("PostHog takes no more for now. Asking again in {seconds} s.")),
+        on_wait: &|seconds| tell(&format!("PostHog accepts no more for now. Retrying in {seconds} s.")),
         stop: &STOP,
     };
     let mut outcomes = counted(program, &ingest, &sessions, arguments.json)?;
@@ -363,8 +365,9 @@ fn list(
     let events = rows.iter().map(|(_, _, events, ..)| events).sum();
     let _ = writeln!(
         out,
-        "{} sessions, {events} events, {} in PostHog ({})",
-        rows.len(),
+        "{}, {}, {} in PostHog ({})",
+        report::count(rows.len() as u64, "session"),
+        report::count(events, "event"),
         cost::shown(events),
         cost::basis()
     );

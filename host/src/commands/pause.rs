@@ -13,7 +13,7 @@ pub fn pause(arguments: &Pause) -> anyhow::Result<ExitCode> {
     let until = arguments.time.map_or(Millis::MAX, |time| now().saturating_add(time.as_millis() as Millis));
     Decisions::change(&outbox::directory()?, |decisions| decisions.paused_until = Some(until))?;
     print(&format!(
-        "Paused{}: nothing is sent, and sessions that run meanwhile are sent only when you name them\n",
+        "Paused{}: nothing is sent, and sessions from this time are sent only if you name them\n",
         until_text(until)
     ))?;
     Ok(ExitCode::SUCCESS)
@@ -22,7 +22,7 @@ pub fn pause(arguments: &Pause) -> anyhow::Result<ExitCode> {
 /// Runs `resume`.
 pub fn resume() -> anyhow::Result<ExitCode> {
     Decisions::change(&outbox::directory()?, |decisions| decisions.paused_until = None)?;
-    print("Sending goes on\n")?;
+    print("Sending resumed\n")?;
     Ok(ExitCode::SUCCESS)
 }
 
@@ -32,13 +32,13 @@ pub fn never(arguments: &Never) -> anyhow::Result<ExitCode> {
     let Some(path) = &arguments.path else {
         let decisions = Decisions::load(&directory)?;
         let list = decisions.never.join("\n");
-        print(&(if list.is_empty() { "Nothing is on the list".to_owned() } else { list } + "\n"))?;
+        print(&(if list.is_empty() { "The list is empty".to_owned() } else { list } + "\n"))?;
         return Ok(ExitCode::SUCCESS);
     };
     let path = resolved(path);
-    let path = path.to_str().ok_or_else(|| {
-        Unusable(Cow::Owned(format!("{} is not UTF-8, so it cannot be written down", path.display())))
-    })?;
+    let path = path
+        .to_str()
+        .ok_or_else(|| Unusable(Cow::Owned(format!("{} is not UTF-8, so it cannot be recorded", path.display()))))?;
     let mut was_there = false;
     Decisions::change(&directory, |decisions| {
         was_there = decisions.never.iter().any(|entry| entry == path);
@@ -48,8 +48,8 @@ pub fn never(arguments: &Never) -> anyhow::Result<ExitCode> {
         }
     })?;
     print(&match (arguments.remove, was_there) {
-        (false, _) => format!("Nothing of {path} is ever sent\n"),
-        (true, true) => format!("{path} is off the list\n"),
+        (false, _) => format!("Nothing from {path} will be sent\n"),
+        (true, true) => format!("{path} removed from the list\n"),
         (true, false) => format!("{path} is not on the list\n"),
     })?;
     Ok(ExitCode::SUCCESS)

@@ -23,8 +23,8 @@ pub fn run(arguments: &Send) -> anyhow::Result<ExitCode> {
     let mut warnings = program.demands(&session).unreadable().collect::<Vec<_>>();
     if !api_key.looks_like_project_key() {
         warnings.push(format!(
-            "POSTHOG_API_KEY ({api_key}) does not look like a project token (phc_…); PostHog answers 200 to an unknown key and \
-             keeps nothing"
+            "POSTHOG_API_KEY ({api_key}) does not look like a project token (phc_…): PostHog accepts events with any token and drops those it \
+             doesn't know"
         ));
     }
     let ((sandbox, cache_warning), mut options) = program.prepare(&session, Limits::from(&arguments.limits))?;
@@ -40,7 +40,7 @@ pub fn run(arguments: &Send) -> anyhow::Result<ExitCode> {
             Some(record)
         }
         Err(error) => {
-            warnings.push(format!("what is sent is not written down, so a later delivery sends it again: {error}"));
+            warnings.push(format!("cannot record what is sent, so a later delivery sends it again: {error}"));
             None
         }
     };

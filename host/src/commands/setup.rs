@@ -28,9 +28,9 @@ use std::process::ExitCode;
 /// Runs the command.
 pub fn run(arguments: &Setup) -> anyhow::Result<ExitCode> {
     let environment = Environment::of_process();
-    let directory = std::env::current_dir().context("the current directory cannot be used")?;
+    let directory = std::env::current_dir().context("cannot use the current directory")?;
     let path = Settings::file(&environment, arguments.scope.into(), &directory)
-        .ok_or_else(|| anyhow!("there is no home directory: set CLAUDE_CONFIG_DIR"))?;
+        .ok_or_else(|| anyhow!("no home directory found: set HOME or CLAUDE_CONFIG_DIR"))?;
     let before = Settings::of_file(&path, arguments.scope.into()).map_err(ProgramError::from)?;
     let key = before.get(API_KEY).and_then(|(key, _)| ApiKey::parse(key).ok());
     hide(key.as_ref());
@@ -44,7 +44,7 @@ pub fn run(arguments: &Setup) -> anyhow::Result<ExitCode> {
         // The one in the plugin is not on the path.
         let own = std::env::current_exe().map_or_else(|_| "posthog-llma".to_owned(), |path| path.display().to_string());
         return Err(unusable(format!(
-            "there is nothing to set: run `{own} setup` in a terminal, where it asks, or give the answers as flags \
+            "nothing to set: run `{own} setup` in a terminal, where it asks, or give the answers as flags \
              (--help has them)"
         )));
     }
@@ -166,7 +166,7 @@ fn ask(person: &mut impl Person, before: &Settings, answers: &mut Answers) -> io
         answers.push((HOST, host.to_string()));
     }
     if is_open(answers, PRIVACY_MODE) {
-        let question = "Privacy mode: send no prompts, answers or texts of tools?";
+        let question = "Privacy mode: leave out prompts, answers, and tool inputs and outputs?";
         answers.push((PRIVACY_MODE, yes_or_no(person, question, options.conversion.privacy_mode)?.to_string()));
     }
     if is_open(answers, TRACE_GROUPING) {
@@ -182,7 +182,7 @@ fn ask(person: &mut impl Person, before: &Settings, answers: &mut Answers) -> io
 
 fn ask_key(person: &mut impl Person, old: Option<&ApiKey>) -> io::Result<Option<ApiKey>> {
     let old = old.map_or_else(|| "none".to_owned(), ToString::to_string);
-    let question = format!("Project key, phc_…, from the project's settings in PostHog (not shown) [{old}]:");
+    let question = format!("Project token (phc_…), from the project's settings in PostHog (not shown) [{old}]:");
     loop {
         let text = person.ask_secret(&question)?;
         if text.is_empty() {
@@ -194,7 +194,7 @@ fn ask_key(person: &mut impl Person, old: Option<&ApiKey>) -> io::Result<Option<
                 // Nothing was seen while it was typed.
                 person.tell(&format!("  Received: {key}"));
                 if !key.looks_like_project_key() {
-                    person.tell("  It does not look like a project token (phc_…), but is taken as it is.");
+                    person.tell("  It does not look like a project token (phc_…), but is used as is.");
                 }
                 return Ok(Some(key));
             }
@@ -236,7 +236,7 @@ fn is_posthog(host: &Origin) -> bool {
 fn ask_grouping(person: &mut impl Person, old: TraceGrouping) -> io::Result<&'static str> {
     let old = old.as_str();
     loop {
-        let answer = person.ask(&format!("One trace for each session, or for each message? [{old}]"))?;
+        let answer = person.ask(&format!("One trace per session, or per message? [{old}]"))?;
         match answer.to_lowercase().as_str() {
             "" => return Ok(old),
             "session" => return Ok("session"),
@@ -296,7 +296,7 @@ fn write(path: &Path, answers: &Answers) -> anyhow::Result<()> {
         fs::create_dir_all(folder).map_err(failed)?;
     }
     if read_file(path).map_err(ProgramError::from)? != old {
-        return Err(anyhow!("{} was changed by another program meanwhile; run this again", path.display()));
+        return Err(anyhow!("{} was changed by another program in the meantime; run this again", path.display()));
     }
     atomic::write(path, new.as_bytes()).map_err(failed)
 }
@@ -309,7 +309,7 @@ fn warnings(environment: &Environment, directory: &Path, path: &Path, answers: &
             if let Some((other, source)) = settings.get(name)
                 && other != value
             {
-                warnings.push(format!("{name} has another value in {source}, which goes before {}", path.display()));
+                warnings.push(format!("{name} has another value in {source}, which overrides {}", path.display()));
             }
         }
     }
@@ -320,13 +320,13 @@ fn warnings(environment: &Environment, directory: &Path, path: &Path, answers: &
             let mode = metadata.permissions().mode() & 0o777;
             if mode & 0o077 != 0 {
                 warnings.push(format!(
-                    "others can read the key in {} (mode {mode:o}); `chmod 600` on it stops that",
+                    "other users can read the key in {} (mode {mode:o}); run `chmod 600` on it",
                     path.display()
                 ));
             }
         }
         if git::is_ignored(path) == git::Ignored::No {
-            warnings.push(format!("git does not ignore {}: take care not to check in the key", path.display()));
+            warnings.push(format!("git does not ignore {}; take care not to commit the key", path.display()));
         }
     }
     warnings

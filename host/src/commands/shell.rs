@@ -33,7 +33,7 @@ pub fn man(arguments: &Man) -> anyhow::Result<ExitCode> {
     command.build();
     if let Some(name) = &arguments.command {
         let found = command.get_subcommands().find(|c| c.get_name() == name && !c.is_hide_set()).cloned();
-        let own = found.ok_or_else(|| Unusable(format!("there is no command {name:?}; --help lists them").into()))?;
+        let own = found.ok_or_else(|| Unusable(format!("no such command: {name:?}; --help lists them all").into()))?;
         command = own.version(env!("CARGO_PKG_VERSION"));
     }
     let mut out = Vec::new();

@@ -7,6 +7,7 @@ use crate::claude_code::settings::{Environment, Settings};
 use crate::commands::checks::{Checks, Seen};
 use crate::commands::cli;
 use crate::delivery::cost;
+use crate::delivery::report::count;
 use crate::outbox::decisions::{Decisions, Verdict};
 use crate::outbox::{self, DAMAGED, HOOK, HOOK_FAILURE, HookSettings, Millis, Note, Outbox, Summary, now};
 use crate::program::Program;
@@ -201,7 +202,7 @@ impl Status {
             && !key.looks_like_project_key()
         {
             problems.push(format!(
-                "{key} does not look like a project token (phc_…): PostHog takes events for any key and drops them"
+                "{key} does not look like a project token (phc_…): PostHog accepts events with any token and drops those it doesn't know"
             ));
         }
         let destination = &self.summary.destination;
@@ -210,8 +211,8 @@ impl Status {
         }
         if destination.sessions.failed > 0 {
             problems.push(format!(
-                "{} sessions were given up (`posthog-llma flush --failed` tries them again)",
-                destination.sessions.failed
+                "gave up on {} (`posthog-llma flush --failed` tries again)",
+                count(destination.sessions.failed, "session")
             ));
         }
         problems
@@ -284,14 +285,14 @@ impl Status {
         };
         if let (Some(why), Some(hooks)) = (self.own_off(), &self.hooks_have) {
             let given = hooks.variables.join(", ");
-            let _ = writeln!(out, "    Claude Code gives its hooks what this terminal lacks ({why}): {given}");
+            let _ = writeln!(out, "    Claude Code passes its hooks what this terminal lacks ({why}): {given}");
         }
         out.push_str("\nSettings\n");
         for (name, value, source) in &self.settings {
             let _ = writeln!(out, "  {name:<34} {value}  ({source})");
         }
         if self.settings.is_empty() {
-            out.push_str("  none of the variables is set\n");
+            out.push_str("  none set\n");
         }
         for warning in &self.settings_warnings {
             let _ = writeln!(out, "  warning: {warning}");
@@ -316,14 +317,14 @@ impl Status {
         let _ = writeln!(out, "  events         {events}, {} in PostHog ({})", cost::shown(events), cost::basis());
         if !summary.redactions.is_empty() {
             let replaced: u64 = summary.redactions.iter().map(|(_, count)| count).sum();
-            let _ = writeln!(out, "  redacted       {replaced} secrets (--json says by which rules)");
+            let _ = writeln!(out, "  redacted       {} (--json counts them by rule)", count(replaced, "secret"));
         }
         let sessions = destination.sessions;
         out.push_str("\nSessions\n");
         for (name, count) in [
             ("on disk", self.on_disk),
             ("delivered", sessions.delivered),
-            ("owed", sessions.owed),
+            ("waiting", sessions.owed),
             ("given up", sessions.failed),
             ("running", sessions.running),
             ("never seen", self.never_seen),
@@ -331,15 +332,15 @@ impl Status {
             let _ = writeln!(out, "  {name:<13}  {count}");
         }
         if summary.owed_elsewhere > 0 {
-            let _ = writeln!(out, "  {:<13}  {} (to another host or key)", "owed", summary.owed_elsewhere);
+            let _ = writeln!(out, "  {:<13}  {} (to another host or key)", "waiting", summary.owed_elsewhere);
         }
         if self.never_seen > 0 {
-            out.push_str("  `posthog-llma ingest --all` sends those that were never seen\n");
+            out.push_str("  `posthog-llma ingest --all` sends the ones never seen\n");
         }
         if summary.in_part > 0 {
             let _ = writeln!(
                 out,
-                "  {:<13}  {}: what they held before they were sent here; `posthog-llma ingest SESSION` sends that too",
+                "  {:<13}  {}: sent here only from some point on; `posthog-llma ingest SESSION` sends the rest",
                 "in part", summary.in_part
             );
         }
@@ -351,7 +352,7 @@ impl Status {
             let _ = writeln!(out, "  {}: {} ({next})", failed.session_id, failed.error);
         }
         if destination.quarantined > 0 {
-            let _ = writeln!(out, "\nEvents that the server refused for good: {}", destination.quarantined);
+            let _ = writeln!(out, "\nEvents that the server rejected: {}", destination.quarantined);
             for event in &summary.quarantined {
                 let _ = writeln!(out, "  {} {}: {} {}", event.session_id, event.event, event.status, event.message);
             }
@@ -359,7 +360,7 @@ impl Status {
         if !summary.unknown_types.is_empty() {
             let types: Vec<_> =
                 summary.unknown_types.iter().map(|(name, lines)| format!("{name:?} ({lines})")).collect();
-            let _ = writeln!(out, "\nTypes of lines that this version does not know: {}", types.join(", "));
+            let _ = writeln!(out, "\nLine types unknown to this version: {}", types.join(", "));
         }
         if let Some(damaged) = &self.damaged {
             let _ = writeln!(out, "\n{} ago {}", span(now() - damaged.at), damaged.text);

@@ -21,11 +21,13 @@ pub fn run(arguments: &Trust) -> anyhow::Result<ExitCode> {
     }
     if let Some(project) = &arguments.project {
         std::env::set_current_dir(project)
-            .map_err(|error| Unusable(Cow::Owned(format!("{}: {error}", project.display()))))?;
+            .map_err(|error| Unusable(Cow::Owned(format!("cannot enter {}: {error}", project.display()))))?;
     }
     let program = load()?;
     let Some(ask) = &program.ask else {
-        print("This project asks for nothing that is not decided (`posthog-llma trust --list` shows the decisions)\n")?;
+        print(
+            "This project asks for nothing you have not decided (`posthog-llma trust --list` shows your decisions)\n",
+        )?;
         return Ok(ExitCode::SUCCESS);
     };
     if ask.pair.is_err() {
@@ -33,7 +35,7 @@ pub fn run(arguments: &Trust) -> anyhow::Result<ExitCode> {
     }
     if decide(ask, "posthog-llma trust")? {
         print(
-            "Approved. `posthog-llma flush`, in this project, sends what is owed; new sessions are sent when they end\n",
+            "Approved. `posthog-llma flush` in this project sends what is waiting; new sessions are sent automatically\n",
         )?;
         return Ok(ExitCode::SUCCESS);
     }
@@ -46,10 +48,10 @@ pub fn run(arguments: &Trust) -> anyhow::Result<ExitCode> {
 pub fn decide(ask: &Ask, command: &str) -> anyhow::Result<bool> {
     let Ok((origin, key)) = &ask.pair else { return Ok(false) };
     if !terminal::is_interactive() {
-        let message = format!("{}: run `{command}` in a terminal, where you can say yes", ask.question());
+        let message = format!("{}: run `{command}` in a terminal to decide", ask.question());
         return Err(Unusable(Cow::Owned(message)).into());
     }
-    tell(&format!("Project  {}\nSends to {origin}\nKey      {key}\nSet in   {}\n", ask.project.display(), ask.source));
+    tell(&format!("Project  {}\nSends to {origin}\nToken    {key}\nSet in   {}\n", ask.project.display(), ask.source));
     terminal::ask("Send this project's sessions there? Type yes:")?;
     let mut line = String::new();
     io::stdin().lock().read_line(&mut line)?;
@@ -67,7 +69,7 @@ pub fn undo(arguments: &Untrust) -> anyhow::Result<ExitCode> {
     let directory = outbox::directory()?;
     if arguments.refuse {
         std::env::set_current_dir(&project)
-            .map_err(|error| Unusable(Cow::Owned(format!("{}: {error}", project.display()))))?;
+            .map_err(|error| Unusable(Cow::Owned(format!("cannot enter {}: {error}", project.display()))))?;
     }
     let ask = if arguments.refuse { load()?.ask } else { None };
     let mut forgotten = 0;
@@ -79,11 +81,11 @@ pub fn undo(arguments: &Untrust) -> anyhow::Result<ExitCode> {
     })?;
     match (ask, forgotten) {
         (Some(ask), _) => print(&format!(
-            "Refused: what {} asks for does not count. Its sessions go where your own settings say\n",
+            "Refused: what {} asks for is ignored. Its sessions go where your own settings say\n",
             ask.project.display()
         ))?,
-        (None, 0) => print(&format!("Nothing was decided of {}\n", project.display()))?,
-        (None, _) => print(&format!("What was decided of {} is forgotten\n", project.display()))?,
+        (None, 0) => print(&format!("No decisions about {}\n", project.display()))?,
+        (None, _) => print(&format!("Decisions about {} removed\n", project.display()))?,
     }
     Ok(ExitCode::SUCCESS)
 }
@@ -113,7 +115,7 @@ fn list(decisions: &Decisions, as_json: bool) -> anyhow::Result<ExitCode> {
         let _ = writeln!(text, "paused   {}", until_text(until));
     }
     if text.is_empty() {
-        text.push_str("Nothing is decided: what counts are your own settings\n");
+        text.push_str("No decisions: your own settings apply\n");
     }
     print(&text)?;
     Ok(ExitCode::SUCCESS)

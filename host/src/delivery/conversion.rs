@@ -26,10 +26,10 @@ const EVENTS: u32 = 1024 * 1024;
 #[non_exhaustive]
 pub enum ConversionError {
     /// A transcript cannot be read.
-    #[error("the transcript cannot be read: {0}")]
+    #[error("cannot read the transcript: {0}")]
     Read(#[source] io::Error),
     /// The events cannot be written.
-    #[error("the events cannot be written: {0}")]
+    #[error("cannot write the events: {0}")]
     Write(#[source] io::Error),
     /// An option cannot be used.
     #[error("the option {} cannot be used: it {}", .0.name, .0.reason)]

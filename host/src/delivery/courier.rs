@@ -6,10 +6,10 @@ use crate::delivery::extent::Extent;
 use crate::delivery::outcome::Outcome;
 use crate::delivery::send::{self, Delivered, Destination, PATIENCE, SendError};
 use crate::delivery::status_file::StatusFile;
-use crate::outbox::decisions::is_file_or_absent;
 use crate::outbox::stored_options;
 use crate::outbox::{self, Backoff, DestinationId, Live, Millis, Outbox, OutboxError, Owed};
 use crate::program::{self, LocalSession, Program, Withheld};
+use crate::system::regular;
 use crate::system::terminal::tell;
 use posthog_llma_pipeline::delivery::lane::Lane;
 use posthog_llma_sandbox::bindings::exports::posthog::llm_analytics::delivery::{BatchReport, DeliveryError, Patience};
@@ -55,8 +55,7 @@ impl DeliveryLock {
     fn try_lock(outbox: &Outbox, name: &str) -> Result<Option<Self>, OutboxError> {
         let path = outbox.path().with_file_name(name);
         let failed = |error: io::Error| OutboxError::Directory { path: path.clone(), error };
-        is_file_or_absent(&path)?;
-        let file = File::options().create(true).truncate(false).write(true).open(&path).map_err(failed)?;
+        let file = regular::open_lock(&path).map_err(failed)?;
         match file.try_lock() {
             Ok(()) => Ok(Some(Self(file))),
             Err(TryLockError::WouldBlock) => Ok(None),

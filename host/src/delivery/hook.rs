@@ -353,7 +353,9 @@ pub fn work(input: Option<HookInput>, client: Option<Process>) -> anyhow::Result
     match &worked {
         Ok(()) => debug!("the worker leaves"),
         // What is wrong with a setting has its value in it, and what went wrong elsewhere may have anybody's words.
-        Err(error) if error.is::<OutboxError>() => error!("the record cannot be used: `posthog-llma status` says why"),
+        Err(error) if error.is::<OutboxError>() => {
+            error!("cannot use the delivery record: `posthog-llma status` says why");
+        }
         Err(_) => error!("nothing can be sent: `posthog-llma status` says why"),
     }
     if let Err(error) = &worked {
@@ -385,7 +387,7 @@ fn work_in(directory: &Path, input: &HookInput, client: Option<Process>) -> anyh
     let (program, destination) = match ready(directory, input).map_err(anyhow::Error::msg)? {
         Ready::ToSend(program, destination) => (*program, destination),
         Ready::Asked(program, ask) => {
-            info!("kept back: its project asks for something that nobody has decided");
+            info!("waiting: its project asks for something you have not decided yet");
             return Ok(keep_back(directory, outbox::PATIENCE, &program, &ask, input, client)?);
         }
         Ready::NotNow => {
@@ -401,7 +403,7 @@ fn work_in(directory: &Path, input: &HookInput, client: Option<Process>) -> anyh
     {
         warn!("nothing is sent: another program sends the same sessions");
         // It is owed; `flush` sends it whatever others do.
-        anyhow::bail!("{other} sends the same sessions, so hooks send nothing until one of the two is switched off");
+        anyhow::bail!("{other} also sends these sessions, so hooks send nothing until one of the two is turned off");
     }
     let mut courier = Courier::new(&program, destination, id);
     courier.catch_up(&mut outbox)?;

@@ -117,7 +117,8 @@ impl SendReport {
             }
         }
         if shortened > 0 {
-            warnings.push(format!("{shortened} events were shortened, because the server takes no larger ones"));
+            warnings
+                .push(format!("{} shortened, because the server accepts none that large", count(shortened, "event")));
         }
         if !report.quota_limited.is_empty() {
             let limited = report.quota_limited.join(", ");
@@ -140,7 +141,8 @@ impl SendReport {
         let earlier = refused.saturating_sub(self.rejected.len() as u64);
         if earlier > 0 {
             self.warnings.push(format!(
-                "{earlier} events were refused in an earlier delivery (`posthog-llma status` says why); --again sends them again"
+                "{} rejected in an earlier delivery (`posthog-llma status` shows why); --again sends them again",
+                count(earlier, "event")
             ));
             self.complete = false;
         }
@@ -195,7 +197,11 @@ impl SendReport {
             return format!("{session}: {NOTHING}\n");
         }
         let events = sums.generations + sums.spans + sums.traces;
-        let what = if self.complete { "delivered to" } else { "only partly delivered to" };
+        let what = match (self.complete, events) {
+            (true, _) => "delivered to",
+            (false, 0) => "not delivered to",
+            (false, _) => "only partly delivered to",
+        };
         let _ = writeln!(out, "Session {session} {what} {origin}");
         let _ = writeln!(
             out,
@@ -224,14 +230,11 @@ impl SendReport {
             let _ = writeln!(out, "  redacted  {}", rules.join(", "));
         }
         if self.before > 0 {
-            let _ = writeln!(out, "  before    {} events were delivered before and are not sent again", self.before);
+            let _ = writeln!(out, "  before    {} already delivered, not sent again", count(self.before, "event"));
         }
         if self.held > 0 {
-            let _ = writeln!(
-                out,
-                "  open      {} events are still in progress and are sent by a later delivery",
-                self.held
-            );
+            let _ =
+                writeln!(out, "  open      {} still in progress, sent by a later delivery", count(self.held, "event"));
         }
         for rejected in self.rejected.iter().take(SHOWN_REJECTED) {
             let field = |name: &str| rejected[name].as_str().unwrap_or_default().to_owned();
@@ -249,19 +252,22 @@ impl SendReport {
 pub fn line_warnings(counts: &ConversionReport) -> Vec<String> {
     let mut warnings = Vec::new();
     if counts.bad_lines > 0 {
-        warnings
-            .push(format!("{} of {} lines are damaged; what is good in them was used", counts.bad_lines, counts.lines));
+        warnings.push(format!(
+            "{} of {} damaged; the readable parts were used",
+            counts.bad_lines,
+            count(counts.lines, "line")
+        ));
     }
     if counts.unknown_lines > 0 {
         let types: Vec<_> = counts.unknown_types.iter().map(|of| format!("{:?} ({})", of.name, of.count)).collect();
         warnings.push(format!(
-            "{} lines are of types unknown to this version: {}",
-            counts.unknown_lines,
+            "{} of types unknown to this version: {}",
+            count(counts.unknown_lines, "line"),
             types.join(", ")
         ));
     }
     if counts.shortened_events > 0 {
-        warnings.push(format!("{} events over 8 MiB were shortened", counts.shortened_events));
+        warnings.push(format!("{} over 8 MiB shortened", count(counts.shortened_events, "event")));
     }
     if !counts.ignored_properties.is_empty() {
         let names = counts.ignored_properties.join(", ");

@@ -39,7 +39,7 @@ pub struct Destination {
 #[non_exhaustive]
 pub enum SendError {
     /// A transcript cannot be opened.
-    #[error("the transcript cannot be read: {0}")]
+    #[error("cannot read the transcript: {0}")]
     Read(#[source] io::Error),
     /// The component could not start.
     #[error("{}", start_error(.0))]
@@ -48,7 +48,7 @@ pub enum SendError {
     #[error("{}", delivery_error(.0))]
     Delivery(DeliveryError),
     /// What was delivered cannot be looked up, or written down.
-    #[error("nothing more is sent, because it could not be written down: {0}")]
+    #[error("sending stopped, because what was sent could not be recorded: {0}")]
     Record(#[source] OutboxError),
     /// The sandbox failed.
     #[error(transparent)]
@@ -94,28 +94,28 @@ fn unreadable_file(UnreadableFile { file, error }: UnreadableFile) -> String {
 fn delivery_error(error: &DeliveryError) -> String {
     match error {
         DeliveryError::Unreachable(why) => format!("the server cannot be reached: {why}"),
-        DeliveryError::TimedOut(why) => format!("the server takes too long: {why}"),
+        DeliveryError::TimedOut(why) => format!("the server takes too long to answer: {why}"),
         DeliveryError::Unavailable(Unavailability { status, retry_after: after, message: words }) => {
             let after = after.map_or_else(String::new, |s| format!(", and asks to wait {s} s"));
-            format!("the server is not available: it answers {status}{after}: {words}")
+            format!("the server is unavailable: it answered {status}{after}: {words}")
         }
-        DeliveryError::RateLimited(words) => format!("the project's budget of bytes is used up for now: {words}"),
+        DeliveryError::RateLimited(words) => format!("the project's byte budget is used up for now: {words}"),
         DeliveryError::BillingLimit(words) => {
             format!(
-                "the project has used up what its plan covers: {words} (see Billing in PostHog. What is owed is kept)"
+                "the project has reached its billing limit: {words} (see Billing in PostHog; unsent events are kept)"
             )
         }
         DeliveryError::Refused(Refusal { status, message: words }) => {
             let hint = match status {
                 300..=399 => " (redirects are not followed: is POSTHOG_HOST right?)",
-                402 => " (see Billing in PostHog. What is owed is kept)",
-                401 | 403 => " (is POSTHOG_API_KEY the key of a project there?)",
+                402 => " (see Billing in PostHog; unsent events are kept)",
+                401 | 403 => " (is POSTHOG_API_KEY the token of a project there?)",
                 _ => "",
             };
-            format!("the server refuses: it answers {status}: {words}{hint}")
+            format!("the server rejected the request with {status}: {words}{hint}")
         }
         DeliveryError::NotPosthog(words) => {
-            format!("the server answers 200, but not as PostHog does: {words} (is POSTHOG_HOST right?)")
+            format!("the server answered 200, but not as PostHog does: {words} (is POSTHOG_HOST right?)")
         }
         DeliveryError::UnreadableFile(unreadable) => unreadable_file(*unreadable),
     }

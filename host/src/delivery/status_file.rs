@@ -2,6 +2,7 @@
 //! know it, and their scripts read it; the keys are that plugin's.
 
 use crate::delivery::outcome::Outcome;
+use crate::delivery::report::count;
 use crate::delivery::send::{Delivered, Destination};
 use crate::program::{LocalSession, Program};
 use posthog_llma_pipeline::time;
@@ -52,13 +53,13 @@ impl StatusFile {
         Self { path: config_dir.join(FILE_NAME), status }
     }
 
-    /// Writes it whole or not at all. That it cannot be written is no reason to fail: the record is in the outbox.
+    /// Writes it whole or not at all. That it cannot be written is not a reason to fail: the record is in the outbox.
     pub fn write(mut self, outcome: &Outcome) {
         let error = match outcome {
             // Nothing was new: the file still tells of the delivery before.
             Outcome::Delivered { events: 0, rejected: 0 } | Outcome::Withheld { .. } | Outcome::Gone => return,
             Outcome::Delivered { rejected: 0, .. } => None,
-            Outcome::Delivered { rejected, .. } => Some(format!("{rejected} events were refused")),
+            Outcome::Delivered { rejected, .. } => Some(format!("{} rejected", count(*rejected, "event"))),
             Outcome::Failed { error } | Outcome::ServerFailed { error, .. } => Some(error.clone()),
         };
         self.status["status"] = json!(if error.is_none() { "ok" } else { "error" });

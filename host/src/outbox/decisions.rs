@@ -3,12 +3,11 @@
 
 use super::ids::key_hash;
 use super::{FILE_NAME, Millis, OutboxError, now};
-use crate::system::{atomic, directories};
+use crate::system::{atomic, directories, regular};
 use posthog_llma_pipeline::options::ApiKey;
 use posthog_llma_pipeline::origin::Origin;
 use serde::{Deserialize, Serialize};
-use std::fs::{self, File};
-use std::io::{self, Read as _};
+use std::io;
 use std::path::{Path, PathBuf};
 
 /// Name of the file in the state directory.
@@ -120,12 +119,10 @@ impl Decisions {
     pub fn load(directory: &Path) -> Result<Self, OutboxError> {
         let path = directory.join(DECISIONS_FILE);
         let failed = |error| OutboxError::Directory { path: path.clone(), error };
-        if !is_file_or_absent(&path)? {
+        if !regular::exists(&path).map_err(failed)? {
             return Ok(Self::default());
         }
-        let mut bytes = Vec::new();
-        let file = File::open(&path).map_err(failed)?;
-        file.take(MAX_BYTES).read_to_end(&mut bytes).map_err(failed)?;
+        let bytes = regular::read(&path, MAX_BYTES).map_err(failed)?;
         // A list would be taken for the fields in their order.
         serde_json::from_slice::<serde_json::Map<_, _>>(&bytes)
             .and_then(|object| serde_json::from_value(object.into()))
@@ -138,8 +135,7 @@ impl Decisions {
             .map_err(|error| OutboxError::Directory { path: directory.to_owned(), error })?;
         let lock = directory.join("decisions.lock");
         let failed = |error| OutboxError::Directory { path: lock.clone(), error };
-        is_file_or_absent(&lock)?;
-        let file = File::options().create(true).truncate(false).write(true).open(&lock).map_err(failed)?;
+        let file = regular::open_lock(&lock).map_err(failed)?;
         file.lock().map_err(failed)?;
         let before = Self::load(directory)?;
         let mut decisions = before.clone();
@@ -233,21 +229,11 @@ impl Decisions {
     }
 }
 
-/// Is there a file? Opening a pipe would wait for somebody to write to it, and a device may never end: both are errors.
-pub fn is_file_or_absent(path: &Path) -> Result<bool, OutboxError> {
-    let failed = |error| OutboxError::Directory { path: path.to_owned(), error };
-    match fs::metadata(path) {
-        Ok(metadata) if metadata.is_file() => Ok(true),
-        Ok(_) => Err(failed(io::Error::other("it is not a regular file"))),
-        Err(error) if matches!(error.kind(), io::ErrorKind::NotFound | io::ErrorKind::NotADirectory) => Ok(false),
-        Err(error) => Err(failed(error)),
-    }
-}
-
-/// As [`is_file_or_absent`], for all files that the database opens with its own.
+/// As [`regular::exists`], for all files that the database opens with its own.
 pub(super) fn check_database_files(path: &Path) -> Result<(), OutboxError> {
     for ending in ["", "-wal", "-shm", "-journal"] {
-        is_file_or_absent(&path.with_file_name(format!("{FILE_NAME}{ending}")))?;
+        let path = path.with_file_name(format!("{FILE_NAME}{ending}"));
+        regular::exists(&path).map_err(|error| OutboxError::Directory { path, error })?;
     }
     Ok(())
 }
@@ -259,7 +245,10 @@ pub fn resolved(path: &Path) -> PathBuf {
 
 #[cfg(test)]
 mod tests {
+    #![expect(clippy::disallowed_methods, reason = "the files are the test's own")]
+
     use super::*;
+    use std::fs;
 
     fn pair(project: &str, origin: &str, key: &str) -> Pair {
         Pair::new(Path::new(project), &Origin::parse(origin, true).unwrap(), &ApiKey::parse(key).unwrap())

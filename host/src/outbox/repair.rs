@@ -2,8 +2,9 @@
 
 use super::notes::DAMAGED;
 use super::{Outbox, OutboxError, now};
+use crate::system::regular;
 use rusqlite::{Connection, OpenFlags};
-use std::fs::{self, File};
+use std::fs;
 use std::io;
 use std::path::{Path, PathBuf};
 
@@ -16,7 +17,7 @@ pub(super) fn replace(
     open: impl Fn() -> Result<Outbox, OutboxError>,
 ) -> Result<(Outbox, Option<String>), OutboxError> {
     let failed = |error: io::Error| OutboxError::Directory { path: path.to_owned(), error };
-    let lock = File::create(path.with_extension("repair")).map_err(failed)?;
+    let lock = regular::open_lock(&path.with_extension("repair")).map_err(failed)?;
     lock.lock().map_err(failed)?;
     // Another one may have been quicker.
     let damage = match open() {
@@ -33,14 +34,11 @@ pub(super) fn replace(
     }
     let mut outbox = open()?;
     // Whatever ends this process: that it happened is known.
-    outbox.note(
-        DAMAGED,
-        &format!("the record of what was delivered was damaged ({damage}): it is kept as {}", aside.display()),
-    )?;
+    outbox.note(DAMAGED, &format!("the delivery record was damaged ({damage}): it is kept as {}", aside.display()))?;
     let rows = salvage(&aside, &mut outbox);
     let note = format!(
-        "the record of what was delivered was damaged ({damage}): it is kept as {}, and {rows} rows of it were taken over. A \
-         session that is missing in them is sent again if it ends again",
+        "the delivery record was damaged ({damage}): it is kept as {}, and {rows} rows of it were recovered. A \
+         session that is missing from them is sent again if it ends again",
         aside.display()
     );
     outbox.note(DAMAGED, &note)?;
@@ -63,7 +61,7 @@ pub(super) fn go_on(outbox: &mut Outbox) -> Result<(), OutboxError> {
     outbox.note(
         DAMAGED,
         &format!(
-            "the record of what was delivered was damaged: it is kept as {}, and {rows} rows of it were taken over",
+            "the delivery record was damaged: it is kept as {}, and {rows} rows of it were recovered",
             aside.display()
         ),
     )
@@ -102,7 +100,7 @@ fn copy(from: &Connection, to: &Connection, table: &str) -> rusqlite::Result<usi
     while let Ok(Some(row)) = rows.next() {
         let values: rusqlite::Result<Vec<rusqlite::types::Value>> = indices.iter().map(|i| row.get(*i)).collect();
         let Ok(values) = values else { break };
-        // A row that breaks the rules of its table is no row of ours.
+        // A row that breaks the rules of its table is not a row of ours.
         copied += insert.execute(rusqlite::params_from_iter(values)).unwrap_or(0);
     }
     Ok(copied)

@@ -50,7 +50,7 @@ pub fn attach(text: &str, options: &mut ConversionOptions) {
         let text = OF_THE_RUN.contains(&variable).then(|| stored.get(variable))??;
         text.as_str().map(str::to_owned)
     };
-    // What is no id attaches nothing.
+    // What is not an id attaches nothing.
     if let Ok(ConversionOptions { parent_trace_id, parent_span_id, .. }) = ConversionOptions::parse(of_run) {
         (options.parent_trace_id, options.parent_span_id) = (parent_trace_id, parent_span_id);
     }

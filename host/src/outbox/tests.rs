@@ -1,3 +1,5 @@
+#![expect(clippy::disallowed_methods, reason = "the files are the test's own")]
+
 use super::*;
 use posthog_llma_pipeline::options::ApiKey;
 use posthog_llma_pipeline::origin::Origin;
@@ -252,7 +254,7 @@ fn a_record_that_is_damaged_in_the_middle_is_replaced_and_its_good_rows_stay() {
     fs::write(&path, bytes).unwrap();
 
     let (mut outbox, warning) = Outbox::open_and_check(directory.path()).unwrap();
-    assert!(warning.unwrap().contains("rows of it were taken over"));
+    assert!(warning.unwrap().contains("rows of it were recovered"));
     assert!(outbox.noted(DAMAGED).unwrap().is_some());
     assert_eq!(destination(&mut outbox, "phc_one"), id);
     let known = outbox.known(id, Some(session), &ids(0..20_000)).unwrap().len();

@@ -21,7 +21,7 @@ impl AtomicFile {
         let permissions = match fs::metadata(&path) {
             Ok(metadata) if metadata.is_file() => Some(metadata.permissions()),
             Ok(metadata) if metadata.is_dir() => return Err(io::ErrorKind::IsADirectory.into()),
-            Ok(_) => return Err(io::Error::other("it is not a regular file")),
+            Ok(_) => return Err(io::Error::other("not a regular file")),
             Err(error) if error.kind() == io::ErrorKind::NotFound => None,
             Err(error) => return Err(error),
         };
@@ -79,6 +79,8 @@ pub fn write(path: &Path, contents: &[u8]) -> io::Result<()> {
 
 #[cfg(test)]
 mod tests {
+    #![expect(clippy::disallowed_methods, reason = "the files are the test's own")]
+
     use super::*;
 
     #[test]

@@ -2,9 +2,10 @@
 //! whoever chooses or writes that place cannot make a mark.
 
 use super::directories::make_private;
+use crate::system::regular;
 use posthog_llma_sandbox::CacheKey;
-use std::fs::{self, File};
-use std::io::{self, Read as _, Write as _};
+use std::fs;
+use std::io::{self, Write as _};
 use std::path::Path;
 
 /// Name of the file in the configuration directory.
@@ -35,8 +36,7 @@ fn read(path: &Path) -> io::Result<Option<CacheKey>> {
         Err(error) if error.kind() == io::ErrorKind::NotFound => return Ok(None),
         Err(error) => return Err(error),
     }
-    let mut key = Vec::new();
-    File::open(path)?.take(1024).read_to_end(&mut key)?;
+    let key = regular::read_start(path, 1024)?;
     if let Ok(key) = key.try_into() {
         return Ok(Some(key));
     }

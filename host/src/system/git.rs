@@ -111,7 +111,7 @@ fn scp_path(url: &str) -> Option<&str> {
         if host_and_path.starts_with('[') { host_and_path.find(']')? + 1 } else { host_and_path.find([':', '/'])? };
     let (host, path) = host_and_path.split_at(host_end);
     let path = path.strip_prefix(':')?;
-    // `C:/code/x` is a path on Windows. A colon before the `@` is no user of ssh.
+    // `C:/code/x` is a path on Windows. A colon before the `@` is not a user of ssh.
     let drive = host.len() == 1 && user.is_empty();
     (!host.is_empty() && !drive && !user.contains(':')).then_some(path)
 }

@@ -4,6 +4,7 @@
 //! statuses and words of this program. What a server, a file or a person said is none of these. Other crates' events are
 //! left out, because nobody here decides what is in them.
 
+use crate::system::regular;
 use std::fs::{self, File};
 use std::io::{self, Write};
 use std::path::{Path, PathBuf};
@@ -52,10 +53,7 @@ pub fn start(path: &Path, detail: Detail) -> io::Result<()> {
 pub fn tail(path: &Path) -> Vec<String> {
     let mut text = Vec::new();
     for path in [old(path), path.to_owned()] {
-        // A pipe would wait for somebody who writes.
-        if path.metadata().is_ok_and(|metadata| metadata.is_file()) {
-            text.extend(fs::read(path).unwrap_or_default());
-        }
+        text.extend(regular::read_start(&path, 2 * LARGEST).unwrap_or_default());
     }
     let from = text.len().saturating_sub(TAIL as usize);
     let text = String::from_utf8_lossy(&text[from..]).into_owned();
@@ -111,11 +109,7 @@ impl Write for Rotating {
 /// A file to append to: its owner's alone, if it is a new one. Not a pipe or a device: to open one may take forever, and it
 /// cannot be bounded.
 fn append_to(path: &Path) -> io::Result<File> {
-    match fs::metadata(path) {
-        Ok(metadata) if !metadata.is_file() => return Err(io::Error::other("it is not a regular file")),
-        Err(error) if error.kind() != io::ErrorKind::NotFound => return Err(error),
-        _ => {}
-    }
+    regular::exists(path)?;
     let mut options = File::options();
     options.create(true).append(true);
     #[cfg(unix)]

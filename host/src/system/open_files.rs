@@ -7,7 +7,7 @@ pub fn raise_limit() {
     use rustix::process::{Resource, Rlimit, getrlimit, setrlimit};
     let limit = getrlimit(Resource::Nofile);
     if limit.current != limit.maximum {
-        // macOS refuses what is above a number of its own; that it stays as it was is no error.
+        // macOS refuses what is above a number of its own; that it stays as it was is not an error.
         let _ = setrlimit(Resource::Nofile, Rlimit { current: limit.maximum, maximum: limit.maximum });
     }
 }

@@ -22,6 +22,7 @@ pub struct Description {
 /// A process, from `/proc/<pid>/stat` (man 5 `proc_pid_stat`); none where there is none, or the system does not tell.
 #[cfg(not(any(target_os = "macos", windows)))]
 pub fn describe(process: u32) -> Option<Description> {
+    #[expect(clippy::disallowed_methods, reason = "the kernel's own files")]
     let text = std::fs::read(format!("/proc/{process}/stat")).ok()?;
     let text = String::from_utf8_lossy(&text);
     // The name stands in parentheses and may hold some.
@@ -40,6 +41,7 @@ pub fn describe(process: u32) -> Option<Description> {
 /// tell, or not us.
 #[cfg(not(any(target_os = "macos", windows)))]
 pub fn first_environment(process: u32) -> Option<Variables> {
+    #[expect(clippy::disallowed_methods, reason = "the kernel's own files")]
     let bytes = std::fs::read(format!("/proc/{process}/environ")).ok()?;
     Some(variables(&bytes))
 }

@@ -64,7 +64,7 @@ pub fn without_key(text: &str, key: &ApiKey) -> String {
     out + rest
 }
 
-/// Prints a result. That its reader has seen enough, as `| head` has, is no error.
+/// Prints a result. That its reader has seen enough, as `| head` has, is not an error.
 pub fn print(text: &str) -> io::Result<()> {
     print_to(&mut io::stdout(), text)
 }
@@ -98,7 +98,7 @@ fn write(out: &mut impl io::Write, text: &str) -> io::Result<()> {
     }
 }
 
-/// Says something beside the result. That nobody listens is no error.
+/// Says something beside the result. That nobody listens is not an error.
 pub fn complain(what: &str, message: &str) {
     let _ = writeln!(io::stderr(), "posthog-llma: {what}: {}", cleaned(message));
 }

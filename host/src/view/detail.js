@@ -109,7 +109,7 @@ const traceDetail = (() => {
 
     function whatIsSent(node) {
       if (node.event === null) {
-        return [el("p", { class: "none", text: node.kind === "turn" ? "A turn is no event: it is drawn from the model calls that answer one prompt." : node.kind === "queued" ? "What was queued is no event: it is in the input of the next model call." : "This trace has no event of its own." })];
+        return [el("p", { class: "none", text: node.kind === "turn" ? "A turn is not an event: it is drawn from the model calls that answer one prompt." : node.kind === "queued" ? "What was queued is no event: it is in the input of the next model call." : "This trace has no event of its own." })];
       }
       const { properties, ...envelope } = node.event;
       const rowOf = ([name, value]) => el("tr", {}, el("th", { scope: "row", text: name }),

@@ -68,7 +68,7 @@ const traceTree = (() => {
     return false;
   }
 
-  // Puts what follows from a prompt below a row of its own, and what was queued into it in between. A turn is no event: its
+  // Puts what follows from a prompt below a row of its own, and what was queued into it in between. A turn is not an event: its
   // generations tell of it. In privacy mode they do not, and there are no turns.
   function addTurns(trace) {
     const turns = [];

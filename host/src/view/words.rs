@@ -108,7 +108,7 @@ fn beginning(input: &str) -> Cow<'_, str> {
         }
     }
     let raw = &value[..end];
-    // A lone back-slash at the cut is no text.
+    // A lone back-slash at the cut is not text.
     let text = serde_json::from_str(&format!("\"{}\"", raw.trim_end_matches('\\')));
     text.map_or(Cow::Borrowed(raw), Cow::Owned)
 }

@@ -108,7 +108,7 @@ fn an_open_response_is_held_back_and_sent_once_with_its_final_count() {
     let lines = Transcript::new().turns(2).text();
     let transcript = home.write(".claude/projects/-work/aaaa.jsonl", lines + &open_line(OPEN, "o1", 1000, 1, None));
     owe(&home, &posthog, &transcript);
-    home.ready("flush", &posthog).run().exits_with(1).prints(&["1 still owed"]);
+    home.ready("flush", &posthog).run().exits_with(1).prints(&["1 still waiting"]);
     assert_eq!(posthog.events().len(), 3, "two generations and a trace");
     assert_eq!(home.status(&posthog)["coverage"]["owed"], 1);
     // Nothing came: nothing is sent, and it stays owed.
@@ -154,7 +154,7 @@ fn ingest_says_what_is_open_and_sends_it_the_next_time() {
     let lines = Transcript::new().turns(1).text();
     let transcript = home.write(".claude/projects/-work/aaaa.jsonl", lines + &open_line(OPEN, "o1", 1000, 1, None));
     let ingest = || home.ready("ingest", &posthog).arg("aaaa").run().exits_with(0);
-    ingest().says(&["1 events are still in progress"]);
+    ingest().says(&["1 event still in progress"]);
     assert_eq!(posthog.events().len(), 2);
     fs::write(&transcript, fs::read_to_string(&transcript).unwrap() + &open_line(OPEN, "o2", 10, 9, Some("end_turn")))
         .unwrap();
@@ -212,7 +212,7 @@ fn of_a_session_that_ran_while_sending_was_off_only_what_comes_after_is_sent() {
     assert_eq!(posthog.events().len(), 3, "two generations and a trace over them");
     traces_add_up(&posthog.events());
     let status = home.ready("status", &posthog).run();
-    assert!(status.stdout.contains("`posthog-llma ingest SESSION` sends that too"), "{}", status.stdout);
+    assert!(status.stdout.contains("`posthog-llma ingest SESSION` sends the rest"), "{}", status.stdout);
     home.ready("ingest", &posthog).arg("aaaa").run().exits_with(0);
     assert_eq!(posthog.events().len(), 7);
     assert!(arrivals(&posthog).values().all(|times| *times == 1));

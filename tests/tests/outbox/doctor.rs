@@ -55,10 +55,10 @@ fn each_thing_that_is_wrong_is_named_with_what_to_do() {
         (doctor().env("POSTHOG_HOST", "http://127.0.0.1:1"), &["✗ connection", "refused"]),
         (
             doctor().env("POSTHOG_HOST", "https://nowhere.invalid").env("POSTHOG_LLMA_ALLOW_CUSTOM_HOST", "true"),
-            &["✗ DNS: nowhere.invalid has no address"],
+            &["✗ DNS: nowhere.invalid does not resolve"],
         ),
         (doctor().env("POSTHOG_HOST", posthog.origin().replace("http:", "https:")), &["✗ TLS"]),
-        (doctor().env("CLAUDE_CONFIG_DIR", "/nowhere"), &["✗ plugin: it is not installed", "✗ transcripts"]),
+        (doctor().env("CLAUDE_CONFIG_DIR", "/nowhere"), &["✗ plugin: not installed", "✗ transcripts"]),
     ] {
         program.run().exits_with(1).prints(says);
     }
@@ -66,7 +66,7 @@ fn each_thing_that_is_wrong_is_named_with_what_to_do() {
 
 #[test]
 fn a_server_that_is_not_posthog_is_told_from_one_that_refuses_the_key() {
-    for (code, says) in [(401, "refuses the key"), (200, "answers 200"), (500, "answers 500")] {
+    for (code, says) in [(401, "rejects the token"), (200, "answers 200"), (500, "answers 500")] {
         let home = Home::new();
         well(&home);
         let answer = Answer::Status { code, headers: Vec::new(), body: "hello".to_owned() };
@@ -110,7 +110,7 @@ fn a_bundle_has_what_support_needs_and_nothing_of_anybody() {
     let file = home.path().join("work/bundle.json");
     let doctor = home.ready("doctor", &posthog).env("POSTHOG_LLMA_DISTINCT_ID", format!("{content}@example.com"));
     let outcome = doctor.arg("--bundle").arg(&file).env("POSTHOG_AI_PURPOSE", content).run();
-    outcome.says(&["bundle.json", "written for support"]);
+    outcome.says(&["bundle.json", "It contains no content"]);
     let text = std::fs::read_to_string(&file).unwrap();
     for secret in [&KEY[4..12], "example.com", home.path().to_str().unwrap(), "127.0.0.1"] {
         assert!(!text.contains(secret), "{secret}: {text}");

@@ -12,7 +12,7 @@ fn a_transcript_that_vanished_is_given_up_and_said() {
     let transcript = session(&home, "aaaa", &Transcript::new().turns(1));
     owe(&home, &posthog, &transcript);
     fs::remove_file(&transcript).unwrap();
-    home.ready("flush", &posthog).run().exits_with(1).says(&["aaaa  given up: its transcript is gone"]);
+    home.ready("flush", &posthog).run().exits_with(1).says(&["aaaa  given up: its transcript no longer exists"]);
     let status = home.ready("status", &posthog).run().exits_with(1);
     status.prints(&["given up       1", "the transcript is gone", "flush --failed"]);
     // It comes back: the user had moved it, say.
@@ -81,7 +81,7 @@ fn a_record_that_is_broken_is_put_aside_and_said_and_sessions_go_on() {
         home.hook(&posthog, "SessionEnd", &transcript).run().exits_with(0).says_nothing();
         until("it arrives", || posthog.events().len() == 2);
         until_nothing_is_owed(&home, &posthog);
-        home.ready("status", &posthog).run().prints(&["the record of what was delivered was damaged", "damaged-"]);
+        home.ready("status", &posthog).run().prints(&["the delivery record was damaged", "damaged-"]);
     }
 }
 
@@ -121,7 +121,7 @@ fn a_record_of_a_newer_version_is_not_touched() {
     // After the update it is there, and says how the rest is sent.
     set_version(&record(&home), 1);
     let status = home.ready("status", &posthog).run();
-    status.prints(&["never seen     1", "`posthog-llma ingest --all` sends those"]);
+    status.prints(&["never seen     1", "`posthog-llma ingest --all` sends the ones never seen"]);
     home.ready("ingest", &posthog).arg("--all").run().exits_with(0).prints(&["1 session sent, 1 delivered before"]);
     assert!(arrivals(&posthog).len() == 4 && arrivals(&posthog).values().all(|times| *times == 1));
 }
@@ -154,7 +154,7 @@ fn a_state_directory_that_cannot_be_made_disturbs_nobody_and_is_said() {
     assert!(posthog.requests().iter().all(|request| request.status != Some(200)));
     // A command that was told to send does, and says what that means.
     let sent = home.send(&posthog, &transcript).env("POSTHOG_LLMA_STATE_DIR", "relative").run().exits_with(0);
-    sent.says(&["what is sent is not written down"]);
+    sent.says(&["cannot record what is sent"]);
 }
 
 /// A file system that is full: a small one of its own, for which the test needs to be root.
@@ -185,7 +185,7 @@ fn a_full_disk_disturbs_nobody_and_nothing_is_sent_that_is_not_written_down() {
         return println!("skipped: nothing can be mounted here: {err}");
     }
     assert!(out.contains("hook 0\n") && out.contains("flush 1\n"), "{out}{err}");
-    assert!(err.contains("cannot be used") && err.contains("full"), "{err}");
+    assert!(err.contains("cannot use ") && err.contains("full"), "{err}");
     assert!(posthog.requests().is_empty());
 }
 
@@ -203,7 +203,7 @@ fn a_record_that_cannot_be_written_sends_nothing_from_a_hook() {
     }
     let other = session(&home, "bbbb", &Transcript::new().turns(1));
     home.hook(&posthog, "SessionEnd", &other).run().exits_with(0).says_nothing();
-    home.ready("flush", &posthog).run().exits_with(1).says(&["cannot be used"]);
+    home.ready("flush", &posthog).run().exits_with(1).says(&["cannot use the state directory"]);
     home.ready("status", &posthog).run().prints(&["delivered      1"]);
     assert_eq!(posthog.events().len(), 2);
 }

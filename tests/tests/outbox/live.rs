@@ -134,7 +134,7 @@ fn beside_another_sender_hooks_send_nothing_until_the_user_does() {
     home.hook(&posthog, "SessionEnd", &transcript).run().exits_with(0);
     home.until_quiet();
     assert!(posthog.requests().is_empty());
-    home.ready("status", &posthog).run().exits_with(1).prints(&["posthog-telemetry@x sends the same sessions"]);
+    home.ready("status", &posthog).run().exits_with(1).prints(&["posthog-telemetry@x also sends these sessions"]);
     home.ready("flush", &posthog).run().exits_with(0);
     assert_eq!(posthog.events().len(), 2);
 }

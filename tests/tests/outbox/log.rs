@@ -112,7 +112,7 @@ fn a_log_that_cannot_be_written_stops_nothing() {
     until_nothing_is_owed(&home, &posthog);
     assert!(!posthog.events().is_empty());
     let outcome = home.send(&posthog, &transcript).arg("--log").arg(&bad).run().exits_with(0);
-    outcome.says(&["there is no log", "not a regular file"]);
+    outcome.says(&["cannot write the log", "is a directory"]);
     home.send(&posthog, &transcript)
         .env("POSTHOG_LLMA_LOG", "relative.log")
         .run()

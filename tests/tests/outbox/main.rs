@@ -59,7 +59,7 @@ fn owe(home: &Home, posthog: &LocalPostHog, transcript: &Path) {
     assert_eq!(home.status(posthog)["coverage"]["owed"], 1);
 }
 
-/// `timeout` stands for the client: a process that is no shell, and that is gone some time after the hook.
+/// `timeout` stands for the client: a process that is not a shell, and that is gone some time after the hook.
 const CLIENT_THAT_DIES: [&str; 5] = ["timeout", "60", "sh", "-c", "\"$0\" \"$@\"; sleep 1"];
 
 /// How often each event arrived.

@@ -19,10 +19,10 @@ fn a_server_that_is_down_then_unavailable_then_asks_to_wait_gets_everything_in_t
     owe(&home, &posthog, &transcript);
     let flush = || home.ready("flush", &posthog).arg("--retries=0");
     for says in ["broke off", "broke off", "broke off", "503", "429"] {
-        flush().run().exits_with(1).says(&["aaaa  not delivered: the server", says]).prints(&["1 still owed"]);
+        flush().run().exits_with(1).says(&["aaaa  not delivered: the server", says]).prints(&["1 still waiting"]);
     }
     let requests = posthog.requests().len();
-    flush().run().exits_with(1).prints(&["has asked to wait until", "--now"]);
+    flush().run().exits_with(1).prints(&["asked to wait until", "--now"]);
     assert_eq!(posthog.requests().len(), requests, "it is not bothered");
     let report = flush().args(["--now", "--json"]).run().exits_with(0).json();
     assert_eq!(report["sessions"], json!([{"session_id": "aaaa", "outcome": "delivered", "events": 3, "rejected": 0}]));
@@ -61,7 +61,7 @@ fn a_refused_key_needs_the_user_and_says_so() {
     home.hook(&posthog, "SessionEnd", &transcript).run().exits_with(0);
     until("the first attempt fails", || home.status(&posthog)["last_error"].is_string());
     let status = home.ready("status", &posthog).run().exits_with(1);
-    status.prints(&["✗ the server refuses: it answers 401", "POSTHOG_API_KEY", "next try"]);
+    status.prints(&["✗ the server rejected the request with 401", "POSTHOG_API_KEY", "next try"]);
     let known = std::fs::read_to_string(home.path().join(".claude/posthog-llma-status.json")).unwrap();
     let known: Value = serde_json::from_str(&known).unwrap();
     assert_eq!((&known["status"], &known["events_sent"]), (&json!("error"), &json!(0)));
@@ -78,7 +78,7 @@ fn a_server_that_fails_is_not_asked_for_every_session() {
     until("all are written down", || home.status(&posthog)["coverage"]["owed"] == 3);
     until("the first attempt fails", || home.status(&posthog)["last_error"].is_string());
     let requests = posthog.requests().len();
-    home.ready("flush", &posthog).run().exits_with(1).prints(&["0 sessions delivered", "3 still owed"]);
+    home.ready("flush", &posthog).run().exits_with(1).prints(&["0 sessions delivered", "3 still waiting"]);
     assert_eq!(posthog.requests().len(), requests + 1);
 }
 

@@ -61,10 +61,10 @@ fn it_is_not_healthy_when_no_hook_will_come() {
         json!({"env": {"POSTHOG_API_KEY": KEY, "POSTHOG_LLMA_CC_ENABLED": "true"}}).to_string(),
     );
     let says = |what: &[&str]| home.program(["status"]).run().exits_with(1).prints(what);
-    says(&["plugin: it is not installed"]);
+    says(&["plugin: not installed"]);
     let plugins = ".claude/plugins/installed_plugins.json";
     home.write(plugins, json!({"plugins": {"posthog@posthog-llma": [{"installPath": "/gone/with/it"}]}}).to_string());
-    says(&["/gone/with/it, which is gone"]);
+    says(&["/gone/with/it, which no longer exists"]);
     home.write(plugins, json!({"plugins": {"posthog@posthog-llma": [{}]}}).to_string());
     home.program(["status"]).run().exits_with(0).prints(&["Healthy"]);
     home.program(["status"])

@@ -58,5 +58,5 @@ fn output_that_cannot_be_written_is_an_error() {
     let home = Home::new();
     let full = std::fs::File::options().write(true).open("/dev/full").unwrap();
     let outcome = home.convert(fixture(DEMO)).run_into(full).exits_with(1);
-    outcome.says(&["posthog-llma: error: the events cannot be written"]);
+    outcome.says(&["posthog-llma: error: cannot write the events"]);
 }

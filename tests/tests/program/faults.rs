@@ -35,7 +35,7 @@ fn fails(posthog: &LocalPostHog, arguments: &[&str], kind: &str, says: &[&str]) 
     // Both at once, because some servers take their time.
     let scripts = send().arg("--json").start();
     let outcome = send().run().exits_with(1).says(&["posthog-llma: error: "]).says(says);
-    outcome.prints(&["only partly delivered", "events    0"]);
+    outcome.prints(&["not delivered to", "events    0"]);
     let report = scripts.wait().exits_with(1).json();
     assert_eq!(report["error"]["kind"], kind, "{report}");
     assert_eq!(report["complete"], false);
@@ -149,7 +149,7 @@ fn a_server_that_stays_unavailable_is_asked_once_more_than_the_retries_say() {
     let home = Home::new();
     let posthog = always(status(503, "come back tomorrow"));
     let outcome = home.send(&posthog, session(&home)).arg("--retries=1").run().exits_with(1);
-    outcome.says(&["the server is not available: it answers 503", "come back tomorrow"]).prints(&["requests  2: "]);
+    outcome.says(&["the server is unavailable: it answered 503", "come back tomorrow"]).prints(&["requests  2: "]);
     assert_eq!(posthog.requests().len(), 2);
 }
 
@@ -194,7 +194,7 @@ fn a_server_with_none_of_the_paths_is_an_error() {
     let home = Home::new();
     let posthog = always(status(404, "what is this?"));
     let outcome = home.send(&posthog, session(&home)).run().exits_with(1);
-    outcome.says(&["it answers 404", "what is this?"]);
+    outcome.says(&["rejected the request with 404", "what is this?"]);
     assert_eq!(posthog.requests().len(), 3, "once on each path");
 }
 
@@ -223,10 +223,7 @@ fn one_event_that_the_server_refuses_does_not_cost_the_others() {
         assert_eq!((&report["complete"], &report["error"]), (&json!(false), &Value::Null));
 
         let requests = posthog.requests().len();
-        home.send(&posthog, &session)
-            .run()
-            .exits_with(1)
-            .says(&["1 events were refused in an earlier delivery", "--again"]);
+        home.send(&posthog, &session).run().exits_with(1).says(&["1 event rejected in an earlier delivery", "--again"]);
         assert_eq!(posthog.requests().len(), requests, "what was refused for good is not sent again");
     }
 }
@@ -236,7 +233,7 @@ fn a_refused_key_is_an_error_that_names_the_variable_and_is_not_tried_again() {
     let home = Home::new();
     let posthog = always(status(401, "who are you?"));
     let outcome = home.send(&posthog, session(&home)).run().exits_with(1);
-    outcome.says(&["it answers 401", "who are you?", "POSTHOG_API_KEY"]);
+    outcome.says(&["rejected the request with 401", "who are you?", "POSTHOG_API_KEY"]);
     assert_eq!(posthog.requests().len(), 1);
 }
 
@@ -245,7 +242,7 @@ fn other_refusals_are_not_tried_again() {
     for code in [402, 403, 410, 501] {
         let home = Home::new();
         let posthog = always(status(code, "no"));
-        home.send(&posthog, session(&home)).run().exits_with(1).says(&[&format!("it answers {code}")]);
+        home.send(&posthog, session(&home)).run().exits_with(1).says(&[&format!("rejected the request with {code}")]);
         assert_eq!(posthog.requests().len(), 1, "{code}");
     }
 }

@@ -50,7 +50,7 @@ fn flags_that_cannot_be_used_send_nothing() {
         |arguments: &[&str]| home.program(["send"]).args(arguments).arg(&session).env("MY_KEY", "phx_personal").run();
     run(&["--host", "https://example.com", "--key-env", "MY_KEY"]).exits_with(2);
     run(&["--host", &origin, "--key-env", "MY_KEY"]).exits_with(2).says(&["MY_KEY", "personal API key"]);
-    run(&["--host", &origin, "--key-env", "UNSET"]).exits_with(2).says(&["UNSET is not set"]);
+    run(&["--host", &origin, "--key-env", "UNSET"]).exits_with(2).says(&["UNSET: this variable is not set"]);
     run(&["--host", "https://example.com"]).exits_with(2).says(&["--allow-custom-host"]);
     assert!(posthog.requests().is_empty());
 }

@@ -13,6 +13,7 @@ use std::path::PathBuf;
 mod cache;
 mod convert;
 mod demo;
+mod errors;
 mod every_fixture;
 mod faults;
 mod flags;

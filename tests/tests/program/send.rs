@@ -18,7 +18,7 @@ fn what_arrives_is_byte_for_byte_what_convert_prints() {
 fn what_was_sent_is_not_sent_again() {
     let (home, posthog, session) = (Home::new(), posthog(), fixture(DEMO));
     home.send(&posthog, &session).run().exits_with(0);
-    home.send(&posthog, &session).run().exits_with(0).prints(&["events    0", "17 events were delivered before"]);
+    home.send(&posthog, &session).run().exits_with(0).prints(&["events    0", "17 events already delivered"]);
     let report = home.send(&posthog, &session).arg("--json").run().exits_with(0).json();
     assert_eq!((&report["delivered_before"], &report["complete"]), (&json!(17), &json!(true)));
     assert_eq!(posthog.requests().len(), 1);
@@ -162,7 +162,7 @@ fn too_little_time_for_the_component_is_an_error_that_says_so() {
     let home = Home::new();
     let session = home.session(Transcript::new().turns(3000).text());
     let convert = home.convert(&session).arg("--max-time").arg("0.01").run().exits_with(1);
-    convert.says(&["posthog-llma: error: ", "it ran longer than 0.01 s"]);
+    convert.says(&["posthog-llma: error: ", "stopped after 0.01 s (--max-time"]);
 }
 
 #[test]

@@ -45,7 +45,7 @@ fn a_host_with_user_info_is_refused_without_showing_it() {
     let (home, posthog) = (Home::new(), posthog());
     for command in commands(&home, &posthog) {
         let command = command.env("POSTHOG_HOST", "https://me:hunter2@us.i.posthog.com");
-        let outcome = command.run().exits_with(2).says(&["POSTHOG_HOST", "holds user info (an @)"]);
+        let outcome = command.run().exits_with(2).says(&["POSTHOG_HOST", "contains user info (an @)"]);
         assert!(!outcome.stderr.contains("hunter2"), "{}", outcome.stderr);
     }
 }
@@ -62,7 +62,7 @@ fn a_host_with_an_odd_port_is_refused() {
 fn a_host_that_does_not_parse_is_refused() {
     refused("POSTHOG_HOST", "us.i.posthog.com", "does not start with https://");
     refused("POSTHOG_HOST", "https://", "has no host");
-    refused("POSTHOG_HOST", "https://us.i.posthog.com\\@evil.net", "holds a back-slash");
+    refused("POSTHOG_HOST", "https://us.i.posthog.com\\@evil.net", "contains a backslash");
     refused("POSTHOG_HOST", "https://127.1", "an IP address in an unusual form");
 }
 
@@ -94,7 +94,7 @@ fn every_other_variable_is_refused_by_name_when_it_cannot_be_used() {
     refused("POSTHOG_LLMA_MAX_ATTRIBUTE_LENGTH", "-1", "is not a whole number");
     refused("POSTHOG_LLMA_CUSTOM_PROPERTIES", "[1]", "is JSON, but not an object");
     refused("POSTHOG_LLMA_DISTINCT_ID", &"x".repeat(201), "has 201 characters");
-    refused("POSTHOG_LLMA_DISTINCT_ID", "Anonymous", "stands for nobody");
+    refused("POSTHOG_LLMA_DISTINCT_ID", "Anonymous", "identifies nobody");
 }
 
 /// A name that is nearly one of ours must be refused, by every command, wherever it is set.
@@ -234,7 +234,11 @@ fn a_broken_settings_file_is_named_with_its_line() {
     for file in [".claude/settings.json", "work/.claude/settings.local.json"] {
         let path = home.write(file, "{\n  \"env\": {\n    \"POSTHOG_AI_PURPOSE\": oops\n");
         for command in commands(&home, &posthog) {
-            command.run().exits_with(2).says(&[path.file_name().unwrap().to_str().unwrap(), "are no JSON", "line 3"]);
+            command.run().exits_with(2).says(&[
+                path.file_name().unwrap().to_str().unwrap(),
+                "are not valid JSON",
+                "line 3",
+            ]);
         }
         std::fs::remove_file(path).unwrap();
     }

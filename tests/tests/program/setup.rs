@@ -48,7 +48,7 @@ fn the_key_may_come_from_the_environment() {
         setup(&home, flag).env(variable, KEY).run().exits_with(0);
         assert_eq!(env(&home, USER)["POSTHOG_API_KEY"], KEY);
     }
-    setup(&Home::new(), &["--key-env", "MY_KEY"]).run().exits_with(2).says(&["MY_KEY is not set"]);
+    setup(&Home::new(), &["--key-env", "MY_KEY"]).run().exits_with(2).says(&["MY_KEY: this variable is not set"]);
 }
 
 #[test]
@@ -99,7 +99,7 @@ fn answers_that_cannot_be_used_are_refused_and_nothing_is_written() {
         assert!(!home.path().join(USER).exists(), "{arguments:?}");
     };
     refused(&["--key-stdin"], "phx_0123456789", "personal API key");
-    refused(&["--key-stdin"], "", "the key is blank");
+    refused(&["--key-stdin"], "", "is blank");
     refused(&["--host", "https://posthog.example.com"], "", "--allow-custom-host");
     refused(&["--host", "http://posthog.example.com", "--allow-custom-host"], "", "not encrypted");
     refused(&["--region", "mars"], "", "possible values: us, eu");
@@ -163,7 +163,7 @@ fn a_link_stays_a_link_and_a_mode_that_shows_the_key_is_warned_about() {
     let target = home.write("dotfiles/claude.json", "{}");
     fs::set_permissions(&target, fs::Permissions::from_mode(0o644)).unwrap();
     symlink("../dotfiles/claude.json", home.path().join(USER)).unwrap();
-    setup(&home, &["--key-stdin"]).input(KEY).run().exits_with(0).says(&["others can read the key", "mode 644"]);
+    setup(&home, &["--key-stdin"]).input(KEY).run().exits_with(0).says(&["other users can read the key", "mode 644"]);
     assert!(fs::symlink_metadata(home.path().join(USER)).unwrap().is_symlink());
     assert_eq!(env(&home, "dotfiles/claude.json")["POSTHOG_API_KEY"], KEY);
     assert_eq!(fs::metadata(&target).unwrap().permissions().mode() & 0o777, 0o644);
@@ -184,11 +184,7 @@ fn on_a_fresh_machine_it_ends_well() {
     fs::remove_dir_all(home.path().join(".claude")).unwrap();
     let arguments = ["setup", "--key-stdin", "--host", &posthog.origin(), "--yes"];
     let outcome = home.program(arguments).input(KEY).run().exits_with(0);
-    outcome.prints(&[
-        "→ plugin: it is not installed",
-        "there is no session yet",
-        "✓ Set up: sessions are sent as soon as",
-    ]);
+    outcome.prints(&["→ plugin: not installed", "no sessions yet", "✓ Done: sessions are sent once"]);
     #[cfg(unix)]
     {
         use std::os::unix::fs::PermissionsExt as _;
@@ -200,8 +196,8 @@ fn on_a_fresh_machine_it_ends_well() {
     );
     home.write(".gitconfig", "[user]\n\temail = me@example.com\n");
     let again = home.program(["setup", "--privacy", "--yes"]).run().exits_with(0);
-    again.prints(&["✓ plugin", "✓ Set up: sessions that begin from now on are sent"]);
-    // What is wrong with what was written is no step that is still to come.
+    again.prints(&["✓ plugin", "✓ Done: new sessions are sent from now on"]);
+    // What is wrong with what was written is not a step that is still to come.
     let wrong = ["setup", "--host", "http://127.0.0.1:1", "--yes"];
     home.program(wrong).run().exits_with(1).prints(&["✗ connection"]);
     assert!(posthog.events().is_empty());

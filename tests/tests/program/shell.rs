@@ -57,6 +57,6 @@ fn all_manual_pages_can_be_written_at_once() {
 #[test]
 fn a_manual_page_of_an_unknown_or_hidden_command_is_an_error() {
     for command in ["frobnicate", "worker", "hook"] {
-        Home::new().program(["man", command]).run().exits_with(2).says(&["there is no command", command]);
+        Home::new().program(["man", command]).run().exits_with(2).says(&["no such command", command]);
     }
 }

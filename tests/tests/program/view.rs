@@ -194,7 +194,7 @@ fn the_page_draws_filters_and_searches() {
     for fact in ["19.5 swork", "9model calls", "8tool calls", "2errors", "fix/checkout-total"] {
         assert!(seen["about"].as_str().unwrap().contains(fact), "{fact}: {}", seen["about"]);
     }
-    // What was done before a turn's first event is no waiting: nothing was waited for in this session.
+    // What was done before a turn's first event is not waiting: nothing was waited for in this session.
     let times: Vec<&str> = seen["times"].as_array().unwrap().iter().map(|time| time.as_str().unwrap()).collect();
     assert!(times.contains(&"15.2 s") && !times.iter().any(|time| time.contains("waiting")), "{times:?}");
     assert!(seen["error"].as_str().unwrap().contains("Expected values to be strictly equal"), "{}", seen["error"]);

@@ -46,15 +46,15 @@ fn damaged_and_unknown_lines_are_counted_and_the_good_ones_used() {
     let session = home.session(text);
     let outcome = home.send(&posthog, &session).run().exits_with(0);
     outcome.says(&[
-        "warning: 2 of 7 lines are damaged",
-        "warning: 1 lines are of types unknown to this version: \"from-the-future\" (1)",
+        "warning: 2 of 7 lines damaged",
+        "warning: 1 line of types unknown to this version: \"from-the-future\" (1)",
     ]);
     assert_eq!(posthog.events().len(), 3);
     let report = home.send(&posthog, &session).arg("--json").run().exits_with(0).says_nothing().json();
     let counts = (&report["lines"], &report["bad_lines"], &report["unknown_lines"]);
     assert_eq!(counts, (&json!(7), &json!(2), &json!(1)));
     assert_eq!(report["warnings"].as_array().unwrap().len(), 2);
-    home.convert(&session).run().exits_with(0).says(&["2 of 7 lines are damaged", "from-the-future"]);
+    home.convert(&session).run().exits_with(0).says(&["2 of 7 lines damaged", "from-the-future"]);
 }
 
 #[test]

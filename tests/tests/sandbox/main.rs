@@ -239,7 +239,10 @@ fn the_input_is_empty() {
 fn memory_over_the_cap_ends_the_run() {
     let error = Attempt { argument: "100", ..Attempt::default() }.run("allocate").result.unwrap_err();
     assert!(matches!(error, SandboxError::MemoryLimit(67_108_864)), "{error:?}");
-    assert_eq!(error.to_string(), "the component was stopped: it needs more than 64 MiB of memory");
+    assert_eq!(
+        error.to_string(),
+        "the component was stopped: it needs more than 64 MiB of memory (--max-memory sets the limit)"
+    );
 }
 
 #[test]

@@ -71,10 +71,10 @@ fn an_approved_destination_takes_the_sessions_of_its_project_alone() {
     on_a_terminal(&stage, "trust", "yes");
     let other = "5e551012-0000-4000-8000-00000000bbbb";
     stage.session(other, &stage.home.path().join("work"));
-    stage.program(&["ingest", "--all"]).run().exits_with(0).says(&["not sent", "approved for"]);
+    stage.program(&["ingest", "--all"]).run().exits_with(0).says(&["not sent", "approved only for"]);
     let sessions: Vec<_> = stage.theirs.events().iter().map(|e| e["properties"]["$ai_session_id"].clone()).collect();
     assert!(!sessions.is_empty() && sessions.iter().all(|id| *id == SESSION), "{sessions:?}");
-    stage.program(&["send", other]).run().exits_with(2).says(&["approved for"]);
+    stage.program(&["send", other]).run().exits_with(2).says(&["approved only for"]);
 }
 
 #[test]

@@ -274,7 +274,7 @@ pub fn blocks_text(blocks: &[&Block<'_>], rules: &TextRules, elided: bool) -> Te
     }
 }
 
-/// A block as text. What is no text is named.
+/// A block as text. What is not text is named.
 fn block_text(block: &Block<'_>, rules: &TextRules, elided: bool) -> Text {
     if let Some(raw) = block.text {
         return rules.of_json(raw, elided);

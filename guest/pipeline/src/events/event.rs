@@ -196,7 +196,7 @@ impl Object {
     }
 
     fn value(&mut self, value: &(impl Serialize + ?Sized)) {
-        // Writing to memory does not fail, and no value here has keys that are no strings.
+        // Writing to memory does not fail, and no value here has keys that are not strings.
         if serde_json::to_writer(&mut self.out, value).is_err() {
             self.out.extend_from_slice(b"null");
         }

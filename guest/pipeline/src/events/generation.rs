@@ -139,7 +139,7 @@ impl Generation {
     }
 
     /// Takes what a line says of the response as a whole. `model`: the response's own, or for a failed call the thread's last.
-    /// `adds`: the line holds something new, and is no copy of an earlier one under other ids.
+    /// `adds`: the line holds something new, and is not a copy of an earlier one under other ids.
     pub fn update(&mut self, entry: &Entry<'_>, message: &Message<'_>, model: Option<Rc<str>>, adds: bool) {
         if let Some(model) = model {
             self.model = Some(model);

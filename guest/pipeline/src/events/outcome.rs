@@ -12,7 +12,7 @@ use serde::Deserialize;
 /// Tools that change a file.
 const EDITING_TOOLS: [&str; 4] = ["Edit", "MultiEdit", "NotebookEdit", "Write"];
 
-/// Commits that one call can make: more is no output of git.
+/// Commits that one call can make: more is not output of git.
 const MOST_COMMITS: usize = 1000;
 
 /// What came of the events of a trace.

@@ -5,7 +5,7 @@
 //! stands in its place.
 //! Every property goes through here, so one that is forgotten, or added later, cannot leak a text.
 
-/// Stands for a text that is no word.
+/// Stands for a text that is not a word.
 pub const OTHER: &str = "other";
 
 /// Bytes of a word. Real ones have a few dozen; a tool's name may have 128.

@@ -54,7 +54,7 @@ pub struct ToolResult {
 }
 
 impl ToolResult {
-    /// Did the call fail? A user's "no" is no failure.
+    /// Did the call fail? A user's "no" is not a failure.
     pub fn is_error(&self) -> bool {
         self.verdict == Verdict::Failed
     }

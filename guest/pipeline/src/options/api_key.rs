@@ -19,7 +19,7 @@ impl ApiKey {
             Err(InvalidApiKey::Blank)
         } else if text.len() > MAX_API_KEY {
             Err(InvalidApiKey::TooLong)
-        } else if !text.is_ascii() || text.contains(|c: char| c.is_ascii_control()) {
+        } else if !text.is_ascii() || text.contains(|c: char| c.is_ascii_control() || c == ' ') {
             Err(InvalidApiKey::Characters)
         } else if text.starts_with("phx_") {
             Err(InvalidApiKey::Personal)
@@ -61,22 +61,20 @@ impl fmt::Debug for ApiKey {
     }
 }
 
-/// A text that is no project key. Does not hold the text.
+/// A text that is not a project key. Does not hold the text.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, thiserror::Error)]
 #[non_exhaustive]
 pub enum InvalidApiKey {
     /// Nothing but white space.
-    #[error("the key is blank")]
+    #[error("it is blank")]
     Blank,
     /// Over 64 bytes.
-    #[error("the key has more than {MAX_API_KEY} bytes")]
+    #[error("it has more than {MAX_API_KEY} bytes")]
     TooLong,
-    /// A control character, or one outside ASCII.
-    #[error("the key holds a control character or one outside ASCII")]
+    /// White space, a control character, or one outside ASCII.
+    #[error("it contains white space, a control character or one outside ASCII")]
     Characters,
     /// `phx_…`, which gives access to a user's account and does not take events.
-    #[error(
-        "this is a personal API key (phx_…); events need the project's key (phc_…), which the project's settings show"
-    )]
+    #[error("it is a personal API key (phx_…); events need the project token (phc_…) from the project's settings")]
     Personal,
 }

@@ -30,17 +30,17 @@ impl<'a> Traceparent<'a> {
         let mut next = || parts.next().unwrap_or_default();
         let (version, trace_id, span_id, flags) = (next(), next(), next(), next());
         if !hexadecimal(version, 2) || version == "ff" {
-            return Err("does not begin with a version such as 00");
+            return Err("does not start with a version such as 00");
         }
         if !hexadecimal(trace_id, 32) || !hexadecimal(span_id, 16) || !hexadecimal(flags, 2) {
             return Err("does not have the form 00-<32 digits>-<16 digits>-<2 digits>, in lower-case hexadecimal");
         }
         if version == "00" && parts.next().is_some() {
-            return Err("has more at its end than version 00 allows");
+            return Err("is longer than version 00 allows");
         }
         let is_zero = |id: &str| id.bytes().all(|b| b == b'0');
         if is_zero(trace_id) || is_zero(span_id) {
-            return Err("has an id of zeros, which stands for none");
+            return Err("has an ID of zeros, which means none");
         }
         Ok(Self { trace_id, span_id })
     }
@@ -53,7 +53,7 @@ fn asks_for_traceparent(value: &str) -> bool {
 /// What is wrong with an id that another system gave, if anything is.
 pub fn id_problem(id: &str) -> Option<String> {
     (!identity::is_sendable(id)).then(|| {
-        format!("is not an id that PostHog takes: 1 to {} letters, digits and -_~.@()!':|", identity::LONGEST_ID)
+        format!("is not an ID that PostHog accepts: 1 to {} letters, digits and -_~.@()!':|", identity::LONGEST_ID)
     })
 }
 
@@ -85,7 +85,7 @@ pub(super) fn complete(options: &mut ConversionOptions, context: &Context<'_>) -
         (None, Some(_)) => {
             return Err(InvalidVariable {
                 variable: PARENT_SPAN_ID,
-                reason: format!("a span is found within its trace only: set {PARENT_TRACE_ID}, too"),
+                reason: format!("a span is only found within its trace; also set {PARENT_TRACE_ID}"),
             });
         }
         _ => {}

@@ -110,7 +110,7 @@ pub(super) fn flag(value: &str, _: &Context<'_>) -> Result<bool, Refusal> {
 }
 
 pub(super) fn origin(value: &str, context: &Context<'_>) -> Result<Origin, Refusal> {
-    // What is no boolean has an error of its own.
+    // What is not a boolean has an error of its own.
     let allowed = context.set(ALLOW_CUSTOM_HOST).is_some_and(|allowed| boolean(&allowed) != Some(false));
     Origin::parse(value, allowed).map_err(|error| {
         if context.holds_a_key(value) {

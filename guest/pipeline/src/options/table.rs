@@ -135,7 +135,7 @@ pub(super) mod stricter {
 
 /// Makes of a list of entries their variables' names, a type with a field for each, its defaults, and its readers. `stricter`
 /// says how a project's value makes the user's stricter; an option without it is closed to projects. `and` lists fields that
-/// are no options. `copied by $ name;` before it makes a macro of that name too: `name!(value => Type)` makes a value of another
+/// are not options. `copied by $ name;` before it makes a macro of that name too: `name!(value => Type)` makes a value of another
 /// type with the same fields, as the component's interface has one on each of its sides.
 macro_rules! options {
     (copied by $d:tt $copy:ident; $($body:tt)*) => {

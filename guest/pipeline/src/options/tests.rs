@@ -140,7 +140,7 @@ fn a_distinct_id_with_a_control_character_is_refused() {
 fn a_distinct_id_that_stands_for_nobody_is_refused() {
     for nobody in ["anonymous", "Anonymous", "NULL", "email", "0", " user "] {
         let message = error(DISTINCT_ID, nobody);
-        assert!(message.contains("stands for nobody"), "{message}");
+        assert!(message.contains("identifies nobody"), "{message}");
     }
 }
 

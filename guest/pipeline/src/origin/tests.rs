@@ -380,18 +380,18 @@ fn an_error_says_what_why_and_what_is_allowed() {
     let message = |text| Origin::parse(text, false).unwrap_err().to_string();
     assert_eq!(
         message("https://example.org"),
-        "\"https://example.org\" has a host that is neither in posthog.com nor this machine; allowed is https to a host \
-         in posthog.com such as https://us.i.posthog.com, http to localhost, and https to any host with \
+        "\"https://example.org\" has a host that is neither in posthog.com nor this machine; use https to a host \
+         in posthog.com such as https://us.i.posthog.com, http to localhost, or https to any host with \
          POSTHOG_LLMA_ALLOW_CUSTOM_HOST=true"
     );
     assert_eq!(
         message("http://us.i.posthog.com"),
-        "\"http://us.i.posthog.com\" is http, which is not encrypted, to a host that is not this machine; allowed is \
+        "\"http://us.i.posthog.com\" is http, which is not encrypted, and the host is not this machine; use \
          https, and http to localhost, 127.0.0.1 or [::1]"
     );
     assert_eq!(
         message("https://us.i.posthog.com/x"),
-        "\"https://us.i.posthog.com/x\" has a path; allowed is only scheme, host and port, such as \
+        "\"https://us.i.posthog.com/x\" has a path; use only scheme, host and port, such as \
          https://us.i.posthog.com or http://localhost:8000"
     );
 }

@@ -1,4 +1,4 @@
-//! The user's own patterns, and what is no secret although a rule takes it for one.
+//! The user's own patterns, and what is not a secret although a rule takes it for one.
 
 use regex_lite::{Regex, RegexBuilder};
 use serde::Deserialize;
@@ -39,13 +39,13 @@ impl Custom {
     pub fn parse(json: &str) -> Result<Self, InvalidPatterns> {
         let invalid = |reason: String| InvalidPatterns(reason);
         if json.len() > LARGEST_LIST {
-            return Err(invalid(format!("has {} bytes; {LARGEST_LIST} are the most", json.len())));
+            return Err(invalid(format!("has {} bytes; at most {LARGEST_LIST} are allowed", json.len())));
         }
         let members: Vec<Member> = serde_json::from_str(json).map_err(|error| {
             invalid(format!("is not a JSON list of {{\"name\": …, \"pattern\": …}} and {{\"allow\": …}}: {error}"))
         })?;
         if members.len() > MOST {
-            return Err(invalid(format!("has {} entries; {MOST} are the most", members.len())));
+            return Err(invalid(format!("has {} entries; at most {MOST} are allowed", members.len())));
         }
         let mut custom = Self::default();
         for (i, member) in members.into_iter().enumerate() {
@@ -59,11 +59,11 @@ impl Custom {
             Member { name: Some(name), pattern: Some(pattern), allow: None } => {
                 let is_name = |b: u8| b.is_ascii_lowercase() || b.is_ascii_digit() || b == b'-';
                 if !(1..=40).contains(&name.len()) || !name.bytes().all(is_name) {
-                    return Err(format!("the name {name:?} is not 1 to 40 of a-z, 0-9 and -"));
+                    return Err(format!("the name {name:?} is not 1 to 40 characters of a-z, 0-9 and -"));
                 }
                 let pattern = compiled(&pattern)?;
                 if pattern.is_match("") {
-                    return Err("the pattern matches an empty text".to_owned());
+                    return Err("the pattern matches the empty string".to_owned());
                 }
                 self.patterns.push((name, pattern));
                 Ok(())
@@ -73,7 +73,7 @@ impl Custom {
                 self.exceptions.push(compiled(&format!("^(?:{allow})$"))?);
                 Ok(())
             }
-            _ => Err("needs either \"name\" and \"pattern\", or \"allow\"".to_owned()),
+            _ => Err("needs \"name\" and \"pattern\", or \"allow\"".to_owned()),
         }
     }
 
@@ -100,10 +100,10 @@ impl Custom {
 
 fn compiled(pattern: &str) -> Result<Regex, String> {
     if pattern.len() > LONGEST {
-        return Err(format!("the pattern has {} bytes; {LONGEST} are the most", pattern.len()));
+        return Err(format!("the pattern has {} bytes; at most {LONGEST} are allowed", pattern.len()));
     }
     RegexBuilder::new(pattern)
         .size_limit(LARGEST_PROGRAM)
         .build()
-        .map_err(|error| format!("the pattern is wrong: {error}"))
+        .map_err(|error| format!("the pattern is not valid: {error}"))
 }

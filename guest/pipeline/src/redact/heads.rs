@@ -14,7 +14,7 @@ const PLACES: usize = 1 << 12;
 #[derive(Debug)]
 pub struct Heads {
     groups: Box<[u64; BITS / 64]>,
-    /// Open addressing; 0 is no head.
+    /// Open addressing; 0 is not a head.
     table: Vec<Entry>,
 }
 
@@ -43,7 +43,7 @@ impl Head {
     }
 }
 
-/// A byte without its case. (Bytes that are no letters meet others; what looks at the place compares them exactly.)
+/// A byte without its case. (Bytes that are not letters meet others; what looks at the place compares them exactly.)
 const CASE: u32 = 0x2020_2020;
 
 fn group(word: u32) -> usize {

@@ -64,7 +64,7 @@ fn body(text: &[u8], from: usize) -> (usize, usize) {
             at = line_end(text, word, most);
             continue;
         }
-        // Words of a sentence are no lines of a key: they are short, and more than one to a line.
+        // Words of a sentence are not lines of a key: they are short, and more than one to a line.
         if to - at < 16 && byte(text, to) == b' ' && is(byte(text, to + 1), BASE64) {
             break;
         }

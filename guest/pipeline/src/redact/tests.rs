@@ -309,12 +309,12 @@ fn the_users_patterns_find_more_and_exceptions_less() {
 fn a_list_that_cannot_be_used_says_why() {
     for (list, reason) in [
         ("{}", "is not a JSON list"),
-        (r#"[{"name": "a"}]"#, "entry 1: needs either"),
-        (r#"[{"name": "a", "pattern": "b", "allow": "c"}]"#, "entry 1: needs either"),
+        (r#"[{"name": "a"}]"#, "entry 1: needs \"name\" and \"pattern\", or \"allow\""),
+        (r#"[{"name": "a", "pattern": "b", "allow": "c"}]"#, "entry 1: needs \"name\" and \"pattern\", or \"allow\""),
         (r#"[{"name": "A b", "pattern": "b"}]"#, "the name \"A b\" is not"),
-        (r#"[{"allow": "a"}, {"name": "a", "pattern": "("}]"#, "entry 2: the pattern is wrong"),
-        (r#"[{"name": "a", "pattern": "x*"}]"#, "matches an empty text"),
-        (r#"[{"name": "a", "pattern": "(\\w{1000}){1000}"}]"#, "the pattern is wrong"),
+        (r#"[{"allow": "a"}, {"name": "a", "pattern": "("}]"#, "entry 2: the pattern is not valid"),
+        (r#"[{"name": "a", "pattern": "x*"}]"#, "matches the empty string"),
+        (r#"[{"name": "a", "pattern": "(\\w{1000}){1000}"}]"#, "the pattern is not valid"),
         (r#"[{"nmae": "a", "pattern": "b"}]"#, "unknown field"),
     ] {
         let error = custom(list).unwrap_err();

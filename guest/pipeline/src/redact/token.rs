@@ -103,7 +103,7 @@ impl Token {
             Start::Kept => at + head,
             Start::Inside(set, at_least, at_most) => {
                 let begin = run_before(text, at, set, at_most.min(MOST_BEFORE) + 1);
-                // The letter of an escape is no part of it.
+                // The letter of an escape is not a part of it.
                 let escape = usize::from(begin > 0 && text[begin - 1] == b'\\' && b"nrt".contains(&text[begin]));
                 let length = at - begin - escape;
                 if !(at_least..=at_most).contains(&length) {

@@ -115,7 +115,7 @@ pub enum Answer {
     Nothing,
 }
 
-/// A tool call that is no copy.
+/// A tool call that is not a copy.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub struct Opened {
     /// Its span.

@@ -281,7 +281,7 @@ impl Converter {
         }
     }
 
-    /// A line that says nothing but may stand between two that do. Says whether it is no copy.
+    /// A line that says nothing but may stand between two that do. Says whether it is not a copy.
     fn pass(&mut self, entry: &Entry<'_>) -> bool {
         if self.at.file > 0 {
             return !self.is_copy(entry);
@@ -322,7 +322,7 @@ impl Converter {
         entry.uuid.as_deref().is_some_and(|uuid| self.turns.place(uuid).is_some())
     }
 
-    /// Where an entry stands that is no prompt.
+    /// Where an entry stands that is not a prompt.
     fn place(&mut self, entry: &Entry<'_>, thread: Option<u32>) -> Place {
         let thread = match thread {
             Some(thread) => thread,

@@ -5,7 +5,7 @@ use crate::transcript::lines::Line;
 use crate::transcript::prompt::{self, Said};
 
 /// What a person asked in this line of a main transcript, as its trace would be called: one line of at most 100 characters,
-/// in the person's own words. Of a line that is no prompt, nothing.
+/// in the person's own words. Of a line that is not a prompt, nothing.
 pub fn prompt_in(line: &[u8]) -> Option<String> {
     let mut found = None;
     let line = Line { bytes: line, elided: false, overlong: false };

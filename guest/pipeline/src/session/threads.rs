@@ -247,7 +247,7 @@ impl Threads {
         let turn = self.turn_of_agent(file, index).or(prompted).unwrap_or(BEFORE_ANY_PROMPT);
         let (call, is_warmup) = (self.agents[file as usize].call, self.agents[file as usize].is_warmup);
         let thread = self.push_agent(call, turn);
-        // Nobody asked for a warm-up: it costs, but it is no sub-agent to count.
+        // Nobody asked for a warm-up: it costs, but it is not a sub-agent to count.
         self.get_mut(thread).counted = is_warmup;
         let agent = &mut self.agents[file as usize];
         agent.thread = Some(thread);

@@ -8,7 +8,7 @@
 use crate::identity::{EventId, FixedMap, IdMap, key};
 use crate::transcript::entry::Entry;
 
-/// Less than this between the clock and the client's measure is no waiting.
+/// Less than this between the clock and the client's measure is not waiting.
 const LEAST_WAIT: i64 = 1000;
 
 /// Spans of a stretch that are given its waiting. A few hold nearly all of it.
@@ -32,7 +32,7 @@ const WAITING_TOOLS: [&str; 9] = [
 struct Stretch {
     from: i64,
     last: i64,
-    /// How long nothing happened before it, if it was no person who went on.
+    /// How long nothing happened before it, if it was not a person who went on.
     idle: i64,
     /// Milliseconds by the client, and the last line that they cover.
     measured: Option<(i64, i64)>,

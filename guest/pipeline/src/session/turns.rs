@@ -128,7 +128,7 @@ impl Turns {
         }
     }
 
-    /// The turn of a line that is no prompt.
+    /// The turn of a line that is not a prompt.
     pub fn of_line(&self, prompt_id: Option<&str>, parent: Option<&str>) -> u32 {
         prompt_id
             .and_then(|id| self.by_prompt_id(id))
@@ -144,7 +144,7 @@ impl Turns {
         turn
     }
 
-    /// Something else begins: a command that no model answered is no turn.
+    /// Something else begins: a command that no model answered is not a turn.
     pub fn retire_command(&mut self) {
         let last = self.last;
         let turn = self.get_mut(last);

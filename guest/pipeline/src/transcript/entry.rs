@@ -244,7 +244,7 @@ pub struct Usage {
     pub service_tier: Option<String>,
     #[serde(deserialize_with = "owned_str")]
     pub speed: Option<String>,
-    /// The calls of the model that one response took; what is no object is `None`.
+    /// The calls of the model that one response took; what is not an object is `None`.
     #[serde(deserialize_with = "lenient::objects")]
     pub iterations: Vec<Option<Iteration>>,
 }
@@ -403,7 +403,7 @@ impl<'a> Entry<'a> {
     }
 }
 
-/// A block, or `None` for an element that is no object.
+/// A block, or `None` for an element that is not an object.
 #[derive(Debug, Deserialize)]
 #[serde(transparent)]
 struct MaybeBlock<'a>(#[serde(borrow, deserialize_with = "lenient::object")] Option<Block<'a>>);
@@ -489,7 +489,7 @@ pub fn read(line: Line<'_>, mut on_entry: impl FnMut(&Entry<'_>)) -> bool {
     let mut objects = 0;
     let mut rest = read_objects(bytes, line.elided, &mut objects, &mut on_entry);
     let valid = match rest {
-        // Only now: looking for bytes that are no UTF-8 in each line costs more than reading the few that have any again.
+        // Only now: looking for bytes that are not UTF-8 in each line costs more than reading the few that have any again.
         Some(broken) if repaired.is_none() => repair(broken),
         _ => None,
     };
@@ -583,7 +583,7 @@ fn glued_object(bytes: &[u8]) -> Option<&[u8]> {
         .find(|tail| serde_json::from_slice::<serde::de::IgnoredAny>(tail).is_ok())
 }
 
-/// Is the object that begins at `at` a part of the one that the line begins with? Then it is no line of its own: the line
+/// Is the object that begins at `at` a part of the one that the line begins with? Then it is not a line of its own: the line
 /// was cut just behind it. A line that was cut within a string, as most are, goes on within that string.
 fn is_nested(bytes: &[u8], at: usize) -> bool {
     let before = bytes[..at].trim_ascii_end();

@@ -10,7 +10,7 @@ use memchr::memchr;
 /// Bytes from which on the long strings of a line are cut.
 pub const ELIDE_FROM: usize = 1 << 20;
 
-/// Bytes of a line, its long strings cut, that are held. What is longer is no line that the client writes: an event may
+/// Bytes of a line, its long strings cut, that are held. What is longer is not a line that the client writes: an event may
 /// have 8 MiB (PostHog's limit).
 pub const LONGEST_LINE: usize = 16 << 20;
 

@@ -115,7 +115,7 @@ impl TextRules {
         self.without_secrets(text, characters).0.into_owned()
     }
 
-    /// A text that is no raw JSON.
+    /// A text that is not raw JSON.
     pub fn of(&self, text: &str) -> Text {
         if self.privacy {
             return Text::default();

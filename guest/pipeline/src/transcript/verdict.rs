@@ -50,7 +50,7 @@ fn is_rejected(entry: &Entry<'_>, result: &Block<'_>) -> bool {
     if let Some(decision) = &entry.permission_decision
         && decision.decision.as_deref() == Some("reject")
     {
-        // A rule's "no" is no person's.
+        // A rule's "no" is not a person's.
         return decision.is_by_person();
     }
     let begins = |raw: &str| {

@@ -24,7 +24,7 @@ pub(crate) struct Expected {
     pub(crate) unknown_types: BTreeMap<String, u64>,
     /// Lines that are bad for certain: no JSON object, or cut short, or two objects glued together.
     pub(crate) surely_bad_lines: u64,
-    /// Lines that may count as bad or not: a `message` that is no object with an id, a lone surrogate, bytes that are no
+    /// Lines that may count as bad or not: a `message` that is not an object with an id, a lone surrogate, bytes that are no
     /// UTF-8 inside an otherwise good line.
     pub(crate) doubtful_lines: u64,
     /// Which of its variations the session has, for tests that all of them turn up.

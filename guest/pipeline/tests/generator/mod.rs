@@ -104,7 +104,7 @@ impl Features {
     pub(crate) const LINE_ENDS: Self = Self(1 << 13);
     /// Bad lines, glued lines, a last line cut short.
     pub(crate) const DAMAGE: Self = Self(1 << 14);
-    /// Lines that are good but for a lone surrogate, an odd `message` or bytes that are no UTF-8.
+    /// Lines that are good but for a lone surrogate, an odd `message` or bytes that are not UTF-8.
     pub(crate) const DOUBTFUL: Self = Self(1 << 15);
     pub(crate) const NONE: Self = Self(0);
     pub(crate) const ALL: Self = Self((1 << 16) - 1);

@@ -48,7 +48,7 @@ enum Holds {
 struct Usage {
     /// Written as they are; a count that is missing stands in `omitted`.
     tokens: Tokens,
-    /// Counts that are left out or written as something that is no number.
+    /// Counts that are left out or written as something that is not a number.
     broken: Vec<(&'static str, Option<&'static str>)>,
     grows: bool,
     absent: bool,

@@ -1,4 +1,4 @@
-//! Turns of the main thread: prompts, what follows them, and what is no prompt although it looks like one.
+//! Turns of the main thread: prompts, what follows them, and what is not a prompt although it looks like one.
 
 use super::Features;
 use super::expected::{Prompt, Trace};
@@ -177,7 +177,7 @@ impl Writer {
         }
     }
 
-    /// An agent in the background ended. The line has a `promptId` of its own but is no prompt: what follows belongs to the
+    /// An agent in the background ended. The line has a `promptId` of its own but is not a prompt: what follows belongs to the
     /// turn before it.
     fn notified(&mut self, thread: &mut Thread) {
         self.expected.note("notification");

@@ -1,4 +1,4 @@
-//! What a person reads: prompts in their words, traces with a name, time that was work, a "no" that is no error.
+//! What a person reads: prompts in their words, traces with a name, time that was work, a "no" that is not an error.
 
 use super::lines::*;
 use posthog_llma_pipeline::session::AgentFile;

@@ -148,7 +148,7 @@ fn a_host_with_a_trailing_dot_is_refused() {
 #[test]
 fn a_percent_encoded_host_is_refused() {
     for host in ["us.i.posthog%2ecom", "us%2Ei.posthog.com", "%75s.i.posthog.com"] {
-        // Some of these are no URL at all for the `http` crate, which is as good.
+        // Some of these are not URLs at all for the `http` crate, which is as good.
         if let Ok(uri) = format!("https://{host}/batch/").parse::<Uri>() {
             let policy = HttpPolicy::Allow(AllowedDestination::batches(posthog()));
             assert_eq!(policy.check(&Method::POST, &uri), Err(Refusal::OddHost), "{host}");

@@ -53,7 +53,7 @@ pub(super) fn agents(folder: &Path) -> io::Result<Arc<Vec<FlatAgent>>> {
     let mut paths = Vec::new();
     for entry in fs::read_dir(folder)? {
         let entry = entry?;
-        // Most are no agents; a path is made of those alone.
+        // Most are not agents; a path is made of those alone.
         if agent_id(Path::new(&entry.file_name())).is_some() {
             paths.push(entry.path());
         }
@@ -68,6 +68,8 @@ pub(super) fn agents(folder: &Path) -> io::Result<Arc<Vec<FlatAgent>>> {
 
 #[cfg(test)]
 mod tests {
+    #![expect(clippy::disallowed_methods, reason = "the files are the test's own")]
+
     use super::*;
 
     #[test]

@@ -1,10 +1,10 @@
 //! What the beginning of a transcript tells of its session, without converting it.
 
+use crate::system::regular;
 use posthog_llma_pipeline::session::prompt_in;
 use posthog_llma_pipeline::time;
 use serde::Deserialize;
 use serde_json::Value;
-use std::fs::File;
 use std::io::{BufRead as _, BufReader, Read as _};
 use std::path::{Path, PathBuf};
 
@@ -34,7 +34,7 @@ impl Head {
     /// Reads the beginning, up to the first prompt. Of a file that cannot be read it tells nothing.
     pub fn read(transcript: &Path) -> Self {
         let mut head = Self::default();
-        let Ok(file) = File::open(transcript) else { return head };
+        let Ok(file) = regular::open(transcript) else { return head };
         for line in BufReader::new(file.take(MOST)).split(b'\n').map_while(Result::ok) {
             head.prompt = head.prompt.or_else(|| prompt_in(&line));
             let Ok(line) = serde_json::from_slice::<Line>(&line) else { continue };
@@ -50,7 +50,7 @@ impl Head {
 
 /// The first time in a transcript, in milliseconds since 1970.
 pub(super) fn first_timestamp(transcript: &Path) -> Option<i64> {
-    let file = File::open(transcript).ok()?;
+    let file = regular::open(transcript).ok()?;
     let lines = BufReader::new(file.take(MOST)).split(b'\n').map_while(Result::ok);
     lines
         .filter_map(|line| serde_json::from_slice::<Line>(&line).ok())

@@ -8,7 +8,8 @@ use std::io;
 use std::path::{Path, PathBuf};
 use std::time::SystemTime;
 
-use super::{TranscriptError, is_absent, session_id, utf8_name};
+use super::{TranscriptError, session_id, utf8_name};
+use crate::system::regular;
 
 #[cfg(test)]
 mod tests;
@@ -33,15 +34,15 @@ pub struct FoundSession {
 #[derive(Debug, thiserror::Error)]
 #[non_exhaustive]
 pub enum FindError {
-    /// A path was given, and it is no transcript.
+    /// A path was given, and it is not a transcript.
     #[error(transparent)]
     Transcript(#[from] TranscriptError),
     /// Nothing was given.
-    #[error("the session is missing: give its id, the start of its id, or the path of its transcript")]
+    #[error("no session given: give its ID, the start of its ID, or the path of its transcript")]
     Empty,
     /// The projects' folder cannot be read.
     #[error(
-        "no session {query:?}: cannot read {}: {error} (CLAUDE_CONFIG_DIR names another place than ~/.claude)",
+        "no session {query:?}: cannot read {}: {error} (set CLAUDE_CONFIG_DIR if Claude Code's directory is not ~/.claude)",
         Places(projects)
     )]
     NoProjects {
@@ -54,9 +55,9 @@ pub enum FindError {
     },
     /// No session has this id, or an id that starts so.
     #[error(
-        "no session {query:?} among the {sessions} in {}{}; `ls -t {}` lists them, the latest first, and CLAUDE_CONFIG_DIR names \
-         another place than ~/.claude",
-        Places(projects), UnreadableFolders(*unreadable), AllIn(projects)
+        "no session {query:?} among the {sessions} in {}{}; `posthog-llma ingest --list --all` lists them (set CLAUDE_CONFIG_DIR \
+         if Claude Code's directory is not ~/.claude)",
+        Places(projects), UnreadableFolders(*unreadable)
     )]
     NotFound {
         /// What was looked for.
@@ -69,7 +70,7 @@ pub enum FindError {
         unreadable: usize,
     },
     /// Several sessions have an id that starts so.
-    #[error("{} sessions have an id that starts with {query:?}:{}", candidates.len(), List(candidates))]
+    #[error("{} sessions have an ID that starts with {query:?}; give more of it:{}", candidates.len(), List(candidates))]
     Ambiguous {
         /// What was looked for.
         query: String,
@@ -84,16 +85,6 @@ impl fmt::Display for Places<'_> {
     fn fmt(&self, formatter: &mut fmt::Formatter<'_>) -> fmt::Result {
         let places: Vec<_> = self.0.iter().map(|place| place.display().to_string()).collect();
         formatter.write_str(&places.join(" and "))
-    }
-}
-
-/// The transcripts in these folders, as a shell has them.
-struct AllIn<'a>(&'a [PathBuf]);
-
-impl fmt::Display for AllIn<'_> {
-    fn fmt(&self, formatter: &mut fmt::Formatter<'_>) -> fmt::Result {
-        let all: Vec<_> = self.0.iter().map(|place| place.join("*").join("*.jsonl").display().to_string()).collect();
-        formatter.write_str(&all.join(" "))
     }
 }
 
@@ -164,7 +155,7 @@ pub fn find(homes: &[PathBuf], query: &OsStr) -> Result<PathBuf, FindError> {
                 matching
                     .extend(transcripts.into_iter().filter(|(found, _)| found.to_ascii_lowercase().starts_with(&id)));
             }
-            Err(error) if is_absent(&error) => {}
+            Err(error) if regular::is_absent(&error) => {}
             Err(_) => unreadable += 1,
         }
     }

@@ -1,7 +1,7 @@
 //! What the end of a transcript tells: whether its thread still waits for something.
 
+use crate::system::regular;
 use serde::Deserialize;
-use std::fs::File;
 use std::io::{Read as _, Seek as _, SeekFrom};
 use std::path::Path;
 
@@ -17,7 +17,7 @@ pub fn is_open(transcript: &Path) -> bool {
 }
 
 fn read(transcript: &Path) -> Option<Vec<u8>> {
-    let mut file = File::open(transcript).ok()?;
+    let mut file = regular::open(transcript).ok()?;
     let size = file.metadata().ok()?.len();
     file.seek(SeekFrom::Start(size.saturating_sub(MAX_TAIL))).ok()?;
     let mut tail = Vec::new();

@@ -1,8 +1,11 @@
+#![expect(clippy::disallowed_methods, reason = "the files are the test's own")]
+
 use std::time::{Duration, SystemTime};
 
 use tempfile::TempDir;
 
 use super::*;
+use std::fs::File;
 
 pub(super) const ID: &str = "3b7696ad-c8f8-43e2-a479-693b1ee6f815";
 pub(super) const OTHER: &str = "e5c4c5d2-d7ed-4383-8851-5b62098a701c";

@@ -15,7 +15,7 @@ const ENV: &str = "env";
 #[derive(Debug, thiserror::Error)]
 #[non_exhaustive]
 pub enum EditError {
-    /// It is no JSON.
+    /// It is not JSON.
     #[error("is not valid JSON: {0}")]
     Json(#[from] serde_json::Error),
     /// It is JSON, but no settings.

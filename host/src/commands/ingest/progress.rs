@@ -1,7 +1,7 @@
 //! How far it is: a bar on a terminal, a line now and then elsewhere.
 
 use crate::delivery::ingest::{IngestOutcome, PastSession};
-use crate::delivery::report;
+use crate::delivery::report::{self, count};
 use crate::system::terminal::{is_watched, tell};
 use indicatif::{ProgressBar, ProgressDrawTarget, ProgressStyle};
 use std::sync::atomic::{AtomicU64, Ordering};
@@ -38,7 +38,7 @@ impl IngestProgress {
         if let Ok(style) = ProgressStyle::with_template(template) {
             bar.set_style(style);
         }
-        bar.set_message(format!("0/{} sessions", sessions.len()));
+        bar.set_message(format!("0/{}", count(sessions.len() as u64, "session")));
         Self {
             bar,
             total: sessions.len(),
@@ -64,7 +64,7 @@ impl IngestProgress {
         let add = |sum: &AtomicU64, count| sum.fetch_add(count, Ordering::Relaxed) + count;
         let (sessions, events) = (add(&self.sessions, 1), add(&self.events, events));
         let bytes = add(&self.bytes, session.bytes);
-        let message = format!("{sessions}/{} sessions, {events} events", self.total);
+        let message = format!("{sessions}/{}, {}", count(self.total as u64, "session"), count(events, "event"));
         self.bar.inc(session.bytes);
         self.bar.set_message(message.clone());
         let mut last = self.last_line.lock().unwrap_or_else(PoisonError::into_inner);

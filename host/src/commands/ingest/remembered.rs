@@ -8,11 +8,10 @@ use crate::delivery::ingest::{IngestOutcome, PastSession, Sent};
 use crate::outbox::stored_options;
 use crate::program::Program;
 use crate::system::atomic::AtomicFile;
-use crate::system::directories;
+use crate::system::{directories, regular};
 use posthog_llma_pipeline::identity::EventId;
 use serde::{Deserialize, Serialize};
 use std::collections::VecDeque;
-use std::fs;
 use std::io::Write as _;
 use std::path::PathBuf;
 
@@ -21,6 +20,9 @@ const FILE_NAME: &str = "lists.json";
 
 /// Lists that are remembered: of all sessions, of a few projects.
 const MOST: usize = 4;
+
+/// Bytes of the file.
+const LARGEST: u64 = 64 << 20;
 
 /// What became of a session.
 #[derive(Debug, Clone, Copy, Serialize, Deserialize)]
@@ -63,7 +65,7 @@ impl Remembered {
     /// Reads them.
     pub fn read() -> Self {
         let path = directories::cache(|name| std::env::var_os(name)).map(|directory| directory.join(FILE_NAME));
-        let text = path.as_ref().and_then(|path| fs::read(path).ok()).unwrap_or_default();
+        let text = path.as_ref().and_then(|path| regular::read(path, LARGEST).ok()).unwrap_or_default();
         Self { path, lists: serde_json::from_slice(&text).unwrap_or_default() }
     }
 

@@ -8,6 +8,7 @@ use crate::outbox::{self, Outbox, now};
 use crate::program::{Program, ProgramError};
 use std::collections::HashSet;
 use std::fs;
+use std::io;
 use std::path::{Path, PathBuf};
 use std::time::UNIX_EPOCH;
 
@@ -46,8 +47,12 @@ pub fn sessions(program: &Program, arguments: &Arguments) -> anyhow::Result<Vec<
         candidates = newest.into_iter().collect();
     }
     if candidates.is_empty() {
-        let place = if arguments.all { "" } else { " of this project (--all takes those of all projects)" };
-        return Err(NoSession(format!("there is no such session{place}")).into());
+        let place = if arguments.all {
+            String::new()
+        } else {
+            format!(" of {} (--all includes all projects)", project(arguments)?.display())
+        };
+        return Err(NoSession(format!("no such session{place}")).into());
     }
     Ok(candidates)
 }
@@ -72,13 +77,17 @@ fn of_folders(program: &Program, arguments: &Arguments) -> anyhow::Result<Vec<Pa
     if arguments.all {
         return Ok(candidates.collect());
     }
+    let project = project(arguments)?;
+    Ok(candidates.filter(|candidate| is_below(candidate.head.directory.as_deref(), &project)).collect())
+}
+
+/// The project whose sessions are meant. A folder that is gone can have sessions still.
+fn project(arguments: &Arguments) -> io::Result<PathBuf> {
     let project = match &arguments.project {
         Some(project) => project.clone(),
         None => std::env::current_dir()?,
     };
-    // A folder that is gone can have sessions still.
-    let project = project.canonicalize().or_else(|_| std::path::absolute(&project))?;
-    Ok(candidates.filter(|candidate| is_below(candidate.head.directory.as_deref(), &project)).collect())
+    project.canonicalize().or_else(|_| std::path::absolute(&project))
 }
 
 fn is_below(directory: Option<&Path>, project: &Path) -> bool {

@@ -52,11 +52,11 @@ pub fn run(arguments: &Plugin) -> anyhow::Result<ExitCode> {
 
 fn folder() -> anyhow::Result<PathBuf> {
     let data = directories::data(|name| std::env::var_os(name));
-    Ok(local_plugin::folder(&data.context("there is no home directory to put the plugin into: set HOME")?))
+    Ok(local_plugin::folder(&data.context("no home directory found to install the plugin in: set HOME")?))
 }
 
 fn install(arguments: &Install) -> anyhow::Result<ExitCode> {
-    let program = std::env::current_exe().context("this program's path is not known")?;
+    let program = std::env::current_exe().context("cannot determine this program's path")?;
     if local_plugin::is_passing(&program) {
         bail!(
             "{} is a copy that goes away, so no hook can call it: install the program (docs/installing.md), or the plugin \

@@ -1,7 +1,6 @@
 //! git's settings files, as text (git-config(1), "CONFIGURATION FILE").
 
-use std::fs::{self, File};
-use std::io::Read as _;
+use crate::system::regular;
 use std::path::{Path, PathBuf};
 
 /// Real ones have a few KiB.
@@ -115,14 +114,9 @@ fn is_local(path: &str) -> bool {
     !path.is_empty() && !path.starts_with("//") && !path.contains('\\') && !path.contains('\0')
 }
 
-/// The text of a file, if it is one and not huge. Opening a pipe would wait for somebody to write to it.
+/// The text of a file, if it is one and not huge.
 pub(super) fn text_of(path: &Path) -> Option<String> {
-    let metadata = fs::metadata(path).ok()?;
-    if !metadata.is_file() || metadata.len() > MAX_FILE_BYTES {
-        return None;
-    }
-    let mut bytes = Vec::new();
-    File::open(path).ok()?.take(MAX_FILE_BYTES).read_to_end(&mut bytes).ok()?;
+    let bytes = regular::read(path, MAX_FILE_BYTES).ok()?;
     Some(String::from_utf8_lossy(&bytes).into_owned())
 }
 

@@ -1,6 +1,7 @@
 //! Whether a file is part of its repository, as its index says (gitformat-index(5)).
 
 use super::config;
+use crate::system::regular;
 use memchr::memmem;
 use std::fs;
 use std::path::Path;
@@ -24,12 +25,11 @@ pub fn is_tracked(file: &Path) -> Tracked {
     let Some(folder) = file.parent().and_then(|folder| folder.canonicalize().ok()) else { return Tracked::No };
     let Some(git_dir) = config::git_dir(&folder) else { return Tracked::No };
     let index = git_dir.join("index");
-    match index.metadata() {
+    let bytes = match regular::read(&index, MAX_INDEX) {
+        Ok(bytes) => bytes,
         Err(error) if error.kind() == std::io::ErrorKind::NotFound => return Tracked::No,
-        Ok(metadata) if metadata.is_file() && metadata.len() <= MAX_INDEX => {}
-        _ => return Tracked::CannotTell,
-    }
-    let Ok(bytes) = fs::read(&index) else { return Tracked::CannotTell };
+        Err(_) => return Tracked::CannotTell,
+    };
     let top = folder.ancestors().find(|folder| folder.join(".git").exists()).unwrap_or(&folder);
     let below = folder.strip_prefix(top).unwrap_or(Path::new("")).join(file.file_name().unwrap_or_default());
     let name = below.to_string_lossy().replace('\\', "/");

@@ -68,7 +68,7 @@ fn several_sessions_are_listed_the_latest_first() {
     place.session("-q/abc2.jsonl", 20);
     let message = place.find("AB").unwrap_err().to_string();
     let expected = format!(
-        "2 sessions have an id that starts with \"AB\":\n  abc2 in {}\n  abc1 in {}",
+        "2 sessions have an ID that starts with \"AB\"; give more of it:\n  abc2 in {}\n  abc1 in {}",
         place.path("-q").display(),
         place.path("-p").display()
     );
@@ -98,8 +98,8 @@ fn a_session_that_is_not_found_is_an_error_that_says_where_and_how_to_list() {
     assert_eq!(
         message,
         format!(
-            "no session \"xyz\" among the 1 in {projects}; `ls -t {projects}/*/*.jsonl` lists them, the latest first, and \
-             CLAUDE_CONFIG_DIR names another place than ~/.claude"
+            "no session \"xyz\" among the 1 in {projects}; `posthog-llma ingest --list --all` lists them (set \
+             CLAUDE_CONFIG_DIR if Claude Code's directory is not ~/.claude)"
         )
     );
 }
