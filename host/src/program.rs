@@ -550,6 +550,6 @@ mod tests {
             left_out.add(&"b: no permission");
         }
         let warning = left_out.warning().unwrap();
-        assert_eq!(warning, "20000 files of the session are left out, the first one because: a: no permission");
+        assert_eq!(warning, "skipped 20000 files of the session; the first: a: no permission");
     }
 }

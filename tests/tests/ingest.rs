@@ -63,7 +63,9 @@ fn two_thousand_sessions_interrupted_continued_and_repeated_arrive_once() {
     let running = ingest(&home, &posthog, &["--all"]).start();
     until("some are sent", || posthog.events().len() > 500);
     let outcome = running.interrupt().exits_with(130);
-    outcome.says(&["Finishing the batches in flight"]).prints(&["not reached", "The same command goes on from here"]);
+    outcome
+        .says(&["Finishing the batches in flight"])
+        .prints(&["not reached", "Run the same command again to continue"]);
     let before = posthog.events().len();
     assert!(before < expected, "it was interrupted");
 
@@ -210,7 +212,11 @@ fn a_server_that_fails_stops_everything_and_the_same_command_goes_on() {
     script.extend(vec![no; 40]);
     let posthog = LocalPostHog::start(Config { script, ..Config::default() }).unwrap();
     let outcome = ingest(&home, &posthog, &["--all", "--jobs", "2"]).run().exits_with(1);
-    outcome.prints(&["Stopped: the server rejected the request", "5 sessions sent", "The same command goes on"]);
+    outcome.prints(&[
+        "Stopped: the server rejected the request",
+        "5 sessions sent",
+        "Run the same command again to continue",
+    ]);
     assert!(posthog.requests().len() <= 8, "{}", posthog.requests().len());
     let good = self::posthog();
     ingest(&home, &good, &["--all"]).run().exits_with(0).prints(&["30 sessions sent"]);

@@ -167,8 +167,8 @@ fn messages_in_every_documented_form_are_accepted() {
 fn messages_that_are_not_in_the_chat_format_are_refused() {
     let call = |function: Value| json!([{"role": "assistant", "content": null, "tool_calls": [function]}]);
     for (bad, words) in [
-        (json!("list the files"), "no array"),
-        (json!({"role": "user", "content": "a"}), "no array"),
+        (json!("list the files"), "not an array"),
+        (json!({"role": "user", "content": "a"}), "not an array"),
         (json!(["list the files"]), "message 1 is not an object"),
         (json!([{"role": "user", "content": "a"}, {"content": "a"}]), "message 2 has no `role`"),
         (json!([{"role": "robot", "content": "a"}]), "unknown role `robot`"),

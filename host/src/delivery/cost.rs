@@ -1,5 +1,6 @@
 //! What events cost in PostHog. The one place with its prices.
 
+use crate::delivery::report;
 use posthog_llma_pipeline::options::TOOL_SPANS;
 
 /// US dollars for 100,000 AI events, at the first tier that is paid. Later tiers cost less.
@@ -27,18 +28,27 @@ pub fn shown(events: u64) -> String {
 pub fn of_tool_calls(spans: u64, failed: u64, left_out: u64) -> Option<String> {
     if left_out > 0 {
         let saved = shown(left_out);
-        return Some(format!("{left_out} tool calls are only counted ({TOOL_SPANS}), which saves {saved}"));
+        return Some(format!(
+            "{} only counted ({TOOL_SPANS}), which saves {saved}",
+            report::count(left_out, "tool call")
+        ));
     }
     (spans > 0).then(|| {
         let fine = spans.saturating_sub(failed);
-        format!("{spans} events are tool calls: {TOOL_SPANS}=errors would save {}, none {}", shown(fine), shown(spans))
+        format!(
+            "{} for tool calls: {TOOL_SPANS}=errors would save {}, none {}",
+            report::count(spans, "event"),
+            shown(fine),
+            shown(spans)
+        )
     })
 }
 
 /// What the figures rest on, as a sentence.
 pub fn basis() -> String {
     format!(
-        "PostHog's first paid tier, {AS_OF}: ${DOLLARS_PER_100_000} for 100,000 AI events; the first {FREE_A_MONTH} of a month are free"
+        "PostHog's first paid tier, {AS_OF}: ${DOLLARS_PER_100_000} per 100,000 AI events; the first {},000 a month are free",
+        FREE_A_MONTH / 1000
     )
 }
 
@@ -61,6 +71,10 @@ mod tests {
         assert!(
             of_tool_calls(2, 2, 100_000).unwrap().ends_with("(POSTHOG_LLMA_TOOL_SPANS), which saves at most $35.00")
         );
-        assert!(basis().contains("$35 for 100,000") && basis().contains("100000") && basis().contains("2026"));
+        assert!(
+            basis().contains("$35 per 100,000")
+                && basis().contains("first 100,000 a month")
+                && basis().contains("2026")
+        );
     }
 }

@@ -73,7 +73,7 @@ fn it_is_not_healthy_when_no_hook_will_come() {
         .exits_with(1)
         .prints(&["does not look like"]);
     home.write(plugins, json!({"plugins": {"posthog@posthog-llma": [{}], "posthog-telemetry@x": [{}]}}).to_string());
-    says(&["the plugin posthog-telemetry@x sends the same sessions", "claude plugin disable posthog-telemetry@x"]);
+    says(&["the plugin posthog-telemetry@x also sends these sessions", "claude plugin disable posthog-telemetry@x"]);
     home.write(plugins, json!({"plugins": {"posthog@posthog-llma": [{}]}}).to_string());
     let mut settings = json!({"env": {"POSTHOG_API_KEY": KEY, "POSTHOG_LLMA_CC_ENABLED": "true"}});
     settings["disableAllHooks"] = json!(true);

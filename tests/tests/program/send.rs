@@ -79,8 +79,8 @@ fn the_report_for_people_says_what_arrived_where() {
         "Session {SESSION_ID} delivered to {}\n  events    3: 2 generations, 0 spans, 1 trace\n  \
          tokens    6 in, 14 out, 22 cache read, 26 cache written\n  \
          requests  1 to /i/v1/ai/events: {:.1} KiB before, {} B after compression\n  \
-         cost      less than $0.01 in PostHog (PostHog's first paid tier, November 2026: $35 for 100,000 AI events; the \
-         first 100000 of a month are free)\n",
+         cost      less than $0.01 in PostHog (PostHog's first paid tier, November 2026: $35 per 100,000 AI events; the \
+         first 100,000 a month are free)\n",
         posthog.origin(),
         bytes.raw as f64 / 1024.0,
         bytes.sent

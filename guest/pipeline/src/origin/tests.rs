@@ -387,7 +387,7 @@ fn an_error_says_what_why_and_what_is_allowed() {
     assert_eq!(
         message("http://us.i.posthog.com"),
         "\"http://us.i.posthog.com\" is http, which is not encrypted, and the host is not this machine; use \
-         https, and http to localhost, 127.0.0.1 or [::1]"
+         https, or http to localhost, 127.0.0.1 or [::1]"
     );
     assert_eq!(
         message("https://us.i.posthog.com/x"),
