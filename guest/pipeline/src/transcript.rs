@@ -11,5 +11,6 @@ pub mod raw;
 pub mod reader;
 mod scan;
 pub mod shape;
+mod strict;
 pub mod text;
 pub mod verdict;

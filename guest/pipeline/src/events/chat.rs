@@ -35,10 +35,10 @@ impl ChatInput {
     }
 
     /// Adds a user line's content. `results` are the texts of its tools' results, which their spans share.
-    pub fn push(&mut self, content: &Content<'_>, results: &[Rc<Text>], rules: &TextRules, elided: bool) {
+    pub fn push(&mut self, content: &Content<'_>, results: &[Rc<Text>], rules: &TextRules) {
         let mut results = results.iter();
         match content {
-            Content::Text(raw) => self.push_user(|| rules.of_json(*raw, elided)),
+            Content::Text(raw) => self.push_user(|| rules.of_json(*raw)),
             Content::Blocks(blocks) => {
                 for block in blocks {
                     if block.kind.as_deref() == Some("tool_result") {
@@ -46,7 +46,7 @@ impl ChatInput {
                         let content = results.next().map(Rc::clone).unwrap_or_default();
                         self.admit(|| InputMessage::Tool { tool_call_id, content });
                     } else {
-                        self.push_user(|| block_text(block, rules, elided));
+                        self.push_user(|| block_text(block, rules));
                     }
                 }
             }
@@ -129,14 +129,14 @@ struct Call {
 
 impl Output {
     /// Adds a block of an assistant line. Results of tools that ran at the provider belong to their span.
-    pub fn push(&mut self, block: &Block<'_>, rules: &TextRules, elided: bool) {
+    pub fn push(&mut self, block: &Block<'_>, rules: &TextRules) {
         if self.bytes >= LARGEST_CONTENT {
             return;
         }
         match block.kind.as_deref().unwrap_or_default() {
             "thinking" => {
                 // From 2.1.86 on the client often writes only the signature.
-                let thinking = block.thinking.map(|raw| rules.of_json(raw, elided)).unwrap_or_default();
+                let thinking = block.thinking.map(|raw| rules.of_json(raw)).unwrap_or_default();
                 if !thinking.is_empty() {
                     self.bytes += thinking.len();
                     self.thinking.push(thinking);
@@ -150,7 +150,7 @@ impl Output {
             "fallback" => {}
             kind if kind.ends_with("_tool_result") => {}
             _ => {
-                let text = block_text(block, rules, elided);
+                let text = block_text(block, rules);
                 self.bytes += text.len() + 64;
                 self.texts.push(text);
             }
@@ -244,19 +244,19 @@ fn within(text: &str, characters: usize, rules: &TextRules) -> String {
 }
 
 /// The text of a tool's result: texts line by line, images as placeholders.
-pub fn result_text(content: Option<Raw<'_>>, rules: &TextRules, elided: bool) -> Text {
+pub fn result_text(content: Option<Raw<'_>>, rules: &TextRules) -> Text {
     let blocks = match Content::of(content) {
-        Content::Text(raw) => return rules.of_json(raw, elided),
+        Content::Text(raw) => return rules.of_json(raw),
         Content::Blocks(blocks) => blocks,
     };
-    blocks_text(&blocks.iter().collect::<Vec<_>>(), rules, elided)
+    blocks_text(&blocks.iter().collect::<Vec<_>>(), rules)
 }
 
 /// The text of these blocks, line by line.
-pub fn blocks_text(blocks: &[&Block<'_>], rules: &TextRules, elided: bool) -> Text {
+pub fn blocks_text(blocks: &[&Block<'_>], rules: &TextRules) -> Text {
     match blocks {
         // Most are one text.
-        [Block { text: Some(raw), .. }] => rules.of_json(*raw, elided),
+        [Block { text: Some(raw), .. }] => rules.of_json(*raw),
         blocks => {
             let mut text = String::new();
             for block in blocks {
@@ -266,7 +266,7 @@ pub fn blocks_text(blocks: &[&Block<'_>], rules: &TextRules, elided: bool) -> Te
                 if !text.is_empty() {
                     text.push('\n');
                 }
-                text.push_str(&block_text(block, rules, elided).decoded());
+                text.push_str(&block_text(block, rules).decoded());
             }
             // Each part was cut, and their sum is one text.
             rules.of(&text)
@@ -275,15 +275,15 @@ pub fn blocks_text(blocks: &[&Block<'_>], rules: &TextRules, elided: bool) -> Te
 }
 
 /// A block as text. What is not text is named.
-fn block_text(block: &Block<'_>, rules: &TextRules, elided: bool) -> Text {
+fn block_text(block: &Block<'_>, rules: &TextRules) -> Text {
     if let Some(raw) = block.text {
-        return rules.of_json(raw, elided);
+        return rules.of_json(raw);
     }
     if rules.privacy {
         return Text::default();
     }
     match (block.kind.as_deref().unwrap_or("unknown"), &block.source) {
-        (kind @ ("image" | "document"), Some(source)) => placeholder(kind, source, rules, elided).as_str().into(),
+        (kind @ ("image" | "document"), Some(source)) => placeholder(kind, source, rules).as_str().into(),
         (kind, _) => match (&block.title, &block.url) {
             (Some(title), Some(url)) => rules.of(&format!("{title} <{url}>")),
             _ => format!("[{}]", within(kind, 50, rules)).as_str().into(),
@@ -292,16 +292,16 @@ fn block_text(block: &Block<'_>, rules: &TextRules, elided: bool) -> Text {
 }
 
 /// `[image: image/png, 12 KB]`
-fn placeholder(kind: &str, source: &Source<'_>, rules: &TextRules, elided: bool) -> String {
+fn placeholder(kind: &str, source: &Source<'_>, rules: &TextRules) -> String {
     let media_type = within(source.media_type.as_deref().unwrap_or("unknown type"), 50, rules);
     match source.data {
-        Some(data) => format!("[{kind}: {media_type}, {} bytes]", bytes_of_base64(data.get(), elided)),
+        Some(data) => format!("[{kind}: {media_type}, {} bytes]", bytes_of_base64(data)),
         None => format!("[{kind}: {media_type}]"),
     }
 }
 
 /// Four characters of Base64 are three bytes, but for the last ones.
-fn bytes_of_base64(raw: &str, elided: bool) -> usize {
-    let padding = raw.trim_end_matches('"').bytes().rev().take_while(|b| *b == b'=').count();
-    (text::raw_length(raw, elided).saturating_sub(padding)) * 3 / 4
+fn bytes_of_base64(raw: Raw<'_>) -> usize {
+    let padding = raw.get().trim_end_matches('"').bytes().rev().take_while(|b| *b == b'=').count();
+    (text::raw_length(raw).saturating_sub(padding)) * 3 / 4
 }

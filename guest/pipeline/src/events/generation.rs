@@ -89,7 +89,7 @@ impl Failure {
         // A word, a status, or an object that says more.
         let error = entry.error.map(|raw| raw.get().trim_matches('"'));
         let status = error.and_then(|error| error.parse().ok()).filter(is_status);
-        let text = || status_in(&prompt::beginning(&Content::of(message.content), entry.elided));
+        let text = || status_in(&prompt::beginning(&Content::of(message.content)));
         let kind = entry.api_error_type.as_deref().or(error.filter(|_| status.is_none()));
         Self {
             kind: kind.filter(|kind| is_word(kind)).map(str::to_owned),

@@ -118,14 +118,14 @@ struct Hunk<'a> {
 
 impl Intent {
     /// Of this call. `tool` is its name.
-    pub fn of(call: &Block<'_>, tool: &str, elided: bool) -> Self {
+    pub fn of(call: &Block<'_>, tool: &str) -> Self {
         let is_edit = EDITING_TOOLS.binary_search(&tool).is_ok();
         if !is_edit && tool != "Bash" {
             return Self::Other;
         }
-        let input = call.input.and_then(|raw| lenient::reparse::<ToolInput<'_>>(raw.get())).unwrap_or_default();
+        let input = call.input.and_then(lenient::reparse::<ToolInput<'_>>).unwrap_or_default();
         if is_edit {
-            return Self::Edit(input.change(elided));
+            return Self::Edit(input.change());
         }
         let command = input.command.map_or("", Raw::get).as_bytes();
         let may_commit = memmem::find(command, b"git").is_some()
@@ -137,15 +137,15 @@ impl Intent {
 }
 
 impl ToolInput<'_> {
-    fn change(&self, elided: bool) -> Option<Change> {
+    fn change(&self) -> Option<Change> {
         let path = self.file_path.as_deref().or(self.notebook_path.as_deref())?;
         let mut change = Change { file: key(path), added: 0, removed: 0, user_modified: false };
         if let Some(written) = self.content.or(self.new_source) {
-            change.added = lines_of(written, elided);
+            change.added = text::lines(written);
         }
         let single = Replacement { old_string: self.old_string, new_string: self.new_string };
         for edit in self.edits.iter().flatten().chain([&single]) {
-            let (removed, added) = edit.lines(elided);
+            let (removed, added) = edit.lines();
             change.removed += removed;
             change.added += added;
         }
@@ -155,8 +155,8 @@ impl ToolInput<'_> {
 
 impl Replacement<'_> {
     /// Lines removed and added: without those that both sides begin and end with.
-    fn lines(&self, elided: bool) -> (u64, u64) {
-        let decoded = |raw: Option<Raw<'_>>| raw.map(|raw| decode(raw, elided)).unwrap_or_default();
+    fn lines(&self) -> (u64, u64) {
+        let decoded = |raw: Option<Raw<'_>>| raw.map(decode).unwrap_or_default();
         let (old, new) = (decoded(self.old_string), decoded(self.new_string));
         let (old, new): (Vec<_>, Vec<_>) = (old.lines().collect(), new.lines().collect());
         let before = old.iter().zip(&new).take_while(|(a, b)| a == b).count();
@@ -165,16 +165,8 @@ impl Replacement<'_> {
     }
 }
 
-fn decode(raw: Raw<'_>, elided: bool) -> String {
-    let inner = raw.get().strip_prefix('"').and_then(|raw| raw.strip_suffix('"')).unwrap_or_default();
-    text::decode(inner, usize::MAX / 4, elided).0.into_owned()
-}
-
-/// Lines of a text that is a raw JSON string: a last one without a line break is one, too.
-fn lines_of(raw: Raw<'_>, elided: bool) -> u64 {
-    let raw = raw.get();
-    let Some(inner) = raw.strip_prefix('"').and_then(|raw| raw.strip_suffix('"')) else { return 0 };
-    text::lines(inner, elided)
+fn decode(raw: Raw<'_>) -> String {
+    text::decode(raw, usize::MAX / 4).unwrap_or_default().0.into_owned()
 }
 
 impl Change {
@@ -184,11 +176,11 @@ impl Change {
         if verdict != Verdict::Succeeded {
             return None;
         }
-        let known = entry.tool_use_result.map(Raw::get).filter(|raw| raw.starts_with('{'));
+        let known = entry.tool_use_result.filter(|raw| raw.get().starts_with('{'));
         let Some(result) = known.and_then(lenient::reparse::<Result<'_>>) else { return intended };
         let Some(path) = result.file_path.as_deref() else { return intended };
         let mut change = Self { file: key(path), added: 0, removed: 0, user_modified: result.user_modified };
-        let hunks = result.structured_patch.and_then(|raw| lenient::reparse::<Vec<Hunk<'_>>>(raw.get()));
+        let hunks = result.structured_patch.and_then(lenient::reparse::<Vec<Hunk<'_>>>);
         for line in hunks.iter().flatten().flat_map(|hunk| &hunk.lines) {
             match line.get().as_bytes() {
                 [b'"', b'+', ..] => change.added += 1,
@@ -198,7 +190,7 @@ impl Change {
         }
         match (hunks, result.kind.as_deref(), result.content) {
             // A new file has no patch.
-            (_, Some("create"), Some(content)) if change.added == 0 => change.added = lines_of(content, entry.elided),
+            (_, Some("create"), Some(content)) if change.added == 0 => change.added = text::lines(content),
             (None, ..) => return intended.map(|intended| Self { user_modified: result.user_modified, ..intended }),
             _ => {}
         }
@@ -266,7 +258,7 @@ mod tests {
         let call: Block<'_> = serde_json::from_str(&call).unwrap();
         let line = format!(r#"{{"toolUseResult":{result}}}"#);
         let entry: Entry<'_> = serde_json::from_str(&line).unwrap();
-        Change::of(&entry, Intent::of(&call, "Edit", false), Verdict::Succeeded)
+        Change::of(&entry, Intent::of(&call, "Edit"), Verdict::Succeeded)
     }
 
     fn numbers(change: Option<Change>) -> (u64, u64, bool) {
@@ -324,7 +316,7 @@ mod tests {
         assert_eq!(commits(&result, Intent::Other, Verdict::Succeeded).len(), 0);
         let intent = |command: &str| {
             let call = format!(r#"{{"input":{{"command":"{command}"}}}}"#);
-            Intent::of(&serde_json::from_str::<Block<'_>>(&call).unwrap(), "Bash", false)
+            Intent::of(&serde_json::from_str::<Block<'_>>(&call).unwrap(), "Bash")
         };
         assert_eq!(intent("git add . && git commit -m x"), Intent::Commit);
         assert_eq!(intent("npm test"), Intent::Other);

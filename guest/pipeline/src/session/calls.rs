@@ -151,7 +151,7 @@ impl Calls {
 
     /// Takes note of a user line. Says whether it is none that stood in the session before.
     pub fn user(&mut self, thread: u32, entry: &Entry<'_>, content: &Content<'_>) -> bool {
-        let beginning = prompt::beginning(content, entry.elided);
+        let beginning = prompt::beginning(content);
         let about = content.first_result().unwrap_or(&beginning);
         if self.seen_in(thread, entry, about).is_some() {
             return false;
@@ -166,7 +166,7 @@ impl Calls {
     fn is_new_prompt(&mut self, thread: u32, entry: &Entry<'_>, content: &Content<'_>) -> bool {
         let Some(id) = &entry.prompt_id else { return true };
         let mut hasher = DefaultHasher::new();
-        (thread, id, prompt::beginning(content, entry.elided)).hash(&mut hasher);
+        (thread, id, prompt::beginning(content)).hash(&mut hasher);
         self.prompts.insert(hasher.finish())
     }
 
@@ -310,7 +310,7 @@ impl Calls {
             (id, _) => {
                 let time = entry.timestamp.as_deref().unwrap_or_default();
                 let time = time::parse(time).map_or_else(|| time.to_owned(), |at| at.to_string());
-                let first = fingerprint::first(content, entry.elided).unwrap_or_default();
+                let first = fingerprint::first(content).unwrap_or_default();
                 EventId::generation_among(id.unwrap_or_default(), &time, &first)
             }
         };

@@ -14,6 +14,7 @@ use crate::session::turns::Turns;
 use crate::session::types::{Before, Counts, FileRole, Policy};
 use crate::time;
 use crate::transcript::entry::{Content, Entry};
+use crate::transcript::lenient;
 use crate::transcript::prompt::{self, Said};
 use crate::transcript::text::{TextRules, prefix};
 use std::collections::VecDeque;
@@ -294,14 +295,12 @@ impl Converter {
     fn add_progress(&mut self, entry: &Entry<'_>) {
         self.pass(entry);
         let Some(progress) = self.index.progress_of_lost_agent(entry) else { return };
-        let Some(raw) = progress.message.map(crate::transcript::raw::Raw::get) else { return };
-        let Some(mut inner) = crate::transcript::lenient::reparse::<Entry<'_>>(raw) else { return };
+        let Some(mut inner) = progress.message.and_then(lenient::reparse::<Entry<'_>>) else { return };
         // What is the same for both is only said once.
         inner.cwd = inner.cwd.or_else(|| entry.cwd.clone());
         inner.git_branch = inner.git_branch.or_else(|| entry.git_branch.clone());
         inner.version = inner.version.or_else(|| entry.version.clone());
         inner.entrypoint = inner.entrypoint.or_else(|| entry.entrypoint.clone());
-        inner.elided = entry.elided;
         if let Some(at) = inner.timestamp.as_deref().and_then(time::parse) {
             self.at.now = at;
         }
@@ -349,7 +348,7 @@ impl Converter {
         let thread = match self.threads.last_inline() {
             Some(last) if !begins => last,
             _ => {
-                let prompt = content.first_text().and_then(|raw| index::prompt_key(raw, entry.elided));
+                let prompt = content.first_text().and_then(index::prompt_key);
                 self.threads.inline(prompt, self.turns.last())
             }
         };
@@ -366,7 +365,7 @@ impl Converter {
         let place = if on_main {
             let said = prompt::said(entry, &content);
             if said == Said::Prompt {
-                self.forget_queued(&content, entry.elided);
+                self.forget_queued(&content);
             }
             self.place_said(entry, &content, said)
         } else {
@@ -380,7 +379,7 @@ impl Converter {
         thread.asked = Some(self.at.now);
         // The client's own texts are not sent.
         if !self.emitter.rules.privacy && !entry.is_meta {
-            thread.input.push(&content, &results, &self.emitter.rules, entry.elided);
+            thread.input.push(&content, &results, &self.emitter.rules);
         }
     }
 

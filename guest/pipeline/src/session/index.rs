@@ -178,11 +178,10 @@ struct ResultLinks<'a> {
 /// Characters of a prompt that its key is made of.
 const PROMPT_KEY: usize = 4000;
 
-/// Key of a sub-agent's first prompt, to find the call that gave it. `raw` is a JSON string.
-pub fn prompt_key(raw: &str, elided: bool) -> Option<u128> {
-    let inner = raw.strip_prefix('"')?.strip_suffix('"')?;
+/// Key of a sub-agent's first prompt, to find the call that gave it.
+pub fn prompt_key(prompt: Raw<'_>) -> Option<u128> {
     // Both sides are cut at the same place. The rest would hardly tell two prompts apart.
-    let (text, _) = text::decode(inner, PROMPT_KEY + 1000, elided);
+    let (text, _) = text::decode(prompt, PROMPT_KEY + 1000)?;
     // A teammate gets it in a wrapper.
     let prompt = shape::instruction(&text).unwrap_or(text.trim());
     Some(key(text::prefix(prompt, PROMPT_KEY)))
@@ -266,7 +265,7 @@ impl Index {
             },
             Some("progress") => {
                 if let Some(progress) = self.progress_of_lost_agent(entry)
-                    && let Some(inner) = progress.message.and_then(|raw| lenient::reparse::<Entry<'_>>(raw.get()))
+                    && let Some(inner) = progress.message.and_then(lenient::reparse::<Entry<'_>>)
                 {
                     let thread = self.calls.thread(file, true, progress.agent_id.as_deref());
                     self.add_to(thread, file, &inner);
@@ -425,7 +424,7 @@ impl Index {
             }
             Said::Printed => {
                 // The model is shown what a `!` line printed; what other local commands printed is for the user alone.
-                let is_of_shell = content.first_text().is_some_and(|text| text.starts_with("\"<bash-"));
+                let is_of_shell = content.first_text().is_some_and(|text| text.get().starts_with("\"<bash-"));
                 self.command = self.command.take().filter(|_| is_of_shell);
             }
             Said::Stopped | Said::StoppedTool | Said::Other => {
@@ -465,11 +464,11 @@ impl Index {
             let on_main = file == 0 && !entry.is_sidechain;
             self.timeline.called(span, file, on_main, block.name.as_deref().unwrap_or_default(), self.now);
             if matches!(block.name.as_deref(), Some("Task" | "Agent")) {
-                let input = block.input.and_then(|i| lenient::reparse::<StarterInput<'_>>(i.get())).unwrap_or_default();
+                let input = block.input.and_then(lenient::reparse::<StarterInput<'_>>).unwrap_or_default();
                 self.starters.push(Starter {
                     span,
                     file,
-                    prompt: input.prompt.and_then(|p| prompt_key(p.get(), entry.elided)),
+                    prompt: input.prompt.and_then(prompt_key),
                     agent_type: input.subagent_type.map(std::borrow::Cow::into_owned),
                     teammate: input
                         .name
@@ -505,7 +504,7 @@ impl Index {
             && let Some(root @ None) = self.roots.get_mut(file as usize)
         {
             *root = Some(Root {
-                prompt: content.first_text().and_then(|raw| prompt_key(raw, entry.elided)),
+                prompt: content.first_text().and_then(prompt_key),
                 prompt_id: entry.prompt_id.clone().map(std::borrow::Cow::into_owned),
                 teammate: entry.agent_name.clone().map(std::borrow::Cow::into_owned),
             });
@@ -518,9 +517,8 @@ impl Index {
         let mut results = blocks.iter().filter(|b| b.kind.as_deref() == Some("tool_result"));
         let links = entry
             .tool_use_result
-            .map(Raw::get)
             // `agentId` and `runId`. Most are large, and few need to be looked into.
-            .filter(|raw| memmem::find(raw.as_bytes(), b"Id\"").is_some())
+            .filter(|raw| memmem::find(raw.get().as_bytes(), b"Id\"").is_some())
             .and_then(lenient::reparse::<ResultLinks<'_>>)
             .unwrap_or_default();
         let mut first = true;

@@ -15,7 +15,7 @@ pub fn prompt_in(line: &[u8]) -> Option<String> {
         }
         let content = Content::of(entry.message.as_ref().and_then(|message| message.content));
         if prompt::said(entry, &content) == Said::Prompt {
-            found = found.take().or_else(|| prompt::name(&prompt::beginning(&content, false), usize::MAX));
+            found = found.take().or_else(|| prompt::name(&prompt::beginning(&content), usize::MAX));
         }
     });
     found

@@ -7,6 +7,7 @@ use crate::session::index::{Index, Root, Starter};
 use crate::session::turns::{BEFORE_ANY_PROMPT, Turns};
 use crate::session::types::FileRole;
 use crate::transcript::lenient;
+use crate::transcript::raw::Raw;
 use serde::Deserialize;
 use std::borrow::Cow;
 use std::collections::VecDeque;
@@ -171,7 +172,8 @@ impl Threads {
         };
         for ((agent, file), root) in threads.agents.iter_mut().zip(files).zip(&roots) {
             let FileRole::Agent(file) = file else { continue };
-            let metadata = file.metadata.as_deref().and_then(lenient::reparse::<Metadata<'_>>).unwrap_or_default();
+            let metadata =
+                file.metadata.as_deref().map(Raw::whole).and_then(lenient::reparse::<Metadata<'_>>).unwrap_or_default();
             agent.agent_type = metadata.name.as_deref().or(metadata.agent_type.as_deref()).map(Into::into);
             agent.teammate = metadata.name.map(|name| (name.into_owned(), metadata.team_name.map(Cow::into_owned)));
             // The best link first: the metadata (2.1.197+), the result of the call.

@@ -10,22 +10,22 @@ use std::fmt::Write;
 const BEGINNING: usize = 256;
 
 /// Of the first block.
-pub fn first(content: &Content<'_>, elided: bool) -> Option<String> {
+pub fn first(content: &Content<'_>) -> Option<String> {
     match content {
-        Content::Text(raw) => Some(of(&Block { text: Some(*raw), ..Block::default() }, elided)),
-        Content::Blocks(blocks) => blocks.first().map(|block| of(block, elided)),
+        Content::Text(raw) => Some(of(&Block { text: Some(*raw), ..Block::default() })),
+        Content::Blocks(blocks) => blocks.first().map(|block| of(block)),
     }
 }
 
 /// Of a block: its kind, its ids, and how its texts begin once decoded.
-fn of(block: &Block<'_>, elided: bool) -> String {
+fn of(block: &Block<'_>) -> String {
     let mut out = String::new();
     for id in [&block.kind, &block.id, &block.name, &block.tool_use_id] {
         push(&mut out, id.as_deref().unwrap_or_default());
     }
     let data = block.source.as_ref().and_then(|source| source.data);
     for raw in [block.text, block.thinking, block.content, block.input, data] {
-        push(&mut out, &beginning(raw, elided));
+        push(&mut out, &beginning(raw));
     }
     out
 }
@@ -36,13 +36,13 @@ fn push(out: &mut String, text: &str) {
     let _ = write!(out, "{}:{text}", text.len());
 }
 
-fn beginning(raw: Option<Raw<'_>>, elided: bool) -> String {
-    let Some(raw) = raw.map(Raw::get) else { return String::new() };
-    if let Some(inner) = raw.strip_prefix('"').and_then(|raw| raw.strip_suffix('"')) {
-        return text::decode(inner, BEGINNING, elided).0.chars().take(BEGINNING).collect();
+fn beginning(raw: Option<Raw<'_>>) -> String {
+    let Some(raw) = raw else { return String::new() };
+    if let Some((text, _)) = text::decode(raw, BEGINNING) {
+        return text.chars().take(BEGINNING).collect();
     }
     let mut out = String::new();
-    if let Ok(value) = serde_json::from_str(raw) {
+    if let Ok(value) = serde_json::from_str(raw.get()) {
         write_value(&mut out, &value);
     }
     out

@@ -3,10 +3,9 @@
 //! A transcript's format changes with every release of the client. A field that became a string, a number or an object
 //! must not cost the line it stands in.
 
-use crate::transcript::reader;
-use serde::de::{
-    DeserializeOwned, Deserializer, IgnoredAny, MapAccess, SeqAccess, Visitor, value::MapAccessDeserializer,
-};
+use crate::transcript::raw::Raw;
+use crate::transcript::{reader, strict};
+use serde::de::{Deserializer, IgnoredAny, MapAccess, SeqAccess, Visitor, value::MapAccessDeserializer};
 use serde::{Deserialize, de::Error};
 use std::borrow::Cow;
 use std::fmt;
@@ -165,11 +164,6 @@ pub fn objects<'de, D: Deserializer<'de>, T: Deserialize<'de>>(deserializer: D) 
 }
 
 /// Parses a raw value that is known to be well-formed; another type than expected is `None`.
-pub fn reparse<'a, T: Deserialize<'a>>(raw: &'a str) -> Option<T> {
-    reader::from_str(raw).ok().or_else(|| serde_json::from_str(raw).ok())
-}
-
-/// As [`reparse`], for types that borrow nothing.
-pub fn reparse_owned<T: DeserializeOwned>(raw: &str) -> Option<T> {
-    reader::from_str(raw).ok().or_else(|| serde_json::from_str(raw).ok())
+pub fn reparse<'a, T: Deserialize<'a>>(raw: Raw<'a>) -> Option<T> {
+    reader::read(raw).ok().or_else(|| strict::read(raw).ok())
 }

@@ -71,7 +71,7 @@ pub fn said(entry: &Entry<'_>, content: &Content<'_>) -> Said {
     if entry.is_meta || entry.is_compact_summary || entry.is_visible_in_transcript_only || content.has_result() {
         return Said::Other;
     }
-    let mut said = match by_shape(content, entry.elided) {
+    let mut said = match by_shape(content) {
         Some(said) => said,
         None if has_picture(content) => Said::Prompt,
         None => return Said::Other,
@@ -85,23 +85,21 @@ pub fn said(entry: &Entry<'_>, content: &Content<'_>) -> Said {
 }
 
 /// Is what was queued while the model worked a prompt of a person? The client also queues objects for itself.
-pub fn is_queued_prompt(content: &Content<'_>, elided: bool) -> bool {
+pub fn is_queued_prompt(content: &Content<'_>) -> bool {
     let is_object = |raw: Raw<'_>| {
-        with_text(raw, elided, |text, _| {
-            serde_json::from_str::<serde_json::Map<String, serde_json::Value>>(text).is_ok()
-        })
+        with_text(raw, |text, _| serde_json::from_str::<serde_json::Map<String, serde_json::Value>>(text).is_ok())
     };
     if content.texts().any(is_object) {
         return false;
     }
-    by_shape(content, elided).map_or_else(|| has_picture(content), |said| said == Said::Prompt)
+    by_shape(content).map_or_else(|| has_picture(content), |said| said == Said::Prompt)
 }
 
 /// What the texts say. `None` if there is none.
-fn by_shape(content: &Content<'_>, elided: bool) -> Option<Said> {
+fn by_shape(content: &Content<'_>) -> Option<Said> {
     let mut said = None;
     for raw in content.texts() {
-        let shape = match with_text(raw, elided, shape::of) {
+        let shape = match with_text(raw, shape::of) {
             Shape::Nothing => continue,
             // A word of a person makes the line theirs, whatever stands beside it.
             Shape::Words => return Some(Said::Prompt),
@@ -119,7 +117,7 @@ fn by_shape(content: &Content<'_>, elided: bool) -> Option<Said> {
 /// In the session of a teammate, the lead's message is the prompt. What the client sends in the same wrapper is an object.
 fn is_instruction(entry: &Entry<'_>, content: &Content<'_>) -> bool {
     entry.agent_name.is_some()
-        && content.texts().any(|raw| with_text(raw, entry.elided, |text, _| shape::instruction(text).is_some()))
+        && content.texts().any(|raw| with_text(raw, |text, _| shape::instruction(text).is_some()))
 }
 
 /// A picture alone can be a prompt.
@@ -129,20 +127,19 @@ fn has_picture(content: &Content<'_>) -> bool {
 }
 
 /// Calls `then` with a text, as far as its shape needs it, and whether that is all of it.
-fn with_text<T>(raw: Raw<'_>, elided: bool, then: impl FnOnce(&str, bool) -> T) -> T {
-    let raw = raw.get();
-    let Some(inner) = raw.strip_prefix('"').and_then(|raw| raw.strip_suffix('"')) else { return then(raw, true) };
+fn with_text<T>(raw: Raw<'_>, then: impl FnOnce(&str, bool) -> T) -> T {
+    let Some(inner) = raw.inner() else { return then(raw.get(), true) };
     let whole = inner.len() <= LONGEST_SHAPE;
     let wanted = if whole { usize::MAX / 4 } else { BEGINNING };
-    let (text, total) = text::decode(inner, wanted, elided);
-    let whole = whole && (!elided || text.chars().count() == total);
+    let (text, total) = text::decode(raw, wanted).unwrap_or_default();
+    let whole = whole && (!raw.is_elided() || text.chars().count() == total);
     then(&text, whole)
 }
 
 /// Of a prompt's blocks, those that a person wrote: the editor and the client put theirs into blocks of their own.
-pub fn own_blocks<'b, 'a>(blocks: &'b [Block<'a>], elided: bool) -> Vec<&'b Block<'a>> {
+pub fn own_blocks<'b, 'a>(blocks: &'b [Block<'a>]) -> Vec<&'b Block<'a>> {
     let is_own = |block: &&Block<'_>| match block.text {
-        Some(raw) => with_text(raw, elided, |text, whole| shape::of(text, whole) == Shape::Words),
+        Some(raw) => with_text(raw, |text, whole| shape::of(text, whole) == Shape::Words),
         None => true,
     };
     let own: Vec<_> = blocks.iter().filter(is_own).collect();
@@ -173,20 +170,19 @@ pub fn typed(text: &str) -> Cow<'_, str> {
 
 /// What a person wrote in this content begins with this raw text; and how many of its characters name a trace. What stands
 /// before the words may be longer than a beginning.
-pub fn first_words<'a>(content: &Content<'a>, elided: bool) -> Option<(&'a str, usize)> {
+pub fn first_words<'a>(content: &Content<'a>) -> Option<(Raw<'a>, usize)> {
     let raw = match content {
-        Content::Text(raw) => raw.get(),
-        Content::Blocks(blocks) => own_blocks(blocks, elided).into_iter().find_map(|block| block.text)?.get(),
+        Content::Text(raw) => *raw,
+        Content::Blocks(blocks) => own_blocks(blocks).into_iter().find_map(|block| block.text)?,
     };
-    let has_context = raw.trim_start_matches(['"', ' ']).starts_with('<');
+    let has_context = raw.get().trim_start_matches(['"', ' ']).starts_with('<');
     Some((raw, if has_context { LONGEST_SHAPE } else { BEGINNING }))
 }
 
 /// The same text, as it is.
-pub fn beginning<'a>(content: &Content<'a>, elided: bool) -> Cow<'a, str> {
-    let Some((raw, wanted)) = first_words(content, elided) else { return Cow::Borrowed("") };
-    let inner = raw.strip_prefix('"').and_then(|raw| raw.strip_suffix('"')).unwrap_or_default();
-    text::decode(inner, wanted, elided).0
+pub fn beginning<'a>(content: &Content<'a>) -> Cow<'a, str> {
+    let Some((raw, wanted)) = first_words(content) else { return Cow::Borrowed("") };
+    text::decode(raw, wanted).unwrap_or_default().0
 }
 
 fn element<'a>(text: &'a str, name: &str) -> Option<&'a str> {

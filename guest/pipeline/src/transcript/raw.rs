@@ -8,22 +8,42 @@ use std::fmt;
 /// By this name [`crate::transcript::reader`] knows that a value is wanted as it is written.
 pub const NAME: &str = "posthog-llma raw value";
 
-/// A JSON value as it is written, without the white space around it.
+/// A JSON value as it is written, without the white space around it. It knows whether its long strings were cut: see
+/// [`crate::transcript::elide`].
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Hash)]
-pub struct Raw<'a>(&'a str);
+pub struct Raw<'a> {
+    json: &'a str,
+    elided: bool,
+}
 
 impl<'a> Raw<'a> {
-    /// The text.
+    /// One whose strings are whole: what looks like the mark of a cut is text.
+    pub fn whole(json: &'a str) -> Self {
+        Self { json, elided: false }
+    }
+
+    /// One whose long strings were cut.
+    pub fn elided(json: &'a str) -> Self {
+        Self { json, elided: true }
+    }
+
+    /// As it is written.
     pub fn get(self) -> &'a str {
-        self.0
+        self.json
+    }
+
+    /// Were its long strings cut?
+    pub fn is_elided(self) -> bool {
+        self.elided
     }
 
     /// What stands between the quotes of a string.
     pub fn inner(self) -> Option<&'a str> {
-        self.0.strip_prefix('"')?.strip_suffix('"')
+        self.json.strip_prefix('"')?.strip_suffix('"')
     }
 }
 
+/// A deserializer gives a value of elided text as bytes: `serde` has no other word for it.
 impl<'de: 'a, 'a> Deserialize<'de> for Raw<'a> {
     fn deserialize<D: Deserializer<'de>>(deserializer: D) -> Result<Self, D::Error> {
         struct V;
@@ -33,11 +53,14 @@ impl<'de: 'a, 'a> Deserialize<'de> for Raw<'a> {
                 f.write_str("any JSON value")
             }
             fn visit_borrowed_str<E: Error>(self, raw: &'de str) -> Result<Self::Value, E> {
-                Ok(Raw(raw))
+                Ok(Raw::whole(raw))
+            }
+            fn visit_borrowed_bytes<E: Error>(self, raw: &'de [u8]) -> Result<Self::Value, E> {
+                std::str::from_utf8(raw).map(Raw::elided).map_err(E::custom)
             }
             // `serde_json` has a type of its own for it.
             fn visit_newtype_struct<D: Deserializer<'de>>(self, deserializer: D) -> Result<Self::Value, D::Error> {
-                <&RawValue>::deserialize(deserializer).map(|raw| Raw(raw.get()))
+                <&RawValue>::deserialize(deserializer).map(|raw| Raw::whole(raw.get()))
             }
         }
         deserializer.deserialize_newtype_struct(NAME, V)

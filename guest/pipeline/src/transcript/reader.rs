@@ -4,7 +4,7 @@
 //! is wanted as it is written is a piece of the line. It accepts nothing that `serde_json` would refuse and reads nothing
 //! otherwise; where it is not sure it gives up, and the text is read again by `serde_json`.
 
-use crate::transcript::raw;
+use crate::transcript::raw::{self, Raw};
 use crate::transcript::scan;
 use serde::de::{self, DeserializeSeed, Deserializer, MapAccess, SeqAccess, Visitor};
 use serde::forward_to_deserialize_any;
@@ -34,9 +34,10 @@ impl de::Error for Unsure {
     }
 }
 
-/// Reads all of `text`.
-pub fn from_str<'de, T: de::Deserialize<'de>>(text: &'de str) -> Result<T, Unsure> {
-    let mut reader = Reader { text, at: 0, depth: 0 };
+/// Reads all of it.
+pub fn read<'de, T: de::Deserialize<'de>>(json: Raw<'de>) -> Result<T, Unsure> {
+    let text = json.get();
+    let mut reader = Reader { text, elided: json.is_elided(), at: 0, depth: 0 };
     let value = T::deserialize(&mut reader)?;
     reader.space();
     if reader.at == text.len() { Ok(value) } else { Err(Unsure) }
@@ -45,6 +46,8 @@ pub fn from_str<'de, T: de::Deserialize<'de>>(text: &'de str) -> Result<T, Unsur
 #[derive(Debug)]
 struct Reader<'de> {
     text: &'de str,
+    /// Its long strings were cut.
+    elided: bool,
     at: usize,
     depth: u32,
 }
@@ -241,7 +244,12 @@ impl<'de> Deserializer<'de> for &mut Reader<'de> {
 
     fn deserialize_newtype_struct<V: Visitor<'de>>(self, name: &'static str, visitor: V) -> Result<V::Value, Unsure> {
         if name == raw::NAME {
-            return visitor.visit_borrowed_str(self.raw()?);
+            let raw = self.raw()?;
+            return if self.elided {
+                visitor.visit_borrowed_bytes(raw.as_bytes())
+            } else {
+                visitor.visit_borrowed_str(raw)
+            };
         }
         visitor.visit_newtype_struct(self)
     }
@@ -312,7 +320,6 @@ impl<'de> SeqAccess<'de> for &mut Nested<'_, 'de> {
 mod tests {
     use super::*;
     use crate::transcript::entry::{Block, Entry};
-    use crate::transcript::raw::Raw;
     use proptest::prelude::*;
     use std::fmt::Debug;
 
@@ -320,6 +327,10 @@ mod tests {
         "origin":{"kind":"human"},"data":[],"content":null,"message":{"id":"msg_1","usage":{"input_tokens":3,"iterations":[{"type":"message"},5]},
         "content":[{"type":"tool_result","tool_use_id":"t","content":"a \"b\" \\ \u001b é","is_error":false},{"type":"text","text":"x"}]},
         "toolUseResult":{"stdout":"a\tb","interrupted":false,"deep":[[[{}]]]},"unknown":{"type":"x"}}"#;
+
+    fn from_str<'a, T: de::Deserialize<'a>>(text: &'a str) -> Result<T, Unsure> {
+        read(Raw::whole(text))
+    }
 
     /// What it reads is what `serde_json` reads.
     fn agrees<'a, T: de::Deserialize<'a> + Debug>(text: &'a str) {

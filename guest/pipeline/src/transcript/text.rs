@@ -48,7 +48,11 @@ impl Text {
 
     /// The text itself.
     pub fn decoded(&self) -> Cow<'_, str> {
-        decode(unquoted(&self.json).unwrap_or_default(), usize::MAX / 4, false).0
+        decode_inner(
+            self.json.strip_prefix('"').and_then(|json| json.strip_suffix('"')).unwrap_or_default(),
+            usize::MAX / 4,
+        )
+        .0
     }
 }
 
@@ -83,35 +87,34 @@ impl TextRules {
         12 * (self.limit.max(ERROR_LIMIT) + MARGIN)
     }
 
-    /// The text of a raw JSON value: a string is decoded, anything else stands as it is written. `elided`: the value comes
-    /// from a line whose long strings were cut.
-    pub fn of_json(&self, json: Raw<'_>, elided: bool) -> Text {
+    /// The text of a raw JSON value: a string is decoded, anything else stands as it is written.
+    pub fn of_json(&self, json: Raw<'_>) -> Text {
         if self.privacy {
             return Text::default();
         }
         let raw = json.get();
-        let Some(inner) = unquoted(raw) else { return self.of(raw) };
         let unchanged = || Text { json: raw.into(), length: 0 };
-        if !elided && let Some(length) = canonical_length(inner).filter(|length| *length <= self.limit) {
+        if let Some(inner) = json.inner().filter(|_| !json.is_elided())
+            && let Some(length) = canonical_length(inner).filter(|length| *length <= self.limit)
+        {
             // Nothing is escaped that could be a part of a secret.
             if !self.redactor.may_hold_secret(inner) {
                 return Text { length, ..unchanged() };
             }
-            let (text, _) = decode(inner, usize::MAX / 4, false);
+            let (text, _) = decode_inner(inner, usize::MAX / 4);
             return match self.redactor.redact(&text) {
                 None => Text { length, ..unchanged() },
                 // A mark can be longer than what it stands for.
                 Some(clean) => Text::from(cut(&clean, clean.chars().count(), self.limit).as_str()),
             };
         }
-        let (text, total) = decode(inner, self.limit.saturating_add(MARGIN), elided);
+        let Some((text, total)) = decode(json, self.limit.saturating_add(MARGIN)) else { return self.of(raw) };
         Text::from(self.finish(text, total, self.limit).as_ref())
     }
 
     /// The first characters of a raw JSON string, or nothing of another value.
-    pub fn beginning_of_json(&self, raw: &str, characters: usize, elided: bool) -> String {
-        let inner = unquoted(raw).filter(|_| !self.privacy).unwrap_or_default();
-        let (text, _) = decode(inner, characters + MARGIN, elided);
+    pub fn beginning_of_json(&self, raw: Raw<'_>, characters: usize) -> String {
+        let (text, _) = decode(raw, characters + MARGIN).filter(|_| !self.privacy).unwrap_or_default();
         self.without_secrets(text, characters).0.into_owned()
     }
 
@@ -159,10 +162,6 @@ impl TextRules {
         let characters = kept.chars().count();
         (kept, characters)
     }
-}
-
-fn unquoted(raw: &str) -> Option<&str> {
-    raw.strip_prefix('"')?.strip_suffix('"')
 }
 
 /// Bytes of the text that stands between the quotes of a JSON string, if `serde_json` would write it the same way: with
@@ -238,13 +237,21 @@ pub fn prefix(text: &str, characters: usize) -> &str {
     text.char_indices().nth(characters).map_or(text, |(end, _)| &text[..end])
 }
 
+/// Decodes a JSON string, up to about `wanted` characters, and counts all of them, those that were elided too. Any other
+/// value is no text.
+pub fn decode(raw: Raw<'_>, wanted: usize) -> Option<(Cow<'_, str>, usize)> {
+    let inner = raw.inner()?;
+    let (inner, missing) = if raw.is_elided() { split_mark(inner) } else { (inner, 0) };
+    let (text, total) = decode_inner(inner, wanted);
+    Some((text, total + missing))
+}
+
 /// Decodes what stands between the quotes of a JSON string, up to about `wanted` characters, and counts all of them. A
 /// surrogate without its other half becomes U+FFFD: the client has written such.
-pub fn decode(inner: &str, wanted: usize, elided: bool) -> (Cow<'_, str>, usize) {
-    let (inner, missing) = if elided { split_mark(inner) } else { (inner, 0) };
+fn decode_inner(inner: &str, wanted: usize) -> (Cow<'_, str>, usize) {
     let Some(first) = memchr(b'\\', inner.as_bytes()) else {
         let total = inner.chars().count();
-        return (Cow::Borrowed(prefix(inner, wanted)), total + missing);
+        return (Cow::Borrowed(prefix(inner, wanted)), total);
     };
     let mut text = String::with_capacity(inner.len().min(wanted + wanted / 8 + 16));
     let mut total = 0;
@@ -268,7 +275,7 @@ pub fn decode(inner: &str, wanted: usize, elided: bool) -> (Cow<'_, str>, usize)
         text.push_str(rest);
     }
     total += rest.chars().count();
-    (Cow::Owned(text), total + missing)
+    (Cow::Owned(text), total)
 }
 
 /// One escape sequence, at the start of `text`: its character and its length in bytes.
@@ -313,9 +320,10 @@ fn mark(inner: &str) -> Option<(usize, &str)> {
     Some((at, &inner[at + MARK.len()..]))
 }
 
-/// Lines of the text between the quotes of a JSON string, also where it was elided. A last one without a line break is one.
-pub fn lines(inner: &str, elided: bool) -> u64 {
-    let (inner, cut) = match mark(inner).filter(|_| elided) {
+/// Lines of a raw JSON string, also where it was elided. A last one without a line break is one.
+pub fn lines(raw: Raw<'_>) -> u64 {
+    let Some(inner) = raw.inner() else { return 0 };
+    let (inner, cut) = match mark(inner).filter(|_| raw.is_elided()) {
         Some((at, counts)) => (&inner[..at], counts.split(':').nth(1).and_then(|n| n.parse().ok()).unwrap_or(0)),
         None => (inner, 0),
     };
@@ -334,9 +342,9 @@ pub fn lines(inner: &str, elided: bool) -> u64 {
 }
 
 /// Bytes of a raw JSON string (with its quotes), also where it was elided.
-pub fn raw_length(raw: &str, elided: bool) -> usize {
-    let inner = raw.trim_matches('"');
-    match mark(inner).filter(|_| elided) {
+pub fn raw_length(raw: Raw<'_>) -> usize {
+    let inner = raw.get().trim_matches('"');
+    match mark(inner).filter(|_| raw.is_elided()) {
         Some((at, counts)) => at + counts.rsplit(':').next().and_then(|n| n.parse::<usize>().ok()).unwrap_or(0),
         None => inner.len(),
     }
@@ -352,8 +360,8 @@ mod tests {
     }
 
     /// The text itself, of which the JSON must be what `serde_json` writes.
-    fn of_json(rules: &TextRules, raw: &str, elided: bool) -> String {
-        let text = rules.of_json(serde_json::from_str(raw).unwrap(), elided);
+    fn of_json(rules: &TextRules, raw: Raw<'_>) -> String {
+        let text = rules.of_json(raw);
         let decoded = text.decoded();
         assert_eq!(text.json(), serde_json::to_string(&decoded).unwrap());
         assert_eq!(text.len(), decoded.len());
@@ -362,7 +370,7 @@ mod tests {
 
     #[test]
     fn a_text_within_the_limit_is_whole() {
-        assert_eq!(of_json(&rules(40), r#""a\"b\\c\n\u00e9\ud83d\ude00""#, false), "a\"b\\c\né😀");
+        assert_eq!(of_json(&rules(40), Raw::whole(r#""a\"b\\c\n\u00e9\ud83d\ude00""#)), "a\"b\\c\né😀");
     }
 
     #[test]
@@ -381,27 +389,27 @@ mod tests {
 
     #[test]
     fn a_lone_surrogate_becomes_a_replacement_character() {
-        assert_eq!(of_json(&rules(40), r#""a\ud83db\ude00c\ud800\u0041""#, false), "a\u{FFFD}b\u{FFFD}c\u{FFFD}A");
+        assert_eq!(of_json(&rules(40), Raw::whole(r#""a\ud83db\ude00c\ud800\u0041""#)), "a\u{FFFD}b\u{FFFD}c\u{FFFD}A");
     }
 
     #[test]
     fn anything_but_a_string_stands_as_it_is_written() {
-        assert_eq!(of_json(&rules(40), r#"{"a":[1,2]}"#, false), r#"{"a":[1,2]}"#);
+        assert_eq!(of_json(&rules(40), Raw::whole(r#"{"a":[1,2]}"#)), r#"{"a":[1,2]}"#);
     }
 
     #[test]
     fn privacy_keeps_nothing() {
         let rules = TextRules { privacy: true, ..rules(40) };
-        assert_eq!(of_json(&rules, r#""secret""#, false), "");
+        assert_eq!(of_json(&rules, Raw::whole(r#""secret""#)), "");
         assert!(rules.of("secret").is_empty());
         assert_eq!(rules.of_within("secret", 40), "");
     }
 
     #[test]
     fn the_count_includes_what_was_elided_before() {
-        let cut = of_json(&rules(40), &format!("\"{}{MARK}1000:20:3000\"", "x".repeat(50)), true);
+        let cut = of_json(&rules(40), Raw::elided(&format!("\"{}{MARK}1000:20:3000\"", "x".repeat(50))));
         assert_eq!(cut, "xxxxxxxxxxx… [truncated 1039 characters]");
-        assert_eq!(raw_length(&format!("\"abc{MARK}1000:20:3000\""), true), 3003);
+        assert_eq!(raw_length(Raw::elided(&format!("\"abc{MARK}1000:20:3000\""))), 3003);
     }
 
     #[test]
@@ -409,14 +417,14 @@ mod tests {
         for (inner, count) in
             [("", 0), ("a", 1), (r"a\n", 1), (r"a\nb", 2), (r"\n\n", 2), (r"a\\n", 1), (r"a\u000ab", 2)]
         {
-            assert_eq!(lines(inner, false), count, "{inner}");
+            assert_eq!(lines(Raw::whole(&format!("\"{inner}\""))), count, "{inner}");
         }
-        assert_eq!(lines(&format!(r"a\nb{MARK}1000:20:3000"), true), 22);
+        assert_eq!(lines(Raw::elided(&format!(r#""a\nb{MARK}1000:20:3000""#))), 22);
     }
 
     #[test]
     fn a_mark_in_a_line_that_was_not_elided_is_text() {
-        assert_eq!(of_json(&rules(40), &format!("\"a{MARK}5:0:5\""), false), "a\0elided:5:0:5");
+        assert_eq!(of_json(&rules(40), Raw::whole(&format!("\"a{MARK}5:0:5\""))), "a\0elided:5:0:5");
     }
 
     #[test]
@@ -424,14 +432,14 @@ mod tests {
         for raw in
             [r#""\u001b[1m\/\u0008\u000a""#, r#""\u001B""#, r#""\u0041""#, r#""\u007f\u2028""#, r#""\b\f\n\r\t\"\\""#]
         {
-            assert_eq!(of_json(&rules(40), raw, false), serde_json::from_str::<String>(raw).unwrap(), "{raw}");
+            assert_eq!(of_json(&rules(40), Raw::whole(raw)), serde_json::from_str::<String>(raw).unwrap(), "{raw}");
         }
     }
 
     #[test]
     fn a_text_that_is_written_as_serde_json_writes_it_is_copied() {
         for raw in [r#""""#, r#""a\u001bb\n\"é\u2028""#.replace(r"\u2028", "\u{2028}").as_str()] {
-            let inner = unquoted(raw).unwrap();
+            let inner = Raw::whole(raw).inner().unwrap();
             assert_eq!(canonical_length(inner), Some(serde_json::from_str::<String>(raw).unwrap().len()), "{raw}");
         }
         for raw in [r"\/", r"\u00e9", r"\u000a", r"\u001B", r"\ud83d\ude00", r"\ud83d"] {
@@ -476,13 +484,13 @@ mod tests {
             let raw = format!("\"{}\"", pieces.concat());
             let text: String = serde_json::from_str(&raw).unwrap();
             let expected = cut(&text, text.chars().count(), limit);
-            prop_assert_eq!(of_json(&rules(limit), &raw, false), expected);
+            prop_assert_eq!(of_json(&rules(limit), Raw::whole(&raw)), expected);
         }
 
         #[test]
         fn decoding_agrees_with_serde_json(text in ".{0,200}") {
             let raw = serde_json::to_string(&text).unwrap();
-            let (decoded, total) = decode(&raw[1..raw.len() - 1], usize::MAX / 4, false);
+            let (decoded, total) = decode(Raw::whole(&raw), usize::MAX / 4).unwrap();
             prop_assert_eq!(decoded.as_ref(), text.as_str());
             prop_assert_eq!(total, text.chars().count());
         }

@@ -61,7 +61,7 @@ fn is_rejected(entry: &Entry<'_>, result: &Block<'_>) -> bool {
 }
 
 fn first_text<'a>(result: &Block<'a>) -> &'a str {
-    Content::of(result.content).first_text().unwrap_or_default()
+    Content::of(result.content).first_text().map_or("", Raw::get)
 }
 
 /// The last text of a tool's result, raw.
@@ -81,17 +81,13 @@ fn was_interrupted(entry: &Entry<'_>) -> bool {
         interrupted: bool,
     }
     // Most are large, and few need to be looked into.
-    let says_so = |raw: &&str| {
+    let says_so = |raw: &Raw<'_>| {
         const KEY: &str = "\"interrupted\":";
+        let raw = raw.get();
         let is_true = |at: usize| raw[at + KEY.len()..].trim_ascii_start().starts_with("true");
         raw.starts_with('{') && memchr::memmem::find_iter(raw.as_bytes(), KEY).any(is_true)
     };
-    entry
-        .tool_use_result
-        .map(Raw::get)
-        .filter(says_so)
-        .and_then(lenient::reparse_owned::<Interruption>)
-        .is_some_and(|r| r.interrupted)
+    entry.tool_use_result.filter(says_so).and_then(lenient::reparse::<Interruption>).is_some_and(|r| r.interrupted)
 }
 
 #[cfg(test)]

@@ -2,7 +2,6 @@
 
 use crate::transcript::entry::{Entry, ModelUsage};
 use crate::transcript::lenient;
-use crate::transcript::raw::Raw;
 use std::collections::BTreeMap;
 
 /// Input, output, cache read, cache write.
@@ -30,7 +29,7 @@ impl Costs {
     pub(super) fn read(&mut self, entry: &Entry<'_>) {
         #[derive(serde::Deserialize)]
         struct Model(#[serde(deserialize_with = "lenient::object")] Option<ModelUsage>);
-        let models = entry.model_usage.map(Raw::get).and_then(lenient::reparse_owned::<BTreeMap<String, Model>>);
+        let models = entry.model_usage.and_then(lenient::reparse::<BTreeMap<String, Model>>);
         let Some(models) = models else { return };
         let mut sums = Tokens::default();
         for usage in models.into_values().filter_map(|model| model.0) {

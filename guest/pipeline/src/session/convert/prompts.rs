@@ -85,12 +85,12 @@ impl Converter {
         // Whether a model answers a command is not known yet.
         if asks == Asks::Prompt
             && trace.wants_name()
-            && let Some((raw, wanted)) = prompt::first_words(content, entry.elided)
+            && let Some((raw, wanted)) = prompt::first_words(content)
         {
-            trace.name_after(&rules.beginning_of_json(raw, wanted, entry.elided), rules.limit);
+            trace.name_after(&rules.beginning_of_json(raw, wanted), rules.limit);
         }
         if self.turns.get(turn).prompt.is_none() {
-            let prompt = own_words(content, &rules, entry.elided);
+            let prompt = own_words(content, &rules);
             self.turns.hold(turn, prompt);
         }
         turn
@@ -119,16 +119,14 @@ impl Converter {
         match entry.operation.as_deref().unwrap_or_default() {
             "enqueue" if queue.waiting.len() < MOST_QUEUED => {
                 let content = Content::of(entry.content);
-                let is_prompt = prompt::is_queued_prompt(&content, entry.elided);
-                queue.waiting.push_back(Queued { text: own_words(&content, &rules, entry.elided), is_prompt });
+                let is_prompt = prompt::is_queued_prompt(&content);
+                queue.waiting.push_back(Queued { text: own_words(&content, &rules), is_prompt });
             }
             "dequeue" => {
                 queue.waiting.pop_front();
             }
             "remove" => {
-                let text = entry
-                    .content
-                    .map(|raw| own_words(&Content::of(Some(raw)), &rules, entry.elided).decoded().into_owned());
+                let text = entry.content.map(|raw| own_words(&Content::of(Some(raw)), &rules).decoded().into_owned());
                 let at = text.and_then(|text| queue.waiting.iter().position(|queued| queued.text.decoded() == text));
                 let removed = queue.waiting.remove(at.unwrap_or(0));
                 // The client says why from some version on; one that the user took back was not told to the model.
@@ -155,8 +153,8 @@ impl Converter {
         let content = Content::of(attachment.prompt);
         let of_other = attachment.origin.as_ref().and_then(|o| o.kind.as_deref()).is_some_and(|kind| kind != "human");
         let of_mode = attachment.command_mode.as_deref().is_none_or(|mode| mode == "prompt");
-        let is_prompt = of_mode && !of_other && !attachment.is_meta && prompt::is_queued_prompt(&content, entry.elided);
-        let text = own_words(&content, &self.emitter.rules, entry.elided);
+        let is_prompt = of_mode && !of_other && !attachment.is_meta && prompt::is_queued_prompt(&content);
+        let text = own_words(&content, &self.emitter.rules);
         if place.thread == MAIN {
             self.queue.has_attachments = true;
             self.queue.taken.clear();
@@ -172,9 +170,9 @@ impl Converter {
     }
 
     /// A prompt that stands in a line of its own was not told beside.
-    pub(super) fn forget_queued(&mut self, content: &Content<'_>, elided: bool) {
+    pub(super) fn forget_queued(&mut self, content: &Content<'_>) {
         if !self.queue.taken.is_empty() {
-            let prompt = own_words(content, &self.emitter.rules, elided);
+            let prompt = own_words(content, &self.emitter.rules);
             self.queue.taken.retain(|queued| queued.text.decoded() != prompt.decoded());
         }
     }
@@ -237,10 +235,10 @@ impl Converter {
 }
 
 /// A prompt as it is sent: in the person's own words.
-fn own_words(content: &Content<'_>, rules: &TextRules, elided: bool) -> Text {
+fn own_words(content: &Content<'_>, rules: &TextRules) -> Text {
     let text = match content {
-        Content::Text(raw) => rules.of_json(*raw, elided),
-        Content::Blocks(blocks) => chat::blocks_text(&prompt::own_blocks(blocks, elided), rules, elided),
+        Content::Text(raw) => rules.of_json(*raw),
+        Content::Blocks(blocks) => chat::blocks_text(&prompt::own_blocks(blocks), rules),
     };
     let decoded = text.decoded();
     let typed = prompt::typed(&decoded);

@@ -95,7 +95,7 @@ impl Converter {
         let kind = block.kind.as_deref().unwrap_or_default();
         generation.said |= kind != "fallback" && block.text.is_none_or(|text| text.get() != "\"\"");
         if kind == "tool_use" || kind == "server_tool_use" {
-            let input = block.input.map(|raw| self.emitter.rules.of_json(raw, entry.elided)).unwrap_or_default();
+            let input = block.input.map(|raw| self.emitter.rules.of_json(raw)).unwrap_or_default();
             let input = Rc::new(input);
             generation.tools.push(chat::tool_name(block, &self.emitter.rules));
             if !self.emitter.rules.privacy {
@@ -106,10 +106,10 @@ impl Converter {
                 self.call(opened, generation, block, input, entry);
             }
         } else if kind.ends_with("_tool_result") {
-            let output = Rc::new(chat::result_text(block.content, &self.emitter.rules, entry.elided));
+            let output = Rc::new(chat::result_text(block.content, &self.emitter.rules));
             self.add_result(entry, None, block, output);
         } else if !self.emitter.rules.privacy {
-            generation.output.push(block, &self.emitter.rules, entry.elided);
+            generation.output.push(block, &self.emitter.rules);
         }
         true
     }
@@ -128,7 +128,7 @@ impl Converter {
             server: entry.attribution_mcp_server.as_deref().map(str::to_owned),
             input,
             called: self.at.now,
-            intent: Intent::of(block, block.name.as_deref().unwrap_or_default(), entry.elided),
+            intent: Intent::of(block, block.name.as_deref().unwrap_or_default()),
         };
         if let Some(mut result) = opened.early.and_then(|key| self.open.early.remove(&key)) {
             result.waited = self.index.timeline.wait(id);
@@ -146,7 +146,7 @@ impl Converter {
         let source = entry.source_tool_assistant_uuid.as_deref();
         let results = blocks.iter().filter(|b| b.kind.as_deref() == Some("tool_result"));
         let add = |block: &Block<'_>| {
-            let output = Rc::new(chat::result_text(block.content, &self.emitter.rules, entry.elided));
+            let output = Rc::new(chat::result_text(block.content, &self.emitter.rules));
             self.add_result(entry, source, block, Rc::clone(&output));
             output
         };
