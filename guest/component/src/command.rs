@@ -8,10 +8,10 @@ use super::http::{Timeouts, WasiTransport};
 use bindings::exports::wasi::cli::run::Guest;
 use posthog_llma_pipeline::delivery::deliver::{Access, Delivery, Retries};
 use posthog_llma_pipeline::delivery::reading::{Reading, Source};
+use posthog_llma_pipeline::session::files::{self, SUBAGENTS, WORKFLOWS};
 use posthog_llma_pipeline::session::{AgentFile, FileRole, Session};
-use serde::Deserialize;
 use std::fs::{self, File};
-use std::io::{self, BufRead, BufReader, Read as _, Seek as _, SeekFrom, Write as _};
+use std::io::{self, BufReader, Read as _, Seek as _, SeekFrom, Write as _};
 use std::path::{Path, PathBuf};
 
 pub mod bindings {
@@ -52,9 +52,6 @@ usage: convert TRANSCRIPT   print the session's events, one JSON object a line
 
 TRANSCRIPT is a path within a directory that the host gives (wasmtime run --dir DIR …). Settings are the POSTHOG_…
 variables that the host passes (--env NAME).";
-
-/// Bytes of a transcript that are read to learn which session it belongs to.
-const HEAD: u64 = 64 * 1024;
 
 impl Guest for Component {
     fn run() -> Result<(), ()> {
@@ -142,18 +139,15 @@ impl Source for Files {
 fn open(main: &Path) -> Result<(String, Vec<FileRole>, Files), String> {
     let cannot = |error: io::Error| format!("{} cannot be read: {error}", main.display());
     let id = main.file_stem().and_then(|stem| stem.to_str()).ok_or("the transcript's name gives no session id")?;
-    let folder = main.parent().unwrap_or(Path::new("."));
+    let folder = main.parent().filter(|folder| !folder.as_os_str().is_empty()).unwrap_or(Path::new("."));
     let mut roles = vec![FileRole::Main];
     let mut files = vec![File::open(main).map_err(cannot)?];
-    let subagents = folder.join(id).join("subagents");
     let mut agents: Vec<(AgentFile, PathBuf)> = Vec::new();
-    agents.extend(agents_in(&subagents, None));
-    for run in entries(&subagents.join("workflows")) {
-        let name = run.file_name().and_then(|name| name.to_str()).filter(|name| name.starts_with("wf_"));
-        agents.extend(agents_in(&run, name));
+    let subagents = folder.join(id).join(SUBAGENTS);
+    let runs = entries(&subagents.join(WORKFLOWS));
+    for place in [folder, &subagents].into_iter().chain(runs.iter().map(PathBuf::as_path)) {
+        agents.extend(entries(place).into_iter().filter_map(|path| agent_of(id, folder, path)));
     }
-    // 2.0.28 to 2.1.1 put them beside the session's own.
-    agents.extend(agents_in(folder, None).into_iter().filter(|(_, path)| session_of(path).as_deref() == Some(id)));
     agents.sort_by(|(a, p), (b, q)| (&a.agent_id, p).cmp(&(&b.agent_id, q)));
     for (agent, path) in agents {
         files.push(File::open(&path).map_err(|error| format!("{} cannot be read: {error}", path.display()))?);
@@ -166,22 +160,21 @@ fn entries(folder: &Path) -> Vec<PathBuf> {
     fs::read_dir(folder).into_iter().flatten().filter_map(Result::ok).map(|entry| entry.path()).collect()
 }
 
-fn agents_in(folder: &Path, workflow_run: Option<&str>) -> Vec<(AgentFile, PathBuf)> {
-    let agent = |path: PathBuf| {
-        let agent_id = path.file_name()?.to_str()?.strip_prefix("agent-")?.strip_suffix(".jsonl")?.to_owned();
-        let metadata = fs::read_to_string(path.with_extension("meta.json")).ok();
-        Some((AgentFile { agent_id, metadata, workflow_run: workflow_run.map(str::to_owned) }, path))
-    };
-    entries(folder).into_iter().filter_map(agent).collect()
-}
-
-/// The session that a sub-agent's transcript says it belongs to.
-fn session_of(path: &Path) -> Option<String> {
-    #[derive(Deserialize)]
-    #[serde(rename_all = "camelCase")]
-    struct Line {
-        session_id: String,
+/// This file, if it is a sub-agent's transcript of the session with this id and a main transcript in this folder.
+fn agent_of(id: &str, folder: &Path, path: PathBuf) -> Option<(AgentFile, PathBuf)> {
+    let names: Option<Vec<&str>> = path.strip_prefix(folder).ok()?.iter().map(|name| name.to_str()).collect();
+    let agent = files::agent(id, &names?)?;
+    if agent.is_flat {
+        let says = files::session_of(BufReader::new(File::open(&path).ok()?)).ok()??;
+        if !files::is_id(&says, id) {
+            return None;
+        }
     }
-    let head = BufReader::new(File::open(path).ok()?.take(HEAD)).split(b'\n');
-    head.map_while(Result::ok).find_map(|line| Some(serde_json::from_slice::<Line>(&line).ok()?.session_id))
+    let metadata = path.with_file_name(files::metadata_name(agent.agent_id));
+    let file = AgentFile {
+        agent_id: agent.agent_id.to_owned(),
+        metadata: fs::read_to_string(metadata).ok(),
+        workflow_run: agent.workflow_run.map(str::to_owned),
+    };
+    Some((file, path))
 }

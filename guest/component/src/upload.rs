@@ -2,8 +2,8 @@
 
 use flate2::read::MultiGzDecoder;
 use posthog_llma_pipeline::delivery::reading::Source;
-use posthog_llma_pipeline::session::{AgentFile, FileRole};
-use serde::Deserialize;
+use posthog_llma_pipeline::session::files::SUBAGENTS;
+use posthog_llma_pipeline::session::{self, AgentFile, FileRole};
 use std::convert::Infallible;
 use std::io::{self, Read};
 use std::path::{Component, Path};
@@ -60,7 +60,7 @@ fn read_all(body: impl Read, archive: bool, id: Option<String>) -> Result<Upload
     if archive {
         let entries = entries(&mut body);
         // An archive that seems to be cut short is one that is too large.
-        return if body.limit() == 0 { Err(UploadError::TooLarge) } else { session(entries?) };
+        return if body.limit() == 0 { Err(UploadError::TooLarge) } else { in_archive(entries?) };
     }
     let id = id.ok_or(UploadError::NoId)?;
     let mut bytes = Vec::new();
@@ -98,62 +98,40 @@ fn names(path: &Path) -> Vec<String> {
 }
 
 /// The session in the files of an archive: its folders are those of Claude Code.
-fn session(mut entries: Vec<Entry>) -> Result<Upload, UploadError> {
+fn in_archive(mut entries: Vec<Entry>) -> Result<Upload, UploadError> {
     let is_main = |(path, _): &Entry| main_id(path).is_some();
     let mains: Vec<_> = entries.extract_if(.., |entry| is_main(entry)).collect();
     let [(path, main)] = <[Entry; 1]>::try_from(mains).map_err(|mains| UploadError::Transcripts(mains.len()))?;
     let (id, folder) = (main_id(&path).unwrap_or_default().to_owned(), &path[..path.len() - 1]);
 
-    let mut agents: Vec<(AgentFile, Vec<String>, Vec<u8>)> = Vec::new();
-    let notes: Vec<Entry> =
-        entries.extract_if(.., |(path, _)| path.last().is_some_and(|name| name.ends_with(".meta.json"))).collect();
-    for (path, bytes) in entries {
-        let Some(agent_id) = path.last().and_then(|name| agent_id(name)) else { continue };
-        let (folders, _) = path.split_at(path.len() - 1);
-        let Some(below) = folders.strip_prefix(folder) else { continue };
-        let below: Vec<_> = below.iter().map(String::as_str).collect();
-        let workflow_run = match below.as_slice() {
-            [session, "subagents"] if *session == id => None,
-            [session, "subagents", "workflows", run] if *session == id && run.starts_with("wf_") => {
-                Some((*run).to_owned())
-            }
-            // 2.0.28 to 2.1.1 put them beside the session's own.
-            [] if session_of(&bytes).as_deref() == Some(&id) => None,
-            _ => continue,
+    // What lies elsewhere in the archive is not the session's.
+    entries.retain(|(path, _)| path.starts_with(folder));
+    let below = entries.iter().map(|(path, _)| path[folder.len()..].iter().map(String::as_str).collect());
+    let below: Vec<Vec<&str>> = below.collect();
+    let agents = session::files::agents(&id, &below).into_iter().filter_map(|found| {
+        let says = || session::files::session_of(entries[found.file].1.as_slice()).ok().flatten();
+        if found.agent.is_flat && !says().is_some_and(|says| session::files::is_id(&says, &id)) {
+            return None;
+        }
+        let agent = AgentFile {
+            agent_id: found.agent.agent_id.to_owned(),
+            metadata: found.metadata.and_then(|file| String::from_utf8(entries[file].1.clone()).ok()),
+            workflow_run: found.agent.workflow_run.map(str::to_owned),
         };
-        let name = format!("agent-{agent_id}.meta.json");
-        let metadata = notes.iter().find(|(note, _)| note.split_last() == Some((&name, folders)));
-        let metadata = metadata.and_then(|(_, bytes)| String::from_utf8(bytes.clone()).ok());
-        agents.push((AgentFile { agent_id: agent_id.to_owned(), metadata, workflow_run }, path, bytes));
-    }
-    agents.sort_by(|(a, p, _), (b, q, _)| (&a.agent_id, p).cmp(&(&b.agent_id, q)));
+        Some((found.file, agent))
+    });
+    let agents: Vec<_> = agents.collect();
 
     let (mut roles, mut files) = (vec![FileRole::Main], vec![main]);
-    for (agent, _, bytes) in agents {
+    for (file, agent) in agents {
         roles.push(FileRole::Agent(agent));
-        files.push(bytes);
+        files.push(std::mem::take(&mut entries[file].1));
     }
     Ok(Upload { id, roles, files: Files(files) })
 }
 
 /// The session's id in the path of a main transcript.
 fn main_id(path: &[String]) -> Option<&str> {
-    let id = path.last()?.strip_suffix(".jsonl").filter(|id| !id.is_empty() && !id.starts_with("agent-"))?;
     // What lies there belongs to a main transcript.
-    (!path.iter().any(|name| name == "subagents")).then_some(id)
-}
-
-fn agent_id(name: &str) -> Option<&str> {
-    name.strip_prefix("agent-")?.strip_suffix(".jsonl")
-}
-
-/// The session that a sub-agent's transcript says it belongs to.
-fn session_of(transcript: &[u8]) -> Option<String> {
-    #[derive(Deserialize)]
-    #[serde(rename_all = "camelCase")]
-    struct Line {
-        session_id: String,
-    }
-    let mut lines = transcript.split(|byte| *byte == b'\n');
-    lines.find_map(|line| Some(serde_json::from_slice::<Line>(line).ok()?.session_id))
+    session::files::main_id(path.last()?).filter(|_| !path.iter().any(|name| name == SUBAGENTS))
 }

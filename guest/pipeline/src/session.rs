@@ -14,6 +14,7 @@
 
 mod calls;
 mod convert;
+pub mod files;
 mod index;
 mod prompt_line;
 mod threads;

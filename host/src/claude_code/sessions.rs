@@ -7,10 +7,10 @@
 use crate::system::regular;
 use std::ffi::OsStr;
 use std::fs;
-use std::io::{self, BufRead, BufReader, Read};
+use std::io;
 use std::path::{Path, PathBuf};
 
-use serde::Deserialize;
+use posthog_llma_pipeline::session::files::{self, LONGEST_METADATA, SUBAGENTS, WORKFLOWS};
 
 pub use head::Head;
 pub use search::{FindError, FoundSession, all, find};
@@ -24,11 +24,6 @@ mod siblings;
 mod tail;
 #[cfg(test)]
 mod tests;
-
-/// How much of a flat agent file is read to learn whose it is, in bytes.
-const MAX_HEAD: u64 = 64 * 1024;
-/// Real metadata files have a few hundred bytes.
-const MAX_METADATA: u64 = 64 * 1024;
 
 /// A session's transcripts.
 #[derive(Debug)]
@@ -149,7 +144,7 @@ fn session_id(main: &Path) -> Result<String, TranscriptError> {
         let kind = if metadata.is_dir() { "directory" } else { "pipe, socket or device" };
         return Err(TranscriptError::NotAFile { path: path(), kind });
     }
-    if agent_id(main).is_some() {
+    if utf8_name(main).and_then(files::agent_id).is_some() {
         return Err(TranscriptError::Agent { path: path() });
     }
     match utf8_name(main).map(|name| name.strip_suffix(".jsonl").unwrap_or(name)) {
@@ -157,13 +152,6 @@ fn session_id(main: &Path) -> Result<String, TranscriptError> {
         None | Some("" | "." | "..") => Err(TranscriptError::Name { path: path() }),
         Some(id) => Ok(id.to_owned()),
     }
-}
-
-/// The `<id>` of `agent-<id>.jsonl`.
-fn agent_id(path: &Path) -> Option<&str> {
-    let name = utf8_name(path)?;
-    let id = name.strip_prefix("agent-")?.strip_suffix(".jsonl")?;
-    (!id.is_empty()).then_some(id)
 }
 
 fn utf8_name(path: &Path) -> Option<&str> {
@@ -187,22 +175,26 @@ impl Found {
         };
         self.root =
             folder.canonicalize().map_err(|error| TranscriptError::Unreadable { path: main.to_owned(), error })?;
-        let subagents = folder.join(id).join("subagents");
-        self.agents_in(&subagents, None);
-        let workflows = subagents.join("workflows");
+        let subagents = folder.join(id).join(SUBAGENTS);
+        self.agents_in(&subagents, id, &[id, SUBAGENTS]);
+        let workflows = subagents.join(WORKFLOWS);
         for path in self.entries(&workflows) {
-            if let Some(run) = utf8_name(&path).filter(|name| name.starts_with("wf_")) {
-                self.agents_in(&path, Some(run));
+            if let Some(run) = utf8_name(&path).filter(|name| files::is_run(name)) {
+                self.agents_in(&path, id, &[id, SUBAGENTS, WORKFLOWS, run]);
             }
         }
         self.flat_agents_in(folder, id);
         Ok(())
     }
 
-    fn agents_in(&mut self, folder: &Path, workflow_run: Option<&str>) {
+    /// Those in a folder; `way` leads to it from the main transcript's.
+    fn agents_in(&mut self, folder: &Path, id: &str, way: &[&str]) {
         for path in self.entries(folder) {
-            if agent_id(&path).is_some() && self.is_inside(&path) {
-                self.add(path, workflow_run);
+            if let Some(name) = utf8_name(&path)
+                && let Some(agent) = files::agent(id, &[way, &[name]].concat())
+                && self.is_inside(&path)
+            {
+                self.add(&path, agent);
             }
         }
     }
@@ -223,31 +215,36 @@ impl Found {
                 continue;
             }
             match agent.session() {
-                Ok(Some(owner)) if owner.eq_ignore_ascii_case(id) => self.add(agent.path().to_owned(), None),
+                Ok(Some(owner)) if files::is_id(&owner, id) => {
+                    if let Some(found) = utf8_name(agent.path()).and_then(|name| files::agent(id, &[name])) {
+                        self.add(agent.path(), found);
+                    }
+                }
                 Ok(_) => {}
                 Err(error) => self.unreadable.push(Unreadable { path: agent.path().to_owned(), error }),
             }
         }
     }
 
-    fn add(&mut self, path: PathBuf, workflow_run: Option<&str>) {
+    fn add(&mut self, path: &Path, agent: files::Agent<'_>) {
         // Told now, and not as the failure of a conversion that could do without it.
-        if let Err(error) = regular::open(&path) {
-            self.unreadable.push(Unreadable { path, error });
+        if let Err(error) = regular::open(path) {
+            self.unreadable.push(Unreadable { path: path.to_owned(), error });
             return;
         }
-        let Some(agent_id) = agent_id(&path).map(str::to_owned) else {
-            return;
-        };
-        let metadata = self.metadata(&path.with_file_name(format!("agent-{agent_id}.meta.json")));
-        self.agents.push(AgentFile { agent_id, path, metadata, workflow_run: workflow_run.map(str::to_owned) });
+        self.agents.push(AgentFile {
+            agent_id: agent.agent_id.to_owned(),
+            path: path.to_owned(),
+            metadata: self.metadata(&path.with_file_name(files::metadata_name(agent.agent_id))),
+            workflow_run: agent.workflow_run.map(str::to_owned),
+        });
     }
 
     fn metadata(&self, path: &Path) -> Option<String> {
         if !self.is_inside(path) {
             return None;
         }
-        String::from_utf8(regular::read(path, MAX_METADATA).ok()?).ok()
+        String::from_utf8(regular::read(path, LONGEST_METADATA).ok()?).ok()
     }
 
     /// Whether this is a regular file that lies in the project's folder, links resolved. Anything else must not even be
@@ -275,37 +272,4 @@ impl Found {
 fn sorted(mut paths: Vec<PathBuf>) -> Vec<PathBuf> {
     paths.sort();
     paths
-}
-
-/// The first `sessionId` in the first 64 KiB of a transcript.
-fn session_of_lines(path: &Path) -> io::Result<Option<String>> {
-    #[derive(Deserialize)]
-    struct Line {
-        #[serde(rename = "sessionId")]
-        session_id: String,
-    }
-
-    let mut reader = BufReader::new(regular::open(path)?.take(MAX_HEAD));
-    let mut line = Vec::new();
-    while reader.read_until(b'\n', &mut line)? > 0 {
-        if let Ok(parsed) = serde_json::from_slice::<Line>(&line) {
-            return Ok(Some(parsed.session_id));
-        }
-        let cut = reader.get_ref().limit() == 0 && line.last() != Some(&b'\n');
-        if cut {
-            return Ok(session_of_cut_line(&line));
-        }
-        line.clear();
-    }
-    Ok(None)
-}
-
-/// The session of a line whose end is missing. Versions that write flat agents have `sessionId` before the message,
-/// and in a text its quotation marks would be escaped.
-fn session_of_cut_line(line: &[u8]) -> Option<String> {
-    const NAME: &str = "\"sessionId\":\"";
-    let line = String::from_utf8_lossy(line);
-    let (_, rest) = line.split_once(NAME)?;
-    let (id, _) = rest.split_once('"')?;
-    Some(id.to_owned())
 }

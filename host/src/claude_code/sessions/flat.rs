@@ -3,10 +3,12 @@
 //! Which session one belongs to stands in it, so each session of a folder has to look at all of them. Where many sessions are
 //! looked at, a folder with thousands of files is listed once, and each file opened once.
 
-use super::{agent_id, session_of_lines, sorted};
+use super::sorted;
+use crate::system::regular;
+use posthog_llma_pipeline::session::files;
 use std::collections::HashMap;
 use std::fs;
-use std::io;
+use std::io::{self, BufReader};
 use std::path::{Path, PathBuf};
 use std::sync::{Arc, LazyLock, Mutex, OnceLock, PoisonError};
 use std::time::{Duration, SystemTime};
@@ -31,7 +33,7 @@ impl FlatAgent {
         if let Some(session) = self.session.get() {
             return Ok(Some(session.clone()));
         }
-        let session = session_of_lines(&self.path)?;
+        let session = files::session_of(BufReader::new(regular::open(&self.path)?))?;
         Ok(session.map(|session| self.session.get_or_init(|| session).clone()))
     }
 }
@@ -54,7 +56,7 @@ pub(super) fn agents(folder: &Path) -> io::Result<Arc<Vec<FlatAgent>>> {
     for entry in fs::read_dir(folder)? {
         let entry = entry?;
         // Most are not agents; a path is made of those alone.
-        if agent_id(Path::new(&entry.file_name())).is_some() {
+        if entry.file_name().to_str().and_then(files::agent_id).is_some() {
             paths.push(entry.path());
         }
     }

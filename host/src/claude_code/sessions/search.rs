@@ -10,6 +10,7 @@ use std::time::SystemTime;
 
 use super::{TranscriptError, session_id, utf8_name};
 use crate::system::regular;
+use posthog_llma_pipeline::session::files;
 
 #[cfg(test)]
 mod tests;
@@ -204,8 +205,7 @@ fn transcripts_in(folder: &Path) -> io::Result<Vec<(String, PathBuf)>> {
     let mut transcripts = Vec::new();
     for entry in fs::read_dir(folder)? {
         let path = entry?.path();
-        let id = utf8_name(&path).and_then(|name| name.strip_suffix(".jsonl"));
-        if let Some(id) = id.filter(|id| !id.is_empty() && !id.starts_with("agent-")) {
+        if let Some(id) = utf8_name(&path).and_then(files::main_id) {
             transcripts.push((id.to_owned(), path.clone()));
         }
     }
