@@ -3,21 +3,27 @@
 use super::policy::{Origin, Scheme};
 use super::proxy::{Proxy, ProxySettings};
 use bytes::Bytes;
-use http::{HeaderValue, Request, StatusCode, header};
+use http::{HeaderValue, Request, StatusCode, Uri, header};
 use http_body_util::Empty;
 use hyper::client::conn::http1;
+use hyper_util::client::legacy::connect::HttpConnector;
+use hyper_util::client::legacy::connect::dns::Name;
 use hyper_util::rt::TokioIo;
 use rustls::pki_types::ServerName;
 use rustls::{ClientConfig, RootCertStore};
+use std::convert::Infallible;
+use std::future::{Ready, ready};
 use std::io;
 use std::net::SocketAddr;
 use std::path::Path;
 use std::sync::{Arc, OnceLock};
+use std::task::{Context, Poll};
 use std::time::Duration;
 use tokio::io::{AsyncRead, AsyncWrite};
 use tokio::net::TcpStream;
 use tokio::time::timeout;
 use tokio_rustls::TlsConnector;
+use tower_service::Service;
 use wasmtime_wasi_http::Error;
 
 /// A connection that HTTP can be spoken over.
@@ -107,7 +113,7 @@ fn allowed(scheme: Scheme) -> impl Fn(&SocketAddr) -> bool {
     move |address| scheme == Scheme::Https || address.ip().to_canonical().is_loopback()
 }
 
-/// Tries the host's addresses one after the other. One that is not allowed makes all of them suspicious.
+/// Connects to the host at one of its addresses. One that is not allowed makes all of them suspicious.
 async fn tcp(
     host: &str,
     port: u16,
@@ -122,21 +128,46 @@ async fn tcp(
             "{host} is {address}, which is not this machine: without TLS nothing is sent there"
         )));
     }
-    // An address that never answers (often IPv6) must leave time for the others.
-    let share = (patience / (addresses.len().max(1) as u32)).max(LEAST_TIME_PER_ADDRESS);
-    let mut failure = unknown_host();
-    for address in addresses {
-        match timeout(share, TcpStream::connect(address)).await {
-            Ok(Ok(stream)) => {
-                // Requests are written in whole pieces: waiting to fill a packet only delays them.
-                let _ = stream.set_nodelay(true);
-                return Ok(Box::new(stream));
-            }
-            Ok(Err(error)) => failure = connect_error(error),
-            Err(_) => failure = Error::ConnectionTimeout,
-        }
+    if addresses.is_empty() {
+        return Err(unknown_host());
     }
-    Err(failure)
+    Ok(Box::new(dial(host, port, addresses, patience).await?))
+}
+
+/// Tries the addresses of the family that the system names first, and after a moment those of the other one beside them: one
+/// that never answers, often IPv6, costs no more than that moment (RFC 8305).
+async fn dial(host: &str, port: u16, addresses: Vec<SocketAddr>, patience: Duration) -> Result<TcpStream, Error> {
+    let destination = Uri::builder().scheme("tcp").authority(format!("{host}:{port}")).path_and_query("/").build();
+    let destination = destination.map_err(|_| Error::HttpRequestUriInvalid)?;
+    // The connector divides it by the number of addresses.
+    let patience = patience.max(LEAST_TIME_PER_ADDRESS * addresses.len() as u32);
+    let mut connector = HttpConnector::new_with_resolver(Resolved(addresses));
+    connector.enforce_http(false);
+    connector.set_connect_timeout(Some(patience));
+    // Requests are written in whole pieces: waiting to fill a packet only delays them.
+    connector.set_nodelay(true);
+    match connector.call(destination).await {
+        Ok(connection) => Ok(connection.into_inner()),
+        Err(error) => Err(connect_error(&error)),
+    }
+}
+
+/// The addresses that were looked up, and judged: no name is looked up again between that and the connection.
+#[derive(Debug, Clone)]
+struct Resolved(Vec<SocketAddr>);
+
+impl Service<Name> for Resolved {
+    type Response = std::vec::IntoIter<SocketAddr>;
+    type Error = Infallible;
+    type Future = Ready<Result<Self::Response, Infallible>>;
+
+    fn poll_ready(&mut self, _: &mut Context<'_>) -> Poll<Result<(), Infallible>> {
+        Poll::Ready(Ok(()))
+    }
+
+    fn call(&mut self, _: Name) -> Self::Future {
+        ready(Ok(self.0.clone().into_iter()))
+    }
 }
 
 fn without_brackets(host: &str) -> &str {
@@ -176,13 +207,18 @@ fn unknown_host() -> Error {
     Error::DnsError { rcode: Some("the host name has no address".to_owned()), info_code: None }
 }
 
-fn connect_error(error: io::Error) -> Error {
-    match error.kind() {
+/// What the system said of the address that failed, behind what the connector says of it.
+fn connect_error(error: &(dyn std::error::Error + 'static)) -> Error {
+    let causes = std::iter::successors(Some(error), |error| error.source());
+    let Some(cause) = causes.into_iter().find_map(|error| error.downcast_ref::<io::Error>()) else {
+        return internal(error.to_string());
+    };
+    match cause.kind() {
         io::ErrorKind::ConnectionRefused => Error::ConnectionRefused,
         io::ErrorKind::TimedOut => Error::ConnectionTimeout,
         io::ErrorKind::NetworkUnreachable | io::ErrorKind::HostUnreachable => Error::DestinationUnavailable,
         io::ErrorKind::ConnectionReset | io::ErrorKind::ConnectionAborted => Error::ConnectionTerminated,
-        _ => Error::Connect(error),
+        kind => Error::Connect(io::Error::new(kind, cause.to_string())),
     }
 }
 
@@ -256,6 +292,45 @@ mod tests {
         // Longer than a label may be, which no origin is: no resolver has to be asked.
         let result = super::super::block_on(tcp(&"x".repeat(70), 80, Duration::from_secs(5), |_| true)).unwrap();
         assert!(matches!(result.map(drop), Err(Error::DnsError { .. })));
+    }
+
+    /// Where no queue for connections has room, their first packets are dropped: an address that never answers.
+    #[cfg(target_os = "linux")]
+    #[test]
+    #[expect(clippy::disallowed_macros, reason = "a test that is skipped says so")]
+    fn an_address_that_never_answers_does_not_use_up_the_time_of_the_others() {
+        let Ok(live) = std::net::TcpListener::bind("127.0.0.1:0") else { panic!("no IPv4") };
+        let port = live.local_addr().unwrap().port();
+        super::super::block_on(async {
+            let dead = tokio::net::TcpSocket::new_v6().and_then(|socket| {
+                socket.bind(SocketAddr::from((std::net::Ipv6Addr::LOCALHOST, port)))?;
+                socket.listen(1)
+            });
+            let Ok(dead) = dead else { return eprintln!("skipped: this machine has no IPv6") };
+            let dead = dead.local_addr().unwrap();
+            let mut queue = Vec::new();
+            while let Ok(Ok(stream)) = timeout(Duration::from_millis(200), TcpStream::connect(dead)).await {
+                queue.push(stream);
+            }
+            // As long as the dead one alone may take.
+            let patience = LEAST_TIME_PER_ADDRESS;
+            let addresses = vec![dead, live.local_addr().unwrap()];
+            let connection = timeout(patience, dial("localhost", port, addresses, patience)).await.unwrap().unwrap();
+            assert_eq!(connection.peer_addr().unwrap(), live.local_addr().unwrap());
+        })
+        .unwrap();
+    }
+
+    /// All of 127.0.0.0/8 is there.
+    #[cfg(target_os = "linux")]
+    #[test]
+    fn an_address_that_refuses_is_followed_by_the_next() {
+        let listener = std::net::TcpListener::bind("127.0.0.1:0").unwrap();
+        let live = listener.local_addr().unwrap();
+        let refusing = SocketAddr::from(([127, 0, 0, 2], live.port()));
+        let connection =
+            super::super::block_on(dial("localhost", live.port(), vec![refusing, live], Duration::from_secs(5)));
+        assert_eq!(connection.unwrap().unwrap().peer_addr().unwrap(), live);
     }
 
     #[test]
