@@ -6,6 +6,7 @@ pub mod courier;
 pub mod extent;
 pub mod hook;
 pub mod ingest;
+mod leave_out;
 pub mod outcome;
 pub mod report;
 pub mod send;

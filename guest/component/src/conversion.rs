@@ -167,12 +167,13 @@ impl From<session::SequenceError> for SequenceError {
 
 impl From<EventId> for types::EventId {
     fn from(id: EventId) -> Self {
-        Self { high: (id.0 >> 64) as u64, low: id.0 as u64 }
+        let (high, low) = id.halves();
+        Self { high, low }
     }
 }
 
 impl From<types::EventId> for EventId {
     fn from(id: types::EventId) -> Self {
-        Self(u128::from(id.high) << 64 | u128::from(id.low))
+        Self::from_halves(id.high, id.low)
     }
 }

@@ -23,6 +23,16 @@ impl EventId {
         Self(Uuid::new_v5(&NAMESPACE, name.as_bytes()).as_u128())
     }
 
+    /// From its big-endian halves, as the interface has it.
+    pub fn from_halves(high: u64, low: u64) -> Self {
+        Self(Uuid::from_u64_pair(high, low).as_u128())
+    }
+
+    /// Its big-endian halves.
+    pub fn halves(self) -> (u64, u64) {
+        Uuid::from_u128(self.0).as_u64_pair()
+    }
+
     /// Of the generation of the response with this `message.id`.
     pub fn generation(message_id: &str) -> Self {
         Self::new("generation", &[message_id])

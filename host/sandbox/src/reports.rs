@@ -56,12 +56,13 @@ impl TokenCounts {
 
 impl From<EventId> for identity::EventId {
     fn from(id: EventId) -> Self {
-        Self(u128::from(id.high) << 64 | u128::from(id.low))
+        Self::from_halves(id.high, id.low)
     }
 }
 
 impl From<identity::EventId> for EventId {
     fn from(id: identity::EventId) -> Self {
-        Self { high: (id.0 >> 64) as u64, low: id.0 as u64 }
+        let (high, low) = id.halves();
+        Self { high, low }
     }
 }

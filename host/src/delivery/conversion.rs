@@ -1,6 +1,7 @@
 //! Converts a session with the component's `conversion` interface: it is handed bytes and can reach nothing.
 
-use crate::delivery::send::{PAGE, Record, Unrecorded};
+use crate::delivery::leave_out::{LeaveOutError, leave_out};
+use crate::delivery::send::{Record, Unrecorded};
 use crate::outbox::OutboxError;
 use crate::program::{LeftOut, LocalSession};
 use posthog_llma_sandbox::bindings::exports::posthog::llm_analytics::conversion::GuestSession;
@@ -63,6 +64,16 @@ enum Stop {
 impl From<wasmtime::Error> for Stop {
     fn from(error: wasmtime::Error) -> Self {
         Self::Call(error)
+    }
+}
+
+impl From<LeaveOutError> for Stop {
+    fn from(error: LeaveOutError) -> Self {
+        match error {
+            LeaveOutError::Record(error) => Self::Own(ConversionError::Record(error)),
+            LeaveOutError::Sequence(error) => Self::Own(ConversionError::Sequence(error)),
+            LeaveOutError::Call(error) => Self::Call(error),
+        }
     }
 }
 
@@ -157,35 +168,6 @@ async fn convert_in(
     finished.map_err(ConversionError::Sequence)?;
     take_events(interface, store, session, out).await?;
     Ok(interface.call_report(&mut *store, session).await?)
-}
-
-/// Tells the component what was delivered before.
-async fn leave_out(
-    interface: &GuestSession<'_>,
-    store: &mut Store<State>,
-    session: ResourceAny,
-    record: &mut impl Record,
-) -> Result<(), Stop> {
-    let failed = |error| Stop::Own(ConversionError::Record(error));
-    let mut offset = 0;
-    loop {
-        let page = interface.call_identities(&mut *store, session, offset, PAGE).await?;
-        let known = record.known(&page).map_err(failed)?;
-        if !known.is_empty() {
-            let excluded = interface.call_exclude(&mut *store, session, &known).await?;
-            excluded.map_err(ConversionError::Sequence)?;
-        }
-        offset += page.len() as u32;
-        if page.len() < PAGE as usize {
-            break;
-        }
-    }
-    let uncovered = record.uncovered().map_err(failed)?;
-    if !uncovered.is_empty() {
-        let withheld = interface.call_withhold(&mut *store, session, &uncovered).await?;
-        withheld.map_err(ConversionError::Sequence)?;
-    }
-    Ok(())
 }
 
 fn next_piece<'a>(file: &mut impl io::Read, piece: &'a mut [u8]) -> Result<Option<&'a [u8]>, ConversionError> {

@@ -1,24 +1,20 @@
 //! Delivers a session with the component's `delivery` interface: it is handed the session's files, and can reach the one
 //! destination.
 
+use crate::delivery::leave_out::{LeaveOutError, leave_out};
 use crate::outbox::OutboxError;
 use crate::program::{self, LocalSession};
 use posthog_llma_pipeline::delivery::lane::Lane;
 use posthog_llma_pipeline::options::ApiKey;
 use posthog_llma_pipeline::origin::Origin;
 use posthog_llma_sandbox::bindings::exports::posthog::llm_analytics::delivery::{
-    self as wit, BatchReport, DeliveryError, GuestTransfer, Patience, Refusal, StartError, Unavailability,
-    UnreadableFile,
+    self as wit, BatchReport, DeliveryError, Patience, Refusal, StartError, Unavailability, UnreadableFile,
 };
-use posthog_llma_sandbox::bindings::posthog::llm_analytics::types::{
-    ConversionOptions, ConversionReport, EventId, SequenceError,
-};
+use posthog_llma_sandbox::bindings::posthog::llm_analytics::types::{ConversionOptions, ConversionReport, EventId};
 use posthog_llma_sandbox::policy::{AllowedDestination, HttpPolicy, RequestLog};
-use posthog_llma_sandbox::{Run, Sandbox, SandboxError, State};
+use posthog_llma_sandbox::{Run, Sandbox, SandboxError};
 use std::io;
 use std::time::Duration;
-use wasmtime::Store;
-use wasmtime::component::ResourceAny;
 
 /// Is the project over its budget, so that the same events are taken later?
 pub fn takes_no_more_for_now(error: &DeliveryError) -> bool {
@@ -136,9 +132,6 @@ pub struct Delivered {
     pub warnings: Vec<String>,
 }
 
-/// Ids that are asked for at once.
-pub(crate) const PAGE: u32 = 10_000;
-
 /// What was delivered before, and what is now.
 pub trait Record {
     /// Which of these events were delivered before; called for all of a session's generations and spans.
@@ -219,8 +212,13 @@ pub async fn deliver_within(
                 Ok(handle) => handle,
                 Err(error) => return Ok((None, Some(SendError::Start(error)))),
             };
-            if let Some(error) = leave_out(&transfer, store, handle, record).await? {
-                return Ok((None, Some(SendError::Record(error))));
+            match leave_out(&transfer, store, handle, record).await {
+                Ok(()) => {}
+                Err(LeaveOutError::Record(error)) => return Ok((None, Some(SendError::Record(error)))),
+                Err(LeaveOutError::Sequence(error)) => {
+                    return Err(wasmtime::Error::msg(format!("events cannot be left out: {error:?}")));
+                }
+                Err(LeaveOutError::Call(error)) => return Err(error),
             }
             let error = loop {
                 match transfer.call_next(&mut *store, handle).await? {
@@ -246,42 +244,6 @@ pub async fn deliver_within(
         Err(error) => (None, Some(SendError::Sandbox(error))),
     };
     Delivered { report, batches, error, requests, warnings }
-}
-
-/// A mistake of ours: what is left out too late would be sent twice.
-fn out_of_sequence(error: SequenceError) -> wasmtime::Error {
-    wasmtime::Error::msg(format!("events cannot be left out: {error:?}"))
-}
-
-/// Tells the component what was delivered before.
-async fn leave_out(
-    transfer: &GuestTransfer<'_>,
-    store: &mut Store<State>,
-    handle: ResourceAny,
-    record: &mut impl Record,
-) -> wasmtime::Result<Option<OutboxError>> {
-    let mut offset = 0;
-    loop {
-        let page = transfer.call_identities(&mut *store, handle, offset, PAGE).await?;
-        match record.known(&page) {
-            Ok(known) if known.is_empty() => {}
-            Ok(known) => transfer.call_exclude(&mut *store, handle, &known).await?.map_err(out_of_sequence)?,
-            Err(error) => return Ok(Some(error)),
-        }
-        let length = page.len() as u32;
-        offset += length;
-        if length < PAGE {
-            break;
-        }
-    }
-    match record.uncovered() {
-        Ok(uncovered) if uncovered.is_empty() => Ok(None),
-        Ok(uncovered) => {
-            transfer.call_withhold(&mut *store, handle, &uncovered).await?.map_err(out_of_sequence)?;
-            Ok(None)
-        }
-        Err(error) => Ok(Some(error)),
-    }
 }
 
 /// How patient `send` is, unless told otherwise.

@@ -307,8 +307,8 @@ impl<S: Source, T: Transport> Delivery<S, T> {
         if !wait.is_zero() {
             self.transport.wait(wait);
         }
-        let answer = match self.attempt(&mut body, &batch) {
-            Ok(answer) => answer,
+        let (verdict, answer) = match self.attempt(&mut body, &batch) {
+            Ok(judged) => judged,
             Err(error) => {
                 self.pending.push_front(Outgoing { batch, body: Some(body), wait: Duration::ZERO });
                 return Err(match error {
@@ -317,8 +317,8 @@ impl<S: Source, T: Transport> Delivery<S, T> {
                 });
             }
         };
-        let words = words(&answer.body);
-        let error = match judge(&answer, self.lane, &batch) {
+        let words = || words(&answer.body);
+        let error = match verdict {
             Verdict::Each(fates) => return Ok(self.each(batch, &body, fates, answer.retry_after)),
             Verdict::Accepted(quota_limited) => {
                 let mut report = BatchReport { lane: self.lane, quota_limited, ..BatchReport::default() };
@@ -338,9 +338,9 @@ impl<S: Source, T: Transport> Delivery<S, T> {
                 self.missing.clear();
                 self.lane = self.first_lane;
                 if answer.status == 200 {
-                    DeliveryError::NotPostHog(words)
+                    DeliveryError::NotPostHog(words())
                 } else {
-                    DeliveryError::Refused(answer.status, words)
+                    DeliveryError::Refused(answer.status, words())
                 }
             }
             Verdict::Bad | Verdict::TooLarge if batch.events.len() > 1 => {
@@ -355,17 +355,17 @@ impl<S: Source, T: Transport> Delivery<S, T> {
             }
             Verdict::Bad | Verdict::TooLarge => {
                 let mut report = BatchReport { lane: self.lane, ..BatchReport::default() };
-                batch.events.iter().for_each(|event| report.reject(event, answer.status, words.clone()));
+                batch.events.iter().for_each(|event| report.reject(event, answer.status, words()));
                 return Ok(Some(report));
             }
             Verdict::NotPostHog => {
                 self.missing.clear();
                 self.lane = self.first_lane;
-                DeliveryError::NotPostHog(words)
+                DeliveryError::NotPostHog(words())
             }
-            Verdict::Later => DeliveryError::Unavailable(answer.status, answer.retry_after, words),
-            Verdict::BillingLimit => DeliveryError::BillingLimit(words),
-            Verdict::Refused => DeliveryError::Refused(answer.status, words),
+            Verdict::Later => DeliveryError::Unavailable(answer.status, answer.retry_after, words()),
+            Verdict::BillingLimit => DeliveryError::BillingLimit(words()),
+            Verdict::Refused => DeliveryError::Refused(answer.status, words()),
         };
         self.pending.push_front(Outgoing { batch, body: Some(body), wait: Duration::ZERO });
         Err(error)
@@ -453,7 +453,7 @@ impl<S: Source, T: Transport> Delivery<S, T> {
     }
 
     /// Sends a body until there is an answer that another attempt would not change, or no attempt is left.
-    fn attempt(&mut self, body: &mut Body, batch: &Batch) -> Result<Answer, TransportError> {
+    fn attempt(&mut self, body: &mut Body, batch: &Batch) -> Result<(Verdict, Answer), TransportError> {
         let mut retry = 0;
         loop {
             self.requests += 1;
@@ -466,9 +466,10 @@ impl<S: Source, T: Transport> Delivery<S, T> {
                 at: self.transport.now(),
                 body: &body.bytes,
             };
-            let outcome = self.transport.post(&request);
+            // It is judged once: what it says of a batch's events can be large.
+            let outcome = self.transport.post(&request).map(|answer| (judge(&answer, body.lane, batch), answer));
             let asked = match &outcome {
-                Ok(answer) if judge(answer, body.lane, batch) == Verdict::Later => answer.retry_after,
+                Ok((Verdict::Later, answer)) => answer.retry_after,
                 Ok(_) | Err(TransportError::Denied(_)) => return outcome,
                 Err(_) => None,
             };
