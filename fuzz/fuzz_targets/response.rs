@@ -5,7 +5,8 @@
 
 use libfuzzer_sys::fuzz_target;
 use posthog_llma::delivery::report::Report;
-use posthog_llma::delivery::send::{Delivered, Destination, PATIENCE, Record, deliver};
+use posthog_llma::delivery::record::Record;
+use posthog_llma::delivery::send::{Delivered, Destination, PATIENCE, deliver};
 use posthog_llma::outbox::OutboxError;
 use posthog_llma::program::Session;
 use posthog_llma_pipeline::options::{ConversionOptions, Options};

@@ -3,8 +3,9 @@
 
 use super::FAILED;
 use crate::claude_code::sessions::SessionFiles;
+use crate::delivery::record::Unrecorded;
 use crate::delivery::report::SendReport;
-use crate::delivery::send::{self, Delivered, Destination, Unrecorded};
+use crate::delivery::send::{self, Delivered, Destination};
 use crate::outbox::now;
 use crate::program::{self, LocalSession, ProgramError};
 use crate::system::terminal::{print, warn};

@@ -1,7 +1,6 @@
 //! Converts a session with the component's `conversion` interface: it is handed bytes and can reach nothing.
 
-use crate::delivery::leave_out::{LeaveOutError, leave_out};
-use crate::delivery::send::{Record, Unrecorded};
+use crate::delivery::record::{LeaveOutError, Record, Unrecorded, leave_out};
 use crate::outbox::OutboxError;
 use crate::program::{LeftOut, LocalSession};
 use posthog_llma_sandbox::bindings::exports::posthog::llm_analytics::conversion::GuestSession;

@@ -1,20 +1,18 @@
 //! Delivers a session with the component's `delivery` interface: it is handed the session's files, and can reach the one
 //! destination.
 
-use crate::delivery::leave_out::{LeaveOutError, leave_out};
+use crate::delivery::record::{LeaveOutError, Record, leave_out};
 use crate::outbox::OutboxError;
 use crate::program::{self, LocalSession};
-use posthog_llma_pipeline::delivery::lane::Lane;
 use posthog_llma_pipeline::options::ApiKey;
 use posthog_llma_pipeline::origin::Origin;
 use posthog_llma_sandbox::bindings::exports::posthog::llm_analytics::delivery::{
     self as wit, BatchReport, DeliveryError, Patience, Refusal, StartError, Unavailability, UnreadableFile,
 };
-use posthog_llma_sandbox::bindings::posthog::llm_analytics::types::{ConversionOptions, ConversionReport, EventId};
+use posthog_llma_sandbox::bindings::posthog::llm_analytics::types::{ConversionOptions, ConversionReport};
 use posthog_llma_sandbox::policy::{AllowedDestination, HttpPolicy, RequestLog};
 use posthog_llma_sandbox::{Run, Sandbox, SandboxError};
 use std::io;
-use std::time::Duration;
 
 /// Is the project over its budget, so that the same events are taken later?
 pub fn takes_no_more_for_now(error: &DeliveryError) -> bool {
@@ -130,39 +128,6 @@ pub struct Delivered {
     pub requests: RequestLog,
     /// Files that were left out.
     pub warnings: Vec<String>,
-}
-
-/// What was delivered before, and what is now.
-pub trait Record {
-    /// Which of these events were delivered before; called for all of a session's generations and spans.
-    fn known(&mut self, events: &[EventId]) -> Result<Vec<EventId>, OutboxError>;
-    /// Events of this session that were delivered without the trace that covers them.
-    fn uncovered(&mut self) -> Result<Vec<EventId>, OutboxError>;
-    /// What became of a batch. Nothing more is sent when this fails: it could not be written down.
-    fn batch(&mut self, batch: &BatchReport) -> Result<(), OutboxError>;
-    /// The lane that this server is known to take, if that is not the newest.
-    fn lane(&mut self) -> Result<Option<Lane>, OutboxError> {
-        Ok(None)
-    }
-    /// The server takes no more for now: how long to wait before the delivery goes on; none ends it.
-    fn wait(&mut self, _error: &DeliveryError) -> Option<Duration> {
-        None
-    }
-}
-
-/// No record: everything is sent.
-pub struct Unrecorded;
-
-impl Record for Unrecorded {
-    fn known(&mut self, _: &[EventId]) -> Result<Vec<EventId>, OutboxError> {
-        Ok(Vec::new())
-    }
-    fn uncovered(&mut self) -> Result<Vec<EventId>, OutboxError> {
-        Ok(Vec::new())
-    }
-    fn batch(&mut self, _: &BatchReport) -> Result<(), OutboxError> {
-        Ok(())
-    }
 }
 
 /// Sends what is new in a session. Requests to anything but the destination are refused.

@@ -4,7 +4,8 @@
 use super::*;
 use posthog_llma::claude_code::sessions::SessionFiles;
 use posthog_llma::delivery::conversion;
-use posthog_llma::delivery::send::{self, Destination, Unrecorded};
+use posthog_llma::delivery::record::Unrecorded;
+use posthog_llma::delivery::send::{self, Destination};
 use posthog_llma::program::LocalSession;
 use posthog_llma_pipeline::options::ApiKey;
 use posthog_llma_pipeline::origin::Origin;

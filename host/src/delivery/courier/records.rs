@@ -2,7 +2,8 @@
 
 use super::{Courier, CourierError, DeliveryLock};
 use crate::delivery::extent::Extent;
-use crate::delivery::send::{Destination, Record};
+use crate::delivery::record::Record;
+use crate::delivery::send::Destination;
 use crate::outbox::stored_options;
 use crate::outbox::{self, DestinationId, Outbox, OutboxError, SessionId, Sighting};
 use crate::program::{LocalSession, Program};

@@ -1,13 +1,49 @@
-//! Tells the component what was delivered before.
+//! What was delivered before: who knows it, and how the component is told.
 
-use crate::delivery::send::Record;
 use crate::outbox::OutboxError;
+use posthog_llma_pipeline::delivery::lane::Lane;
 use posthog_llma_sandbox::State;
 use posthog_llma_sandbox::bindings::exports::posthog::llm_analytics::conversion::GuestSession;
-use posthog_llma_sandbox::bindings::exports::posthog::llm_analytics::delivery::GuestTransfer;
+use posthog_llma_sandbox::bindings::exports::posthog::llm_analytics::delivery::{
+    BatchReport, DeliveryError, GuestTransfer,
+};
 use posthog_llma_sandbox::bindings::posthog::llm_analytics::types::{EventId, SequenceError};
+use std::time::Duration;
 use wasmtime::Store;
 use wasmtime::component::ResourceAny;
+
+/// What was delivered before, and what is now.
+pub trait Record {
+    /// Which of these events were delivered before; called for all of a session's generations and spans.
+    fn known(&mut self, events: &[EventId]) -> Result<Vec<EventId>, OutboxError>;
+    /// Events of this session that were delivered without the trace that covers them.
+    fn uncovered(&mut self) -> Result<Vec<EventId>, OutboxError>;
+    /// What became of a batch. Nothing more is sent when this fails: it could not be written down.
+    fn batch(&mut self, batch: &BatchReport) -> Result<(), OutboxError>;
+    /// The lane that this server is known to take, if that is not the newest.
+    fn lane(&mut self) -> Result<Option<Lane>, OutboxError> {
+        Ok(None)
+    }
+    /// The server takes no more for now: how long to wait before the delivery goes on; none ends it.
+    fn wait(&mut self, _error: &DeliveryError) -> Option<Duration> {
+        None
+    }
+}
+
+/// No record: everything is sent.
+pub struct Unrecorded;
+
+impl Record for Unrecorded {
+    fn known(&mut self, _: &[EventId]) -> Result<Vec<EventId>, OutboxError> {
+        Ok(Vec::new())
+    }
+    fn uncovered(&mut self) -> Result<Vec<EventId>, OutboxError> {
+        Ok(Vec::new())
+    }
+    fn batch(&mut self, _: &BatchReport) -> Result<(), OutboxError> {
+        Ok(())
+    }
+}
 
 /// Ids that are asked for at once.
 const PAGE: u32 = 10_000;
