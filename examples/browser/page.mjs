@@ -2,6 +2,7 @@
 // `drawTrace` is the one of `posthog-llma view --html`.
 
 const PIECE = 1 << 20;
+const HEAD = 64 * 1024;
 const OPTIONS = { traceGrouping: 'session', toolSpans: 'all', privacyMode: false, redactSecrets: true, maxAttributeLength: 12000,
   holdCalls: false };
 
@@ -18,7 +19,7 @@ export async function page(instantiate, compile, drawTrace) {
   const show = async (files) => {
     say('Converting …');
     try {
-      const { events, report } = await convert(conversion, await session(await files));
+      const { events, report } = await convert(conversion, await session(conversion, await files));
       draw(events);
       say(summary(events, report));
     } catch (error) {
@@ -58,21 +59,24 @@ async function filesIn(entry) {
   }
 }
 
-/** Which of the files is the session's transcript, and which are those of its sub-agents. */
-async function session(files) {
-  const name = ({ path }) => path.split('/').pop();
-  const transcripts = files.filter((file) => name(file).endsWith('.jsonl'));
-  const mains = transcripts.filter((file) => !name(file).startsWith('agent-'));
+/** Which of the files is the session's transcript, and which are those of its sub-agents: the component says it. */
+async function session(conversion, files) {
+  const mains = files.filter(({ path }) => conversion.mainTranscript(path) !== undefined);
   if (mains.length !== 1) throw new Error(`One session's transcript is needed, and there are ${mains.length}.`);
-  const agents = transcripts.filter((file) => name(file).startsWith('agent-')).map(async (file) => {
-    const notes = files.find(({ path }) => path === file.path.replace(/jsonl$/, 'meta.json'));
-    const agentId = name(file).slice('agent-'.length, -'.jsonl'.length);
-    const workflowRun = /\/(wf_[^/]*)\/[^/]*$/.exec(file.path)?.[1];
-    return { ...file, role: { tag: 'agent', val: { agentId, metadata: await notes?.file.text(), workflowRun } } };
-  });
-  const sorted = (await Promise.all(agents)).sort((a, b) => (a.role.val.agentId < b.role.val.agentId ? -1 : 1));
   const [main] = mains;
-  return { id: name(main).slice(0, -'.jsonl'.length), files: [{ ...main, role: { tag: 'main' } }, ...sorted] };
+  const id = conversion.mainTranscript(main.path);
+  const folder = main.path.slice(0, main.path.lastIndexOf('/') + 1);
+  const below = files.filter(({ path }) => path.startsWith(folder));
+  const session = { id, files: [{ ...main, role: { tag: 'main' } }] };
+  for (const found of conversion.subAgents(id, below.map(({ path }) => path.slice(folder.length)))) {
+    const { agentId, workflowRun } = found;
+    const { file } = below[found.file];
+    const beginning = async () => new Uint8Array(await file.slice(0, HEAD).arrayBuffer());
+    if (found.flat && !conversion.belongsTo(id, await beginning())) continue;
+    const metadata = await below[found.metadata]?.file.text();
+    session.files.push({ file, role: { tag: 'agent', val: { agentId, metadata, workflowRun } } });
+  }
+  return session;
 }
 
 async function convert(conversion, { id, files }) {

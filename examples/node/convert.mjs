@@ -7,7 +7,7 @@ import { session as find } from './session.mjs';
 const { conversion } = await start('converter', {});
 
 async function convert(transcript) {
-  const { id, files } = await find(transcript);
+  const { id, files } = find(conversion, transcript);
   const session = conversion.Session.open(id, files.map(({ role }) => role), options);
   for (const [index, { path }] of files.entries()) {
     for await (const piece of createReadStream(path)) session.scan(index, piece);

@@ -51,9 +51,9 @@ const patience = {
 // No directory, no variable, no argument.
 const imports = new WASIShim({ sandbox: { preopens: {}, env: {}, args: [] } }).getImportObject();
 imports['wasi:http/outgoing-handler'] = allowing(process.env.ALLOWED_ORIGIN ?? destination.origin);
-const { delivery } = await start('exporter', imports);
+const { conversion, delivery } = await start('exporter', imports);
 
-const { id, files } = await find(transcript);
+const { id, files } = find(conversion, transcript);
 const handles = open(dirname(transcript), files.map(({ path }) => path));
 const sessionFiles = files.map(({ role }, index) => ({ role, contents: handles[index] }));
 try {

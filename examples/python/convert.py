@@ -40,7 +40,7 @@ def pieces(path: Path) -> Iterator[bytes]:
 
 
 def convert(converter: Converter, transcript: Path) -> Iterator[bytes]:
-    agents = agents_of(transcript)
+    agents = agents_of(converter, transcript)
     roles = [MAIN] + [agent(a.agent_id, a.metadata, a.workflow_run) for a in agents]
     paths = [transcript] + [a.path for a in agents]
     session = converter.session(transcript.stem, roles, options())

@@ -1,6 +1,7 @@
 """The converter component as a Python class. Runs on the `wasmtime` package alone."""
 
 from collections.abc import Iterator
+from dataclasses import dataclass
 from typing import Any
 
 from wasmtime import Engine, Store
@@ -30,6 +31,17 @@ class ConversionError(Exception):
     """What the interface says went wrong."""
 
 
+@dataclass
+class SubAgent:
+    """A sub-agent's transcript among the files that were asked about."""
+
+    file: int
+    agent_id: str
+    workflow_run: str | None
+    metadata: int | None
+    flat: bool
+
+
 class Converter:
     """A compiled component. Compiling takes about a second; each session gets an instance of its own."""
 
@@ -40,17 +52,38 @@ class Converter:
     def session(self, session_id: str, roles: list[Record | None], options: Record) -> "Session":
         return Session(self, session_id, roles, options)
 
+    def sub_agents(self, session_id: str, paths: list[str]) -> list[SubAgent]:
+        """Which of these files are transcripts of the session's sub-agents, in order."""
+        found = Instance(self).call("sub-agents", session_id, paths)
+        fields = ("file", "agent-id", "workflow-run", "metadata", "flat")
+        return [SubAgent(*(getattr(agent, field) for field in fields)) for agent in found]
+
+    def belongs_to(self, session_id: str, beginning: bytes) -> bool:
+        """Does the transcript that begins so say that it belongs to this session?"""
+        return Instance(self).call("belongs-to", session_id, beginning)
+
+
+class Instance:
+    """An instance of the component."""
+
+    def __init__(self, converter: Converter) -> None:
+        self.store = Store(converter.engine)
+        # Nothing is defined in this linker: whatever is in the component, it can reach nothing.
+        self.instance = Linker(converter.engine).instantiate(self.store, converter.component)
+        self.interface = self.instance.get_export_index(self.store, CONVERSION)
+
+    def call(self, name: str, *arguments: Any) -> Any:
+        index = self.instance.get_export_index(self.store, name, self.interface)
+        return self.instance.get_func(self.store, index)(self.store, *arguments)
+
 
 class Session:
     """`conversion.session`: bytes in, events out."""
 
     def __init__(self, converter: Converter, session_id: str, roles: list[Record | None], options: Record) -> None:
-        self.store = Store(converter.engine)
-        # Nothing is defined in this linker: whatever is in the component, it can reach nothing.
-        self.instance = Linker(converter.engine).instantiate(self.store, converter.component)
-        self.interface = self.instance.get_export_index(self.store, CONVERSION)
+        self.instance = Instance(converter)
         # Of a `result`, the package gives the value or the error: their types say which it is.
-        opened = self._call("[static]session.open", session_id, roles, options)
+        opened = self.instance.call("[static]session.open", session_id, roles, options)
         if isinstance(opened, Record):
             raise ConversionError(f"{opened.name}: {opened.reason}")
         self.session = opened
@@ -66,17 +99,13 @@ class Session:
 
     def events(self, most: int = 1 << 20) -> Iterator[bytes]:
         """What is complete, in pieces of whole lines."""
-        while piece := self._call("[method]session.take-events", self.session, most):
+        while piece := self.instance.call("[method]session.take-events", self.session, most):
             yield piece
 
     def report(self) -> Record:
-        return self._call("[method]session.report", self.session)
+        return self.instance.call("[method]session.report", self.session)
 
     def _in_sequence(self, method: str, *arguments: Any) -> None:
-        error = self._call(f"[method]session.{method}", self.session, *arguments)
+        error = self.instance.call(f"[method]session.{method}", self.session, *arguments)
         if error is not None:
             raise ConversionError(error.tag)
-
-    def _call(self, name: str, *arguments: Any) -> Any:
-        index = self.instance.get_export_index(self.store, name, self.interface)
-        return self.instance.get_func(self.store, index)(self.store, *arguments)

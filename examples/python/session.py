@@ -1,8 +1,11 @@
-"""The files of a session, as Claude Code writes them: the main transcript, and those of its sub-agents."""
+"""The files of a session: which ones they are, the component says."""
 
-import json
 from dataclasses import dataclass
 from pathlib import Path
+
+from converter import Converter
+
+HEAD = 64 * 1024
 
 
 @dataclass
@@ -13,32 +16,20 @@ class Agent:
     workflow_run: str | None
 
 
-def agents_of(main: Path) -> list[Agent]:
+def agents_of(converter: Converter, main: Path) -> list[Agent]:
     """The sub-agents' transcripts, in the order that the interface asks for."""
-    subagents = main.parent / main.stem / "subagents"
-    agents = agents_in(subagents, None)
-    for run in (subagents / "workflows").glob("wf_*"):
-        agents += agents_in(run, run.name)
-    # Claude Code 2.0.28 to 2.1.1 put them beside the session's own.
-    agents += [agent for agent in agents_in(main.parent, None) if session_of(agent.path) == main.stem]
-    return sorted(agents, key=lambda agent: (agent.agent_id, str(agent.path)))
-
-
-def agents_in(folder: Path, workflow_run: str | None) -> list[Agent]:
+    folder, session_id = main.parent, main.stem
+    paths = [*folder.iterdir(), *(folder / session_id).rglob("*")]
     agents = []
-    for path in folder.glob("agent-*.jsonl"):
-        notes = path.with_suffix(".meta.json")
-        metadata = notes.read_text("utf-8") if notes.exists() else None
-        agents.append(Agent(path, path.stem.removeprefix("agent-"), metadata, workflow_run))
+    for found in converter.sub_agents(session_id, [path.relative_to(folder).as_posix() for path in paths]):
+        path = paths[found.file]
+        if found.flat and not converter.belongs_to(session_id, beginning(path)):
+            continue
+        metadata = None if found.metadata is None else paths[found.metadata].read_text("utf-8")
+        agents.append(Agent(path, found.agent_id, metadata, found.workflow_run))
     return agents
 
 
-def session_of(path: Path) -> str | None:
-    """The session that a sub-agent's transcript says it belongs to."""
+def beginning(path: Path) -> bytes:
     with path.open("rb") as file:
-        for line in file.read(65536).splitlines():
-            try:
-                return json.loads(line)["sessionId"]
-            except (ValueError, KeyError, TypeError):
-                continue  # A damaged line says nothing.
-    return None
+        return file.read(HEAD)

@@ -6,8 +6,8 @@
 
 wit_bindgen::generate!({ path: ["../../wit", "wit"], world: "example:redactor/redactor", generate_all });
 
-use exports::posthog::llm_analytics::conversion::{Guest, GuestSession, Session as Exported};
-use posthog::llm_analytics::conversion::Session as Inner;
+use exports::posthog::llm_analytics::conversion::{Guest, GuestSession, Session as Exported, SubAgent};
+use posthog::llm_analytics::conversion::{self, Session as Inner};
 use posthog::llm_analytics::types::{
     ConversionOptions, ConversionReport, EventId, FileRole, InvalidOption, SequenceError,
 };
@@ -23,6 +23,25 @@ export!(Redactor);
 
 impl Guest for Redactor {
     type Session = Session;
+
+    fn main_transcript(path: String) -> Option<String> {
+        conversion::main_transcript(&path)
+    }
+
+    fn sub_agents(id: String, paths: Vec<String>) -> Vec<SubAgent> {
+        let found = conversion::sub_agents(&id, &paths).into_iter().map(|found| SubAgent {
+            file: found.file,
+            agent_id: found.agent_id,
+            workflow_run: found.workflow_run,
+            metadata: found.metadata,
+            flat: found.flat,
+        });
+        found.collect()
+    }
+
+    fn belongs_to(id: String, beginning: Vec<u8>) -> bool {
+        conversion::belongs_to(&id, &beginning)
+    }
 }
 
 struct Session(Inner);

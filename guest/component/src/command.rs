@@ -164,11 +164,8 @@ fn entries(folder: &Path) -> Vec<PathBuf> {
 fn agent_of(id: &str, folder: &Path, path: PathBuf) -> Option<(AgentFile, PathBuf)> {
     let names: Option<Vec<&str>> = path.strip_prefix(folder).ok()?.iter().map(|name| name.to_str()).collect();
     let agent = files::agent(id, &names?)?;
-    if agent.is_flat {
-        let says = files::session_of(BufReader::new(File::open(&path).ok()?)).ok()??;
-        if !files::is_id(&says, id) {
-            return None;
-        }
+    if agent.is_flat && !files::belongs_to(id, BufReader::new(File::open(&path).ok()?)).ok()? {
+        return None;
     }
     let metadata = path.with_file_name(files::metadata_name(agent.agent_id));
     let file = AgentFile {

@@ -3,15 +3,35 @@
 use super::Component;
 use super::types::{self, SequenceError};
 use super::world::tell_panics;
-use crate::bindings::exports::posthog::llm_analytics::conversion::{Guest, GuestSession};
+use crate::bindings::exports::posthog::llm_analytics::conversion::{Guest, GuestSession, SubAgent};
 use posthog_llma_pipeline::copy_conversion_options;
 use posthog_llma_pipeline::identity::EventId;
-use posthog_llma_pipeline::session::{self, Session};
+use posthog_llma_pipeline::session::{self, Session, files};
 use posthog_llma_pipeline::time;
 use std::cell::RefCell;
 
 impl Guest for Component {
     type Session = Converting;
+
+    fn main_transcript(path: String) -> Option<String> {
+        files::main_transcript(&path.split('/').collect::<Vec<_>>()).map(str::to_owned)
+    }
+
+    fn sub_agents(id: String, paths: Vec<String>) -> Vec<SubAgent> {
+        let paths: Vec<Vec<&str>> = paths.iter().map(|path| path.split('/').collect()).collect();
+        let found = files::agents(&id, &paths).into_iter().map(|found| SubAgent {
+            file: found.file as u32,
+            agent_id: found.agent.agent_id.to_owned(),
+            workflow_run: found.agent.workflow_run.map(str::to_owned),
+            metadata: found.metadata.map(|file| file as u32),
+            flat: found.agent.is_flat,
+        });
+        found.collect()
+    }
+
+    fn belongs_to(id: String, beginning: Vec<u8>) -> bool {
+        files::belongs_to(&id, beginning.as_slice()).unwrap_or(false)
+    }
 }
 
 /// A session that is being converted.

@@ -2,8 +2,7 @@
 
 use flate2::read::MultiGzDecoder;
 use posthog_llma_pipeline::delivery::reading::Source;
-use posthog_llma_pipeline::session::files::SUBAGENTS;
-use posthog_llma_pipeline::session::{self, AgentFile, FileRole};
+use posthog_llma_pipeline::session::{AgentFile, FileRole, files};
 use std::convert::Infallible;
 use std::io::{self, Read};
 use std::path::{Component, Path};
@@ -108,9 +107,9 @@ fn in_archive(mut entries: Vec<Entry>) -> Result<Upload, UploadError> {
     entries.retain(|(path, _)| path.starts_with(folder));
     let below = entries.iter().map(|(path, _)| path[folder.len()..].iter().map(String::as_str).collect());
     let below: Vec<Vec<&str>> = below.collect();
-    let agents = session::files::agents(&id, &below).into_iter().filter_map(|found| {
-        let says = || session::files::session_of(entries[found.file].1.as_slice()).ok().flatten();
-        if found.agent.is_flat && !says().is_some_and(|says| session::files::is_id(&says, &id)) {
+    let agents = files::agents(&id, &below).into_iter().filter_map(|found| {
+        let is_its = || files::belongs_to(&id, entries[found.file].1.as_slice()).unwrap_or(false);
+        if found.agent.is_flat && !is_its() {
             return None;
         }
         let agent = AgentFile {
@@ -132,6 +131,5 @@ fn in_archive(mut entries: Vec<Entry>) -> Result<Upload, UploadError> {
 
 /// The session's id in the path of a main transcript.
 fn main_id(path: &[String]) -> Option<&str> {
-    // What lies there belongs to a main transcript.
-    session::files::main_id(path.last()?).filter(|_| !path.iter().any(|name| name == SUBAGENTS))
+    files::main_transcript(&path.iter().map(String::as_str).collect::<Vec<_>>())
 }

@@ -20,7 +20,9 @@ wit_bindgen::generate!({
     generate_all,
 });
 
-use exports::posthog::llm_analytics::conversion::{Guest as Conversion, GuestSession, Session};
+use exports::posthog::llm_analytics::conversion::{
+    Guest as Conversion, GuestSession, Session, SubAgent,
+};
 use exports::posthog::llm_analytics::delivery::{
     BatchReport, DeliveryError, Destination, Guest as Delivery, GuestTransfer, Patience, SessionFile, StartError,
     Transfer,
@@ -37,6 +39,18 @@ impl Delivery for Component {
 
 impl Conversion for Component {
     type Session = Never;
+
+    fn main_transcript(_path: String) -> Option<String> {
+        None
+    }
+
+    fn sub_agents(_id: String, _paths: Vec<String>) -> Vec<SubAgent> {
+        Vec::new()
+    }
+
+    fn belongs_to(_id: String, _beginning: Vec<u8>) -> bool {
+        false
+    }
 }
 
 export!(Component);

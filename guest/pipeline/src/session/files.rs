@@ -37,9 +37,10 @@ pub fn is_run(name: &str) -> bool {
     name.starts_with("wf_")
 }
 
-/// Is this id that of the session? File systems may not tell upper from lower case.
-pub fn is_id(session: &str, id: &str) -> bool {
-    session.eq_ignore_ascii_case(id)
+/// The id of the session whose main transcript this is. `path` are the names of its folders and its own.
+pub fn main_transcript<'a>(path: &[&'a str]) -> Option<&'a str> {
+    // What lies there belongs to a main transcript.
+    main_id(path.last()?).filter(|_| !path.contains(&SUBAGENTS))
 }
 
 /// A transcript of a sub-agent.
@@ -92,6 +93,16 @@ pub fn agents<'a>(id: &str, paths: &[Vec<&'a str>]) -> Vec<Found<'a>> {
     let mut found: Vec<_> = found.collect();
     found.sort_by(|a, b| (a.agent.agent_id, &paths[a.file]).cmp(&(b.agent.agent_id, &paths[b.file])));
     found
+}
+
+/// Does this transcript say that it belongs to the session?
+pub fn belongs_to(id: &str, transcript: impl BufRead) -> io::Result<bool> {
+    Ok(session_of(transcript)?.is_some_and(|session| is_id(&session, id)))
+}
+
+/// Is this id that of the session? File systems may not tell upper from lower case.
+pub fn is_id(session: &str, id: &str) -> bool {
+    session.eq_ignore_ascii_case(id)
 }
 
 /// The session that a transcript says it belongs to: the first `sessionId` in its first 64 KiB.
