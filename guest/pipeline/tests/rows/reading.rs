@@ -1,20 +1,12 @@
-//! What a person reads: prompts in their words, traces with a name, time that was work, a "no" that is not an error.
+//! What a person reads: prompts in their words, traces with a name, a "no" that is not an error.
 
 use super::lines::*;
 use posthog_llma_pipeline::session::AgentFile;
 use serde_json::{Value, json};
 
-const HOUR: i64 = 3_600_000;
-
 fn command(name: &str, arguments: &str) -> String {
     format!(
         "<command-name>{name}</command-name>\n<command-message>x</command-message>\n<command-args>{arguments}</command-args>"
-    )
-}
-
-fn turn_duration(time: i64, milliseconds: Value) -> Line {
-    Line(
-        json!({"type": "system", "subtype": "turn_duration", "durationMs": milliseconds, "timestamp": at(time), "uuid": format!("d{time}")}),
     )
 }
 
@@ -40,116 +32,6 @@ fn while_working(lines: impl IntoIterator<Item = Line>) -> Case {
 
 fn inputs(generation: &Value) -> Vec<&str> {
     generation["$ai_input"].as_array().into_iter().flatten().map(|m| m["content"].as_str().unwrap()).collect()
-}
-
-// ---- time
-
-#[test]
-fn a_night_at_a_permission_prompt_is_no_work() {
-    let lines = [
-        user(0, "Fix the typo"),
-        reply(4000, "m1", json!([call_of("Edit", "t", json!({"file_path": "/a"}))])),
-        result(8 * HOUR, "t", "updated"),
-        reply(8 * HOUR + 6000, "m2", json!([])),
-        turn_duration(8 * HOUR + 6100, json!(11_000)),
-    ];
-    let converted = session(lines).run();
-    let (span, trace) = (converted.spans()[0], converted.traces()[0]);
-    assert_eq!(trace["$ai_latency"], 11.0);
-    assert_eq!(trace["claude_code_wait_seconds"], 28_795.0);
-    assert_eq!((&span["claude_code_wait_seconds"], &span["$ai_latency"]), (&json!(28_795.0), &json!(1.0)));
-}
-
-#[test]
-fn a_question_waits_for_its_answer_with_and_without_the_clients_measure() {
-    for measure in [Some(json!(5000)), None, Some(json!("odd"))] {
-        let lines = [
-            user(0, "Plan the release"),
-            reply(2000, "m1", json!([call_of("AskUserQuestion", "t", json!({}))])),
-            result(9 * HOUR, "t", "main"),
-            reply(9 * HOUR + 2000, "m2", json!([])),
-        ];
-        let lines = lines.into_iter().chain(measure.clone().map(|m| turn_duration(9 * HOUR + 2200, m)));
-        let converted = session(lines).run();
-        let latency = converted.traces()[0]["$ai_latency"].as_f64().unwrap();
-        assert!(latency <= 5.0, "{measure:?}: {latency}");
-        assert!(converted.spans()[0]["claude_code_wait_seconds"].as_f64().unwrap() > 32_000.0);
-    }
-}
-
-#[test]
-fn of_two_calls_the_one_that_a_person_was_asked_for_waited() {
-    let asked = json!({"permissionDecision": {"decision": "accept", "source": "user_temporary"}});
-    let lines = [
-        user(0, "go"),
-        reply(1000, "m1", json!([call("long")])),
-        result(601_000, "long", "built"),
-        reply(602_000, "m2", json!([call("asked")])),
-        result(902_000, "asked", "x").with(asked),
-        reply(903_000, "m3", json!([])),
-        turn_duration(903_100, json!(604_000)),
-    ];
-    let converted = session(lines).run();
-    let waits: Vec<_> = converted.spans().iter().map(|s| s["claude_code_wait_seconds"].as_f64()).collect();
-    assert_eq!(waits, [None, Some(299.0)]);
-}
-
-#[test]
-fn hours_until_a_background_job_ends_are_no_work() {
-    let notification = "<task-notification>\n<task-id>b1</task-id>\n</task-notification>";
-    let wakes = [
-        user(4 * HOUR, notification).with(json!({"promptId": "p2", "origin": {"kind": "task-notification"}})),
-        user(4 * HOUR, "<next-months-news>done</next-months-news>"),
-        user(4 * HOUR, "The build is done.").with(json!({"promptSource": "system"})),
-        Line(json!({"type": "system", "subtype": "scheduled_task_fire", "timestamp": at(4 * HOUR), "uuid": "s"})),
-    ];
-    for wake in wakes {
-        for measured in [true, false] {
-            let lines = [
-                user(0, "Build it").with(json!({"promptId": "p1"})),
-                reply(8000, "m1", json!([])),
-                turn_duration(8100, json!(8100)),
-                wake.clone(),
-                reply(4 * HOUR + 6000, "m2", json!([])),
-                turn_duration(4 * HOUR + 6100, json!(6100)),
-            ];
-            let lines = lines.into_iter().filter(|line| measured || line.0["subtype"] != "turn_duration");
-            let trace = session(lines).trace();
-            assert_eq!(trace["$ai_latency"], 14.0, "{:?}", wake.0);
-            assert_eq!(trace["claude_code_wait_seconds"], 14_392.0);
-            assert_eq!(trace["claude_code_turns"], 1);
-        }
-    }
-}
-
-#[test]
-fn a_measure_that_covers_earlier_ones_counts_no_time_twice() {
-    let lines = [
-        user(0, "one"),
-        reply(929_000, "m1", json!([])),
-        turn_duration(929_000, json!(929_000)),
-        user(1_000_000, "two"),
-        reply(1_126_000, "m2", json!([])),
-        turn_duration(1_126_000, json!(126_000)),
-        user(1_600_000, "three"),
-        reply(1_690_000, "m3", json!([])),
-        turn_duration(1_690_000, json!(1_690_000)),
-    ];
-    assert_eq!(session(lines).trace()["$ai_latency"], 929.0 + 126.0 + 90.0);
-}
-
-#[test]
-fn a_later_delivery_tells_only_the_work_since() {
-    let lines = [
-        user(0, "go"),
-        reply(1000, "m1", json!([call("t")])),
-        result(2000, "t", "x"),
-        reply(5000, "m2", json!([])),
-        turn_duration(5000, json!(4000)),
-    ];
-    let all = session(lines.clone()).run().sent();
-    let later = session(lines).exclude(all[..1].iter().copied()).trace();
-    assert_eq!(later["$ai_latency"], 3.0);
 }
 
 // ---- prompts
@@ -567,116 +449,6 @@ fn a_stopped_tool_is_interrupted_and_no_error() {
     let (span, trace) = (converted.spans()[0], converted.traces()[0]);
     assert_eq!((&span["$ai_is_error"], &span["claude_code_interrupted"]), (&json!(false), &json!(true)));
     assert_eq!((&trace["claude_code_tool_errors"], &trace["claude_code_interrupted"]), (&json!(0), &json!(1)));
-}
-
-// ---- outcome
-
-#[test]
-fn lines_files_and_edits_are_counted() {
-    let edit =
-        |id: &str, path: &str| call_of("Edit", id, json!({"file_path": path, "old_string": "a", "new_string": "b"}));
-    let patched = |time: i64, id: &str, path: &str, lines: Value, by_user: bool| {
-        result(time, id, "updated").with(json!({"toolUseResult": {
-            "filePath": path, "structuredPatch": [{"oldStart": 1, "lines": lines}], "userModified": by_user,
-        }}))
-    };
-    let lines = [
-        user(0, "go"),
-        reply(
-            1,
-            "m",
-            json!([
-                edit("t1", "/a"),
-                edit("t2", "/a"),
-                call_of("Write", "t3", json!({"file_path": "/b", "content": "x\ny\n"})),
-                edit("t4", "/c")
-            ]),
-        ),
-        patched(2, "t1", "/a", json!([" a", "-b", "+c", "+d"]), false),
-        patched(3, "t2", "/a", json!(["-e"]), true),
-        result(4, "t3", "created").with(
-            json!({"toolUseResult": {"type": "create", "filePath": "/b", "content": "x\ny\n", "structuredPatch": []}}),
-        ),
-        error(5, "t4", "String to replace not found"),
-    ];
-    let case = session(lines).agent(
-        "x",
-        None,
-        [user(6, "look"), reply(7, "n", json!([edit("t5", "/d")])), result(8, "t5", "updated")],
-    );
-    for privacy in [false, true] {
-        let converted = case.clone().options(|o| o.privacy_mode = privacy).run();
-        let trace = converted.traces()[0];
-        let counts = [
-            "lines_added",
-            "lines_removed",
-            "files_changed",
-            "edits_accepted",
-            "edits_user_modified",
-            "edits_rejected",
-        ]
-        .map(|name| trace[format!("claude_code_{name}")].as_u64().unwrap());
-        assert_eq!(counts, [5, 3, 3, 4, 1, 0]);
-        assert_eq!(converted.spans()[1]["claude_code_user_modified"], true);
-    }
-}
-
-#[test]
-fn lines_of_a_file_too_long_to_keep_are_counted_all_the_same() {
-    let content = "line\n".repeat(100_000);
-    let lines = [
-        reply(0, "m", json!([call_of("Write", "t", json!({"file_path": "/b", "content": content}))])),
-        result(1, "t", "created")
-            .with(json!({"toolUseResult": {"type": "create", "filePath": "/b", "content": content}})),
-    ];
-    let trace = session(lines).options(|o| o.max_attribute_length = 0).trace();
-    assert_eq!(trace["claude_code_lines_added"], 100_000);
-}
-
-#[test]
-fn a_file_counts_with_its_first_change_also_over_deliveries() {
-    let edit = |id: &str, path: &str| call_of("Write", id, json!({"file_path": path, "content": "a"}));
-    let lines = [
-        user(0, "one"),
-        reply(1, "m1", json!([edit("t1", "/a")])),
-        result(2, "t1", "ok"),
-        user(3, "two"),
-        reply(4, "m2", json!([edit("t2", "/a"), edit("t3", "/b")])),
-        result(5, "t2", "ok"),
-        result(6, "t3", "ok"),
-    ];
-    let sent = session(lines.clone()).run().sent();
-    let later = session(lines.clone()).exclude(sent[..2].iter().copied()).trace();
-    assert_eq!(later["claude_code_files_changed"], 1);
-    let by_prompt = session(lines).by_prompt().run();
-    let counts: Vec<_> = by_prompt.traces().iter().map(|t| t["claude_code_files_changed"].clone()).collect();
-    assert_eq!(counts, [1, 1]);
-}
-
-#[test]
-fn commits_and_the_pull_request_are_told() {
-    let bash = |id: &str, command: &str| call_of("Bash", id, json!({"command": command}));
-    let lines = [
-        user(0, "go"),
-        reply(
-            1,
-            "m",
-            json!([bash("t1", "git commit -m x"), bash("t2", "npm test"), bash("t3", "git log && git commit --amend")]),
-        ),
-        result(2, "t1", "[main 1a2b3c4] Rename the button\n 1 file changed, 1 insertion(+)"),
-        result(3, "t2", "[suite 1a2b3c5] passed"),
-        result(4, "t3", json!([text("warning: x\n[main 2b3c4d5] Rename the button")])),
-        Line(
-            json!({"type": "pr-link", "prNumber": 12, "prUrl": "https://github.com/dev/shop/pull/12", "prRepository": "dev/shop"}),
-        ),
-        Line(json!({"type": "pr-link", "prNumber": 13, "prUrl": "our secret plan"})),
-    ];
-    let trace = session(lines).options(|o| o.privacy_mode = true).trace();
-    assert_eq!(trace["claude_code_commits"], 2);
-    assert_eq!(
-        (&trace["claude_code_pr_url"], &trace["claude_code_pr_number"]),
-        (&json!("https://github.com/dev/shop/pull/12"), &json!(12))
-    );
 }
 
 #[test]
