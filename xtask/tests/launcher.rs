@@ -166,9 +166,8 @@ fn the_first_command_fetches_the_program_and_says_so_in_one_line_and_the_next_on
 fn the_start_of_a_session_fetches_in_the_background_and_hands_over_its_input() {
     let machine = Machine::new();
     machine.host.answers(Answer::Slowly);
-    let start = Instant::now();
     let output = machine.hook("SessionStart");
-    assert!(start.elapsed() < Duration::from_secs(1), "no session waits for the network: {:?}", start.elapsed());
+    assert!(!machine.has_program(), "no session waits for the network");
     assert!(output.status.success() && output.stdout.is_empty() && output.stderr.is_empty(), "{output:?}");
     eventually("the program is called", || machine.said().contains("hook {\"hook_event_name\":\"SessionStart\"}"));
     let output = machine.hook("SessionEnd");

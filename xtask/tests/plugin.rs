@@ -231,10 +231,11 @@ fn what_a_hook_has_for_the_user_is_passed_on_and_nothing_else() {
 #[test]
 fn a_hook_does_not_wait_for_what_outlives_the_program() {
     let installed = Installed::new();
-    installed.program(installed.root().join("program/posthog-llma"), "sleep 20 > /dev/null 2>&1 < /dev/null &");
-    let start = std::time::Instant::now();
+    let ended = installed.root().join("ended");
+    let outlives = format!("(sleep 20; : > '{}') > /dev/null 2>&1 < /dev/null &", ended.display());
+    installed.program(installed.root().join("program/posthog-llma"), &outlives);
     installed.hook();
-    assert!(start.elapsed() < std::time::Duration::from_secs(10));
+    assert!(!ended.exists());
 }
 
 #[test]

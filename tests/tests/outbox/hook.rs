@@ -5,7 +5,7 @@ use posthog_llma_tests::program::KEY;
 use std::fs;
 use std::io::Write as _;
 use std::process::Stdio;
-use std::time::{Duration, Instant};
+use std::time::Duration;
 
 #[test]
 fn a_session_that_ends_is_delivered_after_the_hook() {
@@ -25,9 +25,11 @@ fn the_hook_is_quick() {
     let (home, posthog) = (Home::new(), posthog());
     let transcript = session(&home, "aaaa", &Transcript::new().turns(1));
     // The best of many: other tests run at the same time. `cargo run --release -p posthog-llma-tests --example hook` measures.
-    let times = (0..10).map(|_| home.hook(&posthog, "SessionEnd", &transcript).run().exits_with(0).time);
-    let best = times.min().unwrap();
-    assert!(best < Duration::from_millis(50), "{best:?}");
+    let best = |run: &dyn Fn() -> Duration| (0..10).map(|_| run()).min().unwrap();
+    let hook = best(&|| home.hook(&posthog, "SessionEnd", &transcript).run().exits_with(0).time);
+    // It opens no component. Whoever does needs much longer, though it is compiled already.
+    let convert = best(&|| home.convert(&transcript).run().exits_with(0).time);
+    assert!(hook < convert / 2, "{hook:?}, and a conversion takes {convert:?}");
 }
 
 #[test]
@@ -98,12 +100,13 @@ fn the_hook_does_not_wait_for_the_end_of_its_input() {
             .env("POSTHOG_API_KEY", KEY)
             .env("POSTHOG_HOST", posthog.origin());
         let mut child = command.stdin(Stdio::piped()).spawn().unwrap();
-        let start = Instant::now();
         let mut stdin = child.stdin.take().unwrap();
         stdin.write_all(input.as_bytes()).unwrap();
-        assert!(child.wait().unwrap().success());
-        // Far from the time that the client gives, even on a machine that is busy with other tests.
-        assert!(start.elapsed() < Duration::from_secs(1));
+        // The input does not end before this does.
+        let hook = std::thread::spawn(move || child.wait().unwrap().success());
+        until("the hook ends", || hook.is_finished());
+        assert!(hook.join().unwrap());
+        drop(stdin);
     }
     until("the session arrives", || !posthog.events().is_empty());
     until_nothing_is_owed(&home, &posthog);
