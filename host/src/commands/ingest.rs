@@ -1,5 +1,6 @@
 //! `ingest`: sends past sessions.
 
+mod list;
 mod progress;
 mod remembered;
 mod select;
@@ -9,14 +10,12 @@ use crate::commands::cli::Ingest as Arguments;
 use crate::delivery::cost;
 use crate::delivery::ingest::{Ingest, IngestOutcome, PastSession, Sent};
 use crate::delivery::report::{self, CONTENT_DAYS};
-use crate::delivery::send;
 use crate::outbox::{self, Outbox, now};
 use crate::program::{self, Program};
 use crate::system::terminal::{complain, print, tell, warn};
 use posthog_llma_pipeline::time;
 use posthog_llma_sandbox::{Limits, Sandbox};
 use progress::IngestProgress;
-use remembered::Remembered;
 use serde_json::{Value, json};
 use std::fmt::Write as _;
 use std::path::Path;
@@ -42,7 +41,7 @@ pub fn run(arguments: &Arguments) -> anyhow::Result<ExitCode> {
     let (sandbox, cache_warning) = program::sandbox(limits)?;
     warn(cache_warning.as_slice());
     if arguments.list {
-        return list(&program, &sandbox, arguments, sessions);
+        return list::list(&program, &sandbox, arguments, sessions);
     }
     // A dry run needs no key; with one it knows what was delivered.
     let destination = if sends { Some(super::flush::destination(&program)?) } else { None };
@@ -274,133 +273,4 @@ impl IngestReport {
             "sessions": rows,
         })
     }
-}
-
-/// `--list`: the sessions as a table, the latest first.
-fn list(
-    program: &Program,
-    sandbox: &Sandbox,
-    arguments: &Arguments,
-    mut sessions: Vec<PastSession>,
-) -> anyhow::Result<ExitCode> {
-    let directory = outbox::directory()?;
-    let destination = known_destination(program, &directory)?;
-    // A conversion without a record tells of all of it, delivered or not.
-    let ingest = Ingest {
-        program,
-        sandbox,
-        directory: &directory,
-        destination: None,
-        known: None,
-        patience: send::PATIENCE,
-        force: false,
-        // To see a session is not to send it.
-        named: true,
-        jobs: jobs(arguments),
-        on_wait: &|seconds| tell(&format!("PostHog accepts no more for now. Retrying in {seconds} s.")),
-        stop: &STOP,
-    };
-    let mut outcomes = counted(program, &ingest, &sessions, arguments.json)?;
-    let outbox = Outbox::open_to_read(&directory)?;
-    let is_delivered = |session: &PastSession| -> anyhow::Result<bool> {
-        let (Some(outbox), Some(destination)) = (&outbox, destination) else { return Ok(false) };
-        let Ok(files) = program.session_of(&session.transcript) else { return Ok(false) };
-        Ok(outbox.is_delivered_at(destination, &session.transcript, &files.state())?)
-    };
-    sessions.reverse();
-    outcomes.reverse();
-    let mut rows = Vec::new();
-    for (session, outcome) in sessions.iter().zip(&outcomes) {
-        let (tokens, events) = match outcome {
-            IngestOutcome::Sent(sent) => (sent.tokens, sent.events),
-            _ => ([0; 4], 0),
-        };
-        let is_nothing = matches!(outcome, IngestOutcome::NothingToSend);
-        rows.push((session, tokens, events, is_delivered(session)?, is_nothing));
-    }
-    if arguments.json {
-        let rows = rows.iter().map(|(session, tokens, events, delivered, is_nothing)| {
-            json!({
-                "session_id": session.id,
-                "transcript": session.transcript,
-                "started": time::format(session.started),
-                "project": session.head.directory,
-                "prompt": session.head.prompt,
-                "bytes": session.bytes,
-                "tokens": tokens,
-                "events": events,
-                "estimated_dollars": cost::dollars(*events),
-                "delivered": delivered,
-                "nothing_to_send": is_nothing,
-            })
-        });
-        print(&format!("{:#}\n", Value::from(rows.collect::<Vec<_>>())))?;
-        return Ok(ExitCode::SUCCESS);
-    }
-    let mut out = format!(
-        "{:<16}  {:<8}  {:<16}  {:>9}  {:>9}  {:>9}  {:>7}  {:<9}  PROMPT\n",
-        "BEGAN (UTC)", "SESSION", "PROJECT", "SIZE", "IN", "OUT", "EVENTS", "DELIVERED"
-    );
-    for (session, [input, output, read, creation], events, delivered, is_nothing) in &rows {
-        let began = time::format(session.started);
-        let project = session.head.directory.as_deref().and_then(Path::file_name).unwrap_or_default().to_string_lossy();
-        let _ = writeln!(
-            out,
-            "{:<16}  {:<8}  {:<16}  {:>9}  {:>9}  {:>9}  {:>7}  {:<9}  {}",
-            began[..16].replace('T', " "),
-            session.id.chars().filter(|c| !c.is_control()).take(8).collect::<String>(),
-            short(&project, 16),
-            report::bytes(session.bytes),
-            input.saturating_add(*read).saturating_add(*creation),
-            output,
-            events,
-            match (is_nothing, delivered) {
-                (true, _) => "nothing",
-                (_, true) => "yes",
-                (_, false) => "no",
-            },
-            short(session.head.prompt.as_deref().unwrap_or("–"), 60),
-        );
-    }
-    let events = rows.iter().map(|(_, _, events, ..)| events).sum();
-    let _ = writeln!(
-        out,
-        "{}, {}, {} in PostHog ({})",
-        report::count(rows.len() as u64, "session"),
-        report::count(events, "event"),
-        cost::shown(events),
-        cost::basis()
-    );
-    print(&out)?;
-    Ok(ExitCode::SUCCESS)
-}
-
-/// What each session holds: remembered, or found out now.
-fn counted(
-    program: &Program,
-    ingest: &Ingest<'_>,
-    sessions: &[PastSession],
-    quiet: bool,
-) -> anyhow::Result<Vec<IngestOutcome>> {
-    let remembered = Remembered::read();
-    let key = Remembered::key(program, sessions);
-    if let Some(outcomes) = key.as_ref().and_then(|key| remembered.outcomes(key, sessions.len())) {
-        return Ok(outcomes);
-    }
-    let progress = IngestProgress::new(sessions, quiet);
-    let (outcomes, _) = ingest.run(sessions, |index, outcome| progress.done(&sessions[index], outcome))?;
-    progress.end();
-    if let Some(key) = key {
-        remembered.note(key, &outcomes);
-    }
-    Ok(outcomes)
-}
-
-/// The beginning of a text, harmless in a terminal.
-fn short(text: &str, most: usize) -> String {
-    let text: String = text.chars().filter(|c| !c.is_control()).collect();
-    if text.chars().count() <= most {
-        return text;
-    }
-    text.chars().take(most - 1).chain(['…']).collect()
 }

@@ -9,7 +9,7 @@ use crate::commands::cli;
 use crate::delivery::cost;
 use crate::delivery::report::count;
 use crate::outbox::decisions::{Decisions, Verdict};
-use crate::outbox::{self, DAMAGED, HOOK, HOOK_FAILURE, HookSettings, Millis, Note, Outbox, Summary, now};
+use crate::outbox::{self, DAMAGED, HOOK, HOOK_FAILURE, HookSettings, Millis, Note, Outbox, OutboxError, Summary, now};
 use crate::program::Program;
 use crate::system::terminal::{hide, print};
 use posthog_llma_pipeline::options::{self, Options};
@@ -61,56 +61,9 @@ pub fn run(arguments: &cli::Status) -> anyhow::Result<ExitCode> {
 
 pub(super) fn gather(environment: &Environment) -> anyhow::Result<Status> {
     let mut status = Status::default();
-    match Settings::load(environment, &std::env::current_dir()?) {
-        Err(error) => status.settings_error = Some(error.to_string()),
-        Ok(settings) => {
-            for entry in options::table() {
-                if let Some((value, source)) = settings.get(entry.variable) {
-                    status.settings.push((entry.variable, entry.shown(value), source.to_string()));
-                }
-            }
-            status.settings_warnings = settings.warnings().to_vec();
-            match settings.options() {
-                Err(error) => status.settings_error = Some(error.to_string()),
-                Ok(options) => {
-                    hide(options.api_key.as_ref());
-                    match Program::load(Vec::new()) {
-                        Ok(program) => {
-                            hide(program.options.api_key.as_ref());
-                            status.of_project = program.warnings.clone();
-                            if let Some(ask) = &program.ask {
-                                status.of_project.push(format!("{} (`posthog-llma trust` decides)", ask.question()));
-                            }
-                            status.options = Some(program.options);
-                            status.decisions = program.decisions;
-                        }
-                        Err(error) => status.settings_error = Some(error.to_string()),
-                    }
-                }
-            }
-        }
-    }
-    let opened = outbox::directory().and_then(|directory| {
-        status.record = Some(directory.join(outbox::FILE_NAME));
-        Outbox::open_to_read(&directory)
-    });
-    let read = opened.and_then(|outbox| {
-        let Some(outbox) = outbox else { return Ok(()) };
-        let options = status.options.as_ref();
-        let key = options.and_then(|options| Some((&options.origin, options.api_key.as_ref()?)));
-        let destination = match key {
-            Some((origin, key)) => outbox.known_destination(origin, key)?,
-            None => None,
-        };
-        status.hooks_have = outbox.hook_settings()?.filter(|_| status.own_off().is_some());
-        let destination = destination.or_else(|| status.hooks_have.as_ref().map(HookSettings::destination));
-        status.summary = outbox.summary(destination)?;
-        status.hook = outbox.noted(HOOK)?;
-        status.hook_failure = outbox.noted(HOOK_FAILURE)?;
-        status.damaged = outbox.noted(DAMAGED)?;
-        Ok(())
-    });
-    status.record_error = read.err().map(|error| error.to_string());
+    let read = Settings::load(environment, &std::env::current_dir()?).map_err(|error| error.to_string());
+    status.settings_error = read.and_then(|settings| status.of_settings(&settings)).err();
+    status.record_error = status.of_record().err().map(|error| error.to_string());
     if let Some(config) = environment.config_dir() {
         let homes = environment.homes();
         let seen = seen_by(&homes, status.hook.as_ref().map(|note| note.at), &status.summary.known);
@@ -156,6 +109,47 @@ fn resolved(path: PathBuf) -> PathBuf {
 }
 
 impl Status {
+    /// What the settings say, and the current project's. An error says why they cannot be used.
+    fn of_settings(&mut self, settings: &Settings) -> Result<(), String> {
+        for entry in options::table() {
+            if let Some((value, source)) = settings.get(entry.variable) {
+                self.settings.push((entry.variable, entry.shown(value), source.to_string()));
+            }
+        }
+        self.settings_warnings = settings.warnings().to_vec();
+        let options = settings.options().map_err(|error| error.to_string())?;
+        hide(options.api_key.as_ref());
+        let program = Program::load(Vec::new()).map_err(|error| error.to_string())?;
+        hide(program.options.api_key.as_ref());
+        self.of_project = program.warnings.clone();
+        if let Some(ask) = &program.ask {
+            self.of_project.push(format!("{} (`posthog-llma trust` decides)", ask.question()));
+        }
+        self.options = Some(program.options);
+        self.decisions = program.decisions;
+        Ok(())
+    }
+
+    /// What the record says.
+    fn of_record(&mut self) -> Result<(), OutboxError> {
+        let directory = outbox::directory()?;
+        self.record = Some(directory.join(outbox::FILE_NAME));
+        let Some(outbox) = Outbox::open_to_read(&directory)? else { return Ok(()) };
+        let options = self.options.as_ref();
+        let key = options.and_then(|options| Some((&options.origin, options.api_key.as_ref()?)));
+        let destination = match key {
+            Some((origin, key)) => outbox.known_destination(origin, key)?,
+            None => None,
+        };
+        self.hooks_have = outbox.hook_settings()?.filter(|_| self.own_off().is_some());
+        let destination = destination.or_else(|| self.hooks_have.as_ref().map(HookSettings::destination));
+        self.summary = outbox.summary(destination)?;
+        self.hook = outbox.noted(HOOK)?;
+        self.hook_failure = outbox.noted(HOOK_FAILURE)?;
+        self.damaged = outbox.noted(DAMAGED)?;
+        Ok(())
+    }
+
     /// Why nothing is sent by itself.
     fn off(&self) -> Option<String> {
         self.own_off().filter(|_| self.hooks_have.is_none())
@@ -287,6 +281,21 @@ impl Status {
             let given = hooks.variables.join(", ");
             let _ = writeln!(out, "    Claude Code passes its hooks what this terminal lacks ({why}): {given}");
         }
+        self.write_settings(&mut out);
+        self.write_delivery(&mut out);
+        self.write_sessions(&mut out);
+        self.write_oddities(&mut out);
+        out.push('\n');
+        if problems.is_empty() {
+            out.push_str("Healthy\n");
+        }
+        for problem in problems {
+            let _ = writeln!(out, "✗ {problem}");
+        }
+        out
+    }
+
+    fn write_settings(&self, out: &mut String) {
         out.push_str("\nSettings\n");
         for (name, value, source) in &self.settings {
             let _ = writeln!(out, "  {name:<34} {value}  ({source})");
@@ -297,6 +306,9 @@ impl Status {
         for warning in &self.settings_warnings {
             let _ = writeln!(out, "  warning: {warning}");
         }
+    }
+
+    fn write_delivery(&self, out: &mut String) {
         let summary = &self.summary;
         let destination = &summary.destination;
         let ago = |at: Option<Millis>| at.map_or_else(|| "never".to_owned(), |at| format!("{} ago", span(now() - at)));
@@ -319,6 +331,11 @@ impl Status {
             let replaced: u64 = summary.redactions.iter().map(|(_, count)| count).sum();
             let _ = writeln!(out, "  redacted       {} (--json counts them by rule)", count(replaced, "secret"));
         }
+    }
+
+    fn write_sessions(&self, out: &mut String) {
+        let summary = &self.summary;
+        let destination = &summary.destination;
         let sessions = destination.sessions;
         out.push_str("\nSessions\n");
         for (name, count) in [
@@ -351,6 +368,12 @@ impl Status {
             };
             let _ = writeln!(out, "  {}: {} ({next})", failed.session_id, failed.error);
         }
+    }
+
+    /// What was refused, what is not known, what was damaged.
+    fn write_oddities(&self, out: &mut String) {
+        let summary = &self.summary;
+        let destination = &summary.destination;
         if destination.quarantined > 0 {
             let _ = writeln!(out, "\nEvents that the server rejected: {}", destination.quarantined);
             for event in &summary.quarantined {
@@ -365,14 +388,6 @@ impl Status {
         if let Some(damaged) = &self.damaged {
             let _ = writeln!(out, "\n{} ago {}", span(now() - damaged.at), damaged.text);
         }
-        out.push('\n');
-        if problems.is_empty() {
-            out.push_str("Healthy\n");
-        }
-        for problem in problems {
-            let _ = writeln!(out, "✗ {problem}");
-        }
-        out
     }
 }
 
