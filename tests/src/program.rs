@@ -64,7 +64,8 @@ pub fn cache() -> &'static Path {
     &CACHE
 }
 
-/// Cargo knows whether the program is older than its sources; a test of this package does not make it build the program.
+/// Cargo knows whether the program is older than its sources; a test of this package does not make it build the program:
+/// `CARGO_BIN_EXE_…` is for the program's own package. What it is made of is built already, so this only links it.
 fn build() -> PathBuf {
     let output = cargo()
         .args(["build", "--package", "posthog-llma", "--bin", "posthog-llma", "--profile", &profile()])
