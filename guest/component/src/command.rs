@@ -145,7 +145,7 @@ fn open(main: &Path) -> Result<(String, Vec<FileRole>, Files), String> {
     let mut agents: Vec<(AgentFile, PathBuf)> = Vec::new();
     let subagents = folder.join(id).join(SUBAGENTS);
     let runs = entries(&subagents.join(WORKFLOWS));
-    for place in [folder, &subagents].into_iter().chain(runs.iter().map(PathBuf::as_path)) {
+    for place in [folder, subagents.as_path()].into_iter().chain(runs.iter().map(PathBuf::as_path)) {
         agents.extend(entries(place).into_iter().filter_map(|path| agent_of(id, folder, path)));
     }
     agents.sort_by(|(a, p), (b, q)| (&a.agent_id, p).cmp(&(&b.agent_id, q)));
