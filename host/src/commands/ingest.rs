@@ -14,7 +14,7 @@ use crate::outbox::{self, Outbox, now};
 use crate::program::{self, Program};
 use crate::system::terminal::{complain, print, tell, warn};
 use posthog_llma_pipeline::time;
-use posthog_llma_sandbox::{Limits, Sandbox};
+use posthog_llma_sandbox::Limits;
 use progress::IngestProgress;
 use serde_json::{Value, json};
 use std::fmt::Write as _;
