@@ -150,7 +150,10 @@ impl LocalPostHog {
         });
         let loopback = Loopback::start("local-posthog", {
             let state = Arc::clone(&state);
-            move |stream| connection(stream, Arc::clone(&state))
+            move |stream| {
+                state.record().connections += 1;
+                connection(stream, Arc::clone(&state))
+            }
         })?;
         Ok(Self { loopback, state })
     }
@@ -175,6 +178,11 @@ impl LocalPostHog {
         self.state.record().events.clone()
     }
 
+    /// Connections so far.
+    pub fn connections(&self) -> usize {
+        self.state.record().connections
+    }
+
     /// Leaves no room for another request.
     #[cfg(test)]
     pub(super) fn fill(&self) {
@@ -195,6 +203,7 @@ struct State {
 #[derive(Default)]
 struct Record {
     script: VecDeque<Answer>,
+    connections: usize,
     requests: Vec<Received>,
     kept: usize,
     events: Vec<Value>,

@@ -10,11 +10,13 @@ use hyper::body::Incoming;
 use hyper::client::conn::http1;
 use hyper_util::rt::TokioIo;
 use std::error::Error as _;
+use std::fmt;
 use std::pin::Pin;
 use std::sync::{Mutex, MutexGuard, PoisonError};
 use std::task::{Context, Poll};
 use std::time::Duration;
 use tokio::sync::oneshot;
+use tokio::task::yield_now;
 use tokio::time::{sleep, timeout};
 use wasmtime_wasi::runtime::AbortOnDropJoinHandle;
 use wasmtime_wasi_http::{Error, RequestOptions, WasiBody};
@@ -57,9 +59,16 @@ impl WaitLimits {
     }
 }
 
-/// The connection of the last request, if it can be used again: the batches of a session go over one.
+/// The connection of the last request, if it can be used again: the batches of a session go over one, and those of the
+/// sessions after it on the same [runtime](crate::Runtime).
 #[derive(Default)]
 pub(super) struct Kept(Mutex<Option<Open>>);
+
+impl fmt::Debug for Kept {
+    fn fmt(&self, formatter: &mut fmt::Formatter<'_>) -> fmt::Result {
+        formatter.debug_tuple("Kept").field(&self.lock().as_ref().map(|open| &open.origin)).finish()
+    }
+}
 
 struct Open {
     origin: Origin,
@@ -72,6 +81,9 @@ impl Kept {
     /// The connection, unless the server has closed it meanwhile.
     async fn take(&self, origin: &Origin) -> Option<Open> {
         let mut open = self.lock().take().filter(|open| open.origin == *origin)?;
+        // Between two runs nothing listened to the connection: the first turn hears what came, the second acts on it.
+        yield_now().await;
+        yield_now().await;
         open.sender.ready().await.is_ok().then_some(open)
     }
 
@@ -207,7 +219,7 @@ fn http_error(error: hyper::Error) -> Error {
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::block_on;
+    use crate::Runtime;
     use http_body_util::Full;
     use std::io::{Read, Write};
     use std::net::{TcpListener, TcpStream};
@@ -235,14 +247,20 @@ mod tests {
     }
 
     fn post(port: u16, patience: WaitLimits) -> Result<Response<Bytes>, Error> {
+        post_on(&Runtime::new().unwrap(), port, patience)
+    }
+
+    fn post_on(runtime: &Runtime, port: u16, patience: WaitLimits) -> Result<Response<Bytes>, Error> {
         let allowed = AllowedRequest {
             origin: Origin::parse(&format!("http://127.0.0.1:{port}"), true).unwrap(),
             path: "/batch/",
         };
         let body = Full::new(Bytes::from_static(b"{}")).map_err(|never| match never {}).boxed_unsync();
         let request = Request::post("http://elsewhere.invalid/x").body(body).unwrap();
-        block_on(async { exchange(&Connector::default(), &Kept::default(), &allowed, request, patience).await })
-            .unwrap()
+        runtime.block_on(async {
+            let kept = crate::runtime::kept();
+            exchange(&Connector::default(), &kept, &allowed, request, patience).await
+        })
     }
 
     #[test]
@@ -360,5 +378,51 @@ mod tests {
         });
         let result = post(port, WaitLimits::MOST);
         assert!(matches!(result, Err(Error::Hyper(_))), "{result:?}");
+    }
+
+    /// Answers each request on each connection, `per_connection` of them, and then closes it without a word.
+    fn serve_many(per_connection: usize) -> (u16, std::sync::mpsc::Receiver<()>) {
+        let listener = TcpListener::bind("127.0.0.1:0").unwrap();
+        let port = listener.local_addr().unwrap().port();
+        let (closed, closings) = std::sync::mpsc::channel();
+        std::thread::spawn(move || {
+            for stream in listener.incoming() {
+                let mut stream = stream.unwrap();
+                for _ in 0..per_connection {
+                    let mut request = [0; 1000];
+                    if stream.read(&mut request).unwrap() == 0 {
+                        break;
+                    }
+                    stream.write_all(b"HTTP/1.1 200 OK\r\ncontent-length: 2\r\n\r\nok").unwrap();
+                }
+                drop(stream);
+                closed.send(()).unwrap();
+            }
+        });
+        (port, closings)
+    }
+
+    #[test]
+    fn a_connection_that_the_server_has_closed_between_two_runs_is_not_used_again() {
+        let (port, closings) = serve_many(1);
+        let runtime = Runtime::new().unwrap();
+        for _ in 0..3 {
+            let response = post_on(&runtime, port, WaitLimits::MOST).unwrap();
+            assert_eq!(response.status(), 200);
+            closings.recv().unwrap();
+            // It takes a moment until the end of it is here, too.
+            std::thread::sleep(Duration::from_millis(20));
+        }
+    }
+
+    #[test]
+    fn runs_on_one_runtime_share_a_connection() {
+        let (port, closings) = serve_many(3);
+        let runtime = Runtime::new().unwrap();
+        for _ in 0..3 {
+            assert_eq!(post_on(&runtime, port, WaitLimits::MOST).unwrap().status(), 200);
+        }
+        closings.recv().unwrap();
+        assert!(closings.recv_timeout(SHORT).is_err(), "there was no other connection");
     }
 }

@@ -36,12 +36,14 @@ pub mod private_directory;
 pub mod probe;
 pub mod proxy;
 mod reports;
+mod runtime;
 mod state;
 
 pub use cache::{CacheKey, new_cache_key};
 pub use error::SandboxError;
 pub use exchange::MAX_RESPONSE_BYTES;
 pub use limits::Limits;
+pub use runtime::{Runtime, block_on};
 pub use state::State;
 
 use bindings::{Exporter, ExporterPre};
@@ -147,16 +149,4 @@ fn linker(engine: &wasmtime::Engine) -> wasmtime::Result<Linker<State>> {
     wasmtime_wasi::p2::add_to_linker_async(&mut linker)?;
     wasmtime_wasi_http::p2::add_only_http_to_linker_async(&mut linker)?;
     Ok(linker)
-}
-
-/// Runs a future on a runtime of the current thread. Does not wait for what is left over when it is done, such as the
-/// lookup of a name that never answers.
-pub fn block_on<F: Future>(future: F) -> Result<F::Output, SandboxError> {
-    let runtime = tokio::runtime::Builder::new_current_thread()
-        .enable_all()
-        .build()
-        .map_err(|error| SandboxError::Setup(error.to_string()))?;
-    let output = runtime.block_on(future);
-    runtime.shutdown_background();
-    Ok(output)
 }

@@ -5,6 +5,7 @@ use super::exchange::{Kept, WaitLimits, exchange};
 use super::files::SessionFile;
 use super::limits::{Ceiling, Limits};
 use super::policy::{HttpPolicy, RequestLog};
+use super::runtime;
 use http::uri;
 use http_body_util::{BodyExt, Full};
 use std::pin::Pin;
@@ -49,7 +50,7 @@ impl State {
             wasi: nothing_granted(stderr.clone()),
             http: WasiHttpCtx::new(),
             table,
-            network: Network { policy, connector, kept: Arc::default(), log: RequestLog::default() },
+            network: Network { policy, connector, kept: runtime::kept(), log: RequestLog::default() },
             stderr,
             ceiling: Ceiling::new(limits),
         }
