@@ -7,6 +7,7 @@ pub mod extent;
 pub mod hook;
 pub mod ingest;
 pub mod outcome;
+pub mod python_plugin;
 pub mod record;
 pub mod report;
 pub mod send;

@@ -16,6 +16,7 @@ mod repair;
 pub mod stored_options;
 mod summary;
 
+pub use extents::Part;
 pub use ids::{DestinationId, SessionId};
 pub use notes::{DAMAGED, HOOK, HOOK_FAILURE, HookSettings, Note};
 pub use owed::{Backoff, Live, Owed, Sighting, Stored};

@@ -1,8 +1,9 @@
 //! What every command needs: the settings, the session's files, the sandbox.
 
+use crate::claude_code::hooks::Hooks;
 use crate::claude_code::patterns::{self, PatternsError};
 use crate::claude_code::project::{Ask, Demands};
-use crate::claude_code::sessions::{self, SessionFiles};
+use crate::claude_code::sessions::{self, SessionFiles, SiblingIndex, Siblings};
 use crate::claude_code::settings::{Environment, Settings, SettingsError, Source};
 use crate::outbox::decisions::{Asked, Decisions, Pair, Verdict};
 use crate::outbox::stored_options;
@@ -81,6 +82,8 @@ pub struct Program {
     directory: PathBuf,
     /// What git said, see [`git`](Self::git).
     git: Mutex<GitAnswers>,
+    /// What sessions share, see [`indexed`](Self::indexed).
+    index: Option<SiblingIndex>,
     /// The settings' meaning, as strict as the project wants it.
     pub options: Options,
     /// What the project asks for, as long as nobody has decided.
@@ -145,6 +148,7 @@ impl Program {
             environment,
             directory,
             git: Mutex::default(),
+            index: None,
             options,
             ask,
             destination_of,
@@ -232,6 +236,11 @@ impl Program {
         self.environment.config_dir()
     }
 
+    /// Who calls us in these folders and in this directory's project, and who else sends the same.
+    pub fn hooks(&self) -> Hooks {
+        Hooks::of_all(&self.homes(), std::slice::from_ref(&self.directory))
+    }
+
     /// All folders of Claude Code's in which sessions are looked for.
     pub fn homes(&self) -> Vec<PathBuf> {
         self.environment.homes()
@@ -239,13 +248,26 @@ impl Program {
 
     /// A text that changes whenever one of the session's files does, see [`LocalSession::state`].
     pub fn session_state(&self, transcript: &Path) -> Result<String, sessions::TranscriptError> {
-        let files = SessionFiles::of_transcript_in(transcript, &self.homes())?;
+        let files = self.files_of(transcript)?;
         Ok(LocalSession { files, directory: None, ends: BTreeMap::new() }.state())
     }
 
     /// The session whose main transcript this is, with what other projects' folders have of it.
     pub fn session_of(&self, transcript: &Path) -> Result<LocalSession, sessions::TranscriptError> {
-        LocalSession::of_transcript_in(transcript, &self.homes())
+        Ok(LocalSession::of_files(self.files_of(transcript)?))
+    }
+
+    fn files_of(&self, transcript: &Path) -> Result<SessionFiles, sessions::TranscriptError> {
+        match &self.index {
+            Some(index) => SessionFiles::of_transcript_in(transcript, Siblings::Indexed(index)),
+            None => SessionFiles::of_transcript_in(transcript, Siblings::In(&self.homes())),
+        }
+    }
+
+    /// For a run over many sessions: what other projects' folders have of each is found once, for all.
+    #[must_use]
+    pub fn indexed(self) -> Self {
+        Self { index: Some(SiblingIndex::of(&self.homes())), ..self }
     }
 
     /// The files of a session: a path, an id, or the beginning of one. A path is looked up as an id is: what stands under its
@@ -382,14 +404,12 @@ pub struct LocalSession {
 impl LocalSession {
     /// The session whose main transcript this is.
     pub fn of_transcript(path: &Path) -> Result<Self, sessions::TranscriptError> {
-        Self::of_transcript_in(path, &[])
+        Ok(Self::of_files(SessionFiles::of_transcript(path)?))
     }
 
-    /// The session whose main transcript this is, with what these homes have of it.
-    pub fn of_transcript_in(path: &Path, homes: &[PathBuf]) -> Result<Self, sessions::TranscriptError> {
-        let files = SessionFiles::of_transcript_in(path, homes)?;
+    fn of_files(files: SessionFiles) -> Self {
         let directory = files.mains().find_map(working_directory).filter(|directory| directory.is_dir());
-        Ok(Self { files, directory, ends: BTreeMap::new() })
+        Self { files, directory, ends: BTreeMap::new() }
     }
 
     /// Where it began and, if it has several main transcripts, where each of them did, whether or not these folders are still

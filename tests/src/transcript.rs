@@ -40,12 +40,12 @@ impl Transcript {
 
     /// One that began an hour and so many days ago.
     pub fn of_days_ago(days: i64) -> Self {
-        Self {
-            lines: Vec::new(),
-            clock: now() - 3_600_000 - days * 86_400_000,
-            turns: 0,
-            serial: MADE.fetch_add(1, Ordering::Relaxed),
-        }
+        Self::beginning_at(now() - 3_600_000 - days * 86_400_000)
+    }
+
+    /// One that begins at this time, in milliseconds since 1970.
+    pub fn beginning_at(clock: i64) -> Self {
+        Self { lines: Vec::new(), clock, turns: 0, serial: MADE.fetch_add(1, Ordering::Relaxed) }
     }
 
     /// Another line. Its `uuid` and its `timestamp`, a millisecond after the last one's, are added.

@@ -138,6 +138,128 @@ fn what_is_not_there_is_an_error_that_says_what_to_do() {
 }
 
 #[test]
+fn where_there_is_no_session_yet_it_says_where_it_looked_and_what_to_do() {
+    let (home, posthog) = (Home::new(), posthog());
+    let projects = home.path().join(".claude/projects");
+    let looks = |found: &str, arguments: &[&str]| {
+        let said = ingest(&home, &posthog, arguments).run().exits_with(1);
+        let place = projects.display().to_string();
+        let said = said.says(&["there are no sessions yet", &place, found, "CLAUDE_CONFIG_DIR"]);
+        assert!(!said.stderr.contains("os error"), "{}", said.stderr);
+    };
+    for arguments in [&["--all"][..], &[], &["--all", "--list"], &["--all", "--dry-run"]] {
+        looks("which has none", arguments);
+    }
+    fs::remove_dir(&projects).unwrap();
+    for arguments in [&["--all"][..], &[], &["--all", "--list"]] {
+        looks("which does not exist", arguments);
+    }
+    let said = ingest(&home, &posthog, &["aaaa"]).run().exits_with(1).says(&["no session \"aaaa\"", "does not exist"]);
+    assert!(!said.stderr.contains("os error"), "{}", said.stderr);
+    // A list of homes that are not there, and one that cannot be a folder.
+    home.write("file", "");
+    let two = ingest(&home, &posthog, &["--all"]).env("CLAUDE_CONFIG_DIR", "/nowhere/a,/nowhere/b").run().exits_with(1);
+    two.says(&["/nowhere/a/projects or /nowhere/b/projects"]);
+    let file =
+        ingest(&home, &posthog, &["--all"]).env("CLAUDE_CONFIG_DIR", home.path().join("file")).run().exits_with(1);
+    file.says(&["sessions cannot be read from"]);
+    assert!(posthog.requests().is_empty());
+}
+
+/// What the Python plugin's status file says of a session that it has sent now.
+fn sent_by_python(home: &Home, posthog: &LocalPostHog, id: &str) {
+    let now = posthog_llma_pipeline::time::format(posthog_llma_tests::transcript::now()).replace('Z', "+00:00");
+    let status = json!({"session_id": id, "status": "ok", "error": null, "events_sent": 3, "host": posthog.origin(), "timestamp": now});
+    home.write(".claude/posthog-llma-status.json", status.to_string());
+}
+
+#[test]
+fn what_the_python_plugin_sent_is_not_sent_again_without_a_word() {
+    let (home, posthog) = (Home::new(), posthog());
+    for id in ["aaaa", "bbbb", "cccc"] {
+        session(&home, "work", id, &Transcript::new().turns(1));
+    }
+    sent_by_python(&home, &posthog, "aaaa");
+    let later = std::time::SystemTime::now() + std::time::Duration::from_mins(10);
+    let newer = home.path().join(".claude/projects/work/cccc.jsonl");
+    fs::File::options().append(true).open(newer).unwrap().set_modified(later).unwrap();
+
+    for arguments in [&["--all"][..], &["--all", "--json"], &["aaaa"], &["bbbb"]] {
+        let said = ingest(&home, &posthog, arguments).run().exits_with(2);
+        said.says(&["nothing was sent", "PostHog's Python plugin", "--python-plugin=skip", "--python-plugin=send"]);
+    }
+    ingest(&home, &posthog, &["cccc", "--dry-run"]).run().exits_with(0).says_nothing();
+    let dry = ingest(&home, &posthog, &["--all", "--dry-run"]).run().exits_with(0);
+    dry.says(&["it sent 1, and may have sent 1 more"]).prints(&["3 sessions to send"]);
+    let dry = ingest(&home, &posthog, &["--all", "--dry-run", "--python-plugin=skip"]).run().exits_with(0);
+    dry.prints(&["1 session to send"]);
+    assert!(posthog.requests().is_empty());
+
+    let skipped = ingest(&home, &posthog, &["--all", "--python-plugin=skip"]).run().exits_with(0);
+    skipped.prints(&["1 session sent"]).says(&[
+        "aaaa: PostHog's Python plugin has sent it",
+        "bbbb: ",
+        "may have sent it",
+    ]);
+    assert_eq!(sessions_of(&posthog), ["cccc"]);
+
+    // The file is replaced when a hook's session is delivered; what it said is still known.
+    session(&home, "work", "dddd", &Transcript::new().turns(1));
+    home.hook(&posthog, "SessionEnd", &home.path().join(".claude/projects/work/dddd.jsonl")).run().exits_with(0);
+    until("the status file is ours", || {
+        fs::read_to_string(home.path().join(".claude/posthog-llma-status.json")).unwrap().contains("dddd")
+    });
+    home.until_quiet();
+    ingest(&home, &posthog, &["--all"]).run().exits_with(2).says(&["it sent 1, and may have sent 1 more"]);
+    ingest(&home, &posthog, &["--all", "--python-plugin=send"]).run().exits_with(0).prints(&["2 sessions sent"]);
+    assert_eq!(sessions_of(&posthog), ["aaaa", "bbbb", "cccc", "dddd"]);
+    // What this program has delivered is no question any more.
+    ingest(&home, &posthog, &["--all"]).run().exits_with(0).prints(&["0 sessions sent, 4 delivered before"]);
+}
+
+#[test]
+fn what_the_python_plugin_sent_elsewhere_or_failed_to_send_is_no_question() {
+    let home = Home::new();
+    let [posthog, other] = [posthog(), posthog()];
+    session(&home, "work", "aaaa", &Transcript::new().turns(1));
+    sent_by_python(&home, &other, "aaaa");
+    ingest(&home, &posthog, &["--all"]).run().exits_with(0).prints(&["1 session sent"]);
+    ingest(&home, &other, &["--all"]).run().exits_with(2);
+    let path = home.path().join(".claude/posthog-llma-status.json");
+    let failed = fs::read_to_string(&path).unwrap().replace("\"ok\"", "\"error\"");
+    fs::write(&path, failed).unwrap();
+    ingest(&home, &other, &["--all"]).run().exits_with(0).prints(&["1 session sent"]);
+}
+
+#[test]
+fn all_that_a_thread_sends_goes_over_one_connection() {
+    for jobs in [1, 2] {
+        let (home, posthog) = (Home::new(), posthog());
+        for i in 0..6 {
+            session(&home, "work", &format!("{i}"), &Transcript::new().turns(250));
+        }
+        ingest(&home, &posthog, &["--all", "--jobs", &jobs.to_string()]).run().exits_with(0);
+        assert_eq!(posthog.requests().len(), 18, "three batches each");
+        assert!(posthog.connections() <= jobs, "{} connections of {jobs} threads", posthog.connections());
+    }
+}
+
+#[test]
+fn a_connection_that_the_server_ends_costs_no_event() {
+    let home = Home::new();
+    for i in 0..4 {
+        session(&home, "work", &format!("{i}"), &Transcript::new().turns(2));
+    }
+    // Its answers say that it closes the connection.
+    let script = vec![Answer::Trickle { every: std::time::Duration::ZERO }; 2];
+    let posthog = LocalPostHog::start(Config { script, ..Config::default() }).unwrap();
+    ingest(&home, &posthog, &["--all", "--jobs=1"]).run().exits_with(0);
+    assert_eq!((posthog.requests().len(), posthog.connections()), (4, 3));
+    assert!(arrivals(&posthog).values().all(|times| *times == 1));
+    assert_eq!(posthog.events().len(), 12);
+}
+
+#[test]
 fn a_dry_run_sends_nothing_and_says_what_a_real_one_would() {
     let (home, posthog) = (Home::new(), posthog());
     for id in ["one", "two"] {

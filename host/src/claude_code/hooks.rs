@@ -2,8 +2,10 @@
 //! its list of plugins.
 
 use super::local_plugin;
+use super::project::{CLAUDE_FOLDER, FILES};
 use crate::system::regular;
 use serde_json::Value;
+use std::collections::HashSet;
 use std::path::{Path, PathBuf};
 use std::time::UNIX_EPOCH;
 
@@ -42,7 +44,33 @@ pub struct Hooks {
 }
 
 impl Hooks {
-    /// Reads them from Claude Code's folder.
+    /// Reads them from all of Claude Code's folders, and from the settings of these projects: somebody else may send the same
+    /// sessions from any. Of our own hooks, the first folder counts that has some.
+    pub fn of_all(homes: &[PathBuf], projects: &[PathBuf]) -> Self {
+        let mut all = Self { ours: Ours::Nobody, since: None, all_disabled: false, others: Vec::new() };
+        for home in homes {
+            let of_home = Self::of(home);
+            if all.ours == Ours::Nobody {
+                (all.ours, all.since) = (of_home.ours, of_home.since);
+            }
+            all.all_disabled |= of_home.all_disabled;
+            let place =
+                |other: (String, String)| if homes.len() > 1 { (in_home(&other.0, home), other.1) } else { other };
+            all.others.extend(of_home.others.into_iter().map(place));
+        }
+        for folder in
+            projects.iter().map(|project| project.join(CLAUDE_FOLDER)).filter(|folder| !homes.contains(folder))
+        {
+            for path in FILES.map(|file| folder.join(file)) {
+                all.others.extend(foreign(&read_json(&path), &path));
+            }
+        }
+        let mut seen = HashSet::new();
+        all.others.retain(|other| seen.insert(other.clone()));
+        all
+    }
+
+    /// Reads them from one of Claude Code's folders.
     pub fn of(config: &Path) -> Self {
         let path = config.join("settings.json");
         let settings = read_json(&path);
@@ -76,13 +104,7 @@ impl Hooks {
                 others.push((format!("the plugin {name}"), advice));
             }
         }
-        for command in commands(&settings["hooks"]) {
-            if command.contains("posthog") && !command.contains(COMMAND) {
-                let short: String = command.chars().filter(|c| !c.is_control()).take(80).collect();
-                let advice = format!("Remove it from {}, or disable this plugin", path.display());
-                others.push((format!("the hook `{short}` in settings.json"), advice));
-            }
-        }
+        others.extend(foreign(&settings, &path));
         others.dedup();
         Self { ours, since, all_disabled: settings["disableAllHooks"] == true, others }
     }
@@ -91,6 +113,20 @@ impl Hooks {
     pub fn knows_plugin(config: &Path, name: &str) -> bool {
         read_json(&config.join("plugins/installed_plugins.json"))["plugins"].get(name).is_some()
     }
+}
+
+/// Hooks in a settings file that look as if they sent to PostHog, and are not ours.
+fn foreign(settings: &Value, path: &Path) -> impl Iterator<Item = (String, String)> {
+    let is_foreign = |command: &String| command.contains("posthog") && !command.contains(COMMAND);
+    commands(&settings["hooks"]).into_iter().filter(is_foreign).map(|command| {
+        let short: String = command.chars().filter(|c| !c.is_control()).take(80).collect();
+        let name = path.file_name().unwrap_or_default().to_string_lossy();
+        (format!("the hook `{short}` in {name}"), format!("Remove it from {}, or disable this plugin", path.display()))
+    })
+}
+
+fn in_home(other: &str, home: &Path) -> String {
+    format!("{other} (of {})", home.display())
 }
 
 /// Is a plugin ours? By its marketplace; or by its hooks, if it came another way.
@@ -211,6 +247,39 @@ mod tests {
         assert!(python.others[0].0.contains("posthog_hook.py"), "{python:?}");
         assert!(of(&hook("prettier --write")).others.is_empty());
         assert!(of(&json!({"disableAllHooks": true})).all_disabled);
+    }
+
+    #[test]
+    fn another_sender_is_found_in_any_home_and_in_the_project() {
+        let (ours, other) = ("posthog@posthog-llma", "posthog-telemetry@anywhere");
+        let here = tempfile::tempdir().unwrap();
+        let first = home(&json!({}), &json!({}), &json!({}));
+        let second = home(
+            &json!({"disableAllHooks": true}),
+            &json!({ours: [{"installPath": here.path()}], other: [{}]}),
+            &json!({}),
+        );
+        let homes = [first.path().to_owned(), second.path().to_owned()];
+        assert!(Hooks::of_all(&homes[..1], &[]).others.is_empty());
+        let hooks = Hooks::of_all(&homes, &[]);
+        assert_eq!((hooks.ours, hooks.all_disabled), (Ours::Plugin(ours.into()), true));
+        assert_eq!(hooks.others.len(), 1);
+        let told = &hooks.others[0].0;
+        assert!(told.contains(other) && told.contains(second.path().to_str().unwrap()), "{told}");
+
+        let project = tempfile::tempdir().unwrap();
+        fs::create_dir(project.path().join(".claude")).unwrap();
+        let hook = json!({"hooks": {"Stop": [{"hooks": [{"command": "uvx posthog-hook"}]}]}}).to_string();
+        for file in FILES {
+            fs::write(project.path().join(".claude").join(file), &hook).unwrap();
+        }
+        let of_project = Hooks::of_all(&homes[..1], &[project.path().to_owned(), project.path().to_owned()]).others;
+        assert_eq!(of_project.len(), 2, "{of_project:?}");
+        assert!(of_project[0].1.contains("settings.local.json"));
+        // The home directory is a folder to work in, too.
+        let settings = first.path().join("settings.json");
+        fs::write(settings, &hook).unwrap();
+        assert_eq!(Hooks::of_all(&homes[..1], &[]).others.len(), 1);
     }
 
     #[test]

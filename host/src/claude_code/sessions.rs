@@ -12,9 +12,9 @@ use std::path::{Path, PathBuf};
 
 use posthog_llma_pipeline::session::files::{self, LONGEST_METADATA, SUBAGENTS, WORKFLOWS};
 
-pub use head::Head;
+pub use head::{Head, written_until};
 pub use search::{FindError, FoundSession, all, find};
-pub use siblings::{is_same_session, ordered};
+pub use siblings::{SiblingIndex, Siblings, is_same_session, ordered};
 pub use tail::is_open;
 
 mod flat;
@@ -101,16 +101,16 @@ pub enum TranscriptError {
 impl SessionFiles {
     /// All files of the session whose main transcript this is, see [`of_transcript_in`](Self::of_transcript_in).
     pub fn of_transcript(main: &Path) -> Result<Self, TranscriptError> {
-        Self::of_transcript_in(main, &[])
+        Self::of_transcript_in(main, Siblings::In(&[]))
     }
 
     /// All files of the session whose main transcript this is: those of the same name in the other projects' folders beside
-    /// its own, and in those of these homes, belong to it. One that is gone is not an error as long as there is another.
+    /// its own, and in those of the homes, belong to it. One that is gone is not an error as long as there is another.
     ///
     /// Sub-agents lie in `<id>/subagents` and its `workflows/wf_*` (2.1.2 and later) or beside the main transcript
     /// (2.0.28 to 2.1.1). What is not a regular file, or leads out of the project's folder, is left out.
-    pub fn of_transcript_in(main: &Path, homes: &[PathBuf]) -> Result<Self, TranscriptError> {
-        let others = siblings::of(main, homes);
+    pub fn of_transcript_in(main: &Path, siblings: Siblings<'_>) -> Result<Self, TranscriptError> {
+        let others = siblings::of(main, siblings);
         let (id, mains) = match (session_id(main), others.is_empty()) {
             (Ok(id), true) => (id, vec![main.to_owned()]),
             (Ok(id), false) => (id, siblings::ordered(std::iter::once(main.to_owned()).chain(others).collect())),

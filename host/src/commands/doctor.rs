@@ -22,7 +22,7 @@ use posthog_llma_sandbox::proxy::ProxySettings;
 use serde_json::json;
 use std::fmt::Write as _;
 use std::io::Read as _;
-use std::path::{Path, PathBuf};
+use std::path::Path;
 use std::process::ExitCode;
 
 /// Runs it. Exit code 0: all is well.
@@ -115,9 +115,10 @@ impl Checks {
             ),
         }
         let homes = environment.homes();
-        match homes.first() {
-            None => self.bad("Claude Code", "no home directory found", "Set HOME or CLAUDE_CONFIG_DIR."),
-            Some(config) => self.plugin(config, &homes),
+        if homes.is_empty() {
+            self.bad("Claude Code", "no home directory found", "Set HOME or CLAUDE_CONFIG_DIR.");
+        } else {
+            self.of_hooks(&Hooks::of_all(&homes, &[directory.to_owned()]), status::seen(&homes));
         }
         for home in &homes {
             self.transcripts(home);
@@ -282,10 +283,6 @@ impl Checks {
                 self.bad("state directory", error.to_string(), advice);
             }
         }
-    }
-
-    fn plugin(&mut self, config: &Path, homes: &[PathBuf]) {
-        self.of_hooks(&Hooks::of(config), status::seen(homes));
     }
 
     fn transcripts(&mut self, config: &Path) {

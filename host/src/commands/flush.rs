@@ -6,7 +6,7 @@ use crate::delivery::courier::{Courier, DeliveryLock, SessionOutcome};
 use crate::delivery::outcome::Outcome;
 use crate::delivery::report::count as counted;
 use crate::delivery::send::Destination;
-use crate::outbox::{self, Outbox, now};
+use crate::outbox::{self, Outbox, Summary, now};
 use crate::program::Program;
 use crate::system::terminal::{complain, print, tell};
 use posthog_llma_pipeline::time;
@@ -32,6 +32,9 @@ pub fn run(arguments: &Flush) -> anyhow::Result<ExitCode> {
     let _lock = DeliveryLock::take(&outbox, id)?;
     if arguments.failed {
         outbox.retry_failed(id)?;
+    }
+    if arguments.redirect {
+        outbox.redirect(id)?;
     }
     let patience = arguments.patience.patience();
     let mut courier = Courier::new(&program, destination, id).with(patience, Limits::default());
@@ -71,7 +74,7 @@ pub fn run(arguments: &Flush) -> anyhow::Result<ExitCode> {
             "sessions": outcomes,
             "owed": sessions.owed,
             "failed": sessions.failed,
-            "owed_elsewhere": summary.owed_elsewhere,
+            "owed_elsewhere": summary.owed_elsewhere(),
             "asked_to_wait_until": waits.then(|| time::format(asked_until)),
         });
         print(&format!("{report:#}\n"))?;
@@ -92,9 +95,13 @@ pub fn run(arguments: &Flush) -> anyhow::Result<ExitCode> {
             text +=
                 "`posthog-llma status` shows what was given up and why; `posthog-llma flush --failed` tries again\n";
         }
-        if summary.owed_elsewhere > 0 {
-            let elsewhere = counted(summary.owed_elsewhere, "session");
-            let _ = writeln!(text, "{elsewhere} waiting for another host or token than the current settings have");
+        if !summary.owed_to.is_empty() {
+            let elsewhere = counted(summary.owed_elsewhere(), "session");
+            let _ = writeln!(
+                text,
+                "{elsewhere} waiting for another host or token than the current settings have: {}",
+                Summary::GIVE_OR_REDIRECT
+            );
         }
         print(&text)?;
     }

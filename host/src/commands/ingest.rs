@@ -4,6 +4,7 @@ mod list;
 mod progress;
 mod remembered;
 mod select;
+mod sent_before;
 
 use super::{load_to_send, load_with};
 use crate::commands::cli::Ingest as Arguments;
@@ -16,6 +17,7 @@ use crate::system::terminal::{complain, print, tell, warn};
 use posthog_llma_pipeline::time;
 use posthog_llma_sandbox::Limits;
 use progress::IngestProgress;
+use sent_before::SentByPython;
 use serde_json::{Value, json};
 use std::fmt::Write as _;
 use std::path::Path;
@@ -36,6 +38,7 @@ pub fn run(arguments: &Arguments) -> anyhow::Result<ExitCode> {
     let sends = !arguments.dry_run && !arguments.list;
     let program =
         if sends { load_to_send(&arguments.destination)? } else { load_with(arguments.destination.of_process()?)? };
+    let program = program.indexed();
     let sessions = select::sessions(&program, arguments)?;
     let limits = Limits::from(&arguments.limits);
     let (sandbox, cache_warning) = program::sandbox(limits)?;
@@ -46,6 +49,10 @@ pub fn run(arguments: &Arguments) -> anyhow::Result<ExitCode> {
     // A dry run needs no key; with one it knows what was delivered.
     let destination = if sends { Some(super::flush::destination(&program)?) } else { None };
     let directory = outbox::directory()?;
+    let known = known_destination(&program, &directory)?;
+    let by_python = SentByPython::find(&program, Outbox::open_to_read(&directory)?.as_ref(), known, &sessions)?;
+    let perhaps_twice = by_python.warning().filter(|_| !sends && arguments.python_plugin.is_none());
+    let sent_before = by_python.decide(arguments)?;
     if sends {
         stop_on_interrupt();
     }
@@ -54,10 +61,11 @@ pub fn run(arguments: &Arguments) -> anyhow::Result<ExitCode> {
         sandbox: &sandbox,
         directory: &directory,
         destination: destination.as_ref(),
-        known: known_destination(&program, &directory)?,
+        known,
         patience: arguments.patience.patience(),
         force: arguments.force,
         named: !arguments.sessions.is_empty(),
+        sent_before: &sent_before,
         jobs: jobs(arguments),
         on_wait: &|seconds| tell(&format!("PostHog accepts no more for now. Retrying in {seconds} s.")),
         stop: &STOP,
@@ -65,7 +73,7 @@ pub fn run(arguments: &Arguments) -> anyhow::Result<ExitCode> {
     let progress = IngestProgress::new(&sessions, arguments.json);
     let (outcomes, stopped) = ingest.run(&sessions, |index, outcome| progress.done(&sessions[index], outcome))?;
     progress.end();
-    let report = IngestReport::of(&sessions, &outcomes, stopped, sends);
+    let report = IngestReport { perhaps_twice, ..IngestReport::of(&sessions, &outcomes, stopped, sends) };
     if arguments.json {
         print(&format!("{:#}\n", report.json(&sessions, &outcomes)))?;
     } else {
@@ -130,6 +138,8 @@ struct IngestReport {
     old: u64,
     failures: Vec<String>,
     stopped: Option<String>,
+    /// Another program may have sent some of it.
+    perhaps_twice: Option<String>,
 }
 
 impl IngestReport {
@@ -187,6 +197,7 @@ impl IngestReport {
         if let Some(more) = self.withheld.len().checked_sub(SHOWN).filter(|more| *more > 0) {
             warnings.push(format!("not sent: {more} more (--json has all)"));
         }
+        warnings.extend(self.perhaps_twice.clone());
         if self.old > 0 {
             let old = report::count(self.old, "session");
             warnings.push(format!(

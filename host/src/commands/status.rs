@@ -64,10 +64,10 @@ pub(super) fn gather(environment: &Environment) -> anyhow::Result<Status> {
     let read = Settings::load(environment, &std::env::current_dir()?).map_err(|error| error.to_string());
     status.settings_error = read.and_then(|settings| status.of_settings(&settings)).err();
     status.record_error = status.of_record().err().map(|error| error.to_string());
-    if let Some(config) = environment.config_dir() {
-        let homes = environment.homes();
+    let homes = environment.homes();
+    if !homes.is_empty() {
         let seen = seen_by(&homes, status.hook.as_ref().map(|note| note.at), &status.summary.known);
-        status.checks.of_hooks(&Hooks::of(&config), seen);
+        status.checks.of_hooks(&Hooks::of_all(&homes, &[std::env::current_dir()?]), seen);
         let known: HashSet<PathBuf> = status.summary.known.iter().map(|path| resolved(path.clone())).collect();
         for session in sessions::all(&homes).unwrap_or_default() {
             status.on_disk += 1;
@@ -121,7 +121,7 @@ impl Status {
         hide(options.api_key.as_ref());
         let program = Program::load(Vec::new()).map_err(|error| error.to_string())?;
         hide(program.options.api_key.as_ref());
-        self.of_project = program.warnings.clone();
+        self.of_project.clone_from(&program.warnings);
         if let Some(ask) = &program.ask {
             self.of_project.push(format!("{} (`posthog-llma trust` decides)", ask.question()));
         }
@@ -239,6 +239,7 @@ impl Status {
             "last_delivery": destination.delivered_at.map(time::format),
             "last_error": destination.last_error,
             "next_try": (destination.due_at > now()).then(|| time::format(destination.due_at)),
+            "owed_to": summary.owed_to.iter().map(|(origin, sessions)| json!({"origin": origin, "sessions": sessions})).collect::<Vec<_>>(),
             "coverage": {
                 "on_disk": self.on_disk,
                 "delivered": destination.sessions.delivered,
@@ -247,7 +248,7 @@ impl Status {
                 "running": destination.sessions.running,
                 "never_seen": self.never_seen,
                 "in_part": self.summary.in_part,
-                "owed_elsewhere": summary.owed_elsewhere,
+                "owed_elsewhere": summary.owed_elsewhere(),
             },
             "failed": summary.failed.iter().map(|failed| json!({
                 "session_id": failed.session_id,
@@ -348,8 +349,11 @@ impl Status {
         ] {
             let _ = writeln!(out, "  {name:<13}  {count}");
         }
-        if summary.owed_elsewhere > 0 {
-            let _ = writeln!(out, "  {:<13}  {} (to another host or key)", "waiting", summary.owed_elsewhere);
+        for (origin, sessions) in &summary.owed_to {
+            let _ = writeln!(out, "  {:<13}  {sessions} (to another project at {origin})", "waiting");
+        }
+        if !summary.owed_to.is_empty() {
+            let _ = writeln!(out, "    {}", Summary::GIVE_OR_REDIRECT);
         }
         if self.never_seen > 0 {
             out.push_str("  `posthog-llma ingest --all` sends the ones never seen\n");

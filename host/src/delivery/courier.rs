@@ -7,14 +7,14 @@ use crate::delivery::outcome::Outcome;
 use crate::delivery::send::{self, Delivered, Destination, PATIENCE, SendError};
 use crate::delivery::status_file::StatusFile;
 use crate::outbox::stored_options;
-use crate::outbox::{self, Backoff, DestinationId, Live, Millis, Outbox, OutboxError, Owed};
+use crate::outbox::{self, Backoff, DestinationId, Live, Millis, Outbox, OutboxError, Owed, Part};
 use crate::program::{self, LocalSession, Program, Withheld};
 use crate::system::regular;
 use crate::system::terminal::tell;
 use posthog_llma_pipeline::delivery::lane::Lane;
 use posthog_llma_sandbox::bindings::exports::posthog::llm_analytics::delivery::{BatchReport, DeliveryError, Patience};
 use posthog_llma_sandbox::bindings::posthog::llm_analytics::types::ConversionReport;
-use posthog_llma_sandbox::{self, Limits, Sandbox, SandboxError};
+use posthog_llma_sandbox::{Limits, Runtime, Sandbox, SandboxError};
 use std::collections::HashSet;
 use std::fs::{File, TryLockError};
 use std::io;
@@ -33,6 +33,9 @@ const QUIET: Duration = Duration::from_mins(30);
 
 /// Wait before what was written during a delivery is delivered: the client may still be writing.
 pub const SETTLE: Duration = Duration::from_secs(2);
+
+/// Deliveries of one session in a row, after the first.
+const MOST_PARTS: usize = 2;
 
 /// How often whoever waits looks whether something is due.
 const LOOK: Duration = Duration::from_secs(2);
@@ -100,6 +103,9 @@ pub enum CourierError {
     /// The sandbox cannot be set up.
     #[error(transparent)]
     Sandbox(#[from] SandboxError),
+    /// A transcript cannot be read.
+    #[error("the transcript cannot be read: {0}")]
+    Transcript(#[from] io::Error),
 }
 
 /// Delivers to one destination.
@@ -111,8 +117,8 @@ pub struct Courier<'a> {
     limits: Limits,
     /// What is open is held back for a while.
     holds: bool,
-    /// Made when it is needed first: most runs have nothing to deliver.
-    sandbox: Option<Sandbox>,
+    /// Made when they are needed first: most runs have nothing to deliver. All that is delivered goes over one connection.
+    sandbox: Option<(Sandbox, Runtime)>,
 }
 
 impl<'a> Courier<'a> {
@@ -268,29 +274,45 @@ impl<'a> Courier<'a> {
 
     /// Delivers what is new in a session. A delivery that was begun is brought to its end first.
     pub fn deliver(&mut self, outbox: &mut Outbox, owed: &Owed) -> Result<Outcome, CourierError> {
-        let was_begun = outbox.extent(owed.id)?.is_some();
-        let (first, grown) = self.deliver_once(outbox, owed)?;
-        match (was_begun && grown, first) {
-            (true, Outcome::Delivered { events, rejected }) => Ok(match self.deliver_once(outbox, owed)?.0 {
+        let in_parts = outbox.extent(owed.id)?.is_some() || outbox.part(owed.id)?.is_some();
+        let (mut outcome, mut grown) = self.deliver_once(outbox, owed)?;
+        // What was begun, what belongs here of the time before hooks sent it elsewhere, and what came since.
+        for _ in 0..MOST_PARTS {
+            let (true, Outcome::Delivered { events, rejected }) = (in_parts && grown, &outcome) else { break };
+            let (events, rejected) = (*events, *rejected);
+            let (next, has_more) = self.deliver_once(outbox, owed)?;
+            grown = has_more;
+            outcome = match next {
                 Outcome::Delivered { events: more, rejected: also } => {
                     Outcome::Delivered { events: events + more, rejected: rejected + also }
                 }
                 Outcome::ServerFailed { error, events: more } => Outcome::ServerFailed { error, events: events + more },
                 other => other,
-            }),
-            (_, first) => Ok(first),
+            };
         }
+        Ok(outcome)
     }
 
-    /// What a delivery covers: what the one that was begun does, or all that there is now.
-    fn begin(&self, outbox: &mut Outbox, owed: &Owed, session: &mut LocalSession) -> Result<Extent, OutboxError> {
+    /// What a delivery covers: what the one that was begun does, or all that there is now of what belongs to this destination;
+    /// and whether one was begun.
+    fn begin(
+        &self,
+        outbox: &mut Outbox,
+        owed: &Owed,
+        part: Option<Part>,
+        session: &mut LocalSession,
+    ) -> Result<(Extent, bool), CourierError> {
         if let Some(begun) = Extent::resume(outbox, owed.id, session)? {
-            return Ok(begun);
+            return Ok((begun, true));
         }
         let extent = Extent::of(session, outbox::now(), owed.turn_at.is_some());
-        let extent = if self.holds { extent } else { extent.without_hold() };
+        let extent = match part {
+            Some(part) => extent.since(part.since).until(part.until)?,
+            None if self.holds => extent.since(owed.since),
+            None => extent.since(owed.since).without_hold(),
+        };
         extent.begin(outbox, owed.id, session)?;
-        Ok(extent)
+        Ok((extent, false))
     }
 
     /// One delivery. The second value: the session has grown since its beginning.
@@ -317,24 +339,22 @@ impl<'a> Courier<'a> {
         let current = self.program.options_for(&session, &stored);
         let own = stored_options::read(&owed.options, current);
         let mut options = self.program.conversion_options(&session, own);
-        let extent = self.begin(outbox, owed, &mut session)?;
+        let part = outbox.part(owed.id)?;
+        let (extent, was_begun) = match self.begin(outbox, owed, part, &mut session) {
+            Ok(begun) => begun,
+            Err(CourierError::Transcript(error)) => return Ok((self.failed(outbox, owed, &error.to_string())?, false)),
+            Err(error) => return Err(error),
+        };
         extent.apply(&mut options);
-        options.since = owed.since;
-        let sandbox = match &mut self.sandbox {
-            Some(sandbox) => sandbox,
-            none => none.insert(program::sandbox(self.limits)?.0),
+        let (sandbox, runtime) = match &mut self.sandbox {
+            Some(ready) => ready,
+            none => none.insert((program::sandbox(self.limits)?.0, Runtime::new()?)),
         };
         let state = extent.state_at_last();
         info!(session = ?owed.session_id, attempts = owed.attempts, running = owed.turn_at.is_some(), "delivering");
         let mut record = OutboxRecord { outbox: &mut *outbox, destination: self.id, session: owed.id, state: &state };
-        let delivered = posthog_llma_sandbox::block_on(send::deliver(
-            sandbox,
-            &session,
-            &options,
-            &self.destination,
-            self.patience,
-            &mut record,
-        ))?;
+        let delivered =
+            runtime.block_on(send::deliver(sandbox, &session, &options, &self.destination, self.patience, &mut record));
         if let Some(report) = &delivered.report {
             outbox.unknown_types(report)?;
         }
@@ -348,7 +368,8 @@ impl<'a> Courier<'a> {
                 if let Some(report) = &delivered.report {
                     outbox.count_redactions(report)?;
                 }
-                grown = self.end(outbox, owed, &extent, delivered.report.as_ref())?;
+                let part = part.map(|part| (part, was_begun));
+                grown = self.end(outbox, owed, &extent, part, delivered.report.as_ref())?;
                 Outcome::Delivered { events, rejected }
             }
             Some(SendError::Record(error)) => return Err(error.into()),
@@ -369,7 +390,7 @@ impl<'a> Courier<'a> {
             Some(error) => self.failed(outbox, owed, &error.to_string())?,
         };
         if let Some(status) = status {
-            status.write(&outcome);
+            status.write(outbox, &outcome);
         }
         Ok((outcome, grown))
     }
@@ -380,11 +401,26 @@ impl<'a> Courier<'a> {
         outbox: &mut Outbox,
         owed: &Owed,
         extent: &Extent,
+        part: Option<(Part, bool)>,
         report: Option<&ConversionReport>,
     ) -> Result<bool, OutboxError> {
         outbox.complete(owed.id, &extent.state_after(report))?;
         let now = outbox::now();
         let soon = now + millis(SETTLE);
+        match part {
+            // What was begun before may not be all of the part.
+            Some((_, true)) => {
+                outbox.hold(owed.id, soon)?;
+                return Ok(true);
+            }
+            Some((Part { goes_on: true, .. }, false)) => {
+                outbox.part_delivered(owed.id, soon)?;
+                return Ok(true);
+            }
+            // It goes on elsewhere.
+            Some((_, false)) => return Ok(false),
+            None => {}
+        }
         let held = Extent::held_until(report, now).filter(|_| self.holds);
         let files = self.program.session_of(&owed.transcript).ok();
         let grown = files.as_ref().filter(|files| files.state() != extent.state());

@@ -1,11 +1,14 @@
 //! What one delivery covers. It is written down before the first batch leaves, and whoever goes on with the delivery reads no
 //! more: so the same `uuid` always has the same bytes, and what is written meanwhile belongs to the next one.
 
+use crate::claude_code::sessions;
 use crate::outbox::{Live, Millis, Outbox, OutboxError, SessionId};
 use crate::program::LocalSession;
 use posthog_llma_sandbox::bindings::posthog::llm_analytics::types::{ConversionOptions, ConversionReport};
 use serde::{Deserialize, Serialize};
 use std::collections::BTreeMap;
+use std::io;
+use std::path::Path;
 use std::time::UNIX_EPOCH;
 
 /// What is open is held back for so long after its last line, in milliseconds.
@@ -22,6 +25,12 @@ pub struct Extent {
     hold_after: Millis,
     /// Tool calls without a result are, too: the session runs.
     hold_calls: bool,
+    /// What was written before is left out.
+    #[serde(default)]
+    since: Option<Millis>,
+    /// It is not all that the files held: the rest is not this destination's.
+    #[serde(default)]
+    is_part: bool,
 }
 
 impl Extent {
@@ -38,13 +47,32 @@ impl Extent {
         let ends = ends.collect();
         // Whatever its lines say of the time, a session that nobody writes to is not held.
         let hold_after = if is_fresh { since } else { Millis::MAX };
-        Self { state: session.state(), ends, hold_after, hold_calls: runs }
+        Self { state: session.state(), ends, hold_after, hold_calls: runs, since: None, is_part: false }
     }
 
     /// Nothing is held back: what is open stays so.
     #[must_use]
     pub fn without_hold(self) -> Self {
         Self { hold_after: Millis::MAX, hold_calls: false, ..self }
+    }
+
+    /// Of that, only what was written since then.
+    #[must_use]
+    pub fn since(self, since: Option<Millis>) -> Self {
+        Self { since, is_part: self.is_part || since.is_some(), ..self }
+    }
+
+    /// Of that, only what was written until then: it went on elsewhere.
+    pub fn until(mut self, until: Millis) -> io::Result<Self> {
+        for (path, end) in &mut self.ends {
+            *end = sessions::written_until(Path::new(path), until)?.min(*end);
+        }
+        Ok(Self { is_part: true, ..self.without_hold() })
+    }
+
+    /// Is it less than the files held?
+    pub fn is_part(&self) -> bool {
+        self.is_part
     }
 
     /// As it was written down; none if it cannot be read.
@@ -72,8 +100,8 @@ impl Extent {
 
     /// Leaves out of the session what is not covered. Says whether anything is: its files may have been moved.
     fn narrow(&self, session: &mut LocalSession) -> bool {
-        let covers = |path: &std::path::Path| self.ends.contains_key(path.to_string_lossy().as_ref());
-        let mut mains = session.files.mains().filter(|path| covers(path)).map(std::path::Path::to_owned);
+        let covers = |path: &Path| self.ends.contains_key(path.to_string_lossy().as_ref());
+        let mut mains = session.files.mains().filter(|path| covers(path)).map(Path::to_owned);
         let Some(main) = mains.next() else { return false };
         let more = mains.collect();
         session.files.main = main;
@@ -87,6 +115,7 @@ impl Extent {
     pub fn apply(&self, options: &mut ConversionOptions) {
         options.hold_after = Some(self.hold_after);
         options.hold_calls = self.hold_calls;
+        options.since = self.since;
     }
 
     /// What is written down of the session when it is delivered: nothing that its files are again, as long as something is held.
@@ -121,7 +150,6 @@ mod tests {
     use super::*;
     use crate::claude_code::sessions::SessionFiles;
     use std::fs::{self, File};
-    use std::path::Path;
     use std::time::{Duration, SystemTime};
 
     fn session(main: &Path) -> LocalSession {

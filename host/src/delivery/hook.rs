@@ -7,7 +7,6 @@
 use crate::claude_code::clean_start;
 use crate::claude_code::client::{self, Process};
 use crate::claude_code::first_environment::{self, Standing};
-use crate::claude_code::hooks::Hooks;
 use crate::claude_code::project::Ask;
 use crate::claude_code::settings::{Environment, Settings};
 use crate::delivery::courier::Courier;
@@ -328,11 +327,11 @@ fn write_down(
 
 /// Writes down why the hook could do nothing, where that can be: `status` tells it.
 fn fail(directory: &Path, session_id: &str, error: &str) -> Result<(), OutboxError> {
+    let mut outbox = Outbox::open(directory, HOOK_PATIENCE).map(|(outbox, _)| outbox);
     if let Some(config) = Environment::of_process().config_dir() {
-        let _ = StatusFile::of_failed_hook(&config, session_id, error).save();
+        let _ = StatusFile::of_failed_hook(&config, session_id, error).save(outbox.as_mut().ok());
     }
-    let (mut outbox, _) = Outbox::open(directory, HOOK_PATIENCE)?;
-    outbox.note(HOOK_FAILURE, error)
+    outbox?.note(HOOK_FAILURE, error)
 }
 
 /// What goes on after the hook: writes down what the hook may have had no time for, and delivers what is due.
@@ -398,9 +397,7 @@ fn work_in(directory: &Path, input: &HookInput, client: Option<Process>) -> anyh
     let (outbox, _) = Outbox::open_and_check(directory)?;
     let mut outbox = write_down(outbox, &program, &destination, input, client)?;
     let id = outbox.destination(&destination.origin, &destination.api_key)?;
-    if let Some((other, _)) =
-        program.config_dir().map(|config| Hooks::of(&config)).and_then(|hooks| hooks.others.into_iter().next())
-    {
+    if let Some((other, _)) = program.hooks().others.into_iter().next() {
         warn!("nothing is sent: another program sends the same sessions");
         // It is owed; `flush` sends it whatever others do.
         anyhow::bail!("{other} also sends these sessions, so hooks send nothing until one of the two is turned off");

@@ -17,8 +17,8 @@ use crate::program::{LocalSession, Program};
 use posthog_llma_pipeline::delivery::lane::Lane;
 use posthog_llma_sandbox::bindings::exports::posthog::llm_analytics::delivery::{BatchReport, DeliveryError, Patience};
 use posthog_llma_sandbox::bindings::posthog::llm_analytics::types::{ConversionReport, EventId, EventKind, NamedCount};
-use posthog_llma_sandbox::{Sandbox, block_on};
-use std::collections::{BTreeMap, HashSet};
+use posthog_llma_sandbox::{Runtime, Sandbox, SandboxError};
+use std::collections::{BTreeMap, HashMap, HashSet};
 use std::io;
 use std::path::{Path, PathBuf};
 use std::sync::atomic::{AtomicBool, AtomicUsize, Ordering};
@@ -140,6 +140,8 @@ pub struct Ingest<'a> {
     pub force: bool,
     /// The user named each of the sessions.
     pub named: bool,
+    /// Sessions that are left out, because another program has sent them or may have: by their main transcripts.
+    pub sent_before: &'a HashMap<PathBuf, String>,
     /// Threads.
     pub jobs: usize,
     /// Told when the server takes no more for now, with the seconds until it is asked again.
@@ -158,6 +160,9 @@ pub enum IngestError {
     /// What hooks made owed meanwhile cannot be delivered.
     #[error(transparent)]
     Courier(#[from] CourierError),
+    /// A thread cannot be set up.
+    #[error(transparent)]
+    Sandbox(#[from] SandboxError),
 }
 
 /// What all threads share.
@@ -215,6 +220,8 @@ impl Ingest<'_> {
                             Some(_) => Some(self.open_record()?),
                             None => None,
                         };
+                        // All that this thread sends goes over one connection.
+                        let runtime = Runtime::new()?;
                         loop {
                             let index = shared.next.fetch_add(1, Ordering::Relaxed);
                             let Some(candidate) = sessions.get(index) else { return Ok(()) };
@@ -224,7 +231,7 @@ impl Ingest<'_> {
                                 return Ok(());
                             }
                             let record = outbox.as_mut().zip(id);
-                            let outcome = self.send(record, candidate, &shared, &turn);
+                            let outcome = self.send(record, candidate, &runtime, &turn);
                             drop(turn);
                             done(index, &outcome);
                             lock(&outcomes)[index] = outcome;
@@ -259,9 +266,10 @@ impl Ingest<'_> {
         &self,
         record: Option<(&mut Outbox, DestinationId)>,
         candidate: &PastSession,
-        shared: &Shared,
+        runtime: &Runtime,
         turn: &ClaimTurn<'_>,
     ) -> IngestOutcome {
+        let shared = turn.shared;
         let failed = |error: String, events| IngestOutcome::Failed { error, events };
         let mut session = match self.program.session_of(&candidate.transcript) {
             Ok(session) => session,
@@ -270,6 +278,9 @@ impl Ingest<'_> {
         let state = session.state();
         if let Some(reason) = self.program.withholds(&session, self.named) {
             return IngestOutcome::Withheld { reason: reason.to_string() };
+        }
+        if let Some(reason) = self.sent_before.get(&candidate.transcript) {
+            return IngestOutcome::Withheld { reason: reason.clone() };
         }
         let transcript = std::path::absolute(&candidate.transcript).unwrap_or_else(|_| candidate.transcript.clone());
         let stored = match record.as_ref().map(|(outbox, _)| outbox.stored(&transcript)) {
@@ -291,7 +302,6 @@ impl Ingest<'_> {
         let known = record.map(|(outbox, destination)| {
             let id = match self.destination {
                 Some(_) => Some(outbox.see(destination, &sighting)?),
-                // To look is not to write.
                 None => outbox.session(destination, &transcript)?,
             };
             let delivered = !self.force && id.map_or(Ok(false), |id| outbox.is_delivered(id, &state))?;
@@ -315,22 +325,18 @@ impl Ingest<'_> {
         let Some(to) = self.destination else {
             let mut bytes = Counting(0);
             let converted =
-                block_on(conversion::convert_new(self.sandbox, &session, &options, &mut record, &mut bytes));
+                runtime.block_on(conversion::convert_new(self.sandbox, &session, &options, &mut record, &mut bytes));
             return match converted {
-                Ok(Ok(converted)) => {
+                Ok(converted) => {
                     let sent = Sent::of_conversion(&converted.report, bytes.0);
                     IngestOutcome::of(sent, converted.report.excluded_events)
                 }
-                Ok(Err(ConversionError::Record(error))) => self.all_stops(shared, error.to_string(), 0),
-                Ok(Err(error)) => failed(error.to_string(), 0),
+                Err(ConversionError::Record(error)) => self.all_stops(shared, error.to_string(), 0),
                 Err(error) => failed(error.to_string(), 0),
             };
         };
-        let delivered = match block_on(send::deliver(self.sandbox, &session, &options, to, self.patience, &mut record))
-        {
-            Ok(delivered) => delivered,
-            Err(error) => return failed(error.to_string(), 0),
-        };
+        let delivered =
+            runtime.block_on(send::deliver(self.sandbox, &session, &options, to, self.patience, &mut record));
         courier::log_end(&candidate.id, &delivered);
         let sent = Sent::of_delivery(&delivered);
         let error = match delivered.error {
@@ -346,8 +352,8 @@ impl Ingest<'_> {
                     || self.program.session_of(&candidate.transcript).is_ok_and(|s| s.state() != extent.state());
                 return match record.known {
                     // What was written since the delivery was begun that this one has brought to its end.
-                    Some(Known { outbox, destination, .. }) if was_begun && grown() => {
-                        outcome.and(self.send(Some((outbox, destination)), candidate, shared, turn))
+                    Some(Known { outbox, destination, .. }) if was_begun && (extent.is_part() || grown()) => {
+                        outcome.and(self.send(Some((outbox, destination)), candidate, runtime, turn))
                     }
                     _ => outcome,
                 };

@@ -2,8 +2,10 @@
 //! know it, and their scripts read it; the keys are that plugin's.
 
 use crate::delivery::outcome::Outcome;
+use crate::delivery::python_plugin;
 use crate::delivery::report::count;
 use crate::delivery::send::{Delivered, Destination};
+use crate::outbox::Outbox;
 use crate::program::{LocalSession, Program};
 use posthog_llma_pipeline::time;
 use posthog_llma_sandbox::bindings::posthog::llm_analytics::types::{ConversionOptions, EventKind};
@@ -54,7 +56,7 @@ impl StatusFile {
     }
 
     /// Writes it whole or not at all. That it cannot be written is not a reason to fail: the record is in the outbox.
-    pub fn write(mut self, outcome: &Outcome) {
+    pub fn write(mut self, outbox: &mut Outbox, outcome: &Outcome) {
         let error = match outcome {
             // Nothing was new: the file still tells of the delivery before.
             Outcome::Delivered { events: 0, rejected: 0 } | Outcome::Withheld { .. } | Outcome::Gone => return,
@@ -64,11 +66,17 @@ impl StatusFile {
         };
         self.status["status"] = json!(if error.is_none() { "ok" } else { "error" });
         self.status["error"] = json!(error);
-        let _ = self.save();
+        let _ = self.save(Some(outbox));
     }
 
-    /// Writes it as it is, with the time.
-    pub fn save(mut self) -> io::Result<()> {
+    /// Writes it as it is, with the time. What the Python plugin has written there is noted first; without a record, its file
+    /// stays as it is.
+    pub fn save(mut self, outbox: Option<&mut Outbox>) -> io::Result<()> {
+        match outbox {
+            Some(outbox) => python_plugin::remember(outbox, &self.path).map_err(io::Error::other)?,
+            None if python_plugin::wrote(&self.path) => return Ok(()),
+            None => {}
+        }
         self.status["timestamp"] = json!(time::format(crate::outbox::now()));
         let folder = self.path.parent().unwrap_or(Path::new("."));
         let mut file = tempfile::Builder::new().prefix(".posthog-llma-").tempfile_in(folder)?;

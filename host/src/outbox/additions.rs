@@ -7,7 +7,7 @@
 use rusqlite::{Connection, OptionalExtension as _};
 
 /// How many there are.
-const COUNT: u16 = 8;
+const COUNT: u16 = 9;
 
 /// Table, column, and its declaration.
 const ADDITIONS: [(&str, &str, &str); COUNT as usize] = [
@@ -26,6 +26,8 @@ const ADDITIONS: [(&str, &str, &str); COUNT as usize] = [
     ("session", "since", "INTEGER"),
     // The name of its project when it was seen first, empty if nothing but its folder says one.
     ("session", "project", "TEXT"),
+    // What is owed from before hooks sent the session elsewhere for a while: a JSON object of two times.
+    ("session", "part", "TEXT"),
 ];
 
 /// Adds what the file lacks. Says whether it had to.
@@ -67,7 +69,7 @@ mod tests {
         new.execute_batch(include_str!("schema.sql")).unwrap();
         assert!(has_all(&new).unwrap());
         let old = Connection::open_in_memory().unwrap();
-        let mut schema = include_str!("schema.sql").replace("PRAGMA application_id = 8;", "");
+        let mut schema = include_str!("schema.sql").replace("PRAGMA application_id = 9;", "");
         for (_, column, declaration) in ADDITIONS {
             schema = schema.replace(&format!("    {column} {declaration},\n"), "");
         }

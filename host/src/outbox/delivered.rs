@@ -156,6 +156,14 @@ impl Outbox {
         self.session(destination, transcript)?.map_or(Ok(false), |session| self.is_delivered(session, state))
     }
 
+    /// Was anything of this session delivered?
+    pub fn has_delivered(&self, destination: DestinationId, transcript: &Path) -> Result<bool, OutboxError> {
+        let Some(session) = self.session(destination, transcript)? else { return Ok(false) };
+        self.read(|db| {
+            db.prepare("SELECT 1 FROM session WHERE id = ?1 AND delivered_at IS NOT NULL")?.exists([session.0])
+        })
+    }
+
     /// Takes note of types of lines that this version does not know.
     pub fn unknown_types(&mut self, report: &ConversionReport) -> Result<(), OutboxError> {
         if report.unknown_types.is_empty() {

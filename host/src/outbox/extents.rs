@@ -1,11 +1,81 @@
 //! What the delivery under way covers, and what is held back of a session.
 
-use super::ids::SessionId;
+use super::ids::{DestinationId, SessionId};
 use super::owed::{OWED, owed};
-use super::{Millis, Outbox, OutboxError, Owed, now};
+use super::{Millis, Outbox, OutboxError, Owed, journal, now};
 use rusqlite::{OptionalExtension as _, params};
 
+/// A part of a session that belongs to a destination: hooks sent the rest elsewhere.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, serde::Deserialize)]
+pub struct Part {
+    /// What was written before is none of it.
+    pub since: Option<Millis>,
+    /// What was written later is none of it.
+    pub until: Millis,
+    /// Hooks send the session to this destination again: what they have seen since is owed, too.
+    #[serde(skip)]
+    pub goes_on: bool,
+}
+
 impl Outbox {
+    /// The part of a session that is owed to its destination, if hooks sent it elsewhere since, or for a while.
+    pub fn part(&self, session: SessionId) -> Result<Option<Part>, OutboxError> {
+        self.read(|db| {
+            let select = "SELECT part, since, seen_at, hooked AND EXISTS (
+                     SELECT 1 FROM session AS other WHERE other.session_id = session.session_id
+                     AND other.destination <> session.destination AND other.hooked = 1 AND other.seen_at > session.seen_at)
+                 FROM session WHERE id = ?1";
+            let row = |row: &rusqlite::Row<'_>| Ok((row.get(0)?, row.get(1)?, row.get(2)?, row.get(3)?));
+            let found: Option<(Option<String>, Option<Millis>, Millis, bool)> =
+                db.query_row(select, [session.0], row).optional()?;
+            Ok(found.and_then(|(part, since, seen_at, went_on_elsewhere)| {
+                let written_down = part.and_then(|part| serde_json::from_str::<Part>(&part).ok());
+                let before = written_down.map(|part| Part { goes_on: true, ..part });
+                before.or_else(|| went_on_elsewhere.then_some(Part { since, until: seen_at, goes_on: false }))
+            }))
+        })
+    }
+
+    /// The part is delivered that was owed from before; what came after is owed, and due then.
+    pub fn part_delivered(&mut self, session: SessionId, due_at: Millis) -> Result<(), OutboxError> {
+        self.write(|db| db.execute("UPDATE session SET part = NULL WHERE id = ?1", [session.0]).map(drop))?;
+        self.hold(session, due_at)
+    }
+
+    /// What is owed to other destinations is owed to this one instead, but for what they have. How many sessions that are.
+    pub fn redirect(&mut self, to: DestinationId) -> Result<usize, OutboxError> {
+        let now = now();
+        self.write(|db| {
+            journal::settle(db)?;
+            let mut select = db.prepare("SELECT id FROM session WHERE destination <> ?1 AND owed_at IS NOT NULL")?;
+            let owed: Vec<i64> = select.query_map([to.0], |row| row.get(0))?.collect::<Result<_, _>>()?;
+            for id in &owed {
+                let here: i64 = db.query_row(
+                    "INSERT INTO session (destination, transcript, session_id, options, seen_at, hooked, since, project, owed_at)
+                     SELECT ?2, transcript, session_id, options, seen_at, hooked, since, project, owed_at
+                     FROM session WHERE id = ?1
+                     ON CONFLICT DO UPDATE SET owed_at = coalesce(session.owed_at, ?3), since = excluded.since, due_at = 0,
+                         failed_at = NULL, attempts = 0
+                     RETURNING id",
+                    params![id, to.0, now],
+                    |row| row.get(0),
+                )?;
+                // The other one has it, and its trace.
+                db.execute(
+                    "INSERT INTO accepted (destination, event, session, covered)
+                     SELECT ?2, event, ?3, 1 FROM accepted WHERE session = ?1 ON CONFLICT DO NOTHING",
+                    params![id, to.0, here],
+                )?;
+                db.execute(
+                    "UPDATE session SET owed_at = NULL, turn_at = NULL, failed_at = NULL, running = 0, ends = NULL, part = NULL
+                     WHERE id = ?1",
+                    [id],
+                )?;
+            }
+            Ok(owed.len())
+        })
+    }
+
     /// What the delivery covers that was begun and has not ended.
     pub fn extent(&self, session: SessionId) -> Result<Option<String>, OutboxError> {
         self.read(|db| {
@@ -21,7 +91,7 @@ impl Outbox {
 
     /// All of the session was delivered, whatever it was seen first for.
     pub fn delivered_whole(&mut self, session: SessionId) -> Result<(), OutboxError> {
-        self.write(|db| db.execute("UPDATE session SET since = NULL WHERE id = ?1", [session.0]).map(drop))
+        self.write(|db| db.execute("UPDATE session SET since = NULL, part = NULL WHERE id = ?1", [session.0]).map(drop))
     }
 
     /// The delivery that was begun has nothing to deliver.

@@ -264,7 +264,7 @@ impl Outbox {
     pub fn forgo(&mut self, session: SessionId) -> Result<(), OutboxError> {
         self.write(|db| {
             let update = "UPDATE session SET running = 0, client_pid = NULL, client_started = NULL, owed_at = NULL, failed_at = NULL,
-                              ends = NULL WHERE id = ?1";
+                              ends = NULL, part = NULL WHERE id = ?1";
             db.execute(update, [session.0]).map(drop)
         })
     }
@@ -502,7 +502,10 @@ fn see(db: &Connection, destination: DestinationId, sighting: &Sighting<'_>) -> 
          VALUES (?1, ?2, ?3, ?4, ?5, ?6, ?7, ?9)
          ON CONFLICT DO UPDATE SET session_id = excluded.session_id, options = excluded.options, seen_at = excluded.seen_at,
              hooked = max(hooked, excluded.hooked), project = coalesce(project, excluded.project),
-             since = CASE WHEN ?8 > session.seen_at AND session.owed_at IS NULL THEN ?8 ELSE session.since END
+             part = CASE WHEN ?8 > session.seen_at AND session.owed_at IS NOT NULL AND session.part IS NULL
+                 THEN json_object('since', session.since, 'until', session.seen_at) ELSE session.part END,
+             since = CASE WHEN ?8 > session.seen_at AND (session.owed_at IS NULL OR session.part IS NULL)
+                 THEN ?8 ELSE session.since END
          RETURNING id",
         params![
             destination.0,

@@ -1,5 +1,5 @@
 -- The newest columns are explained in additions.rs, which gives them to older files.
-PRAGMA application_id = 8;
+PRAGMA application_id = 9;
 
 -- References to transcripts and ids of events: no content and no key. Times are milliseconds since 1970.
 
@@ -52,6 +52,7 @@ CREATE TABLE session (
     ends TEXT,
     since INTEGER,
     project TEXT,
+    part TEXT,
     UNIQUE (destination, transcript)
 ) STRICT;
 

@@ -75,8 +75,8 @@ pub struct Quarantined {
 pub struct Summary {
     /// The current destination's state.
     pub destination: DestinationSummary,
-    /// Sessions that are owed to other destinations.
-    pub owed_elsewhere: u64,
+    /// Other destinations that sessions are owed to, and how many.
+    pub owed_to: Vec<(String, u64)>,
     /// Sessions that failed, the latest first, at most [`SHOWN`](Self::SHOWN).
     pub failed: Vec<FailedSession>,
     /// Events that were refused, the latest first, at most [`SHOWN`](Self::SHOWN).
@@ -95,6 +95,15 @@ pub struct Summary {
 impl Summary {
     /// Rows that are told one by one.
     pub const SHOWN: u32 = 20;
+
+    /// Sessions that are owed to other destinations.
+    pub fn owed_elsewhere(&self) -> u64 {
+        self.owed_to.iter().map(|(_, sessions)| sessions).sum()
+    }
+
+    /// What to do about them.
+    pub const GIVE_OR_REDIRECT: &str = "`posthog-llma flush --host HOST --key-env`, with that project's token in POSTHOG_API_KEY, \
+                                        delivers it there; `posthog-llma flush --redirect` sends it to the current project";
 }
 
 impl Outbox {
@@ -161,8 +170,12 @@ impl Outbox {
             )?;
             let in_part = "SELECT count(*) FROM session WHERE destination = ?1 AND since IS NOT NULL";
             summary.in_part = db.query_row(in_part, [id], |row| row.get::<_, i64>(0))? as u64;
-            let elsewhere = "SELECT count(*) FROM session WHERE destination <> ?1 AND owed_at IS NOT NULL";
-            summary.owed_elsewhere = db.query_row(elsewhere, [id], |row| row.get::<_, i64>(0))? as u64;
+            let mut elsewhere = db.prepare(
+                "SELECT origin, count(*) FROM session JOIN destination ON destination.id = session.destination
+                 WHERE destination <> ?1 AND owed_at IS NOT NULL GROUP BY destination.id ORDER BY origin",
+            )?;
+            let rows = elsewhere.query_map([id], |row| Ok((row.get(0)?, row.get::<_, i64>(1)? as u64)))?;
+            summary.owed_to = rows.collect::<Result<_, _>>()?;
             let mut failed = db.prepare(
                 "SELECT session_id, transcript, last_error, due_at, failed_at FROM session
                  WHERE destination = ?1 AND owed_at IS NOT NULL AND last_error IS NOT NULL

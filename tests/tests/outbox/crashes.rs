@@ -1,6 +1,9 @@
 //! Killed at any moment, nothing is lost and little is repeated.
 
 use super::*;
+use posthog_llma_local_posthog::EventResult;
+use std::collections::{BTreeSet, HashMap};
+use std::sync::{Arc, Mutex};
 use std::time::Duration;
 
 /// The same pseudo-random moments in every run.
@@ -49,6 +52,69 @@ fn killed_at_fifty_moments_of_a_delivery_every_event_arrives_and_none_more_than_
             let expected = &expected[event["uuid"].as_str().unwrap()];
             assert_eq!(event, expected, "a double is the same in all");
         }
+    }
+    assert!(killed_in_the_middle >= 5, "only {killed_in_the_middle} of 50 moments were in the middle of a delivery");
+}
+
+/// What becomes of an event, by its id: a quarter of all is not simply taken.
+fn verdict(uuid: &str, times: u32) -> (&'static str, &'static str) {
+    let id: u32 = uuid.bytes().map(u32::from).sum();
+    match id % 16 {
+        0 => ("drop", "event_restriction_drop"),
+        1 if times == 1 => ("retry", "not_persisted"),
+        2 if times == 1 => ("drop", "ai_byte_rate_limited"),
+        3 => ("warning", "person_processing_disabled"),
+        _ => ("ok", ""),
+    }
+}
+
+fn is_dropped(uuid: &str) -> bool {
+    verdict(uuid, 1) == ("drop", "event_restriction_drop")
+}
+
+#[test]
+fn killed_at_fifty_moments_among_partial_verdicts_every_event_arrives_or_is_put_aside() {
+    let mut moments = Moments(11);
+    let mut killed_in_the_middle = 0;
+    for _ in 0..50 {
+        let home = Home::new();
+        let seen: Mutex<HashMap<String, u32>> = Mutex::default();
+        let judge = move |event: &Value| {
+            let uuid = event["uuid"].as_str().unwrap();
+            let mut seen = seen.lock().unwrap();
+            let times = seen.entry(uuid.to_owned()).or_default();
+            *times += 1;
+            let (result, details) = verdict(uuid, *times);
+            Some(EventResult::new(result, details))
+        };
+        let script = vec![Answer::Trickle { every: Duration::from_millis(1) }; 6];
+        let posthog =
+            LocalPostHog::start(Config { script, judge_event: Some(Arc::new(judge)), ..Config::default() }).unwrap();
+        let transcript = session(&home, "aaaa", &Transcript::new().turns(250));
+        let expected = expected(&home, &transcript);
+        owe(&home, &posthog, &transcript);
+        let delivery = home.ready("flush", &posthog).start();
+        std::thread::sleep(moments.next(Duration::from_millis(1800)));
+        delivery.kill();
+        let before = posthog.events().len();
+        killed_in_the_middle += usize::from(before > 0 && before < expected.len());
+        home.ready("flush", &posthog).run().exits_with(0);
+
+        let (dropped, wanted): (BTreeSet<&String>, BTreeSet<&String>) =
+            expected.keys().partition(|uuid| is_dropped(uuid));
+        let arrivals = arrivals(&posthog);
+        assert_eq!(arrivals.keys().collect::<BTreeSet<_>>(), wanted, "none is lost, none is new");
+        assert!(arrivals.values().all(|times| *times <= 2));
+        let twice = arrivals.values().filter(|times| **times == 2).count();
+        assert!(twice <= 100, "at most one batch: {twice}");
+        let status = home.status(&posthog);
+        assert_eq!(status["quarantined_events"], dropped.len(), "{status:#}");
+        assert_eq!(status["coverage"]["owed"], 0);
+        same_bytes_under_the_same_id(&posthog);
+        // Nothing of it is ever sent again.
+        let requests = posthog.requests().len();
+        home.ready("flush", &posthog).run().exits_with(0);
+        assert_eq!(posthog.requests().len(), requests);
     }
     assert!(killed_in_the_middle >= 5, "only {killed_in_the_middle} of 50 moments were in the middle of a delivery");
 }

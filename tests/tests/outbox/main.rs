@@ -15,6 +15,7 @@ use std::path::{Path, PathBuf};
 
 mod begun;
 mod crashes;
+mod destinations;
 mod doctor;
 mod files;
 mod hook;

@@ -1,11 +1,12 @@
 //! What the beginning of a transcript tells of its session, without converting it.
 
 use crate::system::regular;
+use memchr::memmem;
 use posthog_llma_pipeline::session::prompt_in;
 use posthog_llma_pipeline::time;
 use serde::Deserialize;
 use serde_json::Value;
-use std::io::{BufRead as _, BufReader, Read as _};
+use std::io::{self, BufRead as _, BufReader, Read as _};
 use std::path::{Path, PathBuf};
 
 /// Bytes of a transcript that are read at most. The first prompt stands in the first lines; an image may be in it.
@@ -48,6 +49,22 @@ impl Head {
     }
 }
 
+/// Bytes of a transcript before the first line that says a later time than this.
+pub fn written_until(transcript: &Path, until: i64) -> io::Result<u64> {
+    let mut reader = BufReader::with_capacity(64 * 1024, regular::open(transcript)?);
+    let (mut end, mut line) = (0, Vec::new());
+    while reader.read_until(b'\n', &mut line)? > 0 {
+        let time = || time::parse(serde_json::from_slice::<Line>(&line).ok()?.timestamp.as_str()?);
+        // A line without one need not be parsed.
+        if memmem::find(&line, b"\"timestamp\"").is_some() && time().is_some_and(|time| time > until) {
+            break;
+        }
+        end += line.len() as u64;
+        line.clear();
+    }
+    Ok(end)
+}
+
 /// The first time in a transcript, in milliseconds since 1970.
 pub(super) fn first_timestamp(transcript: &Path) -> Option<i64> {
     let file = regular::open(transcript).ok()?;
@@ -60,6 +77,27 @@ pub(super) fn first_timestamp(transcript: &Path) -> Option<i64> {
 #[cfg(test)]
 mod tests {
     use super::*;
+
+    #[test]
+    fn what_was_written_until_a_time_ends_before_the_first_later_line() {
+        let folder = tempfile::tempdir().unwrap();
+        let path = folder.path().join("s.jsonl");
+        let lines = [
+            r#"{"type":"mode"}"#,
+            r#"{"timestamp":"2026-01-01T00:00:01Z"}"#,
+            "not JSON, \"timestamp\"",
+            r#"{"type":"summary"}"#,
+            r#"{"timestamp":"2026-01-01T00:00:02Z"}"#,
+            r#"{"timestamp":"2026-01-01T00:00:01Z"}"#,
+        ];
+        std::fs::write(&path, lines.join("\n")).unwrap();
+        let until = |text: &str| written_until(&path, time::parse(text).unwrap()).unwrap();
+        let before = |count: usize| lines[..count].iter().map(|line| line.len() as u64 + 1).sum::<u64>();
+        assert_eq!(until("2026-01-01T00:00:00Z"), before(1));
+        assert_eq!(until("2026-01-01T00:00:01Z"), before(4));
+        assert_eq!(until("2026-01-01T00:00:02Z"), path.metadata().unwrap().len(), "to its end, without a newline");
+        assert!(written_until(Path::new("/nowhere"), 0).is_err());
+    }
 
     fn head(text: &str) -> Head {
         let file = tempfile::NamedTempFile::new().unwrap();

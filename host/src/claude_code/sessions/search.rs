@@ -43,8 +43,8 @@ pub enum FindError {
     Empty,
     /// The projects' folder cannot be read.
     #[error(
-        "no session {query:?}: cannot read {}: {error} (set CLAUDE_CONFIG_DIR if Claude Code's directory is not ~/.claude)",
-        Places(projects)
+        "no session {query:?}: {} (set CLAUDE_CONFIG_DIR if Claude Code's directory is not ~/.claude)",
+        NotRead(projects, error)
     )]
     NoProjects {
         /// What was looked for.
@@ -86,6 +86,20 @@ impl fmt::Display for Places<'_> {
     fn fmt(&self, formatter: &mut fmt::Formatter<'_>) -> fmt::Result {
         let places: Vec<_> = self.0.iter().map(|place| place.display().to_string()).collect();
         formatter.write_str(&places.join(" and "))
+    }
+}
+
+/// Folders that cannot be read, and why.
+struct NotRead<'a>(&'a [PathBuf], &'a io::Error);
+
+impl fmt::Display for NotRead<'_> {
+    fn fmt(&self, formatter: &mut fmt::Formatter<'_>) -> fmt::Result {
+        let Self(projects, error) = self;
+        if error.kind() == io::ErrorKind::NotFound {
+            write!(formatter, "Claude Code keeps sessions in {}, which does not exist", Places(projects))
+        } else {
+            write!(formatter, "cannot read {}: {error}", Places(projects))
+        }
     }
 }
 

@@ -4,6 +4,8 @@
 //! one can be a stub of a few lines. So the files of one name below `projects` are one session, whichever of them is asked for.
 
 use super::head;
+use std::collections::HashMap;
+use std::ffi::OsString;
 use std::fs;
 use std::path::{Path, PathBuf};
 
@@ -15,23 +17,68 @@ fn projects_of(main: &Path) -> Option<&Path> {
     main.parent()?.parent().filter(|projects| projects.file_name().is_some_and(|name| name == PROJECTS))
 }
 
-/// Other main transcripts of the same session: beside this one's folder, and in these homes.
-pub(super) fn of(main: &Path, homes: &[PathBuf]) -> Vec<PathBuf> {
+/// Where the other main transcripts of a session are looked for, besides in the folders beside its own.
+#[derive(Debug, Clone, Copy)]
+pub enum Siblings<'a> {
+    /// In these homes, now: for one session.
+    In(&'a [PathBuf]),
+    /// In what was found before: for all sessions of a run.
+    Indexed(&'a SiblingIndex),
+}
+
+/// What lies in all projects' folders, by name, found once: to look for each session's files in each folder is quadratic.
+#[derive(Debug)]
+pub struct SiblingIndex {
+    places: Vec<PathBuf>,
+    by_name: HashMap<OsString, Vec<PathBuf>>,
+}
+
+impl SiblingIndex {
+    /// What these homes hold now. Who writes another one meanwhile makes it a session that has grown since.
+    pub fn of(homes: &[PathBuf]) -> Self {
+        let places: Vec<_> = homes.iter().map(|home| home.join(PROJECTS)).collect();
+        let mut by_name: HashMap<OsString, Vec<PathBuf>> = HashMap::new();
+        for folder in places.iter().flat_map(folders) {
+            for file in fs::read_dir(&folder).into_iter().flatten().flatten() {
+                by_name.entry(file.file_name()).or_default().push(file.path());
+            }
+        }
+        Self { places, by_name }
+    }
+}
+
+/// What lies in a folder of all projects' folders.
+fn folders(projects: &PathBuf) -> impl Iterator<Item = PathBuf> {
+    fs::read_dir(projects).into_iter().flatten().flatten().map(|folder| folder.path())
+}
+
+/// Other main transcripts of the same session.
+pub(super) fn of(main: &Path, siblings: Siblings<'_>) -> Vec<PathBuf> {
     let (Some(own), Some(name)) = (projects_of(main), main.file_name()) else { return Vec::new() };
+    let own = own.to_owned();
+    let beside = |place: &PathBuf| folders(place).map(|folder| folder.join(name)).collect::<Vec<_>>();
+    let paths = match siblings {
+        Siblings::Indexed(index) => {
+            let indexed = index.by_name.get(name).cloned().unwrap_or_default();
+            let unknown = Some(&own).filter(|own| !index.places.contains(own));
+            unknown.map(beside).into_iter().flatten().chain(indexed).collect()
+        }
+        Siblings::In(homes) => {
+            // Mostly the one home is the transcript's own.
+            let elsewhere: Vec<_> =
+                homes.iter().map(|home| home.join(PROJECTS)).filter(|place| *place != own).collect();
+            std::iter::once(&own).chain(&elsewhere).flat_map(beside).collect::<Vec<_>>()
+        }
+    };
     let mut found = Vec::new();
     let mut seen = Vec::new();
     seen.extend(main.canonicalize());
-    // Mostly the one home is the transcript's own.
-    let elsewhere = homes.iter().map(|home| home.join(PROJECTS)).filter(|projects| projects != own);
-    for projects in std::iter::once(own.to_owned()).chain(elsewhere) {
-        let folders = fs::read_dir(&projects).into_iter().flatten().flatten();
-        for path in folders.map(|folder| folder.path().join(name)) {
-            // A folder that is a link to another one holds nothing of its own.
-            let Ok(resolved) = path.canonicalize() else { continue };
-            if resolved.is_file() && !seen.contains(&resolved) {
-                seen.push(resolved);
-                found.push(path);
-            }
+    for path in paths {
+        // A folder that is a link to another one holds nothing of its own.
+        let Ok(resolved) = path.canonicalize() else { continue };
+        if resolved.is_file() && !seen.contains(&resolved) {
+            seen.push(resolved);
+            found.push(path);
         }
     }
     found.sort();
@@ -80,8 +127,16 @@ mod tests {
             let files = SessionFiles::of_transcript(named).unwrap();
             assert_eq!(files.mains().collect::<Vec<_>>(), [&early, &late, &same_time, &stub]);
             assert_eq!(files.agents.iter().map(|a| a.agent_id.as_str()).collect::<Vec<_>>(), ["1", "2"]);
-            let files = SessionFiles::of_transcript_in(named, &[other.path().to_owned()]).unwrap();
-            assert_eq!(files.mains().collect::<Vec<_>>(), [&elsewhere, &early, &late, &same_time, &stub]);
+            let all = [&elsewhere, &early, &late, &same_time, &stub];
+            let homes = [other.path().to_owned()];
+            let files = SessionFiles::of_transcript_in(named, Siblings::In(&homes)).unwrap();
+            assert_eq!(files.mains().collect::<Vec<_>>(), all);
+            let homes = [home.path().to_owned(), other.path().to_owned()];
+            for homes in [&homes[..], &homes[1..]] {
+                let index = SiblingIndex::of(homes);
+                let files = SessionFiles::of_transcript_in(named, Siblings::Indexed(&index)).unwrap();
+                assert_eq!(files.mains().collect::<Vec<_>>(), all, "also beside a home that is not in the index");
+            }
         }
         fs::remove_file(&stub).unwrap();
         assert_eq!(SessionFiles::of_transcript(&stub).unwrap().main, early, "one that is gone has others");
@@ -104,5 +159,19 @@ mod tests {
         let main = write(home.path(), "projects/-a/s.jsonl", &line("10:00:00"));
         std::os::unix::fs::symlink(home.path().join("projects/-a"), home.path().join("projects/-b")).unwrap();
         assert_eq!(SessionFiles::of_transcript(&main).unwrap().mains().count(), 1);
+        let index = SiblingIndex::of(&[home.path().to_owned()]);
+        let files = SessionFiles::of_transcript_in(&main, Siblings::Indexed(&index)).unwrap();
+        assert_eq!(files.mains().count(), 1);
+    }
+
+    #[test]
+    fn an_index_is_of_the_time_when_it_was_made() {
+        let home = tempfile::tempdir().unwrap();
+        let main = write(home.path(), "projects/-a/s.jsonl", &line("10:00:00"));
+        let index = SiblingIndex::of(&[home.path().to_owned()]);
+        write(home.path(), "projects/-b/s.jsonl", &line("11:00:00"));
+        let indexed = SessionFiles::of_transcript_in(&main, Siblings::Indexed(&index)).unwrap();
+        assert_eq!(indexed.mains().count(), 1, "no folder is read again");
+        assert_eq!(SessionFiles::of_transcript(&main).unwrap().mains().count(), 2);
     }
 }

@@ -243,6 +243,10 @@ pub struct Ingest {
     /// Also send what was delivered before; PostHog's trace views then count it twice
     #[arg(long)]
     pub force: bool,
+    /// What to do with sessions that PostHog's Python plugin sent or may have sent: leave them out, or send them too. Without
+    /// this, `ingest` asks
+    #[arg(long, value_enum, value_name = "WHAT")]
+    pub python_plugin: Option<SentBefore>,
     /// Print the report as one JSON object
     #[arg(long)]
     pub json: bool,
@@ -260,12 +264,24 @@ pub struct Ingest {
     pub limits: LimitArguments,
 }
 
+/// What to do with what another program has sent.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, clap::ValueEnum)]
+pub enum SentBefore {
+    /// Leave it out
+    Skip,
+    /// Send it too; PostHog then counts it twice
+    Send,
+}
+
 /// `flush`
 #[derive(Debug, Args)]
 pub struct Flush {
     /// Also deliver what was given up
     #[arg(long)]
     pub failed: bool,
+    /// Also deliver to the current destination what is owed to another host or token, except for what that one has
+    #[arg(long)]
+    pub redirect: bool,
     /// Don't wait, even if the server asked to
     #[arg(long)]
     pub now: bool,

@@ -55,7 +55,7 @@ fn gather(checks: &Checks, status: &Status, log_file: &Path) -> Value {
         })).collect::<Vec<_>>(),
         "outbox": {
             "sessions": destination.sessions,
-            "owed_elsewhere": summary.owed_elsewhere,
+            "owed_elsewhere": summary.owed_elsewhere(),
             "on_disk": status.on_disk,
             "never_seen": status.never_seen,
             "events": destination.events,

@@ -12,6 +12,7 @@ use crate::system::terminal::{print, tell};
 use posthog_llma_pipeline::time;
 use posthog_llma_sandbox::Sandbox;
 use serde_json::{Value, json};
+use std::collections::HashMap;
 use std::fmt::Write as _;
 use std::path::Path;
 use std::process::ExitCode;
@@ -45,6 +46,7 @@ pub(super) fn list(
         force: false,
         // To see a session is not to send it.
         named: true,
+        sent_before: &HashMap::new(),
         jobs: jobs(arguments),
         on_wait: &|seconds| tell(&format!("PostHog accepts no more for now. Retrying in {seconds} s.")),
         stop: &STOP,

@@ -70,9 +70,13 @@ fn running() -> anyhow::Result<HashSet<String>> {
 /// Those of all projects, of `--project`, or of the current one.
 fn of_folders(program: &Program, arguments: &Arguments) -> anyhow::Result<Vec<PastSession>> {
     let homes = program.homes();
-    let first = homes.first().ok_or(ProgramError::NoConfigDirectory)?;
-    let found = sessions::all(&homes)
-        .map_err(|error| NoSession(format!("cannot read {}: {error}", first.join("projects").display())))?;
+    if homes.is_empty() {
+        return Err(ProgramError::NoConfigDirectory.into());
+    }
+    let found = sessions::all(&homes).map_err(|error| NoSession(nothing_in(&homes, Some(&error))))?;
+    if found.is_empty() {
+        return Err(NoSession(nothing_in(&homes, None)).into());
+    }
     let candidates = found.into_iter().map(|found| of_paths(found.paths));
     if arguments.all {
         return Ok(candidates.collect());
@@ -88,6 +92,23 @@ fn project(arguments: &Arguments) -> io::Result<PathBuf> {
         None => std::env::current_dir()?,
     };
     project.canonicalize().or_else(|_| std::path::absolute(&project))
+}
+
+/// What to say where these homes have no session, or none that can be read.
+fn nothing_in(homes: &[PathBuf], error: Option<&io::Error>) -> String {
+    let places: Vec<_> = homes.iter().map(|home| home.join("projects").display().to_string()).collect();
+    let places = places.join(" or ");
+    let found = match error {
+        Some(error) if error.kind() != io::ErrorKind::NotFound => {
+            return format!("sessions cannot be read from {places}: {error}");
+        }
+        Some(_) => "which does not exist",
+        None => "which has none",
+    };
+    format!(
+        "there are no sessions yet: Claude Code keeps them in {places}, {found}. Run a session first, or set CLAUDE_CONFIG_DIR \
+         if its sessions are elsewhere"
+    )
 }
 
 fn is_below(directory: Option<&Path>, project: &Path) -> bool {

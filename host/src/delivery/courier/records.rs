@@ -52,7 +52,10 @@ impl SessionRecord {
         let known = outbox.see(id, &sighting)?;
         let begun = outbox.extent(known)?.filter(|_| !again);
         // What has not changed since is this delivery's to bring to its end.
-        let unchanged = begun.as_deref().and_then(Extent::parse).filter(|begun| begun.state() == session.state());
+        let unchanged = begun
+            .as_deref()
+            .and_then(Extent::parse)
+            .filter(|begun| begun.state() == session.state() && !begun.is_part());
         if begun.is_some()
             && unchanged.is_none()
             && let Some(owed) = outbox.as_owed(known)?
