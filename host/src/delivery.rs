@@ -2,6 +2,7 @@
 
 pub mod conversion;
 pub mod cost;
+pub mod counted;
 pub mod courier;
 pub mod extent;
 pub mod hook;

@@ -1,6 +1,6 @@
 //! What events cost in PostHog. The one place with its prices.
 
-use crate::delivery::report;
+use crate::delivery::counted::count;
 use posthog_llma_pipeline::options::TOOL_SPANS;
 
 /// US dollars for 100,000 AI events, at the first tier that is paid. Later tiers cost less.
@@ -28,16 +28,13 @@ pub fn shown(events: u64) -> String {
 pub fn of_tool_calls(spans: u64, failed: u64, left_out: u64) -> Option<String> {
     if left_out > 0 {
         let saved = shown(left_out);
-        return Some(format!(
-            "{} only counted ({TOOL_SPANS}), which saves {saved}",
-            report::count(left_out, "tool call")
-        ));
+        return Some(format!("{} only counted ({TOOL_SPANS}), which saves {saved}", count(left_out, "tool call")));
     }
     (spans > 0).then(|| {
         let fine = spans.saturating_sub(failed);
         format!(
             "{} for tool calls: {TOOL_SPANS}=errors would save {}, none {}",
-            report::count(spans, "event"),
+            count(spans, "event"),
             shown(fine),
             shown(spans)
         )

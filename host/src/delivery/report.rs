@@ -1,6 +1,7 @@
 //! What `send` says.
 
 use crate::delivery::cost;
+pub use crate::delivery::counted::count;
 use crate::delivery::send::Delivered;
 use posthog_llma_pipeline::identity::EventId;
 use posthog_llma_pipeline::origin::Origin;
@@ -283,9 +284,4 @@ pub fn bytes(count: u64) -> String {
         1024..1_048_576 => format!("{:.1} KiB", count as f64 / 1024.0),
         _ => format!("{:.1} MiB", count as f64 / 1_048_576.0),
     }
-}
-
-/// A number with its noun: `1 trace`, `2 traces`.
-pub fn count<N: std::fmt::Display + PartialEq + From<u8> + Copy>(n: N, noun: &str) -> String {
-    format!("{n} {noun}{}", if n == N::from(1) { "" } else { "s" })
 }
