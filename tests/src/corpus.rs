@@ -34,6 +34,9 @@ impl Shape {
     }
 }
 
+/// What stands in lines with a secret that a test or a page has made up. It would be found, and rightly so.
+const MADE_UP: [&str; 5] = ["hunter2", ":secret@", ":word@", ":password@", "AKIAIOSFODNN7EXAMPLE"];
+
 /// Numbers without an order.
 struct Chance(u64);
 
@@ -96,6 +99,8 @@ impl Texts {
         let mut code = String::new();
         for file in files {
             let text = fs::read_to_string(&file).unwrap_or_default();
+            let text: String =
+                text.split_inclusive('\n').filter(|line| !MADE_UP.iter().any(|word| line.contains(word))).collect();
             let json = serde_json::to_string(&text).unwrap();
             code.push_str(&json[1..json.len() - 1]);
         }

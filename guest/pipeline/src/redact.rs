@@ -145,15 +145,52 @@ impl Redactor {
         if self.custom.finds() {
             return true;
         }
-        let text = inner.as_bytes();
-        let mut at = 0;
-        while let Some(head) = self.heads.next(text, at) {
-            if self.heads.rules(text, head).any(|(rule, at)| may_be_at(self.looks[usize::from(rule)], text, at)) {
-                return true;
+        self.suspects(inner.as_bytes(), 0).next().is_some()
+    }
+
+    /// Where a secret may be in a text that may be escaped: heads at which some rule has to look.
+    fn suspects<'a>(&'a self, text: &'a [u8], from: usize) -> impl Iterator<Item = usize> + 'a {
+        let mut at = from;
+        std::iter::from_fn(move || {
+            loop {
+                let head = self.heads.next(text, at)?;
+                at = head + 1;
+                if self.heads.rules(text, head).any(|(rule, at)| may_be_at(self.looks[usize::from(rule)], text, at)) {
+                    return Some(head);
+                }
             }
-            at = head + 1;
+        })
+    }
+
+    /// Does the text hold a secret that stands between the quotes of a JSON string, escaped no more than it must be? It is looked
+    /// through once, and decoded (`decode`) only if it may hold one.
+    pub fn holds_secret<'a>(&self, inner: &'a str, decode: impl FnOnce() -> Cow<'a, str>) -> Option<Cow<'a, str>> {
+        if self.custom.finds() {
+            return Some(decode());
         }
-        false
+        let escaped = inner.as_bytes();
+        let mut suspects = self.suspects(escaped, 0).peekable();
+        suspects.peek()?;
+        let text = decode();
+        // How far the text is read as it is escaped, and how much shorter it was.
+        let (mut read, mut shorter) = (0, 0);
+        for suspect in suspects {
+            while let Some(at) = memchr::memchr(b'\\', &escaped[read..suspect.max(read)]) {
+                let length = if escaped.get(read + at + 1) == Some(&b'u') { 6 } else { 2 };
+                read += at + length;
+                shorter += length - 1;
+            }
+            // What begins within an escape is not there.
+            if suspect < read {
+                continue;
+            }
+            read = suspect;
+            let found = self.at(text.as_bytes(), suspect - shorter);
+            if found.is_some_and(|secret| secret.start < secret.end) {
+                return Some(text);
+            }
+        }
+        None
     }
 
     /// The secrets in `text`, in order; none overlaps another.

@@ -9,6 +9,8 @@ use super::value::{is_identifier, is_password, is_placeholder, is_random, is_uui
 const LONGEST: usize = 16_384;
 /// Bytes in which a value in quotes ends, or it is not looked at.
 const LONGEST_QUOTED: usize = 8192;
+/// PostHog's project tokens, which stand in web pages, begin so.
+const PUBLIC: &[u8] = b"phc_";
 /// Bytes of a value that has no quotes, until it is known to be a secret.
 const LOOK: usize = 96;
 
@@ -267,6 +269,9 @@ fn judge(text: &[u8], name: &Name, join: Join, value: &Value) -> Option<usize> {
     if core.len() < 4 || looks_like_address(secret) {
         return None;
     }
+    if name.kind != Kind::Password && (is_name(secret) || secret.starts_with(PUBLIC)) {
+        return None;
+    }
     let random = is_random(secret) || is_uuid(secret);
     let accepted = match name.kind {
         // Names that hold nothing else.
@@ -312,6 +317,16 @@ fn is_reference(value: &[u8]) -> bool {
     let dotted =
         value.contains(&b'.') && value.split(|b| *b == b'.').all(|part| part.first().is_some_and(|b| !is(*b, DIGIT)));
     dotted && !is_random(value)
+}
+
+/// `voyage-api-key`: the name of a secret, as in a list of names, is none.
+fn is_name(value: &[u8]) -> bool {
+    let mut parts = value.rsplit(|byte| matches!(byte, b'_' | b'-' | b'.'));
+    let last = parts.next().unwrap_or_default();
+    let is_kind = ["key", "keys", "token", "tokens", "secret", "secrets"]
+        .iter()
+        .any(|kind| last.eq_ignore_ascii_case(kind.as_bytes()));
+    is_kind && parts.clone().next().is_some() && parts.all(|part| part.iter().all(|byte| is(*byte, LOWER | UPPER)))
 }
 
 /// An address of something is not its secret, unless it holds one: other rules see to that.

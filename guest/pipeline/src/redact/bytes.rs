@@ -141,6 +141,24 @@ pub fn begins_word(text: &[u8], at: usize) -> bool {
         || (b"mK".contains(&before) && ends_color(&text[at.saturating_sub(24)..at - 1]))
 }
 
+/// Where the word begins whose letters begin at `at`: they may be the end of an escape (`\n`, `\u0022`, `\x22`, `%22`, a color of
+/// the terminal). It begins at `last` at the latest.
+pub fn without_escape(text: &[u8], at: usize, last: usize) -> usize {
+    let hexadecimal = |from: usize, count: usize| (from..from + count).all(|at| is(byte(text, at), ANY_HEX));
+    let begin = match (at.checked_sub(1).map_or(0, |before| text[before]), byte(text, at)) {
+        (b'\\', b'u') if hexadecimal(at + 1, 4) => at + 5,
+        (b'\\', b'x') if hexadecimal(at + 1, 2) => at + 3,
+        (b'\\', escaped) if b"nrtbfv0".contains(&escaped) => at + 1,
+        (b'%', _) if hexadecimal(at, 2) => at + 2,
+        _ => {
+            let letter = run(text, at, DIGIT, 8);
+            let colors = b"mK".contains(&byte(text, letter)) && ends_color(&text[letter.saturating_sub(24)..letter]);
+            if colors { letter + 1 } else { at }
+        }
+    };
+    if begin <= last { begin } else { at }
+}
+
 /// Is this the beginning of a terminal's control sequence, all but its last letter, as it is or escaped?
 fn ends_color(text: &[u8]) -> bool {
     let digits = text.iter().rposition(|byte| !is(*byte, DIGIT) && *byte != b';');

@@ -1,6 +1,6 @@
 //! Names that tell that their value is a secret, and those that only look so.
 
-use super::bytes::{ANY_HEX, DASH, DOT, LOWER, UPPER, WORD, byte, goes_on_in_any_case, is, run, run_before};
+use super::bytes::{DASH, DOT, LOWER, UPPER, WORD, byte, goes_on_in_any_case, is, run, run_before, without_escape};
 use super::heads::Head;
 
 /// What a name says of its value.
@@ -272,9 +272,7 @@ pub fn at(text: &[u8], at: usize, word: usize) -> Option<Name> {
     {
         return None;
     }
-    let start = run_before(text, at, WORD | DASH | DOT, 64);
-    // `\npassword`: the letter of an escape is no part of the name.
-    let start = (start + escape_at(text, start)).min(at);
+    let start = without_escape(text, run_before(text, at, WORD | DASH | DOT, 64), at);
     let end = run(text, after, WORD | DASH | DOT, 64);
     if end - after == 64 {
         return None;
@@ -324,18 +322,6 @@ pub fn at(text: &[u8], at: usize, word: usize) -> Option<Name> {
         _ => {}
     }
     Some(Name { kind, rule, start, end, is_upper, begins_line: begins_line(text, start) })
-}
-
-/// Bytes of the escape at `at`, behind its back-slash.
-fn escape_at(text: &[u8], at: usize) -> usize {
-    if at == 0 || text[at - 1] != b'\\' {
-        return 0;
-    }
-    match byte(text, at) {
-        b'n' | b'r' | b't' | b'b' | b'f' => 1,
-        b'u' if run(text, at + 1, ANY_HEX, 4) == at + 5 => 5,
-        _ => 0,
-    }
 }
 
 /// In small letters, without what separates words.

@@ -129,39 +129,77 @@ fn check(cases: &[&str]) {
     }
 }
 
+/// Values that have the name of a secret, in the forms that they are written in.
+const VALUES: [&str; 29] = [
+    "DB_PASSWORD=«hunter2»",
+    "export API_TOKEN=«f3Kq9ZpL2mXvT7»\nnext",
+    "password: «hunter2!»",
+    "password = \"«s3cr3t-pass»\"",
+    r#"{"password": "«hunter22»", "user": "ann"}"#,
+    r#"{\"api_key\": \"«f3Kq9ZpL2mXvT7»\", \"user\": \"ann\"}"#,
+    r#"{\\\"client_secret\\\":\\\"«f3Kq9ZpL2mXvT7»\\\"}"#,
+    "api-key: '«f3Kq9ZpL2mXvT7»'",
+    "config['secret_key'] = '«f3Kq9ZpL2mXvT7»'",
+    "secretKey := \"«f3Kq9ZpL2mXvT7»\"",
+    "const accessToken: string = \"«f3Kq9ZpL2mXvT7»\";",
+    "tool --password «hunter2» --verbose",
+    "tool --api-key=«f3Kq9ZpL2mXvT7» x",
+    "<password>«hunter2»</password>",
+    "<add key=\"Password\" value=\"«hunter22»\"/>",
+    r#"{"name": "DB_PASSWORD", "value": "«hunter22»"}"#,
+    "- name: DB_PASSWORD\n  value: «hunter22»\n",
+    "?user=ann&access_token=«f3Kq9ZpL2mXvT7»&x=1",
+    "The password is «hunter22!»",
+    "machine example.com login ann password «hunter2»",
+    "ALTER ROLE ann PASSWORD '«hunter22»'",
+    "Server=db;User Id=ann;Password=«hunter2!»;Encrypt=yes",
+    "//registry.example.com/:_authToken=«f3Kq9ZpL2mXvT7»",
+    "setenv(\"API_KEY\", \"«f3Kq9ZpL2mXvT7»\")",
+    "aws_secret_access_key = «wJa1rXUtnFEMI/K7MDENG/bPxRfiCYEXAMPLEK9»",
+    "const accSeed = \"«SAANWFZ3JINNPERWT3ALE45U7GYT2ZDW6GJUIVPDKUF6GKAX6AISZJMAS4»\";",
+    "CREATE USER ann IDENTIFIED BY '«hunter22»';",
+    "ConvertTo-SecureString -String \"«hunter22»\" -AsPlainText",
+    "my_service_account_password: \"«Tr0ub4dor&3»\"",
+];
+
 #[test]
 fn values_that_have_the_name_of_a_secret_are_replaced_in_every_form() {
-    check(&[
-        "DB_PASSWORD=«hunter2»",
-        "export API_TOKEN=«f3Kq9ZpL2mXvT7»\nnext",
-        "password: «hunter2!»",
-        "password = \"«s3cr3t-pass»\"",
-        r#"{"password": "«hunter22»", "user": "ann"}"#,
-        r#"{\"api_key\": \"«f3Kq9ZpL2mXvT7»\", \"user\": \"ann\"}"#,
-        r#"{\\\"client_secret\\\":\\\"«f3Kq9ZpL2mXvT7»\\\"}"#,
-        "api-key: '«f3Kq9ZpL2mXvT7»'",
-        "config['secret_key'] = '«f3Kq9ZpL2mXvT7»'",
-        "secretKey := \"«f3Kq9ZpL2mXvT7»\"",
-        "const accessToken: string = \"«f3Kq9ZpL2mXvT7»\";",
-        "tool --password «hunter2» --verbose",
-        "tool --api-key=«f3Kq9ZpL2mXvT7» x",
-        "<password>«hunter2»</password>",
-        "<add key=\"Password\" value=\"«hunter22»\"/>",
-        r#"{"name": "DB_PASSWORD", "value": "«hunter22»"}"#,
-        "- name: DB_PASSWORD\n  value: «hunter22»\n",
-        "?user=ann&access_token=«f3Kq9ZpL2mXvT7»&x=1",
-        "The password is «hunter22!»",
-        "machine example.com login ann password «hunter2»",
-        "ALTER ROLE ann PASSWORD '«hunter22»'",
-        "Server=db;User Id=ann;Password=«hunter2!»;Encrypt=yes",
-        "//registry.example.com/:_authToken=«f3Kq9ZpL2mXvT7»",
-        "setenv(\"API_KEY\", \"«f3Kq9ZpL2mXvT7»\")",
-        "aws_secret_access_key = «wJa1rXUtnFEMI/K7MDENG/bPxRfiCYEXAMPLEK9»",
-        "const accSeed = \"«SAANWFZ3JINNPERWT3ALE45U7GYT2ZDW6GJUIVPDKUF6GKAX6AISZJMAS4»\";",
-        "CREATE USER ann IDENTIFIED BY '«hunter22»';",
-        "ConvertTo-SecureString -String \"«hunter22»\" -AsPlainText",
-        "my_service_account_password: \"«Tr0ub4dor&3»\"",
-    ]);
+    check(&VALUES);
+}
+
+/// A text as it stands between the quotes of a JSON string.
+fn escaped(text: &str) -> String {
+    let json = serde_json::to_string(text).unwrap();
+    json[1..json.len() - 1].to_owned()
+}
+
+/// The same that begin with their name.
+const NAMED: [&str; 6] = [
+    "FOO_KEY=«aB3dE5gH7jK9mN1pQ3sT5vW7xY9z»",
+    "pass=«hunter2!»",
+    "MY_PASS=«hunter2!»",
+    "DB_PASSWORD=«hunter2!»",
+    "password: «hunter2!»",
+    "token\t=\t«aB3dE5gH7jK9mN1pQ3sT5vW7xY9z»",
+];
+
+#[test]
+fn what_a_line_break_or_an_escape_stands_before_is_found_decoded_or_not() {
+    let redactor = Redactor::new();
+    for case in NAMED {
+        let secret = case.split(['«', '»']).nth(1).unwrap();
+        for before in
+            ["", "x\n", "x\r\n", "x\t", "x \u{8}", "x\u{c}", "x \u{1b}[31m", "{\"a\": \"x\\n", "a%0A", "a%0d", "a\\x0A"]
+        {
+            let text = before.to_owned() + &case.replace(['«', '»'], "");
+            assert!(!redacted(&text).contains(secret), "{text:?} is {:?}", redacted(&text));
+            let json = escaped(&text);
+            let decoded = redactor.holds_secret(&json, || Cow::Borrowed(&text));
+            assert!(decoded.is_some(), "{json}");
+            // A JSON document in a text: a tool's arguments, a log.
+            assert!(!redacted(&json).contains(&escaped(secret)), "{json:?} is {:?}", redacted(&json));
+        }
+    }
 }
 
 #[test]
@@ -174,6 +212,8 @@ fn what_only_has_to_do_with_a_secret_stays() {
         "token = lexer.next_token()",
         "secret=${SECRET} password=$PASSWORD key={{ api_key }}",
         "const token = await getToken(user2, 17)",
+        "`aws-login-secret`, `google-api-key`, `google-oauth-secret`, `voyage-api-key`",
+        r#"{"POSTHOG_API_KEY": "phc_q7Zt3Lw9Xe2Rv6Ny4Kb8Hc1Jd5Mf0"}"#,
         "password = user.password2",
         "api_key = settings.API_KEY",
         "password: <your-password>",
@@ -365,6 +405,10 @@ fn pieces() -> impl Strategy<Value = String> {
             "\\\"",
             "\\n",
             "\n",
+            "\t",
+            "\u{1b}[31m",
+            "FOO_",
+            "KEY",
             " ",
             "-----BEGIN PRIVATE KEY-----",
             "-----END PRIVATE KEY-----",
@@ -454,6 +498,7 @@ proptest! {
         let json = serde_json::to_string(&text).unwrap();
         if redactor.redact(&text).is_some() {
             prop_assert!(redactor.may_hold_secret(&json[1..json.len() - 1]), "{text}");
+            prop_assert!(redactor.holds_secret(&json[1..json.len() - 1], || Cow::Borrowed(&text)).is_some(), "{text}");
         }
     }
 

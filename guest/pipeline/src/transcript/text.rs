@@ -98,11 +98,8 @@ impl TextRules {
             && let Some(length) = canonical_length(inner).filter(|length| *length <= self.limit)
         {
             // Nothing is escaped that could be a part of a secret.
-            if !self.redactor.may_hold_secret(inner) {
-                return Text { length, ..unchanged() };
-            }
-            let (text, _) = decode_inner(inner, usize::MAX / 4);
-            return match self.redactor.redact(&text) {
+            let text = self.redactor.holds_secret(inner, || decode_inner(inner, usize::MAX / 4).0);
+            return match text.and_then(|text| self.redactor.redact(&text)) {
                 None => Text { length, ..unchanged() },
                 // A mark can be longer than what it stands for.
                 Some(clean) => Text::from(cut(&clean, clean.chars().count(), self.limit).as_str()),
