@@ -249,33 +249,55 @@ fn a_folder_that_cannot_be_written_to_is_named() {
     assert!(output.status.success() && output.stdout.is_empty() && output.stderr.is_empty(), "{output:?}");
 }
 
+/// Mounts a file system at the data folder and calls the launcher there: its end, and what is in the folder then. None where
+/// nothing can be mounted.
+fn on_file_system(machine: &Machine, test: &str, options: &str, before: &str, call: &str) -> Option<Output> {
+    let data = machine.data();
+    fs::create_dir(&data).unwrap();
+    let script = format!(
+        "mount -t tmpfs -o {options} none \"$CLAUDE_PLUGIN_DATA\" || exit 77\n{before}\n\
+         \"$0\" {call}; code=$?; ls \"$CLAUDE_PLUGIN_DATA\"; exit $code"
+    );
+    let mut command = Command::new("unshare");
+    command.args(["--map-root-user", "--mount", "sh", "-c", &script]).arg(machine.plugin().join("bin/posthog-llma"));
+    let output = command.env("CLAUDE_PLUGIN_DATA", &data).stdin(Stdio::null()).output();
+    match output {
+        Ok(output) if !matches!(output.status.code(), Some(1 | 77)) => Some(output),
+        other => {
+            let _ = writeln!(std::io::stderr(), "skipped: no file system can be mounted for {test}: {other:?}");
+            None
+        }
+    }
+}
+
 #[test]
 fn a_full_disk_is_said_and_leaves_nothing_behind() {
     let machine = Machine::new();
-    let data = machine.data();
-    fs::create_dir(&data).unwrap();
     // A file system with room for folders, but for no file's contents.
-    let script = "mount -t tmpfs -o size=4k,nr_inodes=16 none \"$CLAUDE_PLUGIN_DATA\" || exit 77\n\
-                  dd if=/dev/zero of=\"$CLAUDE_PLUGIN_DATA/full\" bs=4k count=1 2> /dev/null\n\
-                  \"$0\" status; code=$?; ls \"$CLAUDE_PLUGIN_DATA\"; exit $code";
-    let mut command = Command::new("unshare");
-    command.args(["--map-root-user", "--mount", "sh", "-c", script]).arg(machine.plugin().join("bin/posthog-llma"));
-    command.env("CLAUDE_PLUGIN_DATA", &data);
-    let output = match command.output() {
-        Ok(output) if output.status.code() == Some(127) => output,
-        other => {
-            let _ = writeln!(
-                std::io::stderr(),
-                "skipped: no file system can be mounted for the test of a full disk: {other:?}"
-            );
-            return;
-        }
-    };
+    let fill = "dd if=/dev/zero of=\"$CLAUDE_PLUGIN_DATA/full\" bs=4k count=1 2> /dev/null";
+    let test = "the test of a full disk";
+    let Some(output) = on_file_system(&machine, test, "size=4k,nr_inodes=16", fill, "status") else { return };
     let said = String::from_utf8(output.stderr).unwrap();
-    assert_eq!(said.lines().count(), 1, "{said}");
+    assert_eq!((output.status.code(), said.lines().count()), (Some(127), 1), "{said}");
     assert!(said.contains("cannot be"), "{said}");
     let left = String::from_utf8(output.stdout).unwrap();
     assert!(!left.contains("program-") && !left.contains("fetching"), "{left}");
+}
+
+#[test]
+fn a_read_only_home_is_said_by_a_command_and_disturbs_no_session() {
+    for call in ["status", "hook"] {
+        let machine = Machine::new();
+        let Some(output) = on_file_system(&machine, "the test of a read-only home", "ro", "", call) else { return };
+        let said = String::from_utf8_lossy(&output.stderr);
+        assert!(output.stdout.is_empty() && machine.host.requests().is_empty(), "{output:?}");
+        if call == "hook" {
+            assert!(output.status.success() && said.is_empty(), "{output:?}");
+        } else {
+            assert_eq!((output.status.code(), said.lines().count()), (Some(127), 1), "{said}");
+            assert!(said.contains("cannot be written to"), "{said}");
+        }
+    }
 }
 
 #[test]
