@@ -1,6 +1,6 @@
-//! The component as a command, `wasi:cli/run`: for `wasmtime run` and its like, without our host.
+//! The component as a command, `wasi:cli/run`: runs with `wasmtime run` or another runtime, without our host.
 //!
-//! It sees the directories and variables that its host gives it. What it can reach is the host's to limit.
+//! It sees the directories and variables that the runtime gives it. Limiting what it can reach is up to the runtime.
 
 use super::Component;
 use super::environment;
@@ -135,7 +135,7 @@ impl Source for Files {
     }
 }
 
-/// The session's id and its files, the main one first.
+/// The session's ID and its files, the main one first.
 fn open(main: &Path) -> Result<(String, Vec<FileRole>, Files), String> {
     let cannot = |error: io::Error| format!("{} cannot be read: {error}", main.display());
     let id = main.file_stem().and_then(|stem| stem.to_str()).ok_or("the transcript's name gives no session id")?;
@@ -160,7 +160,7 @@ fn entries(folder: &Path) -> Vec<PathBuf> {
     fs::read_dir(folder).into_iter().flatten().filter_map(Result::ok).map(|entry| entry.path()).collect()
 }
 
-/// This file, if it is a sub-agent's transcript of the session with this id and a main transcript in this folder.
+/// This file, if it is a sub-agent's transcript of the session with this ID and its main transcript is in this folder.
 fn agent_of(id: &str, folder: &Path, path: PathBuf) -> Option<(AgentFile, PathBuf)> {
     let names: Option<Vec<&str>> = path.strip_prefix(folder).ok()?.iter().map(|name| name.to_str()).collect();
     let agent = files::agent(id, &names?)?;

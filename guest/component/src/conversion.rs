@@ -34,7 +34,7 @@ impl Guest for Component {
     }
 }
 
-/// A session that is being converted.
+/// A session being converted.
 pub(crate) struct Converting(RefCell<Session>);
 
 impl GuestSession for Converting {
@@ -82,7 +82,7 @@ impl GuestSession for Converting {
     }
 }
 
-/// A part of a list of ids.
+/// One page of a list of IDs.
 pub(crate) fn page(ids: &[EventId], offset: u32, count: u32) -> Vec<types::EventId> {
     ids.iter().skip(offset as usize).take(count as usize).map(|id| (*id).into()).collect()
 }
@@ -129,7 +129,7 @@ pub(crate) fn report(session: &Session) -> types::ConversionReport {
     }
 }
 
-/// The counts without a field of their own, in the order of their names.
+/// The counts that have no field of their own, sorted by name.
 fn other_counts(counts: &session::Counts) -> Vec<types::NamedCount> {
     let spans = [("failed-spans", counts.failed_spans), ("spans-left-out", counts.spans_left_out)];
     let spans = spans.into_iter().filter(|(_, count)| *count > 0).map(|(name, count)| (name.to_owned(), count));

@@ -1,5 +1,5 @@
-//! The `converter` world: `conversion` alone. It exports `types`, too: what an export uses and the world does not export
-//! would be an import.
+//! The `converter` world: `conversion` alone. It exports `types` as well, because a type that an export uses and the
+//! world doesn't export would become an import.
 
 use super::Component;
 pub(crate) use bindings::exports::posthog::llm_analytics::types;
@@ -20,5 +20,5 @@ mod export {
     bindings::export_converter!(Component with_types_in bindings);
 }
 
-/// There is nothing to tell a panic to.
+/// Nothing to do: this world has no output to report a panic to.
 pub(crate) fn tell_panics() {}

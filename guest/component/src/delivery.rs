@@ -21,7 +21,7 @@ impl Guest for Component {
     type Transfer = Transfer;
 }
 
-/// Files by their handles, with what is read of each at most: all that can be read.
+/// Files by their handles, each with the offset to read up to, if any. The component can read nothing else.
 pub(crate) struct Handles(Vec<(Descriptor, Option<u64>)>);
 
 impl Source for Handles {
@@ -54,7 +54,7 @@ impl From<Patience> for Timeouts {
     }
 }
 
-/// A session on its way.
+/// A session being delivered.
 pub(crate) struct Transfer(RefCell<Delivery<Handles, WasiTransport>>);
 
 impl GuestTransfer for Transfer {
@@ -68,7 +68,7 @@ impl GuestTransfer for Transfer {
         tell_panics();
         let (roles, handles): (Vec<_>, Vec<_>) =
             files.into_iter().map(|file| (conversion::role(file.role), (file.contents, file.end))).unzip();
-        // Which hosts are allowed is the caller's to say, and the host's to enforce.
+        // The caller decides which hosts are allowed, and the host enforces it.
         let origin = Origin::parse(&destination.origin, true)
             .map_err(|error| StartError::InvalidDestination(error.to_string()))?;
         let transport = WasiTransport::new(origin, patience.into());

@@ -7,7 +7,7 @@ pub(crate) fn variable(name: &str) -> Option<String> {
     wasi::cli::environment::get_environment().into_iter().find(|(known, _)| known == name).map(|(_, value)| value)
 }
 
-/// The settings; the error names the variable.
+/// The settings. An error names the variable.
 pub(crate) fn options() -> Result<Options, String> {
     for (name, value) in wasi::cli::environment::get_environment() {
         if let NameVerdict::NearMiss(meant) = judge_name(&name)

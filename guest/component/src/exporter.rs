@@ -34,13 +34,13 @@ mod export {
     bindings::export_exporter!(Component with_types_in bindings);
 }
 
-/// A panic tells the host where it was: without a system under it, the standard library has nowhere to print.
+/// Reports a panic's location to the host. Without a system underneath, the standard library has nowhere to print it.
 pub(crate) fn tell_panics() {
     static ONCE: Once = Once::new();
     ONCE.call_once(|| {
         panic::set_hook(Box::new(|info| {
             let message = format!("{info}\n");
-            // A stream takes 4,096 bytes at once.
+            // A stream accepts at most 4,096 bytes per call.
             let _ = stderr::get_stderr().blocking_write_and_flush(&message.as_bytes()[..message.len().min(4096)]);
         }));
     });

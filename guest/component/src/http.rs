@@ -1,4 +1,4 @@
-//! Requests through `wasi:http`, each with time-outs of its own.
+//! Requests through `wasi:http`, each with its own timeouts.
 
 use posthog_llma_pipeline::delivery::lane::Request;
 use posthog_llma_pipeline::delivery::transport::{Answer, Transport, TransportError};
@@ -11,7 +11,7 @@ use wasi::io::poll::{self, Pollable};
 use wasi::io::streams::StreamError;
 use wasi::random::random;
 
-/// Bytes of an answer that are read. PostHog's are below 1 KiB.
+/// The most bytes of a response to read. PostHog's are below 1 KiB.
 const LARGEST_ANSWER: usize = 64 * 1024;
 
 /// How long a request may take.
@@ -25,27 +25,27 @@ pub(crate) struct Timeouts {
 }
 
 impl Default for Timeouts {
-    /// Where nobody is there to say so.
+    /// For worlds in which no caller sets them.
     fn default() -> Self {
         Self { connect: Duration::from_secs(10), first_byte: Duration::from_secs(30), request: Duration::from_mins(1) }
     }
 }
 
-/// The way to the one destination.
+/// The transport to the only destination.
 #[derive(Debug)]
 pub(crate) struct WasiTransport {
     origin: Origin,
     timeouts: Timeouts,
 }
 
-/// The end of a request's time.
+/// The deadline of a request.
 struct Deadline {
     pollable: Pollable,
     time: Duration,
 }
 
 impl Deadline {
-    /// Waits for `ready`; an error if the deadline comes first.
+    /// Waits for `ready`; fails if the deadline comes first.
     fn wait_for(&self, ready: &Pollable, what: &str) -> Result<(), TransportError> {
         if poll::poll(&[ready, &self.pollable]).contains(&0) {
             return Ok(());
@@ -59,7 +59,7 @@ fn nanoseconds(time: Duration) -> u64 {
     u64::try_from(time.as_nanos()).unwrap_or(u64::MAX)
 }
 
-/// In words what `wasi:http` has codes for.
+/// The error codes of `wasi:http` in words.
 fn failed(error: &ErrorCode) -> TransportError {
     let words = match error {
         ErrorCode::HttpRequestDenied | ErrorCode::HttpRequestUriInvalid | ErrorCode::HttpRequestMethodInvalid => {
@@ -111,7 +111,7 @@ impl WasiTransport {
 
     fn options(&self) -> RequestOptions {
         let options = RequestOptions::new();
-        // A host that does not know them has its own; the deadline of the whole request holds anyway.
+        // A host that doesn't support these uses its own; the deadline of the whole request applies anyway.
         let _ = options.set_connect_timeout(Some(nanoseconds(self.timeouts.connect)));
         let _ = options.set_first_byte_timeout(Some(nanoseconds(self.timeouts.first_byte)));
         let _ = options.set_between_bytes_timeout(Some(nanoseconds(self.timeouts.first_byte)));
@@ -128,7 +128,7 @@ impl Transport for WasiTransport {
         let (outgoing, body) = (self.outgoing(request)?, request.body);
         let stream = outgoing.body().map_err(unexpected)?;
         let response = outgoing_handler::handle(outgoing, Some(self.options())).map_err(|error| failed(&error))?;
-        // A host's refusal can show as a closed body first; the reason is in the response.
+        // If the host refuses, the first sign can be a closed body; the reason is in the response.
         let written = write(stream, body, &deadline);
         if let Err(timed_out @ TransportError::TimedOut(_)) = written {
             return Err(timed_out);
@@ -161,7 +161,7 @@ impl Transport for WasiTransport {
     }
 }
 
-/// Writes a request's body, in the largest pieces that the host takes. (`blocking_write_and_flush` takes 4 KiB.)
+/// Writes a request's body in the largest pieces that the host accepts. (`blocking_write_and_flush` accepts 4 KiB.)
 fn write(outgoing: OutgoingBody, mut body: &[u8], deadline: &Deadline) -> Result<(), TransportError> {
     let closed = |_: StreamError| TransportError::Unreachable("the connection was closed".to_owned());
     let stream = outgoing.write().map_err(unexpected)?;

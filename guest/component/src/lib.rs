@@ -1,8 +1,9 @@
-//! What the components export. One source, four worlds of `wit/`, by target and feature.
+//! What the components export. One source for four worlds of `wit/`, selected by target and feature.
 //!
-//! On WASI it is `command`: Rust's standard library asks there for variables, streams and directories, whatever a program
-//! does. On `wasm32-unknown-unknown`, whose standard library has no system under it, a component imports what it names and
-//! no more: with the feature `exporter` or `server` it is the world of this name, without either the `converter`.
+//! On WASI, it is `command`: there, Rust's standard library imports variables, streams and directories no matter what a
+//! program does. On `wasm32-unknown-unknown`, where the standard library has no system underneath, a component imports
+//! only what it uses: the features `exporter` and `server` select the worlds of the same names; with neither, it is
+//! `converter`.
 
 #![cfg(target_family = "wasm")]
 

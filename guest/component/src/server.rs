@@ -1,6 +1,6 @@
-//! The `server` world: a session is posted, and its events are returned or delivered.
+//! The `server` world: a client posts a session, and the server returns or delivers its events.
 //!
-//! Each request has an instance of its own, and nothing is kept: what was delivered before is not known here.
+//! Each request gets its own instance, and nothing is kept: the server doesn't know what was delivered before.
 
 use super::Component;
 use super::environment::{options, variable};
@@ -52,15 +52,15 @@ posthog-distinct-id and posthog-git-repo say whose the session is. Settings are 
 with POSTHOG_LLMA_SERVER_TOKEN, requests need it (authorization: Bearer TOKEN).
 ";
 
-/// Asked for by every request when it is set.
+/// If set, every request must send it.
 const TOKEN: &str = posthog_llma_pipeline::options::SERVER_TOKEN;
 
 const JSON: &str = "application/json";
 
-/// What HTTP asks for with some statuses.
+/// A header that HTTP requires with some statuses.
 type Header = Option<(&'static str, &'static str)>;
 
-/// An answer that was not asked for.
+/// An error response.
 struct Refusal {
     status: u16,
     message: String,
@@ -106,7 +106,7 @@ impl Guest for Component {
     }
 }
 
-/// What a request that may be made brings with it.
+/// Checks a request and reads its session and settings.
 fn accept(request: &IncomingRequest) -> Result<(Upload, Options, ConversionOptions), Refusal> {
     let headers = request.headers();
     let header = |name: &str| {
@@ -136,7 +136,7 @@ fn accept(request: &IncomingRequest) -> Result<(Upload, Options, ConversionOptio
     Ok((upload, options, conversion))
 }
 
-/// Whether two secrets are the same, in a time that does not say where they differ.
+/// Compares two secrets in a time that doesn't reveal where they differ.
 fn same(a: &[u8], b: &[u8]) -> bool {
     a.len() == b.len() && a.iter().zip(b).fold(0, |differences, (a, b)| differences | (a ^ b)) == 0
 }
@@ -161,7 +161,7 @@ fn body(request: &IncomingRequest) -> Result<Vec<u8>, Refusal> {
     Ok(bytes)
 }
 
-/// Answers with the events while they become complete.
+/// Streams the events to the client as they become complete.
 fn convert(
     upload: Upload,
     conversion: ConversionOptions,
@@ -175,7 +175,7 @@ fn convert(
     let (body, stream) = begin(out, 200, "application/x-ndjson", None);
     loop {
         let Ok(more) = reading.second(&mut session);
-        // Who asked has gone.
+        // The client has disconnected.
         if write(&stream, &session.take_events(usize::MAX)).is_err() {
             return Ok(());
         }
@@ -233,7 +233,7 @@ fn begin(out: ResponseOutparam, status: u16, kind: &'static str, header: Header)
     }
     let response = OutgoingResponse::new(headers);
     let _ = response.set_status_code(status);
-    // A new response has a body, and a new body has a stream.
+    // Can't fail: each can be taken once, and both are new.
     let body = response.body().expect("a body");
     let stream = body.write().expect("a stream");
     ResponseOutparam::set(out, Ok(response));
@@ -249,7 +249,7 @@ fn respond(out: ResponseOutparam, status: u16, kind: &'static str, header: Heade
     }
 }
 
-/// Writes in the largest pieces that the host takes. (`blocking_write_and_flush` takes 4 KiB.)
+/// Writes in the largest pieces that the host accepts. (`blocking_write_and_flush` accepts 4 KiB.)
 fn write(stream: &OutputStream, mut bytes: &[u8]) -> Result<(), StreamError> {
     let ready = stream.subscribe();
     while !bytes.is_empty() {

@@ -1,4 +1,4 @@
-//! A session in the body of a request.
+//! Reads a session from a request's body.
 
 use flate2::read::MultiGzDecoder;
 use posthog_llma_pipeline::delivery::reading::Source;
@@ -7,7 +7,7 @@ use std::convert::Infallible;
 use std::io::{self, Read};
 use std::path::{Component, Path};
 
-/// Bytes of a session's files, decompressed: more is refused, since all of them are held.
+/// Limit on the decompressed bytes of a session's files, all of which are held in memory.
 pub(crate) const LARGEST: usize = 64 << 20;
 
 /// Why a body is not a session.
@@ -45,7 +45,7 @@ impl Source for Files {
     }
 }
 
-/// Reads a body: a tar archive, or else the main transcript of the session with this id.
+/// Reads a body: a tar archive, or the main transcript of the session with this ID.
 pub(crate) fn read(body: &[u8], gzip: bool, archive: bool, id: Option<String>) -> Result<Upload, UploadError> {
     if gzip {
         return read_all(MultiGzDecoder::new(body), archive, id);
@@ -54,11 +54,11 @@ pub(crate) fn read(body: &[u8], gzip: bool, archive: bool, id: Option<String>) -
 }
 
 fn read_all(body: impl Read, archive: bool, id: Option<String>) -> Result<Upload, UploadError> {
-    // One byte more than may be, to see that there is more.
+    // One byte over the limit, to detect a body that is too large.
     let mut body = body.take(LARGEST as u64 + 1);
     if archive {
         let entries = entries(&mut body);
-        // An archive that seems to be cut short is one that is too large.
+        // If the limit cut the archive short, the archive is too large.
         return if body.limit() == 0 { Err(UploadError::TooLarge) } else { in_archive(entries?) };
     }
     let id = id.ok_or(UploadError::NoId)?;
@@ -70,7 +70,7 @@ fn read_all(body: impl Read, archive: bool, id: Option<String>) -> Result<Upload
     Ok(Upload { id, roles: vec![FileRole::Main], files: Files(vec![bytes]) })
 }
 
-/// A file of an archive: the names of its folders and its own, and its contents.
+/// A file of an archive: the names in its path, and its contents.
 type Entry = (Vec<String>, Vec<u8>);
 
 fn entries(body: impl Read) -> io::Result<Vec<Entry>> {
@@ -87,7 +87,7 @@ fn entries(body: impl Read) -> io::Result<Vec<Entry>> {
     Ok(entries)
 }
 
-/// The names in a path, `.` and `/` left out.
+/// The names in a path, without `.` and `/`.
 fn names(path: &Path) -> Vec<String> {
     let name = |component| match component {
         Component::Normal(name) => Some(name.to_string_lossy().into_owned()),
@@ -96,14 +96,14 @@ fn names(path: &Path) -> Vec<String> {
     path.components().filter_map(name).collect()
 }
 
-/// The session in the files of an archive: its folders are those of Claude Code.
+/// Finds the session in the files of an archive, which has Claude Code's folder layout.
 fn in_archive(mut entries: Vec<Entry>) -> Result<Upload, UploadError> {
     let is_main = |(path, _): &Entry| main_id(path).is_some();
     let mains: Vec<_> = entries.extract_if(.., |entry| is_main(entry)).collect();
     let [(path, main)] = <[Entry; 1]>::try_from(mains).map_err(|mains| UploadError::Transcripts(mains.len()))?;
     let (id, folder) = (main_id(&path).unwrap_or_default().to_owned(), &path[..path.len() - 1]);
 
-    // What lies elsewhere in the archive is not the session's.
+    // Files elsewhere in the archive don't belong to the session.
     entries.retain(|(path, _)| path.starts_with(folder));
     let below = entries.iter().map(|(path, _)| path[folder.len()..].iter().map(String::as_str).collect());
     let below: Vec<Vec<&str>> = below.collect();
@@ -129,7 +129,7 @@ fn in_archive(mut entries: Vec<Entry>) -> Result<Upload, UploadError> {
     Ok(Upload { id, roles, files: Files(files) })
 }
 
-/// The session's id in the path of a main transcript.
+/// The session's ID from the path of a main transcript.
 fn main_id(path: &[String]) -> Option<&str> {
     files::main_transcript(&path.iter().map(String::as_str).collect::<Vec<_>>())
 }

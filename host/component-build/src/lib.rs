@@ -1,4 +1,4 @@
-//! Builds a component with a cargo of its own, for build scripts: those of the sandbox and of the end-to-end tests.
+//! Builds a component with a separate cargo process, for the build scripts of the sandbox and of the end-to-end tests.
 
 #![expect(clippy::disallowed_macros, reason = "a build script talks to cargo by printing")]
 
@@ -7,7 +7,7 @@ use std::hash::{DefaultHasher, Hash, Hasher};
 use std::path::{Path, PathBuf};
 use std::process::{Command, ExitCode};
 
-/// What is meant for the outer build: for its target, its compiler wrapper (clippy), its profile.
+/// Variables meant for the outer build: its target, its compiler wrapper (clippy) and its profile.
 const OUTER_VARIABLES: [&str; 9] = [
     "CARGO_ENCODED_RUSTFLAGS",
     "RUSTFLAGS",
@@ -20,7 +20,7 @@ const OUTER_VARIABLES: [&str; 9] = [
     "CLIPPY_ARGS",
 ];
 
-/// What a build script ends with: cargo shows what it wrote only when it fails.
+/// A build script's exit code. Prints the error, because cargo shows a script's output only if the script fails.
 pub fn exit_code(built: Result<(), String>) -> ExitCode {
     match built {
         Ok(()) => ExitCode::SUCCESS,
@@ -31,11 +31,11 @@ pub fn exit_code(built: Result<(), String>) -> ExitCode {
     }
 }
 
-/// A package that becomes a component.
+/// A package to build as a component.
 pub struct ComponentPackage<'a> {
     /// Its `Cargo.toml`.
     pub manifest: PathBuf,
-    /// Where `Cargo.lock` lies: its workspace.
+    /// The folder with its `Cargo.lock`: the workspace.
     pub workspace: PathBuf,
     /// Name of the library, as in the name of the `.wasm` file.
     pub library: &'a str,
@@ -45,21 +45,22 @@ pub struct ComponentPackage<'a> {
     pub feature: Option<&'a str>,
     /// Profile to build with.
     pub profile: &'a str,
-    /// Whatever it is made of: the script runs again when one of these changes.
+    /// Everything it's built from: the script runs again when one of these changes.
     pub sources: Vec<PathBuf>,
 }
 
 impl ComponentPackage<'_> {
-    /// Builds the component and makes its path known to the crate as `env!(variable)`, and a hash of it as `variable` with
-    /// `_HASH` behind it.
+    /// Builds the component, and sets two variables for the crate: its path as `env!(variable)`, and its hash as
+    /// `variable` with the suffix `_HASH`.
     pub fn build(&self, variable: &str) -> Result<(), String> {
         for path in &self.sources {
             println!("cargo:rerun-if-changed={}", path.display());
         }
-        // A target directory of its own: cargo holds a lock on the outer one while this script runs. It lies above
-        // `<profile>/build/<package>-<hash>/out`, so that clippy, whose hash is another one, does not build it all again.
+        // Uses its own target directory, because cargo locks the outer one while this script runs. It is above
+        // `<profile>/build/<package>-<hash>/out`, so that clippy, which has another hash, doesn't build everything
+        // again.
         let out = PathBuf::from(env::var_os("OUT_DIR").ok_or("OUT_DIR is not set")?);
-        // With a feature and without it the file has one name.
+        // The file's name is the same with and without a feature, so each has its own directory.
         let directory =
             profile_directory(&out).join("component").join(self.library).join(self.feature.unwrap_or_default());
         let cargo = env::var_os("CARGO").unwrap_or_else(|| "cargo".into());
@@ -107,8 +108,8 @@ impl ComponentPackage<'_> {
     }
 }
 
-/// `<target directory>/<profile>`, the same for all platforms: what cargo builds for another one has its output in
-/// `<target directory>/<platform>/<profile>/build/<package>-<hash>/out`.
+/// `<target directory>/<profile>`, the same for all platforms: when cross-compiling, cargo's `OUT_DIR` is `<target
+/// directory>/<platform>/<profile>/build/<package>-<hash>/out`.
 fn profile_directory(out: &Path) -> PathBuf {
     let profile = out.ancestors().nth(3).unwrap_or(out);
     let platform = profile.parent().filter(|parent| parent.file_name() == env::var_os("TARGET").as_deref());
@@ -118,19 +119,19 @@ fn profile_directory(out: &Path) -> PathBuf {
     }
 }
 
-/// What rustc says when the standard library of a target is not installed (E0463).
+/// Does rustc say that the standard library of a target is not installed (E0463)?
 fn target_is_missing(errors: &str) -> bool {
     errors.contains("can't find crate for `core`")
         || errors.contains("can't find crate for `std`")
         || errors.contains("target may not be installed")
 }
 
-/// Directory of the package whose build script this is.
+/// The directory of the package that this build script belongs to.
 pub fn package_directory() -> Result<PathBuf, String> {
     env::var_os("CARGO_MANIFEST_DIR").map(PathBuf::from).ok_or_else(|| "CARGO_MANIFEST_DIR is not set".to_owned())
 }
 
-/// The workspace: the directory above the package that holds the interface.
+/// The workspace: the nearest ancestor of the package that has the WIT interface.
 pub fn workspace_directory(package: &Path) -> Result<PathBuf, String> {
     package
         .ancestors()

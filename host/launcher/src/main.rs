@@ -1,7 +1,8 @@
-//! `bin/posthog-llma.exe` of the plugin: what `bin/posthog-llma` beside it is elsewhere, but for fetching.
+//! `bin/posthog-llma.exe` of the plugin: does what the script `bin/posthog-llma` beside it does elsewhere, except for
+//! downloading.
 //!
-//! Claude Code calls a hook by a path without an extension, to which Windows adds `.exe`. A package's program is in a folder
-//! named after its platform, so something has to look.
+//! Claude Code calls a hook by a path without an extension, and Windows appends `.exe`. npm installs the program in a
+//! folder named after the platform, so this launcher has to find it.
 
 #![expect(
     clippy::disallowed_macros,
@@ -15,10 +16,10 @@ use std::io::{self, Write as _};
 use std::path::{Path, PathBuf};
 use std::process::{Command, ExitCode, Stdio};
 
-/// The program's file.
+/// The program's file name.
 const PROGRAM: &str = if cfg!(windows) { "posthog-llma.exe" } else { "posthog-llma" };
 
-/// There is no such program, as shells say it.
+/// The exit code that shells use when they can't find a program.
 const NOT_FOUND: u8 = 127;
 
 fn main() -> ExitCode {
@@ -36,7 +37,8 @@ fn main() -> ExitCode {
     let mut command = Command::new(&program);
     command.args(&arguments);
     if is_hook {
-        // Claude Code shows the user that a hook failed, and gives the model what it says when a session begins.
+        // Hides failures: Claude Code shows the user that a hook failed, and passes a session-start hook's output to
+        // the model.
         keep_own_streams();
         command.stdin(Stdio::inherit()).stdout(Stdio::piped()).stderr(Stdio::null());
         if let Ok(output) = command.output()
@@ -47,7 +49,7 @@ fn main() -> ExitCode {
         return ExitCode::SUCCESS;
     }
     match command.status() {
-        // A code of Windows has 32 bits; of the program's own, all are small.
+        // Windows exit codes have 32 bits; the program's own fit in 8.
         Ok(status) => ExitCode::from(status.code().and_then(|code| u8::try_from(code).ok()).unwrap_or(1)),
         Err(error) => {
             eprintln!("posthog-llma cannot be started: {}: {error}", program.display());
@@ -56,30 +58,31 @@ fn main() -> ExitCode {
     }
 }
 
-/// Is this what a hook has for the user? Anything else is not a word of the program's.
+/// Is this a hook's message for the user? Anything else didn't come from the program.
 fn is_message(said: &[u8]) -> bool {
     let said = said.trim_ascii();
     said.starts_with(b"{\"systemMessage\":") && said.ends_with(b"}")
 }
 
-/// Keeps this process's standard streams from its child, which has others: the child's own children, which outlive it, would
-/// hold them, and the client would wait for those.
+/// Keeps the child from inheriting this process's standard streams; it gets its own. Otherwise, the child's own
+/// children, which outlive it, would hold these streams open, and Claude Code would wait for them.
 #[cfg(windows)]
 #[expect(unsafe_code, reason = "a call of the system, with handles that are open as long as the process lives")]
 fn keep_own_streams() {
     use std::os::windows::io::AsRawHandle as _;
     use windows_sys::Win32::Foundation::{HANDLE_FLAG_INHERIT, SetHandleInformation};
     for handle in [io::stdin().as_raw_handle(), io::stdout().as_raw_handle(), io::stderr().as_raw_handle()] {
-        // One that is closed or no handle at all is refused, and then there is nothing to keep.
+        // Fails if the handle is closed or invalid; then there is nothing to keep.
         unsafe { SetHandleInformation(handle, HANDLE_FLAG_INHERIT, 0) };
     }
 }
 
-/// Elsewhere a child has the streams that it is given, and no others.
+/// On other systems, a child inherits only the streams that it's given.
 #[cfg(not(windows))]
 fn keep_own_streams() {}
 
-/// The account's home, as the system knows it: a project's settings can set the variables that name it.
+/// The account's home directory as the system knows it, because a project's settings can set the variables that name
+/// it.
 #[expect(unsafe_code, reason = "the environment is changed and put back while there is no other thread")]
 fn accounts_home() -> Option<PathBuf> {
     const HOME: &str = if cfg!(windows) { "USERPROFILE" } else { "HOME" };
@@ -94,13 +97,14 @@ fn accounts_home() -> Option<PathBuf> {
     home.filter(|home| home.is_absolute())
 }
 
-/// The plugin: the folder above the one that this program is in.
+/// The plugin's folder: the parent of the folder with this program.
 fn folder_above() -> PathBuf {
     let own = env::current_exe().unwrap_or_default();
     own.ancestors().nth(2).map(Path::to_owned).unwrap_or_default()
 }
 
-/// The program of the plugin, else one that was installed otherwise. `PATH` is not asked: a project's settings can set it.
+/// The plugin's own program, or one that was installed another way. Never searches `PATH`, which a project's settings
+/// can set.
 fn find(plugin: &Path, home: Option<&Path>) -> Option<PathBuf> {
     let installed = ["AppData/Local/Programs/posthog-llma", ".cargo/bin"];
     let installed = home.into_iter().flat_map(|home| installed.map(|below| home.join(below)));
@@ -108,7 +112,7 @@ fn find(plugin: &Path, home: Option<&Path>) -> Option<PathBuf> {
     packaged(plugin).into_iter().chain(folders).map(|folder| folder.join(PROGRAM)).find(|program| program.is_file())
 }
 
-/// Folders of the programs that npm has installed below the plugin: one, as a rule.
+/// The folders of the programs that npm installed below the plugin, usually one.
 fn packaged(plugin: &Path) -> Vec<PathBuf> {
     let begins =
         |path: &Path, with: &str| path.file_name().and_then(OsStr::to_str).is_some_and(|name| name.starts_with(with));
@@ -117,7 +121,7 @@ fn packaged(plugin: &Path) -> Vec<PathBuf> {
     packages.map(|package| package.join("bin")).collect()
 }
 
-/// What is in a folder, sorted; nothing, if that cannot be read.
+/// The entries of a folder, sorted; empty if it cannot be read.
 fn entries(folder: &Path) -> Vec<PathBuf> {
     let entries = folder.read_dir().into_iter().flatten();
     let mut paths: Vec<_> = entries.filter_map(|entry| Some(entry.ok()?.path())).collect();

@@ -1,10 +1,11 @@
-//! `OpenAI`'s chat format, the documented one for `$ai_input` and `$ai_output_choices`, in the forms that `PostHog` draws.
+//! `OpenAI`'s chat format, which is documented for `$ai_input` and `$ai_output_choices`, in the forms that `PostHog`
+//! renders.
 
 use serde_json::{Map, Value};
 
 use super::json::shown;
 
-/// Checks an array of messages. The error says which one, from 1: "is not in the chat format: message 2 …".
+/// Checks an array of messages. The error gives the message's number, from 1: "is not in the chat format: message 2 …".
 pub(super) fn check(messages: &Value) -> Result<(), String> {
     let Value::Array(messages) = messages else {
         return Err("is not in the chat format: it is not an array".to_owned());
@@ -89,7 +90,7 @@ fn check_call(call: &Value) -> Result<(), String> {
         return Err("has a tool call without `function`".to_owned());
     };
     text(function, "name")?;
-    // OpenAI's own format is JSON in a string; many clients send the object itself, and both are drawn.
+    // OpenAI's own format is JSON in a string; many clients send the object itself. PostHog renders both.
     match function.get("arguments") {
         Some(Value::String(_) | Value::Object(_)) => Ok(()),
         _ => Err("has a tool call whose `arguments` are not text or an object".to_owned()),

@@ -1,4 +1,4 @@
-//! The rules for one event around its properties: name, size, `uuid`, `distinct_id`, `timestamp`.
+//! The rules for an event's envelope: its name, size, `uuid`, `distinct_id` and `timestamp`.
 
 use http::StatusCode;
 use serde_json::{Map, Value};
@@ -8,24 +8,24 @@ use super::limits::{AI_EVENT_LIMIT, BATCH_EVENT_LIMIT};
 use super::properties;
 use super::refusal::Refusal;
 
-/// Everything an event may hold. A member beside these is a mistake, or changes the event (`offset` shifts its timestamp).
+/// All members that an event may have. Any other is a mistake, or changes the event (`offset` shifts its timestamp).
 const MEMBERS: [&str; 5] = ["event", "distinct_id", "uuid", "timestamp", "properties"];
 
-/// The same on the newest route.
+/// All members that an event may have on the newest route.
 const MEMBERS_WITH_OPTIONS: [&str; 6] = ["event", "distinct_id", "uuid", "timestamp", "properties", "options"];
 
-/// The way a batch came.
+/// The route that a batch was posted to.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub(super) enum Route {
-    /// AI events, each with a result.
+    /// For AI events, with a result for each.
     Events,
-    /// AI events.
+    /// For AI events.
     Ai,
-    /// Events of any kind.
+    /// For events of any kind.
     Batch,
 }
 
-/// Values that stand for "nobody", in any case: the newest route refuses an event of one of them.
+/// Values that mean "nobody", in upper or lower case: the newest route refuses events that use one of them.
 const NOBODY: [&str; 20] = [
     "0",
     "00000000-0000-0000-0000-000000000000",
@@ -49,10 +49,10 @@ const NOBODY: [&str; 20] = [
     "user",
 ];
 
-/// Characters of a `distinct_id`; `PostHog` cuts the rest off.
+/// Maximum characters of a `distinct_id`; `PostHog` cuts off the rest.
 const DISTINCT_ID_LIMIT: usize = 200;
 
-/// Checks one event as it stands in the batch. The reason of a refusal begins with what the event is.
+/// Checks one event's text from the batch. A refusal's reason begins with the event's name and UUID.
 pub(super) fn check(route: Route, text: &str) -> Result<Value, Refusal> {
     let limit = if route == Route::Batch { BATCH_EVENT_LIMIT } else { AI_EVENT_LIMIT };
     let Ok(Value::Object(mut event)) = serde_json::from_str(text) else {
@@ -75,7 +75,7 @@ pub(super) fn check(route: Route, text: &str) -> Result<Value, Refusal> {
         let tag = if problem.contains("`distinct_id`") { "malformed_distinct_id" } else { "invalid_batch" };
         refuse(StatusCode::BAD_REQUEST, problem).tagged(tag)
     })?;
-    // They say how the event is to be kept, and are not part of it.
+    // Options tell the server how to keep the event, and are not part of it.
     event.remove("options");
     Ok(Value::Object(event))
 }
@@ -127,7 +127,8 @@ fn check_members(route: Route, text: &str, event: &Map<String, Value>) -> Result
     properties::check(name, found)
 }
 
-/// Only what `PostHog` knows, of the right kind; and what keeps timestamps and profiles as they are meant.
+/// Accepts only options that `PostHog` knows, of the right type. Requires those that preserve the timestamp and the
+/// person profile.
 fn check_options(options: Option<&Value>, properties: &Map<String, Value>) -> Result<(), String> {
     let Some(Value::Object(options)) = options else {
         return Err("has no `options` object".to_owned());
@@ -159,7 +160,7 @@ fn check_distinct_id(id: &str) -> Result<(), String> {
     }
 }
 
-/// 8-4-4-4-12 hexadecimal digits, the one form that every reader of a `uuid` takes.
+/// 8-4-4-4-12 hexadecimal digits, the only form that every parser of a `uuid` accepts.
 pub(super) fn is_uuid(text: &str) -> bool {
     text.len() == 36
         && text.bytes().enumerate().all(|(index, byte)| match index {
@@ -168,7 +169,7 @@ pub(super) fn is_uuid(text: &str) -> bool {
         })
 }
 
-/// `2026-01-31T23:59:59.999Z`: any number of digits from 1 to 9 after the point, or no point; `+00:00` is as good as `Z`.
+/// `2026-01-31T23:59:59.999Z`, with 1 to 9 digits after the point, or no point; `+00:00` is accepted for `Z`.
 pub(super) fn is_utc_timestamp(text: &str) -> bool {
     let Some(local) = text.strip_suffix('Z').or_else(|| text.strip_suffix("+00:00")) else {
         return false;

@@ -1,4 +1,4 @@
-//! The newest route: its headers, its body, its results.
+//! The newest route: its headers, body and results.
 
 use std::io::{Read, Write};
 use std::net::TcpStream;
@@ -31,7 +31,7 @@ fn body(events: &[Value]) -> Value {
     json!({"created_at": "2026-11-26T10:00:00.000Z", "batch": events})
 }
 
-/// Posts with one header replaced, or removed where there is no value.
+/// Posts with one header replaced, or removed if there is no value.
 fn post_with(header: &str, value: Option<&str>, body: &Value) -> Verdict {
     let mut headers = HeaderMap::new();
     for (name, value) in HEADERS {
@@ -136,7 +136,7 @@ fn a_distinct_id_that_stands_for_nobody_has_a_tag_of_its_own() {
     }
 }
 
-/// Posts over a socket and gives the head and the body of the answer.
+/// Posts over a socket and returns the response's head and body.
 fn answer(server: &LocalPostHog, events: &[Value]) -> (String, Value) {
     let body = body(events).to_string();
     let headers: Vec<_> = HEADERS.iter().map(|(name, value)| format!("{name}: {value}\r\n")).collect();

@@ -6,10 +6,10 @@ use super::envelope;
 use super::key::check_key;
 use super::refusal::Refusal;
 
-/// Bytes of `PostHog-Sdk-Info`.
+/// Maximum bytes of `PostHog-Sdk-Info`.
 const SENDER_LIMIT: usize = 200;
 
-/// All of them must be there, besides `Authorization`.
+/// All required headers besides `Authorization`.
 const REQUIRED: [&str; 6] = [
     "posthog-sdk-info",
     "posthog-attempt",

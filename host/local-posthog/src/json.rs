@@ -1,4 +1,4 @@
-//! JSON objects of which no member stands there twice.
+//! JSON objects without duplicate members.
 
 use std::collections::BTreeMap;
 use std::fmt;
@@ -6,14 +6,14 @@ use std::fmt;
 use serde::de::{Deserialize, Deserializer, Error, MapAccess, Visitor};
 use serde_json::value::RawValue;
 
-/// The members of an object, each as the text it stands there with.
+/// The members of an object, each as its original text.
 ///
-/// `serde_json::Value` keeps the last of two members of one name without a word. A writer that makes such an object has a
-/// mistake, and what it lost is not seen anywhere else.
+/// `serde_json::Value` silently keeps the last of two members with the same name. A writer that makes such an object
+/// has a bug, and nothing else would show what was lost.
 pub(super) struct Object<'a>(BTreeMap<String, &'a RawValue>);
 
 impl<'a> Object<'a> {
-    /// Reads an object. The error never quotes a value, for there may be a key in it.
+    /// Reads an object. The error never quotes a value, because it could contain a key.
     pub(super) fn parse(text: &'a str) -> Result<Self, String> {
         if !text.trim_ascii_start().starts_with('{') {
             return Err("is not an object".to_owned());
@@ -21,12 +21,12 @@ impl<'a> Object<'a> {
         serde_json::from_str(text).map_err(|error| format!("is not valid JSON: {error}"))
     }
 
-    /// The member of that name.
+    /// The member with this name.
     pub(super) fn get(&self, name: &str) -> Option<&'a RawValue> {
         self.0.get(name).copied()
     }
 
-    /// A member that is none of these.
+    /// A member other than these.
     pub(super) fn other_than(&self, known: &[&str]) -> Option<&str> {
         self.0.keys().map(String::as_str).find(|name| !known.contains(name))
     }
@@ -60,7 +60,7 @@ impl<'de: 'a, 'a> Deserialize<'de> for Object<'a> {
     }
 }
 
-/// The elements of an array, each as the text it stands there with.
+/// The elements of an array, each as its original text.
 pub(super) fn array(text: &str) -> Result<Vec<&RawValue>, String> {
     if !text.trim_ascii_start().starts_with('[') {
         return Err("is not an array".to_owned());

@@ -1,8 +1,9 @@
-//! Which project keys are taken.
+//! Which project tokens are accepted.
 
 use super::limits::KEY_LIMIT;
 
-/// Project keys: trimmed, 1 to [`KEY_LIMIT`] bytes of ASCII, no personal key. Whether the project exists is not asked.
+/// Checks a project token: no surrounding white space, 1 to [`KEY_LIMIT`] bytes of ASCII, not a personal key. Doesn't
+/// check whether the project exists.
 pub(super) fn check_key(key: Option<&str>) -> Result<(), &'static str> {
     let Some(key) = key else {
         return Err("`api_key` is missing or not a string");

@@ -1,11 +1,11 @@
-//! A `PostHog` on loopback that keeps what it is sent: the demo's receiver and every end-to-end test's.
+//! A `PostHog` on loopback that keeps what it receives. The demo and every end-to-end test send to it.
 //!
-//! It is stricter than the real one. Where `PostHog` quietly repairs or drops something (an unreadable timestamp becomes
-//! "now", a long `distinct_id` is cut, a `$ai_error` that is not a string is lost), this one refuses the batch and says why, so
-//! that a mistake is seen on this side.
+//! It is stricter than the real one. Where `PostHog` quietly repairs or drops something (it replaces an unreadable
+//! timestamp with "now", cuts a long `distinct_id`, loses a `$ai_error` that is not a string), this server refuses the
+//! batch and says why, so that the mistake shows up here.
 //!
-//! Two rules of the real server are not applied: a timestamp more than 23 hours in the future is not clamped, because
-//! [`rules`] knows no clock, and an unknown but well-formed key is not told from a known one.
+//! It does not apply two rules of the real server: it doesn't clamp a timestamp more than 23 hours in the future,
+//! because [`rules`] has no clock, and it doesn't distinguish an unknown but well-formed key from a known one.
 
 pub mod loopback;
 pub mod rules;

@@ -1,4 +1,4 @@
-//! A server on loopback with a thread and a runtime of its own: callers may be async or not, and wait for a child process.
+//! A server on loopback with its own thread and runtime: callers may be async or not, and may block on a child process.
 
 use std::io;
 use std::net::{Ipv4Addr, SocketAddr};
@@ -9,12 +9,12 @@ use std::time::Duration;
 use tokio::net::{TcpListener, TcpStream};
 use tokio::sync::{Semaphore, oneshot};
 
-/// Connections at a time; more wait in the listener's queue.
+/// Maximum concurrent connections; more wait in the listener's queue.
 const CONNECTION_LIMIT: usize = 64;
-/// The longest that one connection lives, silent and trickling ones too.
+/// Maximum lifetime of a connection, including silent and trickling ones.
 const CONNECTION_TIMEOUT: Duration = Duration::from_mins(10);
 
-/// A running server; it ends, with its connections, when this is dropped.
+/// A running server. Dropping it ends the server and its connections.
 #[derive(Debug)]
 pub struct Loopback {
     address: SocketAddr,
@@ -23,7 +23,7 @@ pub struct Loopback {
 }
 
 impl Loopback {
-    /// Listens on a free port of 127.0.0.1 and gives each connection to `serve`.
+    /// Listens on a free port of 127.0.0.1 and passes each connection to `serve`.
     pub fn start<Serve, Served>(name: &str, serve: Serve) -> io::Result<Self>
     where
         Serve: Fn(TcpStream) -> Served + Send + 'static,
@@ -45,7 +45,7 @@ impl Loopback {
         Ok(Self { address, shutdown: Some(shutdown), thread: Some(thread) })
     }
 
-    /// Where it listens.
+    /// The address it listens on.
     pub fn address(&self) -> SocketAddr {
         self.address
     }
@@ -55,7 +55,7 @@ impl Drop for Loopback {
     fn drop(&mut self) {
         drop(self.shutdown.take());
         if let Some(thread) = self.thread.take() {
-            // A panic there has been printed; there is nobody here to tell.
+            // The thread has already printed its panic, and there is no one to report it to.
             let _ = thread.join();
         }
     }
@@ -82,7 +82,7 @@ where
                     drop(place);
                 });
             }
-            // Out of file descriptors, or the client is gone again: neither is a reason to spin or to stop.
+            // Out of file descriptors, or the client has already disconnected: don't spin, and don't stop.
             Err(_) => tokio::time::sleep(Duration::from_millis(10)).await,
         }
     }

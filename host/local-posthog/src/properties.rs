@@ -24,7 +24,7 @@ const TEXTS: [&str; 14] = [
     "$ai_git_repo",
 ];
 
-/// Checks the properties of an event of that name. The error names the property: "has a `$ai_error` that …".
+/// Checks the properties of an event with this name. The error names the property: "has a `$ai_error` that …".
 pub(super) fn check(event: &str, properties: &Map<String, Value>) -> Result<(), String> {
     if properties.contains_key("$session_id") {
         return Err("has `$session_id`, which is for web sessions".to_owned());
@@ -43,7 +43,7 @@ pub(super) fn check(event: &str, properties: &Map<String, Value>) -> Result<(), 
     if five_minutes != one_hour {
         return Err("has only one of `$ai_cache_creation_5m_input_tokens` and `$ai_cache_creation_1h_input_tokens`: the split is used only with both".to_owned());
     }
-    // With no parent, or its trace as parent, the trace's latency is added on top of its generations'.
+    // If a trace event has no parent, or its own trace as parent, its latency is added on top of its generations'.
     if event == "$ai_trace" && properties.get("$ai_parent_id") != Some(&Value::from("root")) {
         return Err("has a `$ai_parent_id` that is not \"root\"".to_owned());
     }

@@ -4,7 +4,7 @@ use serde_json::{Value, json};
 
 use super::rule_tests::{UUID, post_events, span};
 
-/// The good span with one more property is refused, and the text names the event and the property.
+/// Checks that a valid span with this property added is refused, and that the reason names the event and the property.
 #[track_caller]
 fn refused(property: &str, value: Value, words: &str) {
     let mut event = span();

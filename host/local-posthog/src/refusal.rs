@@ -1,16 +1,16 @@
-//! Why a batch is not taken.
+//! Why a batch is refused.
 
 use http::StatusCode;
 
-/// Why a batch is not taken.
+/// Why a batch is refused.
 #[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
 #[error("{status}: {reason}")]
 pub struct Refusal {
-    /// The status to answer with.
+    /// The status to respond with.
     pub status: StatusCode,
-    /// The text to answer with. It names the event and the property, and never quotes a key.
+    /// The text to respond with. It names the event and the property, and never quotes a key.
     pub reason: String,
-    /// What [`EVENTS_PATH`](super::limits::EVENTS_PATH) calls it.
+    /// The tag for it on [`EVENTS_PATH`](super::limits::EVENTS_PATH).
     pub tag: &'static str,
 }
 

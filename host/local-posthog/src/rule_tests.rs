@@ -1,4 +1,4 @@
-//! One test per rule of a request, a batch and an event's envelope.
+//! One test per rule for a request, a batch and an event's envelope.
 
 use std::io::Write;
 
@@ -45,7 +45,7 @@ fn refused(verdict: Verdict, status: u16, words: &str) {
     assert!(refusal.reason.contains(words), "{}", refusal.reason);
 }
 
-/// The good span with one member replaced, or removed where there is no value.
+/// Checks that the valid span with one member replaced, or removed if there is no value, is refused with these words.
 #[track_caller]
 fn refused_with(member: &str, value: Option<Value>, words: &str) {
     let mut event = span();
@@ -66,7 +66,7 @@ fn encoding(value: &'static str) -> HeaderMap {
     HeaderMap::from_iter([(http::header::CONTENT_ENCODING, HeaderValue::from_static(value))])
 }
 
-/// A good span of exactly that many bytes.
+/// A valid span of exactly this many bytes.
 fn span_of(bytes: usize) -> Value {
     let mut event = span();
     event["properties"]["$ai_output_state"] = json!("");

@@ -1,7 +1,8 @@
-//! What the capture API takes and what it refuses, as a pure function of one request.
+//! What the capture API accepts and what it refuses, as a pure function of one request.
 //!
-//! The rules are those of `PostHog`'s capture service for `/i/v1/ai/events`, `/i/v0/ai/batch/` and `/batch/`. Here a batch is
-//! taken whole or not at all; the results that the first one gives each event are the server's to script. What is only written down as a form to keep (the chat format, the alphabet of ids) is a rule here too.
+//! The rules are those of `PostHog`'s capture service for `/i/v1/ai/events`, `/i/v0/ai/batch/` and `/batch/`. Here, a
+//! batch is accepted or refused as a whole; tests script the per-event results of the first route in the server.
+//! Conventions that are only documented (the chat format, the alphabet of IDs) are rules here, too.
 
 use std::collections::HashSet;
 use std::io::Read;
@@ -18,10 +19,10 @@ use super::key::check_key;
 pub use super::limits::{AI_EVENT_LIMIT, AI_PATH, BATCH_EVENT_LIMIT, BATCH_PATH, BODY_LIMIT, EVENTS_PATH, KEY_LIMIT};
 pub use super::refusal::Refusal;
 
-/// What becomes of a request.
+/// The outcome of a request.
 pub type Verdict = Result<Accepted, Refusal>;
 
-/// A batch in which everything is good.
+/// A batch with only valid events.
 #[derive(Debug, Clone, PartialEq)]
 pub struct Accepted {
     /// The events, in the order of the batch.
@@ -30,7 +31,7 @@ pub struct Accepted {
     pub raw_bytes: u64,
 }
 
-/// Checks one request. `path` may have a query; `body` is the body as it came over the wire.
+/// Checks one request. `path` may have a query; `body` is as received.
 pub fn check(method: &Method, path: &str, headers: &HeaderMap, body: &[u8]) -> Verdict {
     let (path, query) = path.split_once('?').unwrap_or((path, ""));
     let route = match path {
@@ -63,7 +64,7 @@ pub fn check(method: &Method, path: &str, headers: &HeaderMap, body: &[u8]) -> V
     Ok(Accepted { events: check_batch(route, text)?, raw_bytes: text.len() as u64 })
 }
 
-/// Whether the body is compressed: by its header, by `?compression=gzip`, or by its first two bytes.
+/// Is the body compressed, by its header, by `?compression=gzip`, or by its first two bytes?
 fn is_gzip(query: &str, headers: &HeaderMap, body: &[u8]) -> Result<bool, Refusal> {
     let mut gzip = body.starts_with(&[0x1f, 0x8b]);
     for pair in query.split('&') {
@@ -94,7 +95,7 @@ fn is_gzip(query: &str, headers: &HeaderMap, body: &[u8]) -> Result<bool, Refusa
     Ok(gzip)
 }
 
-/// Decompresses one gzip member and never makes more than [`BODY_LIMIT`] bytes and one.
+/// Decompresses one gzip member, producing at most one byte more than [`BODY_LIMIT`].
 fn decompress(body: &[u8]) -> Result<Vec<u8>, Refusal> {
     let mut decoder = GzDecoder::new(body);
     let mut text = Vec::new();
@@ -121,7 +122,7 @@ fn check_batch(route: Route, text: &str) -> Result<Vec<Value>, Refusal> {
             "`sent_at` is set: the server shifts every timestamp by the difference to its own clock, so that a retry changes them",
         ));
     }
-    // Who sends, by the route: in a header, or in the body.
+    // `created_at` on the newest route, where a header has the key; the key elsewhere.
     let first = if route == Route::Events { "created_at" } else { "api_key" };
     if let Some(name) = body.other_than(&[first, "batch"]) {
         return Err(Refusal::bad_request(format!("the body has the unknown member `{}`", shown(name))));

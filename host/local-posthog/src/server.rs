@@ -1,4 +1,4 @@
-//! The server around [`rules`]: on loopback, on a thread of its own, with answers that a test can script.
+//! The server around [`rules`]: on loopback, on its own thread, with responses that a test can script.
 
 use std::collections::VecDeque;
 use std::convert::Infallible;
@@ -23,126 +23,128 @@ use tokio::sync::oneshot;
 use super::loopback::Loopback;
 use super::rules::{self, AI_PATH, Accepted, EVENTS_PATH, Refusal};
 
-/// Bytes of a body that are read at all. Above the rules' own limit, so that what is over it is seen and recorded.
+/// Maximum bytes of a body to read. Higher than the rules' own limit, so that the server sees and records what exceeds
+/// that.
 const READ_LIMIT: usize = 64 * 1024 * 1024;
-/// Bytes of all recorded requests and of the events in them; from there on every request is answered with 503.
+/// Maximum bytes of all recorded requests and their events; beyond that, the server responds to every request with 503.
 const KEEP_LIMIT: usize = 1024 * 1024 * 1024;
-/// From one request's head to the next one's, and from a head to the end of its body.
+/// The timeout from one request's head to the next one's, and from a head to the end of its body.
 const READ_TIMEOUT: Duration = Duration::from_mins(1);
-/// Pieces of an answer that trickles.
+/// The number of pieces that a trickling response is split into.
 const PIECES: usize = 128;
 
-/// Refuses an event that the rules would take: the status (400, 413 …) and the text to answer with.
+/// Refuses an event that the rules would accept, with this status (400, 413 …) and text.
 pub type RejectEvent = Arc<dyn Fn(&Value) -> Option<(u16, String)> + Send + Sync>;
 
 /// The result of one event on the newest route.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct EventResult {
-    /// `ok`, `warning`, `retry`, `drop`; or a word that nobody knows.
+    /// `ok`, `warning`, `retry` or `drop`; or an unknown word.
     pub result: String,
-    /// Why.
+    /// The reason.
     pub details: Option<String>,
 }
 
 impl EventResult {
-    /// A result with its details; empty ones are left out.
+    /// A result with its details; empty details are left out.
     pub fn new(result: &str, details: &str) -> Self {
         Self { result: result.to_owned(), details: (!details.is_empty()).then(|| details.to_owned()) }
     }
 
-    /// Is the event kept?
+    /// Does the server keep the event?
     fn is_accepted(&self) -> bool {
         matches!(self.result.as_str(), "ok" | "warning")
     }
 }
 
-/// The result of an event of a batch that is otherwise good; `None` leaves the event out of the answer, and it is not kept.
+/// The result of an event in an otherwise valid batch. `None` leaves the event out of the response, and the server
+/// doesn't keep it.
 pub type JudgeEvent = Arc<dyn Fn(&Value) -> Option<EventResult> + Send + Sync>;
 
-/// What the server does beside the rules. By default nothing.
+/// What the server does in addition to the rules; by default, nothing.
 #[derive(Clone, Default)]
 pub struct Config {
-    /// Answers to the first requests, one each, whatever they ask for. After them the rules alone decide.
+    /// The responses to the first requests, one each, regardless of the request. After that, only the rules decide.
     pub script: Vec<Answer>,
-    /// Answer this status (404 or 405) on the newest route, as a server does that does not know it.
+    /// Respond with this status (404 or 405) on the newest route, like a server that doesn't have it.
     pub missing_events_path: Option<u16>,
-    /// Answer this status (404 or 405) on both routes for AI events.
+    /// Respond with this status (404 or 405) on both routes for AI events.
     pub missing_ai_path: Option<u16>,
-    /// Asked for the result of every event on the newest route. Without it all are `ok`.
+    /// Called for the result of every event on the newest route. Without it, all are `ok`.
     pub judge_event: Option<JudgeEvent>,
-    /// Asked about every event of a batch that is otherwise good; one refused event refuses the batch.
+    /// Called for every event of an otherwise valid batch; one refused event refuses the batch.
     pub reject_event: Option<RejectEvent>,
-    /// Say so in every 200 of the older routes. The events are kept here nevertheless.
+    /// List these as over quota in every 200 of the older routes. The server keeps the events anyway.
     pub quota_limited: Vec<String>,
 }
 
-/// What is answered to one request, after its body was read.
+/// How to respond to one request, after its body was read.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub enum Answer {
-    /// What the rules say.
+    /// Respond as the rules say.
     Normal,
-    /// This, with no look at the batch. A header that HTTP does not allow is left out.
+    /// Respond with this, without looking at the batch. Headers that HTTP doesn't allow are left out.
     Status {
-        /// From 200 to 999; 500 in place of any other.
+        /// From 200 to 999; any other becomes 500.
         code: u16,
         /// Names and values: `("retry-after", "1")`.
         headers: Vec<(String, String)>,
-        /// The text to answer with.
+        /// The response's body.
         body: String,
     },
-    /// Nothing: the connection ends.
+    /// Close the connection without a response.
     CloseBeforeAnswer,
-    /// What the rules say, cut in the middle of the body, then the end of the connection. A good batch counts as accepted.
+    /// Respond as the rules say, but close the connection in the middle of the body. A valid batch counts as accepted.
     CloseHalfWay,
-    /// What the rules say, from the status line on, in [`PIECES`] pieces. A good batch counts as accepted.
+    /// Respond as the rules say, from the status line on, in [`PIECES`] pieces. A valid batch counts as accepted.
     Trickle {
-        /// Wait before each piece.
+        /// The pause before each piece.
         every: Duration,
     },
-    /// Nothing: the connection stays open.
+    /// No response; the connection stays open.
     Silence,
-    /// 200 with a page of HTML, as a captive portal gives.
+    /// 200 with an HTML page, like a captive portal.
     Rubbish,
-    /// 302 to this place.
+    /// 302 to this location.
     Redirect(String),
     /// Bytes that are not HTTP at all.
     NotHttp,
 }
 
-/// One request as it came.
+/// One request as received.
 #[derive(Debug, Clone)]
 pub struct Received {
     /// Its method.
     pub method: Method,
-    /// Path and query as they stood in the request line.
+    /// Path and query as in the request line.
     pub path: String,
     /// Its headers.
     pub headers: HeaderMap,
-    /// Its body as it came over the wire, compressed or not. Empty if it could not be read whole.
+    /// Its body as received, compressed or not. Empty if it could not be read in full.
     pub body: Bytes,
-    /// The status that was answered; none where no good answer was begun.
+    /// The status of the response; none if no proper response was started.
     pub status: Option<u16>,
-    /// When its head had arrived.
+    /// When its head arrived.
     pub at: Instant,
 }
 
-/// Bytes of all accepted bodies.
+/// Total bytes of all accepted bodies.
 #[derive(Debug, Clone, Copy, Default, PartialEq, Eq)]
 pub struct AcceptedBytes {
     /// After decompression.
     pub raw: u64,
-    /// As they came over the wire.
+    /// As received.
     pub sent: u64,
 }
 
-/// A running server; it ends when this is dropped.
+/// A running server. Dropping it ends the server.
 pub struct LocalPostHog {
     loopback: Loopback,
     state: Arc<State>,
 }
 
 impl LocalPostHog {
-    /// Listens on a free port of 127.0.0.1, on a thread and a runtime of its own: callers may be async or not.
+    /// Listens on a free port of 127.0.0.1, on its own thread and runtime: callers may be async or not.
     pub fn start(config: Config) -> io::Result<Self> {
         let state = Arc::new(State {
             record: Mutex::new(Record { script: config.script.iter().cloned().collect(), ..Record::default() }),
@@ -163,7 +165,7 @@ impl LocalPostHog {
         format!("http://{}", self.address())
     }
 
-    /// Where it listens, for what stands between it and a client: a proxy, a TLS terminator.
+    /// The address it listens on, for something between it and a client: a proxy or a TLS terminator.
     pub fn address(&self) -> SocketAddr {
         self.loopback.address()
     }
@@ -173,17 +175,17 @@ impl LocalPostHog {
         self.state.record().requests.clone()
     }
 
-    /// Every event of every accepted batch, in order. One that was sent twice stands here twice.
+    /// Every event of every accepted batch, in order. An event that was sent twice is listed twice.
     pub fn events(&self) -> Vec<Value> {
         self.state.record().events.clone()
     }
 
-    /// Connections so far.
+    /// The number of connections so far.
     pub fn connections(&self) -> usize {
         self.state.record().connections
     }
 
-    /// Leaves no room for another request.
+    /// Uses up the room for requests.
     #[cfg(test)]
     pub(super) fn fill(&self) {
         self.state.record().kept = KEEP_LIMIT;
@@ -210,24 +212,24 @@ struct Record {
     accepted: AcceptedBytes,
 }
 
-/// An answer of HTTP, small enough to be held whole.
+/// An HTTP response, small enough to hold in memory.
 struct Reply {
     status: StatusCode,
     headers: HeaderMap,
     body: Bytes,
 }
 
-/// How the bytes of an answer leave.
+/// How a response is sent.
 enum Manner {
-    /// By hyper, as HTTP says.
+    /// By hyper, as proper HTTP.
     Proper(Reply),
-    /// Past hyper, piece by piece with a wait before each; then the connection ends.
+    /// Bypassing hyper, in pieces with a pause before each; then the connection is closed.
     Raw { bytes: Vec<u8>, every: Option<Duration> },
     /// Not at all.
     Silence,
 }
 
-/// Serves one connection until it ends or until an answer has to leave past hyper.
+/// Serves one connection until it ends or a response has to bypass hyper.
 async fn connection(stream: TcpStream, state: Arc<State>) {
     let (take_over, taken) = oneshot::channel();
     let take_over = Arc::new(Mutex::new(Some(take_over)));
@@ -241,7 +243,7 @@ async fn connection(stream: TcpStream, state: Arc<State>) {
                     if let Some(take_over) = lock(&take_over).take() {
                         let _ = take_over.send(manner);
                     }
-                    // The connection is taken from hyper before this could ever be answered.
+                    // `connection` takes the stream from hyper before hyper could ever send this.
                     std::future::pending().await
                 }
             };
@@ -265,7 +267,7 @@ async fn connection(stream: TcpStream, state: Arc<State>) {
             let _ = stream.write_all(&bytes).await;
         }
         Ok(Manner::Raw { bytes, every: Some(every) }) => {
-            // Else several pieces wait for each other in the kernel.
+            // Otherwise, the kernel could hold pieces back and send several at once.
             let _ = stream.set_nodelay(true);
             for piece in bytes.chunks(bytes.len().div_ceil(PIECES).max(1)) {
                 tokio::time::sleep(every).await;
@@ -347,7 +349,7 @@ impl State {
         manner
     }
 
-    /// Applies the rules and the permanent modes, and keeps the events of a batch that is taken.
+    /// Applies the rules and the permanent modes, and keeps the events of an accepted batch.
     fn by_rules(&self, record: &mut Record, method: &Method, path: &str, headers: &HeaderMap, body: &Bytes) -> Reply {
         let route = path.split('?').next().unwrap_or_default();
         let missing = match route {
@@ -383,7 +385,7 @@ impl State {
         }
     }
 
-    /// The newest route's answer: what becomes of each event. Those that are accepted are kept.
+    /// The newest route's response: a result for each event. Keeps the accepted events.
     fn results(&self, record: &mut Record, headers: &HeaderMap, body: &Bytes, accepted: Accepted) -> Reply {
         let mut results = serde_json::Map::new();
         let mut again = false;
@@ -444,7 +446,7 @@ fn refused(refusal: &Refusal) -> Reply {
     reply
 }
 
-/// As the newest route refuses: with a tag, as JSON.
+/// A refusal in the newest route's form: JSON with a tag.
 fn refused_with_tag(refusal: &Refusal) -> Reply {
     let said = json!({
         "error": refusal.tag,
@@ -473,7 +475,7 @@ fn scripted(code: u16, headers: &[(String, String)], body: String) -> Reply {
     reply
 }
 
-/// 1xx is not a final answer, and hyper refuses to send it as one.
+/// 1xx is not a final status, and hyper refuses to send it as one.
 fn status_or_500(code: u16) -> StatusCode {
     StatusCode::from_u16(code)
         .ok()
@@ -481,7 +483,7 @@ fn status_or_500(code: u16) -> StatusCode {
         .unwrap_or(StatusCode::INTERNAL_SERVER_ERROR)
 }
 
-/// The whole answer, as hyper would write it.
+/// The whole response, as hyper would write it.
 fn on_the_wire(reply: &Reply) -> Vec<u8> {
     let mut bytes = format!("HTTP/1.1 {}\r\n", reply.status).into_bytes();
     for (name, value) in &reply.headers {
@@ -497,7 +499,7 @@ fn on_the_wire(reply: &Reply) -> Vec<u8> {
     bytes
 }
 
-/// A panic while the lock was held leaves nothing half-done that matters here.
+/// Ignores poisoning: a panic while the lock was held leaves nothing half-done that matters here.
 fn lock<T>(mutex: &Mutex<T>) -> MutexGuard<'_, T> {
     mutex.lock().unwrap_or_else(PoisonError::into_inner)
 }

@@ -1,4 +1,4 @@
-//! One test per way of the server to answer, over plain sockets.
+//! One test for each kind of response, over plain sockets.
 
 use std::io::{Read, Write};
 use std::net::TcpStream;
@@ -26,7 +26,7 @@ fn request(path: &str, body: &str) -> String {
     format!("POST {path} HTTP/1.1\r\nhost: localhost\r\nconnection: close\r\ncontent-length: {length}\r\n\r\n{body}")
 }
 
-/// Everything that is answered until the connection ends.
+/// Everything that the server sends until the connection ends.
 fn post(server: &LocalPostHog, path: &str, body: &str) -> String {
     let mut stream = connect(server);
     stream.write_all(request(path, body).as_bytes()).unwrap();

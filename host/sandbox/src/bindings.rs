@@ -1,5 +1,5 @@
-//! Bindings of the `exporter` world, made from `wit/`. Its imports are the ones of `wasmtime-wasi` and
-//! `wasmtime-wasi-http`; the exports are called asynchronously.
+//! Bindings for the `exporter` world, generated from `wit/`. Its imports are those of `wasmtime-wasi` and
+//! `wasmtime-wasi-http`; calls to its exports are async.
 
 #![allow(missing_docs, unreachable_pub, clippy::pedantic, reason = "generated code; `wit/` has the documentation")]
 

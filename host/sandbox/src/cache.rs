@@ -1,8 +1,9 @@
 //! Compiled code on disk, so that only the first run on a machine compiles.
 //!
-//! A file is taken as it is: of wasmtime's own cache, each start would decompress megabytes. It is code that will run, so each
-//! file carries a mark that only the holder of a key can make (AES-256-GCM over all of it, as a MAC: processors do that at
-//! gigabytes a second), and the key is kept elsewhere. Whoever can write the directory, or choose it, gains nothing.
+//! Files are stored uncompressed; with wasmtime's own cache, each start would decompress megabytes. Because the files
+//! contain code that will run, each has a mark that only the holder of a key can make (AES-256-GCM over the whole file,
+//! used as a MAC; processors compute it at gigabytes per second). The key is kept elsewhere. An attacker who can write
+//! to the directory, or choose it, gains nothing.
 
 use crate::private_directory::make_private;
 use ring::aead::{AES_256_GCM, Aad, LessSafeKey, NONCE_LEN, Nonce, UnboundKey};
@@ -14,16 +15,16 @@ use std::path::{Path, PathBuf};
 use wasmtime::Engine;
 use wasmtime::component::Component;
 
-/// Ending of the files' names.
+/// Extension of the files.
 const EXTENSION: &str = "cwasm";
 
-/// Files that are kept: several versions of this program may take turns.
+/// The number of files to keep: several versions of this program may be in use.
 const MOST_FILES: usize = 8;
 
-/// Marks files as ours. Must be known to nobody else, and kept in another place than the files.
+/// Marks files as ours. Must be secret, and stored away from the files.
 pub type CacheKey = [u8; 32];
 
-/// A new key.
+/// Generates a new key.
 pub fn new_cache_key() -> io::Result<CacheKey> {
     let mut key = [0; 32];
     SystemRandom::new().fill(&mut key).map_err(|_| io::Error::other("the system gives no random numbers"))?;
@@ -40,35 +41,35 @@ pub(super) struct CodeCache {
 }
 
 impl std::fmt::Debug for CodeCache {
-    /// Without the key.
+    /// Leaves out the key.
     fn fmt(&self, formatter: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
         formatter.debug_struct("CodeCache").field("directory", &self.directory).finish_non_exhaustive()
     }
 }
 
-/// A component, and how it was come by.
+/// A component and where its code came from.
 pub(super) struct Compiled {
     pub(super) component: Component,
-    /// It was there.
+    /// The compiled code was in the cache.
     pub(super) hit: bool,
-    /// Why it will not be there the next time.
+    /// Why it won't be there next time.
     pub(super) warning: Option<String>,
 }
 
 impl CodeCache {
-    /// Uses this directory, which is made with mode 0700.
+    /// Uses this directory, creating it with mode 0700.
     pub(super) fn open(directory: &Path, key: &CacheKey) -> Result<Self, String> {
         let unusable = |reason: &str| format!("the cache directory {} cannot be used: {reason}", directory.display());
         if !directory.is_absolute() {
             return Err(unusable("it is not absolute"));
         }
-        // What lies in it is executed.
+        // Its contents get executed.
         make_private(directory).map_err(|error| unusable(&error.to_string()))?;
         let key = UnboundKey::new(&AES_256_GCM, key).map_err(|error| unusable(&error.to_string()))?;
         Ok(Self { directory: directory.to_owned(), key: LessSafeKey::new(key) })
     }
 
-    /// The component, from its compiled code if that is there.
+    /// Loads the component's compiled code if it is in the cache; otherwise, compiles the component.
     pub(super) fn component(&self, engine: &Engine, wasm: &[u8]) -> wasmtime::Result<Compiled> {
         let path = self.directory.join(format!("{:016x}.{EXTENSION}", key(engine, wasm)));
         if let Some(component) = self.load(engine, &path) {
@@ -81,7 +82,7 @@ impl CodeCache {
         Ok(Compiled { component, hit: false, warning })
     }
 
-    /// Writes a file whole or not at all: others may be reading.
+    /// Writes the file atomically, because other processes may be reading it.
     fn keep(&self, path: &Path, code: &[u8]) -> io::Result<()> {
         let refused = |_| io::Error::other("the system gives no random numbers");
         let mut nonce = [0; NONCE_LEN];
@@ -97,12 +98,12 @@ impl CodeCache {
         Ok(())
     }
 
-    /// The code in a file that has our mark.
+    /// The code in a file, if the file has our mark.
     fn load(&self, engine: &Engine, path: &Path) -> Option<Component> {
         if !fs::symlink_metadata(path).ok()?.is_file() {
             return None;
         }
-        // Not mapped: what is checked must be what runs, whoever writes the file meanwhile.
+        // Read, not mapped: what runs must be what was checked, even if someone changes the file in the meantime.
         #[expect(clippy::disallowed_methods, reason = "it was checked to be a regular file")]
         let bytes = fs::read(path).ok()?;
         let (head, code) = bytes.split_at_checked(HEAD)?;
@@ -111,14 +112,14 @@ impl CodeCache {
         let mut mark = <[u8; 16]>::try_from(mark).ok()?;
         self.key.open_in_place(nonce, Aad::from(code), &mut mark).ok()?;
         #[expect(unsafe_code, reason = "compiled code is trusted, as a program's own file is")]
-        // SAFETY: these bytes become machine code, so they must be what wasmtime wrote. Their mark says that whoever has the
-        // key wrote them, which is this program alone, and nothing can change them any more. wasmtime checks that version,
-        // settings and processor fit.
+        // SAFETY: these bytes become machine code, so they must be what wasmtime wrote. The mark shows that someone
+        // with the key wrote them, and only this program has it. They are in memory, so nothing can change them after
+        // the check. wasmtime checks that the version, the settings and the processor match.
         let component = unsafe { Component::deserialize(engine, code) };
         component.ok()
     }
 
-    /// Files of versions that are no longer used. That one cannot be removed does no harm.
+    /// Removes files of versions that are no longer used. Failing to remove one does no harm.
     fn remove_old(&self) {
         let files = fs::read_dir(&self.directory).into_iter().flatten().filter_map(Result::ok);
         let files = files.map(|entry| entry.path()).filter(|path| path.extension().is_some_and(|e| e == EXTENSION));
@@ -130,13 +131,13 @@ impl CodeCache {
     }
 }
 
-/// The compiled code of a component on this engine: that is wasmtime's version, its settings and the processor. It tells
-/// our own files apart; it is not a defense, which is the mark.
+/// Identifies a component's compiled code on this engine, which stands for wasmtime's version, its settings and the
+/// processor. It distinguishes our own files; it is not a defense. The mark is.
 fn key(engine: &Engine, wasm: &[u8]) -> u64 {
     let mut hasher = DefaultHasher::new();
     engine.precompile_compatibility_hash().hash(&mut hasher);
     if std::ptr::eq(wasm, super::COMPONENT) {
-        // Its bytes were hashed when the program was built: to do it again was a tenth of a start.
+        // Its bytes were hashed when the program was built; hashing them again took a tenth of the startup time.
         env!("POSTHOG_LLMA_COMPONENT_HASH").hash(&mut hasher);
     } else {
         wasm.hash(&mut hasher);
@@ -194,7 +195,7 @@ mod tests {
         let wasm = super::super::COMPONENT;
         let ours = CodeCache::open(directory.path(), &KEY).unwrap();
         let path = directory.path().join(format!("{:016x}.{EXTENSION}", key(&engine(), wasm)));
-        // All that wasmtime asks for is right, but the mark is not ours.
+        // Meets all of wasmtime's requirements, but doesn't have our mark.
         let code = Component::new(&engine(), wasm).unwrap().serialize().unwrap();
         let theirs = CodeCache::open(directory.path(), &[2; 32]).unwrap();
         theirs.keep(&path, &code).unwrap();

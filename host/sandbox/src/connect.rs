@@ -1,4 +1,4 @@
-//! Connections to a destination: directly or through a proxy, with TLS where the scheme says so.
+//! Connections to a destination: direct or through a proxy, with TLS if the scheme requires it.
 
 use super::policy::{Origin, Scheme};
 use super::proxy::{Proxy, ProxySettings};
@@ -26,14 +26,14 @@ use tokio_rustls::TlsConnector;
 use tower_service::Service;
 use wasmtime_wasi_http::Error;
 
-/// A connection that HTTP can be spoken over.
+/// A connection that can carry HTTP.
 pub(super) trait Connection: AsyncRead + AsyncWrite + Send + Unpin {}
 impl<T: AsyncRead + AsyncWrite + Send + Unpin> Connection for T {}
 
-/// An address of several gets at least this long, so that a slow network is not taken for a dead one.
+/// If a host has several addresses, each gets at least this long, so that a slow network isn't mistaken for a dead one.
 const LEAST_TIME_PER_ADDRESS: Duration = Duration::from_secs(2);
 
-/// Makes connections. The system's root certificates are loaded when the first one needs TLS, and once.
+/// Makes connections. Loads the system's root certificates once, when a connection first needs TLS.
 #[derive(Debug, Default)]
 pub(super) struct Connector {
     proxies: ProxySettings,
@@ -73,7 +73,7 @@ impl Connector {
         let (mut sender, exchange) =
             http1::handshake(TokioIo::new(connection)).await.map_err(|error| failed(error.to_string()))?;
         let _driver = wasmtime_wasi::runtime::spawn(async move {
-            // Whatever goes wrong here, the request's own result says so.
+            // If this fails, the request's own result says so.
             let _ = exchange.with_upgrades().await;
         });
         let request =
@@ -108,12 +108,12 @@ fn connect_request(origin: &Origin, authorization: Option<HeaderValue>) -> Resul
     request.body(Empty::new())
 }
 
-/// Which addresses a connection may be made to. What is not encrypted stays on this machine, whatever a name resolves to.
+/// Which addresses to allow. Unencrypted connections stay on this machine, no matter what a name resolves to.
 fn allowed(scheme: Scheme) -> impl Fn(&SocketAddr) -> bool {
     move |address| scheme == Scheme::Https || address.ip().to_canonical().is_loopback()
 }
 
-/// Connects to the host at one of its addresses. One that is not allowed makes all of them suspicious.
+/// Connects to the host at one of its addresses. Refuses all of them if one isn't allowed.
 async fn tcp(
     host: &str,
     port: u16,
@@ -134,8 +134,8 @@ async fn tcp(
     Ok(Box::new(dial(host, port, addresses, patience).await?))
 }
 
-/// Tries the addresses of the family that the system names first, and after a moment those of the other one beside them: one
-/// that never answers, often IPv6, costs no more than that moment (RFC 8305).
+/// Tries the addresses of the first family that the system returns and, after a short delay, those of the other in
+/// parallel: an address that never answers, often IPv6, costs only that delay (RFC 8305).
 async fn dial(host: &str, port: u16, addresses: Vec<SocketAddr>, patience: Duration) -> Result<TcpStream, Error> {
     let destination = Uri::builder().scheme("tcp").authority(format!("{host}:{port}")).path_and_query("/").build();
     let destination = destination.map_err(|_| Error::HttpRequestUriInvalid)?;
@@ -144,7 +144,7 @@ async fn dial(host: &str, port: u16, addresses: Vec<SocketAddr>, patience: Durat
     let mut connector = HttpConnector::new_with_resolver(Resolved(addresses));
     connector.enforce_http(false);
     connector.set_connect_timeout(Some(patience));
-    // Requests are written in whole pieces: waiting to fill a packet only delays them.
+    // Requests are written in large pieces: waiting to fill a packet would only delay them.
     connector.set_nodelay(true);
     match connector.call(destination).await {
         Ok(connection) => Ok(connection.into_inner()),
@@ -152,7 +152,7 @@ async fn dial(host: &str, port: u16, addresses: Vec<SocketAddr>, patience: Durat
     }
 }
 
-/// The addresses that were looked up, and judged: no name is looked up again between that and the connection.
+/// The addresses that were looked up and checked, so that no name is looked up again before the connection is made.
 #[derive(Debug, Clone)]
 struct Resolved(Vec<SocketAddr>);
 
@@ -174,7 +174,7 @@ fn without_brackets(host: &str) -> &str {
     host.trim_start_matches('[').trim_end_matches(']')
 }
 
-/// The system's roots, or those that `SSL_CERT_FILE` and `SSL_CERT_DIR` name.
+/// Trusts the system's root certificates, or those in `SSL_CERT_FILE` and `SSL_CERT_DIR`.
 fn tls_config() -> Result<Arc<ClientConfig>, String> {
     let loaded = rustls_native_certs::load_native_certs();
     let mut roots = RootCertStore::empty();
@@ -188,7 +188,7 @@ fn tls_config() -> Result<Arc<ClientConfig>, String> {
         let reason = loaded.errors.first().map_or_else(String::new, |error| format!(": {error}"));
         return Err(format!("no trusted root certificates found{place}{reason}"));
     }
-    // Passed explicitly: what the whole process uses is the program's decision, not this module's.
+    // Passed explicitly: choosing the default of the whole process is up to the program, not this module.
     let provider = Arc::new(rustls::crypto::ring::default_provider());
     let mut config = ClientConfig::builder_with_provider(provider)
         .with_safe_default_protocol_versions()
@@ -207,7 +207,7 @@ fn unknown_host() -> Error {
     Error::DnsError { rcode: Some("the host name has no address".to_owned()), info_code: None }
 }
 
-/// What the system said of the address that failed, behind what the connector says of it.
+/// The system's error for the address that failed, after the connector's own description.
 fn connect_error(error: &(dyn std::error::Error + 'static)) -> Error {
     let causes = std::iter::successors(Some(error), |error| error.source());
     let Some(cause) = causes.into_iter().find_map(|error| error.downcast_ref::<io::Error>()) else {
@@ -280,7 +280,7 @@ mod tests {
             assert_eq!(allowed(Scheme::Http)(&address), loopback, "{address}");
             assert!(allowed(Scheme::Https)(&address), "{address}");
         }
-        // Whatever name it was reached by.
+        // Regardless of the name used.
         let result =
             super::super::block_on(tcp("192.0.2.1", 80, Duration::from_secs(5), allowed(Scheme::Http))).unwrap();
         let error = result.map(drop).unwrap_err().to_string();
@@ -289,12 +289,12 @@ mod tests {
 
     #[test]
     fn a_name_without_an_address_is_a_dns_error() {
-        // Longer than a label may be, which no origin is: no resolver has to be asked.
+        // Too long for a DNS label, so it fails without a query to a resolver. No origin can be this long.
         let result = super::super::block_on(tcp(&"x".repeat(70), 80, Duration::from_secs(5), |_| true)).unwrap();
         assert!(matches!(result.map(drop), Err(Error::DnsError { .. })));
     }
 
-    /// Where no queue for connections has room, their first packets are dropped: an address that never answers.
+    /// The kernel drops the first packets to a listener whose connection queue is full: an address that never answers.
     #[cfg(target_os = "linux")]
     #[test]
     #[expect(clippy::disallowed_macros, reason = "a test that is skipped says so")]
@@ -312,7 +312,7 @@ mod tests {
             while let Ok(Ok(stream)) = timeout(Duration::from_millis(200), TcpStream::connect(dead)).await {
                 queue.push(stream);
             }
-            // As long as the dead one alone may take.
+            // The time that the dead one alone may take.
             let patience = LEAST_TIME_PER_ADDRESS;
             let addresses = vec![dead, live.local_addr().unwrap()];
             let connection = timeout(patience, dial("localhost", port, addresses, patience)).await.unwrap().unwrap();
@@ -321,7 +321,7 @@ mod tests {
         .unwrap();
     }
 
-    /// All of 127.0.0.0/8 is there.
+    /// On Linux, all of 127.0.0.0/8 is loopback.
     #[cfg(target_os = "linux")]
     #[test]
     fn an_address_that_refuses_is_followed_by_the_next() {
@@ -344,7 +344,8 @@ mod tests {
         assert_eq!(text, format!("internal error: the proxy 127.0.0.1:{port}: connection refused"));
     }
 
-    /// A proxy for one connection: gives the head it got, answers `answer`, and sends back what comes through.
+    /// A proxy for one connection: reports the head that it received, responds with `answer`, and sends back what comes
+    /// through the tunnel.
     fn proxy(answer: &'static str) -> (ProxySettings, std::sync::mpsc::Receiver<String>) {
         use std::io::{Read, Write};
         let listener = std::net::TcpListener::bind("127.0.0.1:0").unwrap();
@@ -376,7 +377,7 @@ mod tests {
         let destination = origin(Scheme::Https, "posthog.invalid", 443);
         let echoed = super::super::block_on(async {
             let proxy = settings.choose(&destination).unwrap().unwrap();
-            // Without the TLS that `connect` would speak through it.
+            // Skips the TLS that `connect` would speak through the tunnel.
             let mut connection =
                 Connector::default().tunnel(&proxy, &destination, Duration::from_secs(5)).await.ok().unwrap();
             connection.write_all(b"hello").await.unwrap();

@@ -1,4 +1,4 @@
-//! The compiler, and where its results are kept.
+//! The compiler and its cache of compiled code.
 
 use super::SandboxError;
 use super::cache::{CacheKey, CodeCache, Compiled};
@@ -22,8 +22,9 @@ struct CacheState {
 }
 
 impl Engine {
-    /// Compiled code is kept in the cache's directory, which is made with mode 0700, and only what has the key's mark is taken
-    /// from there. If it cannot be made or used, the engine works without; see [`cache_warning`](Self::cache_warning).
+    /// Keeps compiled code in the cache's directory, which it creates with mode 0700, and loads from there only files
+    /// with the key's mark. If it can't create or use the directory, the engine works without it; see
+    /// [`cache_warning`](Self::cache_warning).
     pub fn new(cache: Option<(&Path, &CacheKey)>) -> Result<Self, SandboxError> {
         let (cache, warning) = match cache.map(|(directory, key)| CodeCache::open(directory, key)).transpose() {
             Ok(cache) => (cache, None),
@@ -32,27 +33,27 @@ impl Engine {
         let mut config = Config::new();
         config.wasm_component_model(true);
         config.epoch_interruption(true);
-        // What only a debugger or an unwinder reads makes the compiled code larger, and each start slower.
+        // Data for debuggers and unwinders only makes the compiled code larger and each start slower.
         config.generate_address_map(false);
-        // Windows alone insists on it: there it is how exceptions find their way through compiled code.
+        // Only Windows requires it: exceptions there are unwound through compiled code.
         config.native_unwind_info(cfg!(windows));
         config.wasm_backtrace_max_frames(None);
         let compiler = wasmtime::Engine::new(&config).map_err(SandboxError::setup)?;
         Ok(Self { compiler, cache, state: Mutex::new(CacheState { warning, hits: 0 }) })
     }
 
-    /// Why compiled code is not kept, if it was meant to be.
+    /// Why compiled code is not kept, if it should be.
     pub fn cache_warning(&self) -> Option<String> {
         self.state().warning.clone()
     }
 
-    /// Components whose compiled code was found on disk.
+    /// The number of components whose compiled code was found on disk.
     pub fn cache_hits(&self) -> usize {
         self.state().hits
     }
 
     fn state(&self) -> MutexGuard<'_, CacheState> {
-        // Whoever panicked with it left it whole.
+        // A panic while the lock was held leaves nothing half-done.
         self.state.lock().unwrap_or_else(PoisonError::into_inner)
     }
 
@@ -60,7 +61,7 @@ impl Engine {
         &self.compiler
     }
 
-    /// Compiles a component, or takes its compiled code from the cache.
+    /// Compiles a component, or loads its compiled code from the cache.
     pub(super) fn component(&self, wasm: &[u8]) -> wasmtime::Result<Component> {
         let Some(cache) = &self.cache else { return Component::new(&self.compiler, wasm) };
         let Compiled { component, hit, warning } = cache.component(&self.compiler, wasm)?;

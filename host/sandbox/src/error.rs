@@ -1,25 +1,25 @@
-//! What can end a run early.
+//! The errors that can end a run early.
 
 use super::limits::{Limits, MemoryExhausted, TimeExhausted};
 use std::time::Duration;
 use wasmtime_wasi::I32Exit;
 
-/// Characters of the component's last words that are shown.
+/// The most characters of the component's error output to show.
 const MAX_MESSAGE_CHARS: usize = 500;
 
 /// Why a run of the component gave no result.
 #[derive(Debug, thiserror::Error)]
 #[non_exhaustive]
 pub enum SandboxError {
-    /// The engine, the component or the runtime cannot be made ready: a fault of this program or of the machine.
+    /// The engine, the component or the runtime cannot be set up: a bug in this program or a problem with the machine.
     #[error("cannot set up the sandbox: {0}")]
     Setup(String),
-    /// The component crashed: a panic, a stack overflow, a call that it must not make.
+    /// The component crashed: a panic, a stack overflow, or a call that it must not make.
     #[error("the component crashed: {reason}{}", said(message))]
     Trap {
-        /// WebAssembly's name for it.
+        /// The WebAssembly trap, or the root cause.
         reason: String,
-        /// The end of a panic's message, at most 500 characters, control characters escaped; may be empty.
+        /// The end of a panic's message: at most 500 characters, with control characters escaped. May be empty.
         message: String,
     },
     /// The component called `exit` with this code.
@@ -38,13 +38,13 @@ fn said(message: &str) -> String {
 }
 
 impl SandboxError {
-    // By value, to be given to `map_err` as it is.
+    // By value, so that it can be passed to `map_err`.
     #[expect(clippy::needless_pass_by_value, reason = "used as a function")]
     pub(super) fn setup(error: wasmtime::Error) -> Self {
         Self::Setup(format!("{error:#}"))
     }
 
-    /// The error of a call, by its cause.
+    /// Classifies the error of a call by its cause.
     pub(super) fn of_call(error: &wasmtime::Error, limits: Limits, stderr: &str) -> Self {
         if error.is::<MemoryExhausted>() {
             return Self::MemoryLimit(limits.memory);
@@ -63,7 +63,7 @@ impl SandboxError {
     }
 }
 
-/// The end of the text, because a panic's message is the last thing that is written.
+/// The end of the text, because a panic's message is written last.
 fn last_words(stderr: &str) -> String {
     let skipped = stderr.chars().count().saturating_sub(MAX_MESSAGE_CHARS);
     let end: String = stderr.chars().skip(skipped).collect();

@@ -1,4 +1,4 @@
-//! One HTTP/1.1 request and its whole response, each step of it bounded in time and size.
+//! One HTTP/1.1 request and its whole response, with each step bounded in time and size.
 
 use super::connect::Connector;
 use super::policy::{AllowedRequest, Origin};
@@ -21,24 +21,24 @@ use tokio::time::{sleep, timeout};
 use wasmtime_wasi::runtime::AbortOnDropJoinHandle;
 use wasmtime_wasi_http::{Error, RequestOptions, WasiBody};
 
-/// Bytes of a response body. `PostHog` answers with a few hundred.
+/// Maximum bytes of a response body. `PostHog` responds with a few hundred.
 pub const MAX_RESPONSE_BYTES: usize = 1024 * 1024;
 
-/// How long the host waits, whatever the component asks for.
+/// How long the host waits, no matter what the component asks for.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub(super) struct WaitLimits {
-    /// Name lookup, TCP, proxy and TLS together.
+    /// Name lookup, TCP, proxy and TLS combined.
     pub(super) connect: Duration,
     /// From the request's last byte to the response's head.
     pub(super) first_byte: Duration,
     /// Between two pieces of the response's body.
     pub(super) between_bytes: Duration,
-    /// All of it.
+    /// The whole exchange.
     pub(super) total: Duration,
 }
 
 impl WaitLimits {
-    /// The most there is.
+    /// The upper limits.
     pub(super) const MOST: Self = Self {
         connect: Duration::from_secs(30),
         first_byte: Duration::from_mins(2),
@@ -46,7 +46,7 @@ impl WaitLimits {
         total: Duration::from_mins(5),
     };
 
-    /// What the component asked for, as far as it is within [`MOST`](Self::MOST).
+    /// What the component asked for, capped at [`MOST`](Self::MOST).
     pub(super) fn of(options: Option<RequestOptions>) -> Self {
         let options = options.unwrap_or_default();
         let clamp = |asked: Option<Duration>, most: Duration| asked.map_or(most, |t| t.min(most));
@@ -59,8 +59,8 @@ impl WaitLimits {
     }
 }
 
-/// The connection of the last request, if it can be used again: the batches of a session go over one, and those of the
-/// sessions after it on the same [runtime](crate::Runtime).
+/// The last request's connection, if it can be reused: all batches of a session share one, and so do later sessions on the
+/// same [runtime](crate::Runtime).
 #[derive(Default)]
 pub(super) struct Kept(Mutex<Option<Open>>);
 
@@ -73,12 +73,12 @@ impl fmt::Debug for Kept {
 struct Open {
     origin: Origin,
     sender: http1::SendRequest<WatchedBody>,
-    /// Its work; it ends with this.
+    /// Drives the connection; aborted when this is dropped.
     _driver: AbortOnDropJoinHandle<()>,
 }
 
 impl Kept {
-    /// The connection, unless the server has closed it meanwhile.
+    /// The connection, unless the server has closed it in the meantime.
     async fn take(&self, origin: &Origin) -> Option<Open> {
         let mut open = self.lock().take().filter(|open| open.origin == *origin)?;
         // Between two runs nothing listened to the connection: the first turn hears what came, the second acts on it.
@@ -100,15 +100,15 @@ async fn open(connector: &Connector, origin: &Origin, patience: Duration) -> Res
     let connection = connector.connect(origin, patience).await?;
     let (sender, driver) = http1::handshake(TokioIo::new(connection)).await.map_err(http_error)?;
     let driver = wasmtime_wasi::runtime::spawn(async move {
-        // Whatever goes wrong here, the request's own result says so.
+        // If this fails, the request's own result says so.
         let _ = driver.await;
     });
     Ok(Open { origin: origin.clone(), sender, _driver: driver })
 }
 
-/// Sends the request over the kept connection, or a new one. The response comes back whole, so that a body that is too long, too
-/// slow or cut short is an error code of the response: `wasi:http` has no way to read it from a body's stream
-/// (wasmtime-wasi-http 48.0.8, `http-error-code`). Redirects are not followed.
+/// Sends the request over the kept connection, or a new one. Returns the response with its whole body, so that a body
+/// that is too long, too slow or cut short becomes an error code of the response: `wasi:http` has no way to get one
+/// from a body's stream (wasmtime-wasi-http 48.0.8, `http-error-code`). Doesn't follow redirects.
 pub(super) async fn exchange(
     connector: &Connector,
     kept: &Kept,
@@ -124,7 +124,7 @@ pub(super) async fn exchange(
         };
         let (request, sent) = watched(request);
         let late = async {
-            // An error means that the body was dropped, which is its end too.
+            // An error means that the body was dropped, which also ends it.
             let _ = sent.await;
             sleep(patience.first_byte).await;
         };
@@ -140,7 +140,7 @@ pub(super) async fn exchange(
     timeout(patience.total, exchange).await.map_err(|_| Error::HttpResponseTimeout)?
 }
 
-/// The request with the policy's own host and path instead of the component's text.
+/// The request with the policy's own host and path in place of the component's text.
 fn addressed(allowed: &AllowedRequest, mut request: Request<WasiBody>) -> Result<Request<WasiBody>, Error> {
     let host = HeaderValue::from_str(&allowed.origin.authority()).map_err(|_| Error::HttpRequestUriInvalid)?;
     *request.uri_mut() = Uri::from_static(allowed.path);
@@ -148,7 +148,7 @@ fn addressed(allowed: &AllowedRequest, mut request: Request<WasiBody>) -> Result
     Ok(request)
 }
 
-/// The whole body.
+/// Reads the whole body.
 async fn read(mut body: Incoming, between_bytes: Duration) -> Result<Bytes, Error> {
     let too_long = || Error::HttpResponseBodySize(Some(MAX_RESPONSE_BYTES as u64));
     if body.size_hint().lower() > MAX_RESPONSE_BYTES as u64 {
@@ -157,7 +157,7 @@ async fn read(mut body: Incoming, between_bytes: Duration) -> Result<Bytes, Erro
     let mut bytes = Vec::new();
     while let Some(frame) = timeout(between_bytes, body.frame()).await.map_err(|_| Error::ConnectionReadTimeout)? {
         let Ok(data) = frame.map_err(http_error)?.into_data() else {
-            continue; // Trailers: nobody asks for them.
+            continue; // Ignore trailers.
         };
         if bytes.len() + data.len() > MAX_RESPONSE_BYTES {
             return Err(too_long());
@@ -167,7 +167,7 @@ async fn read(mut body: Incoming, between_bytes: Duration) -> Result<Bytes, Erro
     Ok(bytes.into())
 }
 
-/// The request, and a signal at the end of its body.
+/// The request, and a signal for when its body ends.
 fn watched(request: Request<WasiBody>) -> (Request<WatchedBody>, oneshot::Receiver<()>) {
     let (end, sent) = oneshot::channel();
     let request = request.map(|body| WatchedBody { body, end: Some(end) });
@@ -200,7 +200,7 @@ impl Body for WatchedBody {
     }
 }
 
-/// The codes of `wasi:http` for what hyper reports. Without this, nearly all would be `HTTP-protocol-error`.
+/// Maps hyper's errors to the codes of `wasi:http`. Without this, nearly all would be `HTTP-protocol-error`.
 fn http_error(error: hyper::Error) -> Error {
     let io_kind = error.source().and_then(|cause| cause.downcast_ref::<std::io::Error>()).map(std::io::Error::kind);
     if error.is_incomplete_message() {
@@ -227,7 +227,7 @@ mod tests {
 
     const SHORT: Duration = Duration::from_millis(300);
 
-    /// Answers one connection with `answer`, which gets the stream after the request's head has come.
+    /// Serves one connection with `answer`, which gets the stream after the request's head has arrived.
     fn serve(answer: impl FnOnce(&mut TcpStream) + Send + 'static) -> u16 {
         let listener = TcpListener::bind("127.0.0.1:0").unwrap();
         let port = listener.local_addr().unwrap().port();

@@ -1,4 +1,4 @@
-//! The files that are handed to the component, one by one: it gets no directory.
+//! The files passed to the component, one by one: it gets no directory.
 
 use std::fs::{self, File};
 use std::io;
@@ -12,7 +12,7 @@ pub struct SessionFile {
     file: File,
 }
 
-/// Why a file is not handed to the component.
+/// Why a file is not passed to the component.
 #[derive(Debug, thiserror::Error)]
 pub enum SessionFileError {
     /// It cannot be opened.
@@ -20,7 +20,7 @@ pub enum SessionFileError {
     Open {
         /// The file.
         path: PathBuf,
-        /// What the system said.
+        /// The system's error.
         #[source]
         source: io::Error,
     },
@@ -33,9 +33,9 @@ pub enum SessionFileError {
 }
 
 impl SessionFileError {
-    /// Does it say that no more files can be open, and nothing of the file?
+    /// Does the error mean that the process or the system has too many open files? Then it says nothing about the file.
     pub fn is_exhaustion(&self) -> bool {
-        /// `ENFILE` and `EMFILE`, the same on all systems that have them.
+        /// `ENFILE` and `EMFILE`, which are the same on all systems that have them.
         const TOO_MANY: [i32; 2] = [23, 24];
         match self {
             Self::Open { source, .. } => {
@@ -47,8 +47,8 @@ impl SessionFileError {
 }
 
 impl SessionFile {
-    /// Opens a regular file. A symbolic link is refused, because it may lead anywhere: resolve a path that the user gave
-    /// before. A pipe is refused before it is opened, because that would wait for its other end.
+    /// Opens a regular file. Refuses a symbolic link, because it may lead anywhere: resolve a path from the user first.
+    /// Refuses a pipe before opening it, because opening one blocks until its other end is open.
     pub fn open(path: &Path) -> Result<Self, SessionFileError> {
         let failed = |source| SessionFileError::Open { path: path.to_owned(), source };
         let before = fs::symlink_metadata(path).map_err(failed)?;
@@ -59,21 +59,21 @@ impl SessionFile {
         #[expect(clippy::disallowed_methods, reason = "it was checked to be a regular file")]
         let file = File::open(path).map_err(failed)?;
         let after = file.metadata().map_err(failed)?;
-        // It may have been replaced by a link between the two looks.
+        // A link may have replaced it between the two checks.
         if !after.is_file() || !is_same(&before, &after) {
             return Err(not_regular());
         }
         Ok(Self { file })
     }
 
-    /// The file, for a conversion that reads it here and hands over only bytes.
+    /// The file, for a conversion that the host runs itself: it reads the file here and passes on only bytes.
     pub fn as_file(&mut self) -> &mut File {
         &mut self.file
     }
 
-    /// What the component gets: it can read this file, and nothing else.
+    /// What the component gets: read access to this file only.
     pub(super) fn into_descriptor(self) -> Descriptor {
-        // Blocking reads: 2 to 5 times faster than handing each to another thread, and nothing else runs here.
+        // Blocking reads are 2 to 5 times faster than passing each to another thread, and nothing else runs here.
         let file = WasiFile::new(self.file, FsPerms::ReadOnly, OpenMode::READ, true);
         Descriptor::File(file)
     }

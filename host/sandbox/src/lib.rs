@@ -1,8 +1,8 @@
 //! Runs the component in a sandbox: everything between wasmtime and the component's exports.
 //!
-//! The component reads the files that it is handed, makes the requests that [`policy::HttpPolicy`] lets through, asks for
-//! the time and for random bytes. It has no directory, environment, argument, input, socket or name lookup, and its
-//! memory and time are bounded. Whatever it does, a run ends with a value or a [`SandboxError`].
+//! The component can read the files passed to it, make the requests that [`policy::HttpPolicy`] allows, and ask for the
+//! time and for random bytes. It has no directories, environment, arguments, input, sockets or name lookup, and its
+//! memory and time are limited. Whatever it does, a run ends with a value or a [`SandboxError`].
 //!
 //! ```no_run
 //! use posthog_llma_sandbox::bindings::posthog::llm_analytics::types::{ConversionOptions, FileRole};
@@ -57,7 +57,7 @@ use std::time::{Duration, Instant};
 use wasmtime::component::Linker;
 use wasmtime::{Store, UpdateDeadline};
 
-/// The component that is part of this program.
+/// The component embedded in this program.
 pub static COMPONENT: &[u8] = include_bytes!(env!("POSTHOG_LLMA_COMPONENT"));
 
 /// A component that is ready to run, any number of times.
@@ -67,17 +67,17 @@ pub struct Sandbox {
     connector: Arc<Connector>,
 }
 
-/// What became of a run.
+/// The outcome of a run.
 #[derive(Debug)]
 pub struct Run<T> {
-    /// What the run was for, or what ended it early.
+    /// The value that the run returned, or the error that ended it early.
     pub result: Result<T, SandboxError>,
-    /// Requests that were let through or refused, also of a run that failed.
+    /// Requests that were allowed or refused, even if the run failed.
     pub requests: RequestLog,
 }
 
 impl Sandbox {
-    /// Compiles the component, or takes its compiled code from the engine's cache, and links it. Fails if it is not a
+    /// Compiles the component, or loads its compiled code from the engine's cache, and links it. Fails if it is not a
     /// component of the `exporter` world.
     pub fn new(
         engine: &Engine,
@@ -91,10 +91,10 @@ impl Sandbox {
         Ok(Self { component, limits, connector: Arc::new(Connector::new(proxies)) })
     }
 
-    /// Runs `calls` on a new instance of the component, within the limits. The instance and all that it holds are gone
-    /// afterwards. Needs a tokio runtime with I/O and time, as [`block_on`] makes one.
+    /// Runs `calls` on a new instance of the component, within the limits. Afterwards, drops the instance and
+    /// everything that it holds. Needs a tokio runtime with I/O and time enabled, such as [`block_on`] creates.
     ///
-    /// An error that `calls` returns is taken for one of the component; give what is wrong on the host's side as a value.
+    /// An error that `calls` returns counts as the component's; return the host's own errors as part of the value.
     pub async fn run<T>(
         &self,
         policy: HttpPolicy,
@@ -113,9 +113,9 @@ impl Sandbox {
         calls: impl AsyncFnOnce(&Exporter, &mut Store<State>) -> wasmtime::Result<T>,
     ) -> Result<T, SandboxError> {
         let start = Instant::now();
-        // A limit too far away to be counted is far enough at a year.
+        // If the limit overflows, a year is long enough.
         let deadline = start.checked_add(self.limits.time).unwrap_or(start + Duration::from_hours(365 * 24));
-        // Another run on the same engine may advance the epoch: look at the clock before giving up.
+        // Another run on the same engine may advance the epoch, so check the clock before giving up.
         store.set_epoch_deadline(1);
         store.epoch_deadline_callback(move |_| {
             if Instant::now() >= deadline {
@@ -125,7 +125,7 @@ impl Sandbox {
         });
         let _watchdog = Watchdog::start(self.component.engine().clone(), deadline)
             .map_err(|error| SandboxError::Setup(error.to_string()))?;
-        // The watchdog stops a component that computes, this one that waits.
+        // The watchdog stops a component that computes; this stops one that waits.
         let outcome = tokio::time::timeout_at(deadline.into(), async {
             let exporter = self.component.instantiate_async(&mut *store).await?;
             calls(&exporter, store).await
@@ -142,8 +142,8 @@ impl Sandbox {
     }
 }
 
-/// All of `wasi:cli` and `wasi:http`, more than our component imports: what another one asks for is there and refuses, by
-/// the configuration of [`State`].
+/// Links all of `wasi:cli` and `wasi:http`, more than our component imports: another component's imports are there,
+/// too, but [`State`] configures them to refuse.
 fn linker(engine: &wasmtime::Engine) -> wasmtime::Result<Linker<State>> {
     let mut linker = Linker::new(engine);
     wasmtime_wasi::p2::add_to_linker_async(&mut linker)?;

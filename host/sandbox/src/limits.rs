@@ -1,16 +1,16 @@
-//! What a run may use at most, and how it is stopped.
+//! Limits on what a run may use, and how it is stopped.
 
 use std::sync::mpsc::{self, RecvTimeoutError};
 use std::thread::{self, JoinHandle};
 use std::time::{Duration, Instant};
 use wasmtime::{Engine, ResourceLimiter};
 
-/// Bounds of one run of the component.
+/// Limits for one run of the component.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub struct Limits {
-    /// Bytes of all its memories together.
+    /// Bytes of all its memories combined.
     pub memory: usize,
-    /// From the start of the run to its end, whether the component computes or waits.
+    /// From the start of the run to its end, whether the component is computing or waiting.
     pub time: Duration,
 }
 
@@ -21,23 +21,23 @@ impl Default for Limits {
     }
 }
 
-/// The run's memory would have grown over its limit.
+/// The run's memory would have grown beyond its limit.
 #[derive(Debug, thiserror::Error)]
 #[error("memory over the limit")]
 pub(super) struct MemoryExhausted;
 
-/// The run's time was over while the component computed.
+/// The run's time ran out while the component was computing.
 #[derive(Debug, thiserror::Error)]
 #[error("time over the limit")]
 pub(super) struct TimeExhausted;
 
-/// Elements of one table: functions that can be called indirectly. A Rust component has some hundred.
+/// Maximum elements of a table (functions that can be called indirectly). A Rust component has a few hundred.
 const MAX_TABLE_ELEMENTS: usize = 100_000;
 
-/// Core instances, tables and memories. A component made by rustc has about five of each.
+/// Maximum core instances, tables and memories, each. A component built by rustc has about five of each.
 const MAX_PARTS: usize = 32;
 
-/// Refuses growth over the limits.
+/// Refuses growth beyond the limits.
 #[derive(Debug)]
 pub(super) struct Ceiling {
     memory_left: usize,
@@ -50,8 +50,8 @@ impl Ceiling {
 }
 
 impl ResourceLimiter for Ceiling {
-    /// Over the limit this is an error and not `false`: the component would only see a failed allocation and abort with
-    /// a trap that does not say why.
+    /// Over the limit, returns an error rather than `false`: with `false`, the component would only see a failed
+    /// allocation, and abort with a trap that doesn't say why.
     fn memory_growing(&mut self, current: usize, desired: usize, _maximum: Option<usize>) -> wasmtime::Result<bool> {
         let growth = desired.saturating_sub(current);
         self.memory_left = self.memory_left.checked_sub(growth).ok_or(MemoryExhausted)?;
@@ -75,8 +75,8 @@ impl ResourceLimiter for Ceiling {
     }
 }
 
-/// Advances the engine's epoch when the time is over. A thread, because a component that computes blocks the runtime's
-/// only one. It ends with this value.
+/// Advances the engine's epoch when the time is up. Uses a thread, because a component that computes blocks the
+/// runtime's only one. The thread ends when this is dropped.
 pub(super) struct Watchdog {
     stop: Option<mpsc::Sender<()>>,
     thread: Option<JoinHandle<()>>,
@@ -107,7 +107,7 @@ impl Drop for Watchdog {
     fn drop(&mut self) {
         self.stop = None;
         if let Some(thread) = self.thread.take() {
-            // It cannot panic, and there is nothing to do if it did.
+            // The thread cannot panic, and there is nothing to do if it did.
             let _ = thread.join();
         }
     }

@@ -6,33 +6,33 @@ pub use posthog_llma_pipeline::origin::{Origin, Scheme};
 use std::collections::VecDeque;
 use std::fmt;
 
-/// Paths that events are posted to, preferred one first.
+/// Paths to post events to, in order of preference.
 pub const BATCH_PATHS: [&str; 3] = [Lane::ALL[0].path(), Lane::ALL[1].path(), Lane::ALL[2].path()];
 
-/// Requests that a [`RequestLog`] keeps; the ones after are only counted.
+/// The number of requests that a [`RequestLog`] keeps; it only counts the rest.
 const MAX_RECORDS: usize = 100;
 
-/// Characters of a URL that a [`RequestRecord`] keeps.
+/// The number of characters of a URL that a [`RequestRecord`] keeps.
 const MAX_URL_CHARS: usize = 200;
 
-/// The one place where requests may go.
+/// The only place that requests may go to.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct AllowedDestination {
     /// The server.
     pub origin: Origin,
-    /// The paths, each to be matched exactly.
+    /// The paths; a request must match one exactly.
     pub paths: Vec<&'static str>,
-    /// Those of them that the server is known not to have: the host itself answers 404, and asks nobody.
+    /// Those of the paths that the server is known to lack: the host itself responds with 404, without a request.
     pub missing: Vec<&'static str>,
 }
 
 impl AllowedDestination {
-    /// Posting batches of events to this server.
+    /// Allows posting batches of events to this server.
     pub fn batches(origin: Origin) -> Self {
         Self { origin, paths: BATCH_PATHS.to_vec(), missing: Vec::new() }
     }
 
-    /// The server is known to have none of the paths before this one.
+    /// Marks all paths before this one as known to be missing on the server.
     #[must_use]
     pub fn from_lane(mut self, lane: Option<Lane>) -> Self {
         let newer = |path: &&'static str| Some(*path) != lane.map(Lane::path);
@@ -41,7 +41,7 @@ impl AllowedDestination {
     }
 }
 
-/// Which requests are let through.
+/// Which requests are allowed.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub enum HttpPolicy {
     /// None at all.
@@ -50,7 +50,7 @@ pub enum HttpPolicy {
     Allow(AllowedDestination),
 }
 
-/// Why a request was not let through.
+/// Why a request was refused.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, thiserror::Error)]
 pub enum Refusal {
     /// The policy is [`HttpPolicy::Deny`].
@@ -62,38 +62,38 @@ pub enum Refusal {
     /// The URL has a user name or a password.
     #[error("the URL has user info")]
     UserInfo,
-    /// The host is not in the form that hosts are compared in: letters, digits, `-` and single dots, or an address.
+    /// The host is not in normal form: letters, digits, `-` and single dots, or an address.
     #[error("the host is not in its normal form")]
     OddHost,
-    /// The port is empty, zero, or not in its normal form.
+    /// The port is empty, zero, or not in normal form.
     #[error("the port is not in its normal form")]
     OddPort,
-    /// Another scheme.
+    /// The scheme is different.
     #[error("another scheme")]
     Scheme,
-    /// Another host.
+    /// The host is different.
     #[error("another host")]
     Host,
-    /// Another port.
+    /// The port is different.
     #[error("another port")]
     Port,
-    /// Another method than `POST`.
+    /// The method is not `POST`.
     #[error("another method")]
     Method,
-    /// Another path.
+    /// The path is not among the allowed ones.
     #[error("another path")]
     Path,
-    /// The URL has a query, if only an empty one.
+    /// The URL has a query, even an empty one.
     #[error("the URL has a query")]
     Query,
 }
 
-/// A request that may be made, in the policy's own words: what is sent never repeats the component's text.
+/// An allowed request in the policy's own words: what is sent never repeats the component's text.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct AllowedRequest {
     /// Where to connect.
     pub origin: Origin,
-    /// Path to ask for.
+    /// Path to request.
     pub path: &'static str,
 }
 
@@ -103,8 +103,8 @@ impl HttpPolicy {
         matches!(self, Self::Allow(destination) if destination.missing.contains(&path))
     }
 
-    /// Compares scheme, host (in lower case), effective port, method and path. Whatever is not in its normal form is
-    /// refused, not normalized.
+    /// Compares scheme, host (in lower case), effective port, method and path. Refuses whatever is not in normal form,
+    /// instead of normalizing it.
     pub fn check(&self, method: &Method, uri: &Uri) -> Result<AllowedRequest, Refusal> {
         let Self::Allow(AllowedDestination { origin, paths, .. }) = self else {
             return Err(Refusal::NoNetwork);
@@ -134,7 +134,7 @@ impl HttpPolicy {
         if method != Method::POST {
             return Err(Refusal::Method);
         }
-        // The whole of it, because `Uri::query` does not tell `/batch/?` from `/batch/`.
+        // The whole target, because `Uri::query` doesn't distinguish `/batch/?` from `/batch/`.
         let target = uri.path_and_query().map_or("", |target| target.as_str());
         if target.contains('?') {
             return Err(Refusal::Query);
@@ -144,7 +144,7 @@ impl HttpPolicy {
     }
 }
 
-/// Host and port; the colons of an IPv6 address belong to the host.
+/// Host and port; the colons of an IPv6 address are part of the host.
 fn split_authority(authority: &str) -> (&str, Option<&str>) {
     let after_address = authority.rfind(']').map_or(0, |end| end + 1);
     match authority[after_address..].find(':') {
@@ -171,14 +171,14 @@ fn normal_port(digits: &str) -> Option<u16> {
     (port != 0 && port.to_string() == digits).then_some(port)
 }
 
-/// One request that the component wanted to make.
+/// One request that the component tried to make.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct RequestRecord {
     /// Its method, at most 20 characters.
     pub method: String,
-    /// Its URL without query and user info, at most 200 characters. Control characters are escaped.
+    /// Its URL without query and user info, at most 200 characters, with control characters escaped.
     pub url: String,
-    /// Why it was refused; none if it was let through.
+    /// Why it was refused; none if it was allowed.
     pub refusal: Option<Refusal>,
 }
 
@@ -191,7 +191,7 @@ impl fmt::Display for RequestRecord {
     }
 }
 
-/// What the sandbox let through and what it refused, in the order of the requests.
+/// What the sandbox allowed and refused, in the order of the requests.
 #[derive(Debug, Clone, Default, PartialEq, Eq)]
 pub struct RequestLog {
     records: VecDeque<RequestRecord>,
@@ -205,22 +205,22 @@ impl RequestLog {
         self.records.iter()
     }
 
-    /// The refused ones among [`records`](Self::records).
+    /// The refused requests among [`records`](Self::records).
     pub fn refusals(&self) -> impl Iterator<Item = &RequestRecord> {
         self.records().filter(|record| record.refusal.is_some())
     }
 
-    /// How many were let through.
+    /// The number of allowed requests.
     pub fn allowed(&self) -> u64 {
         self.allowed
     }
 
-    /// How many were refused.
+    /// The number of refused requests.
     pub fn refused(&self) -> u64 {
         self.refused
     }
 
-    /// Takes note of a request.
+    /// Records a request.
     pub fn push(&mut self, method: &Method, uri: &Uri, refusal: Option<Refusal>) {
         match refusal {
             None => self.allowed += 1,
@@ -237,7 +237,8 @@ impl RequestLog {
     }
 }
 
-/// Neither query nor user info: a component could put a secret there. Escaped, because it is printed to a terminal.
+/// Leaves out the query and the user info, where a component could put a secret. Escaped, because it is printed to a
+/// terminal.
 fn printable_url(uri: &Uri) -> String {
     let scheme = uri.scheme_str().unwrap_or("");
     let authority = uri.authority().map_or("", |authority| authority.as_str());

@@ -4,8 +4,8 @@ use std::fs;
 use std::io;
 use std::path::Path;
 
-/// Makes a directory that is ours alone, mode 0700, even if it was not. Root could change the mode of anybody's, so the owner
-/// counts, too.
+/// Makes a directory private to this user, with mode 0700, even if it already exists. Checks the owner as well, because
+/// root could change the mode of another user's directory.
 #[cfg(unix)]
 pub fn make_private(directory: &Path) -> io::Result<()> {
     use std::os::unix::fs::{DirBuilderExt, MetadataExt, PermissionsExt};
@@ -16,7 +16,7 @@ pub fn make_private(directory: &Path) -> io::Result<()> {
     fs::set_permissions(directory, fs::Permissions::from_mode(0o700))
 }
 
-/// A directory below the user's profile is private by inheritance.
+/// A directory below the user's profile inherits its permissions, so it is private.
 #[cfg(not(unix))]
 pub fn make_private(directory: &Path) -> io::Result<()> {
     fs::create_dir_all(directory)

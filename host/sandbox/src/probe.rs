@@ -1,4 +1,4 @@
-//! One harmless request to a destination, over the very connections that the component's requests take.
+//! One harmless request to a destination, over the same kind of connection as the component's requests.
 
 use super::connect::Connector;
 use super::exchange::{Kept, WaitLimits, exchange};
@@ -15,21 +15,21 @@ use wasmtime_wasi_http::Error;
 /// How long each step may take.
 const PATIENCE: Duration = Duration::from_secs(10);
 
-/// What became of it.
+/// The outcome.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub enum Probed {
-    /// The server's status and the beginning of its words.
+    /// The response's status and the beginning of its body.
     Answered(u16, String),
     /// The host has no address.
     UnknownHost,
-    /// TLS failed, and how.
+    /// TLS failed, with the error.
     Tls(String),
-    /// No connection or no answer, and why.
+    /// No connection or no response, with the error.
     Unreachable(String),
 }
 
-/// Posts a batch without events: `PostHog` refuses it with 400 and keeps nothing, but a key of a wrong form it refuses
-/// before, with 401.
+/// Posts a batch without events. `PostHog` refuses it with 400 and keeps nothing. If the key is malformed, it refuses
+/// with 401 first.
 pub async fn probe(proxies: ProxySettings, origin: &Origin, key: &ApiKey) -> Probed {
     let allowed = AllowedRequest { origin: origin.clone(), path: Lane::AiBatch.path() };
     let body = serde_json::json!({"api_key": key.expose(), "batch": []}).to_string();

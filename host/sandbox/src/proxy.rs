@@ -1,34 +1,34 @@
-//! Which proxy, if any, leads to a destination. Nothing here does I/O.
+//! Which proxy, if any, to use for a destination. Nothing here does I/O.
 
 use super::policy::{Origin, Scheme};
 use http::{HeaderValue, Uri};
 use hyper_util::client::proxy::matcher::Matcher;
 use std::fmt;
 
-/// The usual variables, as curl reads them: lower case first. An empty one counts as not set. Those for plain HTTP are
-/// not read, because an [`Origin`] with `http` is on this machine, which is never reached through a proxy.
+/// The usual variables, read as curl does: lower case first. An empty one counts as not set. The variables for plain
+/// HTTP are ignored, because an [`Origin`] with `http` is on this machine, which is never reached through a proxy.
 const HTTPS_VARIABLES: &[&str] = &["https_proxy", "HTTPS_PROXY"];
 const ALL_VARIABLES: &[&str] = &["all_proxy", "ALL_PROXY"];
 const NO_PROXY_VARIABLES: &[&str] = &["no_proxy", "NO_PROXY"];
 
-/// Proxies as the user configured them. They are judged only when a request needs one, so that a bad value does not
-/// stop what uses no network.
+/// Proxies as the user configured them. They are checked only when a request needs one, so that a bad value doesn't
+/// stop commands that don't use the network.
 #[derive(Clone, Default)]
 pub struct ProxySettings {
     https: Option<Variable>,
     all: Option<Variable>,
-    /// Comma-separated, in the form that [`Matcher`] reads.
+    /// Comma-separated, in [`Matcher`]'s format.
     exceptions: String,
 }
 
-/// A variable that is set. Its value may hold a password and is never shown.
+/// A variable that is set. Its value may contain a password and is never shown.
 #[derive(Clone)]
 struct Variable {
     name: &'static str,
     value: String,
 }
 
-/// Shows only which variables are set: their values may hold passwords.
+/// Shows only which variables are set, because their values may contain passwords.
 impl fmt::Debug for ProxySettings {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         let variables = [&self.https, &self.all];
@@ -43,7 +43,7 @@ pub struct Proxy {
     pub scheme: Scheme,
     /// Host as in a URL.
     pub host: String,
-    /// Port; 80 or 443 if the setting names none.
+    /// Port; 80 or 443 if the setting doesn't give one.
     pub port: u16,
     /// Value of `Proxy-Authorization`.
     pub authorization: Option<HeaderValue>,
@@ -62,7 +62,7 @@ impl fmt::Debug for Proxy {
     }
 }
 
-/// A setting that names a proxy which cannot be used. Going around it in silence would not be what the user wanted.
+/// A setting names a proxy that cannot be used. Silently bypassing it would not be what the user wanted.
 #[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
 pub enum ProxyError {
     /// Not a URL.
@@ -71,7 +71,7 @@ pub enum ProxyError {
         /// Name of the environment variable.
         variable: &'static str,
     },
-    /// A proxy of another kind, for instance SOCKS.
+    /// A proxy of another kind, such as SOCKS.
     #[error("{variable} names a proxy of an unsupported kind: {scheme}")]
     Unsupported {
         /// Name of the environment variable.
@@ -94,7 +94,7 @@ impl ProxySettings {
             variable
                 .value
                 .split([',', ' '])
-                // People write `*.example.com` for what curl calls `.example.com`.
+                // People write `*.example.com`; curl's form is `.example.com`.
                 .map(|entry| entry.strip_prefix('*').filter(|rest| rest.starts_with('.')).unwrap_or(entry))
                 .collect::<Vec<_>>()
                 .join(",")
@@ -102,7 +102,7 @@ impl ProxySettings {
         Self { https: first(HTTPS_VARIABLES), all: first(ALL_VARIABLES), exceptions }
     }
 
-    /// The proxy for this destination; none where it is connected to directly, as this machine always is.
+    /// The proxy for this destination; none for a direct connection, which this machine always gets.
     pub fn choose(&self, origin: &Origin) -> Result<Option<Proxy>, ProxyError> {
         let Some(Variable { name, value }) = self.https.as_ref().or(self.all.as_ref()) else {
             return Ok(None);
@@ -131,7 +131,7 @@ impl ProxySettings {
     }
 
     fn excepts(&self, origin: &Origin) -> bool {
-        // `Matcher` takes `*` for host names only.
+        // `Matcher` accepts `*` only for host names.
         if self.exceptions.split(',').any(|entry| entry == "*") {
             return true;
         }

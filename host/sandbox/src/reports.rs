@@ -1,16 +1,16 @@
-//! What the interface's records say, for those who ask.
+//! Accessors for the interface's records.
 
 use crate::bindings::exports::posthog::llm_analytics::delivery::{BatchReport, EventReport, Refusal, Verdict};
 use crate::bindings::posthog::llm_analytics::types::{ConversionReport, EventId, EventKind, TokenCounts};
 use posthog_llma_pipeline::identity;
 
 impl BatchReport {
-    /// The events that the server took.
+    /// The events that the server accepted.
     pub fn accepted(&self) -> impl Iterator<Item = &EventReport> {
         self.events.iter().filter(|event| matches!(event.verdict, Verdict::Accepted | Verdict::AcceptedWithWarning(_)))
     }
 
-    /// The events that it refused for good, and its words.
+    /// The events that the server rejected for good, and its reasons.
     pub fn rejected(&self) -> impl Iterator<Item = (&EventReport, &Refusal)> {
         self.events.iter().filter_map(|event| match &event.verdict {
             Verdict::Rejected(refusal) => Some((event, refusal)),
@@ -18,19 +18,19 @@ impl BatchReport {
         })
     }
 
-    /// How many of the events that the server took are of this kind.
+    /// The number of accepted events of this kind.
     pub fn count(&self, kind: EventKind) -> u64 {
         self.accepted().filter(|event| event.kind == kind).count() as u64
     }
 }
 
 impl ConversionReport {
-    /// How many events came out. What a component says is only added up, never trusted to fit.
+    /// The number of events produced. Saturates, because the component's counts are not trusted to fit.
     pub fn events(&self) -> u64 {
         self.generations.saturating_add(self.spans).saturating_add(self.traces)
     }
 
-    /// A count without a field of its own.
+    /// A count that has no field of its own.
     pub fn other_count(&self, name: &str) -> u64 {
         self.other_counts.iter().find(|other| other.name == name).map_or(0, |other| other.count)
     }

@@ -1,4 +1,4 @@
-//! What the host keeps for one run, and what it grants.
+//! The host's state for one run, and what it grants.
 
 use super::connect::Connector;
 use super::exchange::{Kept, WaitLimits, exchange};
@@ -18,20 +18,20 @@ use wasmtime_wasi::filesystem::Descriptor;
 use wasmtime_wasi::{ResourceTable, WasiCtx, WasiCtxView, WasiView};
 use wasmtime_wasi_http::{Error, RequestOptions, WasiBody, WasiHttpCtx, WasiHttpCtxView, WasiHttpHooks, WasiHttpView};
 
-/// Handles that the component can hold besides those of its files: streams, requests, responses, time-outs. Each may hold
-/// up to 1 MiB of the host's memory.
+/// Maximum handles that the component can hold besides those for its files: streams, requests, responses, timeouts.
+/// Each may use up to 1 MiB of the host's memory.
 const MAX_HANDLES: usize = 256;
 
-/// Handles for each file: itself and its streams.
+/// Handles for each file: the file and its streams.
 const HANDLES_PER_FILE: usize = 4;
 
-/// Bytes that are kept of what the component writes to its error stream.
+/// The number of bytes to keep of the component's error stream.
 const MAX_STDERR_BYTES: usize = 4096;
 
-/// Random bytes that the component may ask for at once. Rust asks for 16, to seed its hash maps.
+/// Maximum random bytes that the component may request at once. Rust requests 16, to seed its hash maps.
 const MAX_RANDOM_BYTES: u64 = 64 * 1024;
 
-/// The store's data. `wasi:http` and the rest of WASI find their state here.
+/// The store's data. `wasi:http` and the rest of WASI keep their state here.
 pub struct State {
     wasi: WasiCtx,
     http: WasiHttpCtx,
@@ -56,7 +56,7 @@ impl State {
         }
     }
 
-    /// Hands a file to the component: read access to it, without a way to its directory.
+    /// Gives the component read access to a file, with no way to reach its directory.
     pub fn grant(&mut self, file: SessionFile) -> wasmtime::Result<Resource<Descriptor>> {
         let room = self.table.max_capacity().saturating_add(HANDLES_PER_FILE);
         self.table.set_max_capacity(room);
@@ -79,8 +79,8 @@ impl State {
     }
 }
 
-/// No directory, environment, argument or input; output goes nowhere; no socket and no name lookup. Most of it is the
-/// default; it is said anyway, because it is the point.
+/// Grants no directories, environment, arguments or input, discards output, and allows no sockets and no name lookup.
+/// Most of this is the default; it is spelled out because it is the point.
 fn nothing_granted(stderr: Stderr) -> WasiCtx {
     WasiCtx::builder()
         .stderr(stderr)
@@ -113,11 +113,11 @@ struct Network {
     log: RequestLog,
 }
 
-/// What `wasi:http` wants back: the response, and the rest of the connection's work.
+/// What `wasi:http` expects: the response, and the rest of the connection's work.
 type Sent = (http::Response<WasiBody>, Box<dyn Future<Output = Result<(), Error>> + Send>);
 
 impl WasiHttpHooks for Network {
-    /// Every scheme comes through to `send_request`, so that the refusal is written down.
+    /// Lets every scheme reach `send_request`, so that the refusal is logged.
     fn is_supported_scheme(&mut self, _scheme: &uri::Scheme) -> bool {
         true
     }
@@ -149,7 +149,7 @@ impl WasiHttpHooks for Network {
     }
 }
 
-/// What a server answers to a path that it does not have.
+/// The response for a path that the server doesn't have.
 fn not_found() -> Sent {
     let body = Full::default().map_err(|never| match never {}).boxed_unsync();
     let mut response = http::Response::new(body);
@@ -157,7 +157,7 @@ fn not_found() -> Sent {
     (response, Box::new(async { Ok(()) }))
 }
 
-/// Keeps the beginning of what is written to it and lets go of the rest.
+/// Keeps the beginning of what is written to it and discards the rest.
 #[derive(Clone, Default)]
 struct Stderr(Arc<Mutex<Vec<u8>>>);
 

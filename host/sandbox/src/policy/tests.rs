@@ -17,7 +17,7 @@ fn post(url: &str) -> Result<&'static str, Refusal> {
     check_against(posthog(), "POST", url).map(|allowed| allowed.path)
 }
 
-/// URLs that `Uri` takes in parts only, as `wasi:http` does.
+/// Builds the URL from parts, because `Uri` accepts some URLs only that way, as `wasi:http` passes them.
 fn post_parts(scheme: &str, authority: &str, target: &str) -> Result<&'static str, Refusal> {
     let uri = Uri::builder().scheme(scheme).authority(authority).path_and_query(target).build().unwrap();
     HttpPolicy::Allow(AllowedDestination::batches(posthog())).check(&Method::POST, &uri).map(|allowed| allowed.path)
@@ -148,7 +148,7 @@ fn a_host_with_a_trailing_dot_is_refused() {
 #[test]
 fn a_percent_encoded_host_is_refused() {
     for host in ["us.i.posthog%2ecom", "us%2Ei.posthog.com", "%75s.i.posthog.com"] {
-        // Some of these are not URLs at all for the `http` crate, which is as good.
+        // The `http` crate doesn't accept some of these as URLs at all, which is just as good.
         if let Ok(uri) = format!("https://{host}/batch/").parse::<Uri>() {
             let policy = HttpPolicy::Allow(AllowedDestination::batches(posthog()));
             assert_eq!(policy.check(&Method::POST, &uri), Err(Refusal::OddHost), "{host}");
