@@ -1,4 +1,4 @@
-//! Pages in a real browser without a window, for tests. Where there is none, they say so and pass.
+//! Pages in a real headless browser, for tests. Without one, tests print that they are skipped, and pass.
 
 #![expect(clippy::unwrap_used, reason = "a test that cannot go on has failed")]
 
@@ -10,10 +10,10 @@ use std::io::{self, Write as _};
 use std::path::{Path, PathBuf};
 use std::process::{Command, Stdio};
 
-/// Names of the browser, as systems have them.
+/// The browser's names on various systems.
 const NAMES: [&str; 4] = ["chromium", "chromium-browser", "google-chrome", "google-chrome-stable"];
 
-/// Goes before everything in the page: takes note of what must not happen.
+/// Runs before everything else in the page, and records what must not happen.
 const WATCH: &str = "\
 var watched = [];
 addEventListener('error', (e) => watched.push(`error: ${e.message}`), true);
@@ -28,7 +28,7 @@ pub struct Browser {
 }
 
 impl Browser {
-    /// The machine's Chromium; without one, prints that this test is skipped.
+    /// Finds the machine's Chromium; without one, prints that this test is skipped.
     pub fn find(test: &str) -> Option<Self> {
         let path = std::env::var_os("PATH").unwrap_or_default();
         let directories: Vec<PathBuf> = std::env::split_paths(&path).collect();
@@ -39,21 +39,23 @@ impl Browser {
         Some(Self { program: found? })
     }
 
-    /// Its file.
+    /// The path of its executable.
     pub fn program(&self) -> &Path {
         &self.program
     }
 
-    /// Loads a page, then runs `script` in it, whose `return` is the result. `watched` holds errors and violations of the
-    /// page's policy until then, and must be empty.
+    /// Loads a page, then runs `script` in it and returns what it returns. Until then, `watched` collects errors and
+    /// violations of the page's policy; it must be empty.
     ///
+    /// The page is unchanged except for two added scripts, whose hashes are added to its policy.
     /// The page stays what it is but for two scripts more, whose hashes its policy is given.
     #[track_caller]
     pub fn run(&self, page: &str, script: &str) -> Value {
         self.run_in("1200,800", page, script)
     }
 
-    /// As [`run`](Self::run), in a window of this size: `width,height`. A headless window has at least 500 pixels of width.
+    /// Like [`run`](Self::run), in a window of this size: `width,height`. A headless window is at least 500 pixels
+    /// wide.
     #[track_caller]
     pub fn run_in(&self, size: &str, page: &str, script: &str) -> Value {
         let last = format!(

@@ -1,5 +1,5 @@
-//! The real Claude Code against a fake of the Anthropic API, in a home directory of its own. Where it cannot be had, tests
-//! say so and pass.
+//! The real Claude Code against a fake Anthropic API, in its own home directory. If it can't be installed, tests print
+//! that they are skipped, and pass.
 
 #![expect(clippy::unwrap_used, reason = "a test that cannot go on has failed")]
 
@@ -25,19 +25,19 @@ use std::time::{Duration, Instant};
 /// Claude Code's package.
 const PACKAGE: &str = "@anthropic-ai/claude-code";
 
-/// Installations, one after the other.
+/// Serializes installations.
 static INSTALLING: Mutex<()> = Mutex::new(());
 
-/// A version of the client, installed.
+/// An installed version of the client.
 #[derive(Debug)]
 pub struct ClaudeCode {
-    /// What starts it: a native program, or Node.js with a script.
+    /// The command that starts it: a native program, or Node.js with a script.
     command: Vec<PathBuf>,
 }
 
 impl ClaudeCode {
-    /// Installs a version below `folder`, where it stays for the next run. Where npm or the package cannot be had, prints that
-    /// the test is skipped.
+    /// Installs a version below `folder`, where it stays for the next run. If npm or the package is not available,
+    /// prints that the test is skipped.
     pub fn install(version: &str, folder: &Path, test: &str) -> Option<Self> {
         let _one = lock(&INSTALLING);
         let folder = folder.join(format!("claude-code-{version}"));
@@ -66,7 +66,7 @@ impl ClaudeCode {
         if let Some(program) = native.filter(|path| path.is_file()).find(|path| runs(path)) {
             return Some(Self { command: vec![program] });
         }
-        // Up to 2.1.112.
+        // Versions up to 2.1.112.
         let script = packages.join("claude-code/cli.js");
         script.is_file().then(|| Self { command: vec![PathBuf::from("node"), script] })
     }
@@ -78,7 +78,7 @@ fn runs(program: &Path) -> bool {
     output.is_ok_and(|output| output.status.success())
 }
 
-/// A user's machine with Claude Code on it, and the program on the path.
+/// A user's machine with Claude Code, and with the program on `PATH`.
 #[derive(Debug)]
 pub struct Machine {
     /// Its home directory.
@@ -88,12 +88,12 @@ pub struct Machine {
 }
 
 impl Machine {
-    /// One on which nothing was done yet.
+    /// A fresh machine.
     pub fn new(client: &ClaudeCode) -> Self {
         let home = Home::new();
         let work = home.path().join("work").canonicalize().unwrap();
         let known = json!({"hasCompletedOnboarding": true, "lastOnboardingVersion": "9.9.9", "theme": "dark", "autoUpdates": false,
-            // The client knows a key by its last 20 letters.
+            // The client identifies a key by its last 20 characters.
             "customApiKeyResponses": {"approved": ["k-ant-not-a-real-key"], "rejected": []},
             "projects": {work.to_str().unwrap(): {"hasTrustDialogAccepted": true, "hasCompletedProjectOnboarding": true}}});
         home.write(".claude.json", known.to_string());
@@ -107,7 +107,7 @@ impl Machine {
         Self { home, path, api: FakeApi::start().unwrap() }
     }
 
-    /// Puts the program into a plugin's folder, as a package has it.
+    /// Puts the program into a plugin's folder, where a package has it.
     pub fn pack_program(&self, plugin: &Path) {
         let program = plugin.join("program/posthog-llma");
         fs::create_dir_all(program.parent().unwrap()).unwrap();
@@ -116,7 +116,7 @@ impl Machine {
         fs::set_permissions(&program, std::os::unix::fs::PermissionsExt::from_mode(0o755)).unwrap();
     }
 
-    /// Runs shell commands to their end, `claude` and `posthog-llma` among them; returns their standard output.
+    /// Runs shell commands, including `claude` and `posthog-llma`, until they end; returns their standard output.
     #[track_caller]
     pub fn shell(&self, script: &str, directory: &Path) -> String {
         let mut timeout = self.command("timeout");
@@ -127,7 +127,7 @@ impl Machine {
         out.into_owned()
     }
 
-    /// Starts `claude` in a terminal; none without util-linux's `script`, which makes one.
+    /// Starts `claude` in a terminal. Returns none without util-linux's `script`, which creates the terminal.
     pub fn terminal(&self, test: &str) -> Option<Screen> {
         let mut terminal = self.command("script");
         terminal.args(["-qefc", "stty cols 120 rows 40; exec claude", "/dev/null"]).current_dir(self.work());
@@ -164,13 +164,13 @@ impl Machine {
             .env("GIT_CONFIG_NOSYSTEM", "1")
             .env("ANTHROPIC_BASE_URL", format!("http://{}", self.api.loopback.address()))
             .env("ANTHROPIC_API_KEY", "sk-ant-not-a-real-key")
-            // The client asks nobody but the API.
+            // Makes the client contact only the API.
             .envs(["DISABLE_TELEMETRY", "DISABLE_ERROR_REPORTING", "DISABLE_AUTOUPDATER"].map(|name| (name, "1")))
             .env("CLAUDE_CODE_DISABLE_NONESSENTIAL_TRAFFIC", "1");
         command
     }
 
-    /// The folder in which the user works.
+    /// The folder that the user works in.
     pub fn work(&self) -> PathBuf {
         self.home.path().join("work")
     }
@@ -181,7 +181,7 @@ impl Machine {
     }
 }
 
-/// The client in a terminal. With the terminal it ends, too, when this is dropped.
+/// The client in a terminal. Dropping this ends both.
 #[derive(Debug)]
 pub struct Screen {
     child: Child,
@@ -190,8 +190,8 @@ pub struct Screen {
 }
 
 impl Screen {
-    /// Waits until the terminal has been sent one of these texts since the last key. Between letters may be control
-    /// sequences.
+    /// Waits until the terminal has shown one of these texts since the last key. There may be control sequences between
+    /// letters.
     #[track_caller]
     pub fn shows(&self, texts: &[&str]) {
         let letters =
@@ -207,7 +207,7 @@ impl Screen {
         }
     }
 
-    /// Presses keys, one after the other, as a person would: what comes in one piece is a paste.
+    /// Presses keys one by one, as a person would: the client takes characters that arrive together for a paste.
     pub fn press(&mut self, keys: &str) {
         lock(&self.shown).clear();
         for key in keys.chars() {
@@ -216,8 +216,8 @@ impl Screen {
         }
     }
 
-    /// Leaves by these keys, as a person does: again when it goes on. What is pressed while the client still works only stops
-    /// that.
+    /// Quits with these keys, as a person does: presses them again if the client keeps running. Keys pressed while the
+    /// client is still working only interrupt its work.
     pub fn leave(mut self, keys: &str) {
         for _ in 0..10 {
             self.press(keys);
@@ -240,19 +240,19 @@ impl Drop for Screen {
     }
 }
 
-/// What the model answers, but to [`FAIL`] and [`AGENT`].
+/// The model's answer, except to [`FAIL`] and [`AGENT`].
 pub const ANSWER: &str = "Hello from the fake model.";
 
-/// In a prompt: the call fails.
+/// In a prompt: the API call fails.
 pub const FAIL: &str = "FAIL";
 
-/// In a prompt: the model starts a sub-agent, whose prompt is [`AGENTS_PROMPT`], and answers when that has answered.
+/// In a prompt: the model starts a sub-agent with the prompt [`AGENTS_PROMPT`], and answers once the sub-agent has.
 pub const AGENT: &str = "AGENT";
 
-/// What a sub-agent is asked.
+/// The sub-agent's prompt.
 pub const AGENTS_PROMPT: &str = "Say hello as a helper.";
 
-/// As much of the Anthropic API as the client needs: `POST /v1/messages`, whole or as a stream.
+/// The part of the Anthropic API that the client needs: `POST /v1/messages`, streamed or not.
 #[derive(Debug)]
 struct FakeApi {
     loopback: Loopback,
@@ -268,7 +268,7 @@ impl FakeApi {
                 let bodies = Arc::clone(&bodies);
                 async move {
                     let answer = service_fn(move |request| answer(request, Arc::clone(&bodies)));
-                    // What is wrong with a connection concerns the client alone, who sees it end.
+                    // Ignore connection errors: they only concern the client, which sees the connection close.
                     let _ =
                         hyper::server::conn::http1::Builder::new().serve_connection(TokioIo::new(stream), answer).await;
                 }
@@ -315,7 +315,7 @@ async fn answer(
     Ok(response.body(Full::new(Bytes::from(text))).unwrap())
 }
 
-/// An answer of the model.
+/// A response of the model.
 struct Message<'a> {
     id: String,
     /// The request.
@@ -323,7 +323,7 @@ struct Message<'a> {
 }
 
 impl Message<'_> {
-    /// The text of the user's last message, if it is not a tool's result. Newer clients add one of the system's after it.
+    /// The text of the last user message, unless it is a tool result. Newer clients add a system message after it.
     fn asked(&self) -> String {
         let messages = self.body["messages"].as_array();
         let last = messages.and_then(|messages| messages.iter().rfind(|message| message["role"] == "user"));
@@ -336,9 +336,9 @@ impl Message<'_> {
         }
     }
 
-    /// The one block of the answer.
+    /// The response's only content block.
     fn content(&self, asked: &str) -> Value {
-        // The tool was `Task` first.
+        // The tool was called `Task` first.
         let offered =
             |name: &&str| self.body["tools"].as_array().is_some_and(|tools| tools.iter().any(|t| t["name"] == *name));
         match ["Agent", "Task"].into_iter().find(offered).filter(|_| asked.contains(AGENT)) {

@@ -1,4 +1,4 @@
-//! The components as files, built before the first test that asks for one, with the command that the README gives.
+//! The components as files, built before the first test that needs one, with the command from the README.
 
 #![expect(clippy::unwrap_used, reason = "a test that cannot go on has failed")]
 
@@ -14,18 +14,19 @@ pub fn component(world: &str) -> PathBuf {
     FOLDER.join(world).with_extension("wasm")
 }
 
-/// `<target>/<profile>` of the test that runs.
+/// `<target>/<profile>` of the running test.
 pub fn profile_directory() -> PathBuf {
     // `<target>/<profile>/deps/<test>`
     std::env::current_exe().unwrap().ancestors().nth(2).unwrap().to_owned()
 }
 
-/// `cargo xtask`, built with the features of the whole workspace: it is there already, and need not be built with its own.
+/// `cargo xtask`, built with the features of the whole workspace: it already exists, and doesn't need another build
+/// with its own features.
 pub fn xtask() -> PathBuf {
     built("xtask")
 }
 
-/// A program of this workspace, built with the profile of the test that runs.
+/// A program of this workspace, built with the running test's profile.
 pub fn built(program: &str) -> PathBuf {
     let directory = profile_directory();
     let mut cargo = cargo();
@@ -35,7 +36,7 @@ pub fn built(program: &str) -> PathBuf {
     directory.join(program).with_extension(std::env::consts::EXE_EXTENSION)
 }
 
-/// The profile of the test that runs, as cargo calls it.
+/// The running test's profile, by cargo's name.
 pub(crate) fn profile() -> String {
     match profile_directory().file_name().and_then(OsStr::to_str) {
         None | Some("debug") => "dev".to_owned(),
@@ -43,7 +44,7 @@ pub(crate) fn profile() -> String {
     }
 }
 
-/// Cargo without what it says of this package to its tests; build scripts would take it for a change and run again.
+/// Cargo without the variables that it sets for this package's tests; build scripts would see a change and run again.
 pub(crate) fn cargo() -> Command {
     let mut cargo = Command::new(env!("CARGO"));
     for (name, _) in std::env::vars_os() {
@@ -55,7 +56,7 @@ pub(crate) fn cargo() -> Command {
     cargo
 }
 
-/// They are built where the host's build script has built one of them, so that it need not be built again.
+/// Builds the components where the host's build script has already built one of them, so that it isn't built again.
 fn build() -> PathBuf {
     let profile = profile_directory();
     let folder = profile.join("components");

@@ -1,9 +1,10 @@
-//! Sessions to measure with: as long as asked for, in the proportions of real ones, the same for the same seed.
+//! Sessions for measurements: of any length, in the proportions of real ones, and the same for the same seed.
 //!
-//! Of 2,621 real transcripts (957 MB) these proportions were counted, and are kept here: 18 KB of a file for each tool call,
-//! 13 calls for each prompt, 80 % of the responses over several lines. A result stands twice in its line, as the model saw
-//! it and as the client keeps it, and an edit's with the whole file as it was before. One result in seven was there before. The
-//! share of images is asked for. Texts are this project's own sources, so that they have the line breaks, quotes and words of code.
+//! The proportions were counted in 2,621 real transcripts (957 MB): 18 KB of a file for each tool call, 13 calls for
+//! each prompt, and 80% of the responses over several lines. A line has its result twice, as the model saw it and as
+//! the client keeps it; an edit's line also has the whole file as it was before. One result in seven repeats an earlier
+//! one. The share of images is a parameter. The texts are this project's own sources, so that they have the line
+//! breaks, quotes and words of code.
 
 #![expect(clippy::unwrap_used, reason = "a measurement that cannot go on has failed")]
 
@@ -12,32 +13,32 @@ use std::fs::{self, File};
 use std::io::{self, BufWriter, Write};
 use std::path::{Path, PathBuf};
 
-/// What a session is made of.
+/// The composition of a session.
 #[derive(Debug, Clone, Copy)]
 pub struct Shape {
-    /// Bytes of all its files together.
+    /// Total bytes of all its files.
     pub bytes: u64,
-    /// Of 100 bytes, those of images.
+    /// The percentage of bytes that are images.
     pub images: u64,
-    /// A share of the work is done by sub-agents, in files of their own.
+    /// Whether sub-agents do a share of the work, in their own files.
     pub agents: bool,
-    /// Ids as a gateway writes them, which are long, instead of Anthropic's.
+    /// Use a gateway's IDs, which are long, instead of Anthropic's.
     pub gateway: bool,
-    /// What tells it from others.
+    /// Distinguishes it from others.
     pub seed: u64,
 }
 
 impl Shape {
-    /// A session of so many bytes with a tenth of images and with sub-agents.
+    /// A session of this many bytes, with 10% images and with sub-agents.
     pub fn of(bytes: u64) -> Self {
         Self { bytes, images: 10, agents: true, gateway: false, seed: 1 }
     }
 }
 
-/// What stands in lines with a secret that a test or a page has made up. It would be found, and rightly so.
+/// Parts of lines with a made-up secret from a test or a page. The rules would find it, and rightly so.
 const MADE_UP: [&str; 5] = ["hunter2", ":secret@", ":word@", ":password@", "AKIAIOSFODNN7EXAMPLE"];
 
-/// Numbers without an order.
+/// Pseudo-random numbers.
 struct Chance(u64);
 
 impl Chance {
@@ -56,7 +57,7 @@ impl Chance {
         self.below(n) == 0
     }
 
-    /// Most are small and few are large: between `least` and `most`, each doubling as likely as the one before.
+    /// Sizes between `least` and `most`, mostly small and rarely large: each doubling is as likely as the one before.
     fn size(&mut self, least: usize, most: usize) -> usize {
         let doublings = u64::from((most / least).max(1).ilog2());
         let least = least << self.below(doublings + 1);
@@ -70,11 +71,12 @@ impl Chance {
 
 const ALNUM: &[u8] = b"abcdefghijklmnopqrstuvwxyzABCDEFGHIJKLMNOPQRSTUVWXYZ0123456789";
 
-/// Texts, escaped as they stand in a transcript.
+/// Texts, escaped as in a transcript.
 pub struct Texts {
-    /// Lines of the project's sources, joined by `\n` as it is written in JSON.
+    /// Lines of the project's sources, joined by `
+    /// ` as JSON escapes it.
     code: String,
-    /// Base64 that does not compress.
+    /// Incompressible Base64.
     base64: String,
 }
 
@@ -108,7 +110,7 @@ impl Texts {
         Self { code, base64: chance.letters(ALNUM, 1 << 21) }
     }
 
-    /// Whole lines of about so many bytes.
+    /// Whole lines, about this many bytes.
     fn code(&self, chance: &mut Chance, bytes: usize) -> &str {
         let bytes = bytes.min(self.code.len() / 2);
         let start = self.line_end(chance.below((self.code.len() - bytes) as u64) as usize);
@@ -116,9 +118,9 @@ impl Texts {
         &self.code[start..end]
     }
 
-    /// Behind the first line break from here on.
+    /// The position after the next line break.
     fn line_end(&self, from: usize) -> usize {
-        // An escaped back-slash may stand before an `n`, so the break must be one that no back-slash precedes.
+        // An escaped backslash may precede an `n`, so only a break without a backslash before it counts.
         let rest = &self.code.as_bytes()[from..];
         let is_break = |at: &usize| rest[*at..].starts_with(b"\\n") && *at > 0 && rest[at - 1] != b'\\';
         (0..rest.len()).find(is_break).map_or(self.code.len(), |at| from + at + 2)
@@ -157,7 +159,7 @@ struct Writer<'a, W> {
     prompt: String,
     session: String,
     agent: Option<String>,
-    /// The last result, which may come again.
+    /// The last result, which may be repeated.
     last: (usize, usize),
     line: String,
 }
@@ -181,7 +183,7 @@ impl<W: Write> Writer<'_, W> {
         if self.shape.gateway { format!("chatcmpl-{prefix}-{letters}") } else { format!("{prefix}_01{letters}") }
     }
 
-    /// What every line begins with; `rest` are its own members.
+    /// Writes a line with the members that every line has; `rest` are its own.
     fn line(&mut self, kind: &str, rest: &str) -> io::Result<()> {
         self.clock += 40 + self.chance.below(9000);
         let uuid = self.uuid();
@@ -219,10 +221,10 @@ impl<W: Write> Writer<'_, W> {
         self.line("user", &rest)
     }
 
-    /// A line of a response with this block.
+    /// Writes a line of a response, with this block.
     fn response(&mut self, message: &str, block: &str, last: bool) -> io::Result<()> {
         let stop = if last { r#""tool_use""# } else { "null" };
-        // All lines of a response tell the same.
+        // All lines of a response have the same usage and request ID.
         let mut chance = Chance(message.bytes().fold(7, |sum, byte| sum * 31 % 1_000_003 + u64::from(byte)));
         let cached = 20_000 + chance.below(90_000);
         let output = 1 + chance.below(2000);
@@ -233,7 +235,7 @@ impl<W: Write> Writer<'_, W> {
         self.line("assistant", &rest)
     }
 
-    /// A response with one call, and its result.
+    /// Writes a response with one call, and its result.
     fn call(&mut self) -> io::Result<()> {
         let message = self.id("msg");
         if !self.chance.one_in(5) {
@@ -277,7 +279,7 @@ impl<W: Write> Writer<'_, W> {
         let command = self.texts.code(&mut self.chance, 120);
         self.tool(message, id, "Bash", &format!(r#""command":"{command}","description":"Show the state""#))?;
         let size = self.chance.size(30, 16_000);
-        // One result in seven was there before.
+        // One result in seven repeats an earlier one.
         let seed = if self.chance.one_in(7) { self.last } else { (self.chance.next() as usize, size) };
         self.last = seed;
         let output = self.texts.code(&mut Chance(seed.0 as u64 | 1), seed.1);
@@ -328,7 +330,7 @@ impl<W: Write> Writer<'_, W> {
         self.result(id, &content, &kept)
     }
 
-    /// Turns until so many bytes are written.
+    /// Writes turns until the file has this many bytes.
     fn turns(&mut self, bytes: u64) -> io::Result<()> {
         let mut calls = 0;
         while self.written < bytes {
@@ -344,7 +346,7 @@ impl<W: Write> Writer<'_, W> {
     }
 }
 
-/// Writes a session into a project's folder; returns its main transcript.
+/// Writes a session into a project's folder; returns the path of its main transcript.
 pub fn write(folder: &Path, texts: &Texts, shape: Shape) -> io::Result<PathBuf> {
     fs::create_dir_all(folder)?;
     let mut chance = Chance(shape.seed.wrapping_mul(0x9E37_79B9_7F4A_7C15) | 1);
@@ -366,7 +368,7 @@ pub fn write(folder: &Path, texts: &Texts, shape: Shape) -> io::Result<PathBuf> 
         line: String::new(),
     };
     let main = folder.join(format!("{id}.jsonl"));
-    // A tenth of the work is a sub-agent's, in sessions that are large enough to have one.
+    // Sub-agents do a tenth of the work in sessions that are large enough to have one.
     let of_agents = if shape.agents && shape.bytes > 1_000_000 { shape.bytes / 10 } else { 0 };
     let mut lines = writer(File::create(&main)?, chance.next(), None);
     lines.turns(shape.bytes - of_agents)?;
@@ -387,7 +389,7 @@ pub fn write(folder: &Path, texts: &Texts, shape: Shape) -> io::Result<PathBuf> 
     Ok(main)
 }
 
-/// Writes a session of so many prompts with an answer each and no tool.
+/// Writes a session with this many prompts, each with an answer, and no tools.
 pub fn write_prompts(folder: &Path, texts: &Texts, prompts: usize) -> io::Result<PathBuf> {
     let shape = Shape { agents: false, ..Shape::of(1) };
     let path = write(folder, texts, shape)?;
@@ -415,7 +417,7 @@ pub fn write_prompts(folder: &Path, texts: &Texts, prompts: usize) -> io::Result
     Ok(path)
 }
 
-/// Writes a session with one line of so many bytes: the output of a tool.
+/// Writes a session with one line of this many bytes: the output of a tool.
 pub fn write_long_line(folder: &Path, texts: &Texts, bytes: usize) -> io::Result<PathBuf> {
     let path = write(folder, texts, Shape { agents: false, ..Shape::of(1) })?;
     let mut file = BufWriter::new(fs::OpenOptions::new().append(true).open(&path)?);

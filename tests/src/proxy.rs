@@ -1,4 +1,4 @@
-//! A proxy as companies have them, with a map from names to loopback in place of DNS.
+//! A proxy like those of companies, with a map from names to loopback addresses in place of DNS.
 
 use std::io;
 use std::net::{Ipv4Addr, SocketAddr};
@@ -12,22 +12,23 @@ use tokio::net::TcpStream;
 use crate::lock;
 use posthog_llma_local_posthog::loopback::Loopback;
 
-/// Bytes of a request's head.
+/// Maximum bytes of a request's head.
 const HEAD_LIMIT: usize = 16 * 1024;
 const HEAD_TIMEOUT: Duration = Duration::from_secs(10);
-/// How long and how much of a refused request is read, so that its answer is not lost with the connection.
+/// How long, and how many bytes, to read of a refused request, so that its response isn't lost when the connection
+/// closes.
 const DRAIN_TIMEOUT: Duration = Duration::from_secs(2);
 const DRAIN_LIMIT: u64 = 64 * 1024 * 1024;
 
-/// What the proxy does. By default it connects to any port of loopback and to nothing else.
+/// How the proxy behaves. By default, it connects to any port of loopback, and to nothing else.
 #[derive(Debug, Clone, Default)]
 pub struct ProxyConfig {
-    /// Where `host:port` leads: `("us.i.posthog.com:443", terminator.address())`. A target that is neither here nor on
-    /// loopback is answered with 502: no test ever reaches the network.
+    /// Addresses for `host:port`: `("us.i.posthog.com:443", terminator.address())`. A target that is neither here nor
+    /// on loopback gets a 502: no test ever reaches the network.
     pub routes: Vec<(String, SocketAddr)>,
-    /// The value that `Proxy-Authorization` must have, else 407: `Basic dXNlcjpwYXNz`.
+    /// The value that `Proxy-Authorization` must have, or the proxy responds with 407: `Basic dXNlcjpwYXNz`.
     pub required_authorization: Option<String>,
-    /// Answer this to everything: 407, 502.
+    /// Respond to everything with this status: 407, 502.
     pub answer: Option<u16>,
 }
 
@@ -40,11 +41,11 @@ pub struct ProxyRequest {
     pub target: String,
     /// `Proxy-Authorization` as it was sent.
     pub authorization: Option<String>,
-    /// What the proxy itself answered to a CONNECT; for a plain request it went through with, 200 too.
+    /// The proxy's own response to a CONNECT; also 200 for a plain request that it forwarded.
     pub status: u16,
 }
 
-/// A running proxy: `CONNECT`, and plain `http://` requests, one a connection.
+/// A running proxy for `CONNECT` and plain `http://` requests, one per connection.
 pub struct Proxy {
     loopback: Loopback,
     requests: Arc<Mutex<Vec<ProxyRequest>>>,
@@ -61,7 +62,7 @@ impl Proxy {
                 let config = Arc::clone(&config);
                 let requests = Arc::clone(&requests);
                 async move {
-                    // What is wrong with a connection concerns its client alone, who sees it end.
+                    // Ignore connection errors: they only concern the client, which sees the connection close.
                     let _ = pass(stream, &config, &requests).await;
                 }
             }
@@ -69,7 +70,7 @@ impl Proxy {
         Ok(Self { loopback, requests })
     }
 
-    /// Where it listens.
+    /// The address it listens on.
     pub fn address(&self) -> SocketAddr {
         self.loopback.address()
     }
@@ -79,7 +80,7 @@ impl Proxy {
         format!("http://{}", self.address())
     }
 
-    /// The same with `user:password@`, percent-encoded by the caller where they need it.
+    /// The same with `user:password@`; the caller percent-encodes them if needed.
     pub fn url_with_credentials(&self, user: &str, password: &str) -> String {
         format!("http://{user}:{password}@{}", self.address())
     }
@@ -121,7 +122,7 @@ async fn pass(mut client: TcpStream, config: &ProxyConfig, requests: &Mutex<Vec<
     Ok(())
 }
 
-/// The head up to its empty line, and what came behind it; none if it is too long.
+/// The head up to its empty line, and the bytes after it; none if the head is too long.
 async fn read_head(client: &mut TcpStream) -> io::Result<Option<(String, Vec<u8>)>> {
     let mut received = Vec::new();
     loop {
@@ -184,12 +185,12 @@ fn on_loopback(target: &str) -> Option<SocketAddr> {
     address.ip().is_loopback().then_some(address)
 }
 
-/// A request's head, as far as a proxy needs it.
+/// The parts of a request's head that a proxy needs.
 struct Request<'a> {
     method: &'a str,
     target: String,
     authorization: Option<&'a str>,
-    /// Of a plain request, the head for the server itself.
+    /// For a plain request, the head to send to the server.
     forwarded: Option<String>,
     is_supported: bool,
 }
@@ -220,7 +221,7 @@ impl<'a> Request<'a> {
         let uri: Uri = target.parse().ok()?;
         let host = uri.host()?;
         let path = uri.path_and_query().map_or("/", |path| path.as_str());
-        // One request a connection, so that the next one is not sent to the wrong server.
+        // One request per connection, so that the next one isn't sent to the wrong server.
         let mut forwarded = format!("{method} {path} {version}\r\nconnection: close\r\n");
         for (name, value) in headers {
             let name_in_lower_case = name.to_ascii_lowercase();
@@ -256,7 +257,7 @@ mod tests {
         String::from_utf8(answer).unwrap()
     }
 
-    /// Sends a CONNECT and returns the connection and the head of the answer.
+    /// Sends a CONNECT; returns the connection and the head of the response.
     async fn connect(proxy: &Proxy, target: &str, headers: &str) -> (TcpStream, String) {
         let mut stream = TcpStream::connect(proxy.address()).await.unwrap();
         let request = format!("CONNECT {target} HTTP/1.1\r\nHost: {target}\r\n{headers}\r\n");

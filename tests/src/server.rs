@@ -1,4 +1,5 @@
-//! The `server` component behind a real HTTP server on loopback, as `wasmtime serve` runs it: an instance for each request.
+//! The `server` component behind a real HTTP server on loopback, run as `wasmtime serve` does: with an instance for
+//! each request.
 
 #![expect(clippy::unwrap_used, reason = "a test that cannot go on has failed")]
 
@@ -31,11 +32,11 @@ static COMPILED: LazyLock<(Engine, Component)> = LazyLock::new(|| {
 /// A server that listens on 127.0.0.1 until the process ends.
 #[derive(Debug)]
 pub struct Server {
-    /// Where it listens.
+    /// The address it listens on.
     pub address: SocketAddr,
 }
 
-/// What an instance has: variables, clocks, random numbers, and requests to this machine. No file, no directory.
+/// What an instance gets: variables, clocks, random numbers, and requests to this machine. No files or directories.
 struct State {
     wasi: WasiCtx,
     http: WasiHttpCtx,
@@ -91,8 +92,7 @@ struct Service {
 }
 
 impl Server {
-    /// Starts so many threads, each of which takes connections. The component has these
-    /// variables and no others.
+    /// Starts this many threads, each of which accepts connections. The component gets only these variables.
     pub fn start(workers: usize, variables: &[(&str, &str)]) -> Self {
         let (engine, component) = &*COMPILED;
         let mut linker = Linker::new(engine);
@@ -115,12 +115,12 @@ impl Server {
         Self { address }
     }
 
-    /// A server of another process.
+    /// A server in another process.
     pub fn at(address: SocketAddr) -> Self {
         Self { address }
     }
 
-    /// Sends a request with this body on a connection of its own. Status and body of the answer.
+    /// Sends a request with this body on its own connection; returns the response's status and body.
     pub fn request(&self, head: &str, headers: &[(&str, &str)], body: &[u8]) -> io::Result<(u16, Vec<u8>)> {
         let mut connection = TcpStream::connect(self.address)?;
         write!(connection, "{head} HTTP/1.1\r\nhost: {}\r\nconnection: close\r\n", self.address)?;
@@ -129,7 +129,7 @@ impl Server {
             write!(connection, "{name}: {value}\r\n")?;
         }
         write!(connection, "\r\n")?;
-        // A server that refuses may close before it has all.
+        // A server that refuses the request may close the connection before it has read everything.
         let _ = connection.write_all(body);
         let mut answer = Vec::new();
         connection.read_to_end(&mut answer)?;
@@ -137,7 +137,7 @@ impl Server {
     }
 }
 
-/// Status and body of an answer, which hyper has sent in chunks or with its length.
+/// The status and body of a response, which hyper sends chunked or with a length.
 fn parse(answer: &[u8]) -> Option<(u16, Vec<u8>)> {
     let end = answer.windows(4).position(|window| window == b"\r\n\r\n")?;
     let head = String::from_utf8_lossy(&answer[..end]).to_lowercase();
@@ -165,7 +165,7 @@ async fn take_connections(service: &Arc<Service>, listener: TcpListener) {
         let service = Arc::clone(service);
         tokio::spawn(async move {
             let handle = service_fn(|request| Arc::clone(&service).handle(request));
-            // Who breaks off a connection knows that.
+            // A client that breaks off the connection knows why.
             let _ = http1::Builder::new().serve_connection(TokioIo::new(stream), handle).await;
         });
     }
@@ -180,7 +180,7 @@ impl Service {
         let request = request.map(|body| body.map_err(|_| Error::HttpProtocolError));
         let request = store.data_mut().http().new_incoming_request(Scheme::Http, request)?;
         let out = store.data_mut().http().new_response_outparam(sender)?;
-        // It goes on after the response's head.
+        // The component keeps running after the response's head.
         let running = tokio::spawn(async move {
             let proxy = self.pre.instantiate_async(&mut store).await?;
             proxy.wasi_http_incoming_handler().call_handle(&mut store, request, out).await

@@ -1,6 +1,7 @@
-//! A server that only drains: it reads what it is sent, keeps nothing, and says that all of it was taken.
+//! A server that only drains: it reads what it receives, keeps nothing, and responds that it accepted everything.
 //!
-//! It has none of the newer routes, so that it need not look into what it gets: answers to those name each event.
+//! It has neither of the newer routes, so that it doesn't have to parse what it receives: their responses name each
+//! event.
 
 #![expect(clippy::unwrap_used, reason = "a measurement that cannot go on has failed")]
 
@@ -10,7 +11,7 @@ use std::sync::Arc;
 use std::sync::atomic::{AtomicU64, Ordering};
 use std::thread;
 
-/// The server; it ends with the process.
+/// The server. It runs until the process ends.
 #[derive(Debug)]
 pub struct Sink {
     origin: String,
@@ -35,7 +36,7 @@ impl Sink {
             for stream in listener.incoming().flatten() {
                 of_thread.fetch_add(1, Ordering::Relaxed);
                 let bytes = Arc::clone(&all);
-                // A client that goes away is not a failure of the server.
+                // A disconnecting client is not a failure of the server.
                 thread::spawn(move || drop(drain(&stream, &bytes)));
             }
         });
@@ -47,12 +48,12 @@ impl Sink {
         &self.origin
     }
 
-    /// Connections so far.
+    /// The number of connections so far.
     pub fn connections(&self) -> u64 {
         self.connections.load(Ordering::Relaxed)
     }
 
-    /// Bytes of bodies so far.
+    /// The number of bytes in bodies so far.
     pub fn bytes(&self) -> u64 {
         self.bytes.load(Ordering::Relaxed)
     }

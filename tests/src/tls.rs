@@ -1,4 +1,4 @@
-//! A certificate authority of our own, and TLS in front of any server on loopback.
+//! Our own certificate authority, and TLS in front of any server on loopback.
 
 use std::net::SocketAddr;
 use std::path::{Path, PathBuf};
@@ -17,16 +17,16 @@ use posthog_llma_local_posthog::loopback::Loopback;
 
 const HANDSHAKE_TIMEOUT: Duration = Duration::from_secs(10);
 
-/// A certificate authority that nobody trusts until told to.
+/// A certificate authority that no one trusts until told to.
 pub struct LocalCa {
     issuer: Issuer<'static, KeyPair>,
     pem_file: PathBuf,
-    /// Holds `pem_file`.
+    /// The directory with `pem_file`.
     _directory: TempDir,
 }
 
 impl LocalCa {
-    /// Makes a new one. Two of them never trust each other's certificates.
+    /// Creates a new authority. Certificates of one are never trusted by clients of another.
     pub fn new() -> anyhow::Result<Self> {
         let mut params = CertificateParams::default();
         params.distinguished_name.push(DnType::CommonName, "local test authority");
@@ -40,7 +40,7 @@ impl LocalCa {
         Ok(Self { issuer: Issuer::new(params, key), pem_file, _directory: directory })
     }
 
-    /// Its certificate as PEM, for `SSL_CERT_FILE`. The file is gone when this is dropped.
+    /// Its certificate as PEM, for `SSL_CERT_FILE`. Dropping this removes the file.
     pub fn pem_file(&self) -> &Path {
         &self.pem_file
     }
@@ -60,23 +60,23 @@ impl LocalCa {
     }
 }
 
-/// What became of one connection's handshake.
+/// The outcome of one connection's handshake.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub enum Handshake {
-    /// The client trusts the certificate. It asked for this name, if for any.
+    /// The client trusts the certificate. It asked for this name, if any.
     Completed(Option<String>),
-    /// It did not get so far, in the words of `rustls`.
+    /// The handshake failed, with the error of `rustls`.
     Failed(String),
 }
 
-/// Takes TLS connections and passes what is in them on to a server that speaks without.
+/// Accepts TLS connections, and forwards their contents to a server without TLS.
 pub struct TlsTerminator {
     loopback: Loopback,
     handshakes: Arc<Mutex<Vec<Handshake>>>,
 }
 
 impl TlsTerminator {
-    /// Stands in front of `backend` with a certificate of `ca` for `name`: `localhost`, `us.i.posthog.com`.
+    /// Starts in front of `backend`, with a certificate of `ca` for `name`: `localhost`, `us.i.posthog.com`.
     pub fn start(ca: &LocalCa, name: &str, backend: SocketAddr) -> anyhow::Result<Self> {
         let acceptor = TlsAcceptor::from(Arc::new(ca.server_config(name)?));
         let handshakes = Arc::new(Mutex::new(Vec::new()));
@@ -87,22 +87,22 @@ impl TlsTerminator {
         Ok(Self { loopback, handshakes })
     }
 
-    /// As `start`, with a certificate of an authority that nobody knows.
+    /// Like `start`, with a certificate of an unknown authority.
     pub fn start_with_unknown_ca(name: &str, backend: SocketAddr) -> anyhow::Result<Self> {
         Self::start(&LocalCa::new()?, name, backend)
     }
 
-    /// As `start`, with a certificate of the right authority for a name that nobody asks for.
+    /// Like `start`, with a certificate of the right authority for a name that no one asks for.
     pub fn start_with_wrong_name(ca: &LocalCa, backend: SocketAddr) -> anyhow::Result<Self> {
         Self::start(ca, "wrong.example", backend)
     }
 
-    /// Where it listens, on 127.0.0.1.
+    /// The address it listens on, on 127.0.0.1.
     pub fn address(&self) -> SocketAddr {
         self.loopback.address()
     }
 
-    /// Every handshake that has ended, well or not.
+    /// Every finished handshake, successful or not.
     pub fn handshakes(&self) -> Vec<Handshake> {
         lock(&self.handshakes).clone()
     }
@@ -142,7 +142,7 @@ pub(crate) mod tests {
 
     use super::*;
 
-    /// Answers each connection with what it sent, in capital letters.
+    /// Responds to each connection with what it sent, in upper case.
     pub(crate) fn shouting_server() -> Loopback {
         Loopback::start("shouting-server", |mut stream| async move {
             let mut buffer = [0; 1024];
@@ -156,7 +156,7 @@ pub(crate) mod tests {
         .unwrap()
     }
 
-    /// Does a handshake as a client that trusts `ca` and asks for `name`, and says "hello".
+    /// Does a handshake as a client that trusts `ca` and asks for `name`, then sends "hello".
     pub(crate) async fn hello_over_tls(ca: &LocalCa, name: &str, stream: TcpStream) -> std::io::Result<String> {
         let mut roots = RootCertStore::empty();
         for certificate in CertificateDer::pem_file_iter(ca.pem_file()).unwrap() {
@@ -181,7 +181,7 @@ pub(crate) mod tests {
         hello_over_tls(ca, name, stream).await
     }
 
-    /// The client's error comes before the terminator has read the client's alert.
+    /// Waits, because the client fails before the terminator has read the client's alert.
     async fn first_handshake(terminator: &TlsTerminator) -> Handshake {
         for _ in 0..500 {
             if let Some(handshake) = terminator.handshakes().first() {
@@ -218,7 +218,7 @@ pub(crate) mod tests {
         let server = shouting_server();
         let terminator = TlsTerminator::start_with_unknown_ca("localhost", server.address()).unwrap();
         let error = hello(&ca, "localhost", &terminator).await.unwrap_err();
-        // Both authorities have the same name, so that the signature is what does not fit.
+        // Both authorities have the same name, so that only the signature is wrong.
         assert!(error.to_string().contains("BadSignature"), "{error}");
         let handshake = first_handshake(&terminator).await;
         assert!(matches!(handshake, Handshake::Failed(_)), "{handshake:?}");

@@ -1,11 +1,11 @@
-//! Transcripts of sessions that never were, for what the fixtures do not hold: a given number of events, a given age.
+//! Synthetic transcripts, for what the fixtures don't have: a given number of events, a given age.
 
 use posthog_llma_pipeline::time;
 use serde_json::{Value, json};
 use std::sync::atomic::{AtomicU32, Ordering};
 use std::time::{SystemTime, UNIX_EPOCH};
 
-/// A transcript in the making. Its lines are those of 2.1.330, as far as they are used.
+/// A transcript under construction. Its lines have the parts of 2.1.330's lines that the program uses.
 #[derive(Debug)]
 #[must_use = "it is only a text so far"]
 pub struct Transcript {
@@ -13,11 +13,11 @@ pub struct Transcript {
     /// Milliseconds since 1970.
     clock: i64,
     turns: usize,
-    /// Tells its lines and messages from those of others: real ones never share an id by chance.
+    /// Makes its lines and messages distinct from those of other transcripts: real ones never share an ID by chance.
     serial: u32,
 }
 
-/// Transcripts made so far.
+/// The number of transcripts made so far.
 static MADE: AtomicU32 = AtomicU32::new(0);
 
 /// Milliseconds since 1970.
@@ -33,12 +33,12 @@ impl Default for Transcript {
 }
 
 impl Transcript {
-    /// One that began an hour ago.
+    /// A session that began an hour ago.
     pub fn new() -> Self {
         Self::of_days_ago(0)
     }
 
-    /// One that began an hour and so many days ago.
+    /// A session that began an hour and this many days ago.
     pub fn of_days_ago(days: i64) -> Self {
         Self::beginning_at(now() - 3_600_000 - days * 86_400_000)
     }
@@ -48,7 +48,7 @@ impl Transcript {
         Self { lines: Vec::new(), clock, turns: 0, serial: MADE.fetch_add(1, Ordering::Relaxed) }
     }
 
-    /// Another line. Its `uuid` and its `timestamp`, a millisecond after the last one's, are added.
+    /// Adds a line. Sets its `uuid` and its `timestamp`, a millisecond after the last one's.
     pub fn line(mut self, mut line: Value) -> Self {
         self.clock += 1;
         line["uuid"] = json!(format!("{:08x}-0000-4000-8000-{:012}", self.serial, self.lines.len()));
@@ -57,7 +57,7 @@ impl Transcript {
         self
     }
 
-    /// A prompt and its answer: one generation.
+    /// Adds a prompt and its answer: one generation.
     pub fn turn(mut self, prompt: &str, answer: &str) -> Self {
         self.turns += 1;
         let id = format!("{:04}-{}", self.serial, self.turns);
@@ -69,12 +69,12 @@ impl Transcript {
                 "usage": {"input_tokens": 3, "output_tokens": 7, "cache_read_input_tokens": 11, "cache_creation_input_tokens": 13}}}))
     }
 
-    /// So many turns: `prompt 1` with `answer 1`, `prompt 2` with `answer 2`, …
+    /// Adds this many turns: `prompt 1` with `answer 1`, `prompt 2` with `answer 2`, …
     pub fn turns(self, count: usize) -> Self {
         (1..=count).fold(self, |transcript, n| transcript.turn(&format!("prompt {n}"), &format!("answer {n}")))
     }
 
-    /// The text of the file.
+    /// The contents of the file.
     pub fn text(&self) -> String {
         self.lines.iter().flat_map(|line| [line.to_string(), "\n".to_owned()]).collect()
     }

@@ -1,6 +1,6 @@
-//! What a component says of itself: the custom sections that registries and `wasm-tools metadata show` read.
+//! A component's metadata: the custom sections that registries and `wasm-tools metadata show` read.
 //!
-//! The names and contents are those of the OCI annotations that wasm-metadata defines: a section for each, with UTF-8 text. The
+//! The names and contents follow the OCI annotations that wasm-metadata defines: one section each, with UTF-8 text. The
 //! component's name is in a section of the component model's binary format.
 
 use crate::workspace;
@@ -8,7 +8,7 @@ use anyhow::{Context as _, Result};
 use std::fs;
 use std::process::Command;
 
-/// Adds them at the end of a component.
+/// Appends the sections to a component.
 pub fn annotate(component: &mut Vec<u8>, world: &str) -> Result<()> {
     let manifest = fs::read_to_string(workspace().join("guest/component/Cargo.toml"))?;
     let description = quoted(&manifest, "description").context("the component's package has no description")?;
@@ -34,14 +34,14 @@ pub fn annotate(component: &mut Vec<u8>, world: &str) -> Result<()> {
     Ok(())
 }
 
-/// The commit, where there is one.
+/// The commit, in a git checkout.
 fn revision() -> Option<String> {
     let output = Command::new("git").args(["rev-parse", "HEAD"]).current_dir(workspace()).output().ok()?;
     let text = String::from_utf8(output.stdout).ok()?;
     output.status.success().then(|| text.trim().to_owned())
 }
 
-/// The first value of this name in a manifest.
+/// The first value with this name in a manifest.
 fn quoted<'a>(manifest: &'a str, name: &str) -> Option<&'a str> {
     let line = manifest.lines().find_map(|line| line.strip_prefix(name)?.trim_start().strip_prefix('='))?;
     line.trim().strip_prefix('"')?.strip_suffix('"')
@@ -62,7 +62,7 @@ fn string(text: &str) -> Vec<u8> {
     bytes
 }
 
-/// A number, seven bits a byte, the lowest first.
+/// A LEB128 number: seven bits per byte, lowest first.
 fn leb128(mut number: usize) -> Vec<u8> {
     let mut bytes = Vec::new();
     loop {

@@ -1,4 +1,4 @@
-//! Archives whose bytes depend on nothing but the files in them.
+//! Archives whose bytes depend only on the files in them.
 
 use anyhow::Context as _;
 use flate2::{Compression, GzBuilder};
@@ -21,7 +21,7 @@ pub fn sha256(path: &Path) -> anyhow::Result<String> {
     Ok(text)
 }
 
-/// `sha2` has its own `io::Write` only with the standard library's feature, which all of wasmtime would be rebuilt for.
+/// `sha2` implements `io::Write` only with its `std` feature, and enabling that would rebuild all of wasmtime.
 struct Hasher(Sha256);
 
 impl io::Write for Hasher {
@@ -60,8 +60,8 @@ pub fn file_names(folder: &Path) -> anyhow::Result<Vec<String>> {
     Ok(files(folder)?.into_iter().map(name).collect())
 }
 
-/// The time of all files in the archive: <https://reproducible-builds.org/specs/source-date-epoch/>, else the beginning of
-/// 2000, because some programs take 1970 for an error.
+/// The time of all files in the archive: <https://reproducible-builds.org/specs/source-date-epoch/>, or the beginning
+/// of 2000, because some programs treat 1970 as an error.
 pub fn mtime() -> anyhow::Result<u64> {
     match std::env::var("SOURCE_DATE_EPOCH") {
         Ok(text) => text.parse().with_context(|| format!("SOURCE_DATE_EPOCH is not a number of seconds: {text:?}")),
@@ -69,12 +69,12 @@ pub fn mtime() -> anyhow::Result<u64> {
     }
 }
 
-/// Packs a folder with all its files into a `.tar.gz`, below the folder's own name. `executables` (relative paths) get mode
-/// 755, the others 644; owner and group are 0, and every time is `mtime`, in seconds since 1970.
+/// Packs a folder with all its files into a `.tar.gz`, below the folder's own name. `executables` (relative paths) get
+/// mode 755, the others 644; owner and group are 0, and every time is `mtime`, in seconds since 1970.
 pub fn pack(folder: &Path, executables: &[&str], mtime: u64, level: u32, archive: &Path) -> anyhow::Result<()> {
     let root = Path::new(folder.file_name().context("the folder has no name")?);
     let out = BufWriter::new(File::create(archive).with_context(|| format!("cannot write {}", archive.display()))?);
-    // No name and no time in the header of gzip.
+    // No name and no time in the gzip header.
     let mut tar = tar::Builder::new(GzBuilder::new().mtime(0).write(out, Compression::new(level)));
     for file in files(folder)? {
         let is_executable = executables.iter().any(|executable| Path::new(executable) == file);

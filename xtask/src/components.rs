@@ -1,7 +1,7 @@
-//! Builds the components, each as a file of its own.
+//! Builds the components, each as a separate file.
 //!
-//! All are the package `guest/component`, built for another target or with another feature. The linker of `wasm32-wasip2`
-//! makes components; `.cargo/config.toml` names it for `wasm32-unknown-unknown`, too.
+//! All are the package `guest/component`, built for another target or with another feature. The linker of
+//! `wasm32-wasip2` makes components; `.cargo/config.toml` selects it for `wasm32-unknown-unknown`, too.
 
 use crate::annotations::annotate;
 use crate::workspace;
@@ -11,20 +11,20 @@ use std::fs;
 use std::path::{Path, PathBuf};
 use std::process::Command;
 
-/// Flags for the compilation of this machine's programs. Cargo would take them for those of the components.
+/// Flags for compiling this machine's programs. Cargo would use them for the components.
 const FLAGS: [&str; 3] = ["RUSTFLAGS", "CARGO_ENCODED_RUSTFLAGS", "CARGO_BUILD_RUSTFLAGS"];
 
 /// A component that can be built.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub struct Component {
-    /// Its world in `wit/worlds.wit`, and the name of its file.
+    /// Its world in `wit/worlds.wit`, which is also the name of its file.
     pub world: &'static str,
     target: &'static str,
     /// A feature of the package.
     feature: Option<&'static str>,
 }
 
-/// All of them.
+/// All components.
 pub const COMPONENTS: [Component; 4] = [
     Component { world: "exporter", target: "wasm32-unknown-unknown", feature: Some("exporter") },
     Component { world: "command", target: "wasm32-wasip2", feature: None },
@@ -32,17 +32,18 @@ pub const COMPONENTS: [Component; 4] = [
     Component { world: "server", target: "wasm32-unknown-unknown", feature: Some("server") },
 ];
 
-/// Where cargo builds, unless it is told otherwise.
+/// Cargo's target directory, unless another is given.
 pub fn default_target_directory() -> PathBuf {
     env::var_os("CARGO_TARGET_DIR").map_or_else(|| workspace().join("target"), PathBuf::from)
 }
 
 impl Component {
-    /// Builds it in cargo's target directory and writes `<output>/<world>.wasm`. The path of that file.
+    /// Builds it in cargo's target directory and writes `<output>/<world>.wasm`; returns that path.
     pub fn build(self, target_directory: &Path, output: &Path) -> Result<PathBuf> {
-        // Cargo is started in the workspace.
+        // Cargo runs in the workspace.
         let target_directory = std::path::absolute(target_directory)?;
-        // With a feature and without it the file has one name, and each would be built anew after the other.
+        // The file has the same name with and without a feature, so in one directory each build would replace the
+        // other.
         let directory = self.feature.map_or_else(|| target_directory.clone(), |name| target_directory.join(name));
         let mut cargo = Command::new(env::var_os("CARGO").unwrap_or_else(|| "cargo".into()));
         cargo.args(["build", "--quiet", "--locked", "--package", "posthog-llma-component", "--lib"]);
@@ -64,7 +65,7 @@ impl Component {
     }
 }
 
-/// Writes a file that nobody ever sees in part.
+/// Writes a file atomically, so that no one ever sees a part of it.
 fn write(file: &Path, bytes: &[u8]) -> std::io::Result<()> {
     let partial = file.with_extension(format!("{}.partial", std::process::id()));
     if let Some(folder) = file.parent() {

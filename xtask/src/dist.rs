@@ -17,11 +17,11 @@ use xtask::workspace;
 /// The package and its program.
 const PROGRAM: &str = "posthog-llma";
 
-/// The component in the target directory of the profile, as `host/sandbox/build.rs` builds it.
+/// The component's path in the profile's target directory, where `host/sandbox/build.rs` builds it.
 const COMPONENT: &str =
     "component/posthog_llma_component/exporter/wasm32-unknown-unknown/component/posthog_llma_component.wasm";
 
-/// What is copied as it is, from the workspace into the folder: the plugin, and the component's interface.
+/// Copied unchanged from the workspace into the folder: the plugin, the component's interface, and the license.
 const COPIED: [&str; 3] = ["plugin", "wit", "LICENSE"];
 
 /// `dist`
@@ -44,7 +44,7 @@ pub struct Arguments {
     level: u32,
 }
 
-/// Makes the folder, the archive and its checksum, and prints where they are.
+/// Creates the folder, the archive and its checksum, and prints their paths.
 pub fn run(arguments: &Arguments) -> anyhow::Result<()> {
     let target = metadata::host_target()?;
     let metadata = metadata::of_workspace()?;
@@ -88,7 +88,7 @@ pub fn run(arguments: &Arguments) -> anyhow::Result<()> {
     Ok(())
 }
 
-/// The repository's marketplace, with the plugin that is beside it in place of the published ones.
+/// The repository's marketplace, with the plugin beside it in place of the published ones.
 fn local_marketplace() -> anyhow::Result<Value> {
     let path = workspace().join(".claude-plugin/marketplace.json");
     let mut marketplace: Value = serde_json::from_slice(&fs::read(path)?)?;
@@ -107,7 +107,7 @@ fn build(profile: &str) -> anyhow::Result<()> {
     if status.success() { Ok(()) } else { bail!("the program cannot be built") }
 }
 
-/// Are both there, and is the program's component this one?
+/// Checks that both exist, and that the component is the one in the program.
 fn check(program: &Path, component: &Path) -> anyhow::Result<()> {
     let read = |path: &Path| {
         fs::read(path).with_context(|| format!("cannot read {} (without --no-build it is built first)", path.display()))
@@ -119,7 +119,8 @@ fn check(program: &Path, component: &Path) -> anyhow::Result<()> {
     Ok(())
 }
 
-/// What the program itself prints for shells and manuals, in the folders of `share/` where systems look for them.
+/// Writes the completions and manual pages that the program prints to the folders of `share/` where systems look for
+/// them.
 fn document(program: &Path, folder: &Path) -> anyhow::Result<()> {
     let run = |arguments: &[&OsStr]| {
         let output = Command::new(program).args(arguments).output().context("cannot run the program")?;
@@ -141,7 +142,7 @@ fn document(program: &Path, folder: &Path) -> anyhow::Result<()> {
     Ok(())
 }
 
-/// Copies a file, or a folder with all that is in it.
+/// Copies a file, or a folder with all its contents.
 fn copy(from: &Path, to: &Path) -> anyhow::Result<()> {
     if from.is_dir() {
         for file in archive::files(from)? {
@@ -163,7 +164,7 @@ fn write(path: &Path, contents: impl AsRef<[u8]>) -> anyhow::Result<()> {
     fs::write(path, contents).with_context(|| format!("cannot write {}", path.display()))
 }
 
-/// As `sha256sum` prints and checks them.
+/// Checksums in the format that `sha256sum` prints and checks.
 fn checksums(folder: &Path) -> anyhow::Result<String> {
     let mut sums = String::new();
     for name in archive::file_names(folder)? {

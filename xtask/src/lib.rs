@@ -1,4 +1,4 @@
-//! What cargo does not do by itself in this workspace.
+//! Tasks that cargo doesn't do itself in this workspace.
 
 mod annotations;
 pub mod components;
@@ -7,7 +7,7 @@ pub mod wit;
 
 use std::path::Path;
 
-/// Directory of the workspace, where its sources were when this was built.
+/// The workspace's directory, where its sources were when this was built.
 pub fn workspace() -> &'static Path {
     let package = Path::new(env!("CARGO_MANIFEST_DIR"));
     package.parent().unwrap_or(package)

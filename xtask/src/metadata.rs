@@ -1,4 +1,4 @@
-//! What cargo says of the workspace.
+//! Information from cargo about the workspace.
 
 use anyhow::{Context as _, bail};
 use serde_json::Value;
@@ -6,12 +6,12 @@ use std::ffi::OsString;
 use std::process::Command;
 use xtask::workspace;
 
-/// The cargo that runs this, else the one on the path.
+/// The cargo that runs this, or the one on `PATH`.
 pub fn cargo() -> Command {
     Command::new(std::env::var_os("CARGO").unwrap_or_else(|| OsString::from("cargo")))
 }
 
-/// `cargo metadata` of the workspace alone.
+/// `cargo metadata` for the workspace only, without dependencies.
 pub fn of_workspace() -> anyhow::Result<Value> {
     let output = cargo()
         .args(["metadata", "--locked", "--format-version=1", "--no-deps"])

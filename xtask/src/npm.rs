@@ -1,7 +1,7 @@
-//! The packages for npm: one with the plugin, and one for each platform with its program.
+//! The npm packages: one with the plugin, and one per platform with its program.
 //!
-//! `npm` installs of the optional dependencies the one whose `os` and `cpu` are the machine's. Claude Code installs a plugin's
-//! dependencies only from a lock file that is in the package, and `npm-shrinkwrap.json` is the only one that gets published. It
+//! `npm` installs the optional dependency whose `os` and `cpu` match the machine. Claude Code installs a plugin's
+//! dependencies only from a lock file in the package, and `npm-shrinkwrap.json` is the only one that gets published. It
 //! pins each platform's package by its SHA-512 and names no registry, so any registry can serve it.
 
 use crate::archive;
@@ -17,28 +17,28 @@ use std::path::{Path, PathBuf};
 use xtask::platforms::Platform;
 use xtask::workspace;
 
-/// All that the packages say of themselves.
+/// The settings that the packages share.
 pub struct Packages<'a> {
     pub publisher: &'a Publisher,
     pub version: &'a str,
     pub description: &'a str,
-    /// Where the packages are made and put.
+    /// The folder to make the packages in.
     pub out: &'a Path,
     pub mtime: u64,
-    /// Compression.
+    /// Compression level.
     pub level: u32,
-    /// What `.ci/bills` made.
+    /// The output of `.ci/bills`.
     pub bills: Option<&'a Path>,
 }
 
-/// A package that is made: its platform, and what the lock file says of its file.
+/// A finished package: its platform, and its file's hash for the lock file.
 pub struct Made {
     pub platform: Platform,
     integrity: String,
 }
 
 impl Packages<'_> {
-    /// Makes the package of a platform.
+    /// Makes a platform's package.
     pub fn platform(&self, platform: Platform, program: &Path) -> Result<Made> {
         let name = self.publisher.platform_package(platform);
         let folder = self.folder(&name)?;
@@ -55,7 +55,7 @@ impl Packages<'_> {
         );
         manifest.insert("os".into(), json!([platform.os]));
         manifest.insert("cpu".into(), json!([platform.cpu]));
-        // A package manager that keeps packages packed could not run it.
+        // A package manager that keeps packages packed couldn't run the program.
         manifest.insert("preferUnplugged".into(), true.into());
         write_json(&folder.join("package.json"), &manifest)?;
         let file = self.pack(&folder, &name, &[&executable])?;
@@ -63,7 +63,7 @@ impl Packages<'_> {
         Ok(Made { platform, integrity })
     }
 
-    /// Makes the package that users name: the plugin in `plugin`, and what `npx` runs.
+    /// Makes the package that users install: the plugin in `plugin`, and the script that `npx` runs.
     pub fn main(&self, platforms: &[Made], plugin: &Path, executables: &[&str]) -> Result<PathBuf> {
         let name = &self.publisher.npm_package;
         let folder = self.folder(name)?;
@@ -114,7 +114,7 @@ impl Packages<'_> {
         members.into_iter().map(|(name, value)| (name.to_owned(), value)).collect()
     }
 
-    /// An empty folder for a package's files. `npm` wants them below `package`.
+    /// Creates an empty folder for a package's files. `npm` expects them below `package`.
     fn folder(&self, name: &str) -> Result<PathBuf> {
         let folder = self.out.join("unpacked").join(file_name(name)).join("package");
         if folder.exists() {
@@ -132,7 +132,7 @@ impl Packages<'_> {
     }
 }
 
-/// As `npm pack` names files.
+/// A package's file name, as `npm pack` forms it.
 fn file_name(package: &str) -> String {
     package.trim_start_matches('@').replace('/', "-")
 }

@@ -1,9 +1,9 @@
 //! The platforms that a release has a program for.
 
-/// One of them.
+/// A platform.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub struct Platform {
-    /// Rust's name for it.
+    /// Its Rust target.
     pub target: &'static str,
     /// Node.js's `process.platform`.
     pub os: &'static str,
@@ -11,8 +11,8 @@ pub struct Platform {
     pub cpu: &'static str,
 }
 
-/// All of them. On Linux it is the static program, which asks nothing of the system's C library; the one that is linked
-/// with glibc is for package managers and `cargo binstall`.
+/// All platforms. The Linux programs are static and don't need the system's C library; those linked with glibc are for
+/// package managers and `cargo binstall`.
 pub const PLATFORMS: [Platform; 6] = [
     Platform { target: "x86_64-unknown-linux-musl", os: "linux", cpu: "x64" },
     Platform { target: "aarch64-unknown-linux-musl", os: "linux", cpu: "arm64" },
@@ -28,7 +28,7 @@ impl Platform {
         format!("{}-{}", self.os, self.cpu)
     }
 
-    /// The program's file.
+    /// The program's file name.
     pub fn program(self) -> &'static str {
         if self.os == "win32" { "posthog-llma.exe" } else { "posthog-llma" }
     }

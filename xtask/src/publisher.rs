@@ -7,16 +7,16 @@ use xtask::platforms::Platform;
 /// The names that a fork changes.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct Publisher {
-    /// Of the repository on GitHub.
+    /// The owner of the repository on GitHub.
     pub owner: String,
-    /// The repository's own name.
+    /// The repository's name.
     pub repository: String,
-    /// The package on npm; those of the platforms have the platform's name after it.
+    /// The npm package; the platforms' packages have the platform's name appended.
     pub npm_package: String,
 }
 
 impl Publisher {
-    /// Asks cargo.
+    /// Reads it from cargo's metadata.
     pub fn of_workspace() -> Result<Self> {
         let metadata = metadata::of_workspace()?;
         let publisher = &metadata["metadata"]["publisher"];
@@ -28,12 +28,12 @@ impl Publisher {
         Ok(Self { owner: named("owner")?, repository: named("repository")?, npm_package: named("npm-package")? })
     }
 
-    /// The repository's address.
+    /// The repository's URL.
     pub fn address(&self) -> String {
         format!("https://github.com/{}/{}", self.owner, self.repository)
     }
 
-    /// Where the files of a version's release are.
+    /// The URL of a version's release files.
     pub fn release(&self, version: &str) -> String {
         format!("{}/releases/download/v{version}", self.address())
     }

@@ -1,4 +1,4 @@
-//! `cargo xtask release`: what is published, from the programs that the platforms' machines have built.
+//! `cargo xtask release`: makes what is published, from the programs that the platforms' machines have built.
 
 use crate::archive::{self, mtime};
 use crate::bills;
@@ -16,11 +16,11 @@ use std::path::{Path, PathBuf};
 use xtask::platforms::{PLATFORMS, Platform};
 use xtask::workspace;
 
-/// What the release's programs may take: compressed, as they are fetched, and on disk.
+/// The size limits of the release's programs: compressed, as downloaded, and on disk.
 const MOST_COMPRESSED: u64 = 12 << 20;
 const MOST_ON_DISK: u64 = 30 << 20;
 
-/// The plugin's files that are run.
+/// The plugin's executable files.
 pub const PLUGIN_EXECUTABLES: [&str; 3] = ["bin/posthog-llma", "bin/posthog-llma.exe", "scripts/run"];
 
 /// `release`
@@ -49,7 +49,7 @@ pub struct Arguments {
     level: u32,
 }
 
-/// What a platform's file is, as the launcher and the installers read it.
+/// A platform's file, as the launcher and the installers need it.
 struct Published {
     platform: Platform,
     file: String,
@@ -57,7 +57,7 @@ struct Published {
     program_digest: String,
 }
 
-/// Makes all files, and prints where they are.
+/// Makes all files, and prints their folder.
 pub fn run(arguments: &Arguments) -> Result<()> {
     let publisher = Publisher::of_workspace()?;
     let version = env!("CARGO_PKG_VERSION");
@@ -107,7 +107,7 @@ pub fn run(arguments: &Arguments) -> Result<()> {
     fs::remove_dir_all(plugin)?;
 
     let archive_digest = archive::sha256(&out.join(&archive_name))?;
-    // Claude Code takes archives over https alone, so this is the release's address, whatever `from` is.
+    // Claude Code fetches archives only over https, so this is the release's address, regardless of `from`.
     let archive = format!("{}/{archive_name}", publisher.release(version));
     let marketplace = marketplace(&publisher, version, description, &archive, &archive_digest);
     fs::write(out.join("marketplace.json"), format!("{marketplace:#}\n"))?;
@@ -128,7 +128,7 @@ pub fn run(arguments: &Arguments) -> Result<()> {
     Ok(())
 }
 
-/// What the marketplace in the repository says: the first plugin comes by npm, the second needs none.
+/// The marketplace in the repository: the first plugin is installed through npm, the second doesn't need npm.
 pub fn marketplace(publisher: &Publisher, version: &str, description: &str, archive: &str, digest: &str) -> Value {
     let plugin = |name: &str, source: Value, how: &str| {
         json!({"name": name, "source": source, "description": format!("{description}{how}"), "version": version,
@@ -158,7 +158,7 @@ fn compress(platform: Platform, program: &Path, out: &Path, level: u32) -> Resul
     Ok(Published { platform, archive_digest, program_digest: archive::sha256(program)?, file })
 }
 
-/// The archives that `cargo binstall` takes. Their address and contents stand in the metadata of the program's package.
+/// The archives that `cargo binstall` downloads. The metadata of the program's package gives their URL and contents.
 struct Binstall<'a> {
     version: &'a str,
     out: &'a Path,
@@ -192,7 +192,7 @@ fn within(what: &str, file: &Path, most: u64) -> Result<()> {
     Ok(())
 }
 
-/// See `plugin/scripts/fetch`, which reads it.
+/// The list of programs, in the format that `plugin/scripts/fetch` documents and reads.
 fn list(version: &str, from: &str, published: &[Published]) -> String {
     let mut list = format!("version {version}\nfrom {from}\n");
     for Published { platform, file, archive_digest, program_digest } in published {
@@ -201,7 +201,7 @@ fn list(version: &str, from: &str, published: &[Published]) -> String {
     list
 }
 
-/// The plugin as it is published: with the list, and with the launcher for Windows, if that was built.
+/// The plugin as published: with the list and, if it was built, the launcher for Windows.
 fn stage_plugin(out: &Path, programs: &Path, list: &str) -> Result<PathBuf> {
     let (from, plugin) = (workspace().join("plugin"), out.join("plugin"));
     for file in archive::file_names(&from)? {
@@ -217,7 +217,7 @@ fn stage_plugin(out: &Path, programs: &Path, list: &str) -> Result<PathBuf> {
     Ok(plugin)
 }
 
-/// The installers and the formula: their sources are in `packaging`.
+/// The installers and the formula, whose sources are in `packaging`.
 struct Template<'a> {
     publisher: &'a Publisher,
     version: &'a str,

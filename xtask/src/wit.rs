@@ -1,4 +1,4 @@
-//! The interface: its documentation as Markdown, and whether it still fits where a released one did.
+//! The interface: its documentation as Markdown, and whether it is still compatible with the released ones.
 
 use crate::workspace;
 use anyhow::{Context as _, Result, anyhow, bail};
@@ -11,10 +11,10 @@ use wit_parser::{
     UnresolvedPackageGroup, WorldId, WorldItem,
 };
 
-/// The Markdown, from the workspace.
+/// The path of the Markdown page in the workspace.
 pub const PAGE: &str = "docs/wit.md";
 
-/// The package in `wit/`, and what it uses.
+/// The package in `wit/`, with its dependencies.
 pub fn current() -> Result<(Resolve, PackageId)> {
     let mut resolve = Resolve::default();
     let (package, _) = resolve.push_path(workspace().join("wit"))?;
@@ -90,7 +90,7 @@ impl Page<'_> {
     fn type_definition(&mut self, name: &str, id: TypeId) {
         let definition = &self.resolve.types[id];
         let kind = match &definition.kind {
-            // Used from another interface.
+            // A type that is used from another interface.
             TypeDefKind::Type(_) => return,
             other => other.as_str(),
         };
@@ -159,7 +159,7 @@ impl Page<'_> {
     }
 }
 
-/// Whose method this is.
+/// The resource that a function belongs to.
 fn resource(function: &Function) -> Option<TypeId> {
     match function.kind {
         FunctionKind::Method(id) | FunctionKind::Static(id) | FunctionKind::Constructor(id) => Some(id),
@@ -186,7 +186,7 @@ fn primitive(ty: Type) -> &'static str {
     }
 }
 
-/// The folders of the released interfaces, each named by its version.
+/// The folders of the released interfaces, each named after its version.
 pub fn released() -> Result<Vec<PathBuf>> {
     let mut folders: Vec<_> =
         fs::read_dir(workspace().join("wit/released"))?.map(|entry| Ok(entry?.path())).collect::<Result<_>>()?;
@@ -194,11 +194,11 @@ pub fn released() -> Result<Vec<PathBuf>> {
     Ok(folders)
 }
 
-/// An error if a host that was written for the released interface cannot use what `folder` describes now, although by its
-/// version it should.
+/// Returns an error if a host written for the released interface cannot use what `folder` describes now, although its
+/// version says it should.
 ///
-/// `wit-component` compares: a component of the current world must fit where one of the released world is expected. So it
-/// may export more and import less.
+/// `wit-component` compares: a component of the current world must fit where one of the released world is expected. So
+/// it may export more and import less.
 pub fn check_compatible(folder: &Path, released: &Path) -> Result<()> {
     let mut resolve = Resolve::default();
     let (current, _) = resolve.push_path(folder)?;
@@ -208,7 +208,7 @@ pub fn check_compatible(folder: &Path, released: &Path) -> Result<()> {
     if !compatible(&now, &before) {
         return Ok(());
     }
-    // Beside the current package there is no room for one of the same name and version.
+    // Two packages with the same name and version can't be loaded together.
     let released_name = name.replace(&format!("@{now}"), &format!("@{before}"));
     let stand_in = name.replace(&format!("@{now}"), "@0.0.0-released");
     let mut sources = String::new();
@@ -236,7 +236,7 @@ fn version(released: &Path) -> Result<Version> {
     Version::parse(name).map_err(|error| anyhow!("{} is named by no version: {error}", released.display()))
 }
 
-/// Whether by its version `now` takes the place of `before`.
+/// Is `now` compatible with `before`, by its version?
 fn compatible(now: &Version, before: &Version) -> bool {
     let caret = Comparator {
         op: Op::Caret,

@@ -1,7 +1,7 @@
-//! Zip archives with the same bytes for the same files: what Claude Code's `archive` sources are.
+//! Zip archives with the same bytes for the same files, for Claude Code's `archive` sources.
 //!
-//! The format is PKWARE's APPNOTE 6.3: a local header and the data for each file, then the directory, then its end. Files here
-//! are small, so neither of the 64-bit extensions is needed, and what is too large for the fields is an error.
+//! The format is PKWARE's APPNOTE 6.3: a local header and the data for each file, then the directory, then its end
+//! record. Files here are small, so neither 64-bit extension is needed; anything too large for the fields is an error.
 
 use anyhow::{Context as _, Result};
 use flate2::Compression;
@@ -11,11 +11,11 @@ use std::fs;
 use std::io::Write as _;
 use std::path::Path;
 
-/// 1980-01-01 00:00, the first that the format knows.
+/// 1980-01-01 00:00, the earliest time in the format.
 const TIME_AND_DATE: [u8; 4] = [0, 0, 0x21, 0];
-/// Version 2.0 of the format, and names in UTF-8, and deflated.
+/// Version 2.0 of the format, with UTF-8 names and deflate.
 const NEEDED: [u8; 6] = [20, 0, 0, 0x08, 8, 0];
-/// Made on Unix, so that the modes count.
+/// Made on Unix, so that the modes apply.
 const MADE_BY: [u8; 2] = [20, 3];
 
 /// Packs files below a folder, named relative to it. `executables` get mode 755, the others 644.

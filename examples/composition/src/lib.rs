@@ -1,5 +1,5 @@
-//! A component in front of the converter. It passes every call on, and masks words of your own in what comes back. `wac plug`
-//! makes one component of the two, which any host of the converter runs; like the converter it imports nothing.
+//! A component that wraps the converter. It forwards every call, and masks your own words in the results. `wac plug`
+//! combines the two into one component that any host of the converter can run; like the converter, it imports nothing.
 
 #![cfg(target_family = "wasm")]
 #![allow(missing_docs, clippy::pedantic, unsafe_code, reason = "generated code")]
@@ -12,10 +12,10 @@ use posthog::llm_analytics::types::{
     ConversionOptions, ConversionReport, EventId, FileRole, InvalidOption, SequenceError,
 };
 
-/// What must not leave: here the name of a project that nobody is to know of.
+/// Words that must not leave the machine: here, the name of a secret project.
 const WORDS: [&str; 1] = ["storefront"];
 
-/// What stands in its place. Neither has a character that JSON escapes, so events stay JSON.
+/// The replacement. Neither contains a character that JSON escapes, so events stay valid JSON.
 const MASK: &str = "[masked]";
 
 struct Redactor;
@@ -76,7 +76,7 @@ impl GuestSession for Session {
     }
 
     fn take_events(&self, max_bytes: u32) -> Vec<u8> {
-        // Whole lines, in UTF-8.
+        // Events come as whole lines, in UTF-8.
         let events = String::from_utf8(self.0.take_events(max_bytes)).unwrap_or_default();
         WORDS.iter().fold(events, |events, word| events.replace(word, MASK)).into_bytes()
     }

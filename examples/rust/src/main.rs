@@ -21,7 +21,7 @@ fn main() -> Result<()> {
     let engine = Engine::default();
     let component = Component::from_file(&engine, component)?;
     let mut store = Store::new(&engine, ());
-    // Nothing is in this linker: whatever is in the component, it can reach nothing.
+    // The linker is empty: whatever the component contains, it can reach nothing.
     let converter = Converter::instantiate(&mut store, &component, &Linker::new(&engine))?;
     let session = converter.posthog_llm_analytics_conversion().session();
 

@@ -34,7 +34,7 @@ mod export {
     bindings::export_exporter!(Component with_types_in bindings);
 }
 
-/// Reports a panic's location to the host. Without a system underneath, the standard library has nowhere to print it.
+/// Reports panics to the host. Without a system underneath, the standard library has nowhere to print them.
 pub(crate) fn tell_panics() {
     static ONCE: Once = Once::new();
     ONCE.call_once(|| {

@@ -1,4 +1,4 @@
-//! What this component tries.
+//! The component's attempts.
 
 use crate::requests::Request;
 use crate::wasi::clocks::monotonic_clock;
@@ -8,7 +8,7 @@ use std::fmt::Debug;
 use std::io::{Read, Write};
 use std::net::{TcpListener, TcpStream, ToSocketAddrs, UdpSocket};
 
-/// Tries what `name` says and tells what came of it. `argument` is a request, an address or a path.
+/// Makes the attempt `name` and returns its outcome. `argument` is a request, an address or a path.
 pub fn attempt(name: &str, files: &[Descriptor], argument: &str) -> String {
     match name {
         "nothing" => "done".to_owned(),
@@ -107,7 +107,7 @@ fn request(text: &str) -> String {
     }
 }
 
-/// Asks for `argument`, then for what its answer's `location` names.
+/// Requests `argument`, then the `location` of its response.
 fn follow_redirect(argument: &str) -> String {
     let first = request(argument);
     let Some((_, rest)) = first.split_once(" to ") else {
@@ -124,7 +124,7 @@ fn flood(mut output: impl Write) -> String {
     format!("{} pieces", written.count())
 }
 
-/// Holds on to `argument` MiB, each byte of them written.
+/// Allocates `argument` MiB, writes every byte, and keeps them.
 fn allocate(argument: &str) -> String {
     let wanted: usize = argument.parse().unwrap_or(usize::MAX);
     let mut pieces = Vec::new();

@@ -1,10 +1,11 @@
-//! A component with the interface of the real one that tries what it must not be able to do. The session id that
-//! `transfer.start` gets says what; what came of it is the reason of the `invalid-option` that it always answers.
+//! A component with the real one's interface that tries what it must not be able to do. The session ID passed to
+//! `transfer.start` selects the attempt; the call always fails with `invalid-option`, whose reason is the attempt's
+//! outcome.
 
 mod attempts;
 mod requests;
 
-// It asks for more than the real one does.
+// Imports more than the real one.
 wit_bindgen::generate!({
     path: "../../wit",
     inline: "

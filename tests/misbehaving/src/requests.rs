@@ -1,10 +1,10 @@
-//! HTTP requests, written against `wasi:http` directly so that nothing corrects them.
+//! HTTP requests, written directly against `wasi:http` so that no library corrects them.
 
 use crate::wasi::http::outgoing_handler;
 use crate::wasi::http::types::{ErrorCode, Fields, IncomingResponse, Method, OutgoingBody, OutgoingRequest, Scheme};
 use crate::wasi::io::streams::StreamError;
 
-/// A request in its parts.
+/// A request, split into its parts.
 pub struct Request<'a> {
     pub method: Method,
     pub scheme: Scheme,
@@ -13,7 +13,7 @@ pub struct Request<'a> {
 }
 
 impl<'a> Request<'a> {
-    /// `METHOD scheme://authority/target`, taken apart without any check.
+    /// Parses `METHOD scheme://authority/target` without any checks.
     pub fn parse(text: &'a str) -> Option<Self> {
         let (method, url) = text.split_once(' ')?;
         let (scheme, rest) = url.split_once("://")?;
@@ -36,7 +36,7 @@ impl<'a> Request<'a> {
         })
     }
 
-    /// Sends it with a small body and waits. `200: body`, or the error's name.
+    /// Sends it with a small body and waits for the response. Returns `200: body`, or the error's name.
     pub fn send(&self) -> String {
         match self.response() {
             Ok(response) => {
@@ -63,7 +63,7 @@ impl<'a> Request<'a> {
         set(request.set_path_with_query(Some(self.target)), "the target")?;
         let body = request.body().map_err(|()| Failure::Setter("the body"))?;
         let response = outgoing_handler::handle(request, None).map_err(Failure::Code)?;
-        // Both may fail because the request was refused: the response says why.
+        // Both can fail because the request was refused; the response says why.
         if let Ok(stream) = body.write() {
             let _ = stream.blocking_write_and_flush(b"{}");
         }
@@ -81,7 +81,7 @@ enum Failure {
     Code(ErrorCode),
 }
 
-/// The body, or at which length it ended in an error.
+/// The body, or the number of bytes read before an error.
 fn read(response: &IncomingResponse) -> String {
     let Ok(body) = response.consume() else {
         return "no body".to_owned();
