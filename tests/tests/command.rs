@@ -1,4 +1,4 @@
-//! The component as a command, without our host: `wasi:cli/run` under a plain WASI host, as `wasmtime run` is one.
+//! The component as a command, without our host: `wasi:cli/run` under a plain WASI host, such as `wasmtime run`.
 
 #![expect(clippy::unwrap_used, reason = "a test fails by panicking")]
 
@@ -57,7 +57,7 @@ impl WasiHttpView for State {
     }
 }
 
-/// Runs the command in a directory; whether it succeeded, and what it wrote.
+/// Runs the command in a directory; returns whether it succeeded, its output and its errors.
 async fn run(directory: &Path, arguments: &[&str], variables: &[(&str, &str)]) -> (bool, Vec<u8>, String) {
     let (stdout, stderr) = (MemoryOutputPipe::new(64 << 20), MemoryOutputPipe::new(1 << 20));
     let wasi = WasiCtx::builder()

@@ -1,4 +1,4 @@
-//! What a large session costs: memory, measured from outside, of the real program.
+//! The cost of a large session: the real program's memory, measured from outside.
 
 #![cfg(target_os = "linux")]
 #![expect(clippy::unwrap_used, reason = "a test fails by panicking")]
@@ -14,11 +14,11 @@ use std::time::Duration;
 /// Bytes of the transcript.
 const SIZE: usize = 200 * 1000 * 1000;
 
-/// Peak memory that a command may have, in KiB.
+/// The maximum peak memory of a command, in KiB.
 const MOST: u64 = 64 * 1024;
 
-/// A long session: turns of tool calls whose output stands in each line twice, as the client writes it, and a line of
-/// some megabytes now and then. `output`: bytes of a tool's output.
+/// Writes a long session: turns of tool calls, with the output twice in each line, as the client writes it, and now and
+/// then a line of several megabytes. `output` is the bytes of a tool's output.
 fn write_transcript(path: &Path, output: usize) {
     let mut file = BufWriter::new(File::create(path).unwrap());
     let text = "all work and no play \\u00e9 \\n".repeat(output / 28 + 1);
@@ -52,13 +52,13 @@ fn write_transcript(path: &Path, output: usize) {
     }
 }
 
-/// The most memory that a process had, in KiB, as long as it runs.
+/// The peak memory of a process, in KiB, while it runs.
 fn peak(process: u32) -> Option<u64> {
     let status = fs::read_to_string(format!("/proc/{process}/status")).ok()?;
     status.lines().find_map(|line| line.strip_prefix("VmHWM:")?.trim().strip_suffix(" kB")?.trim().parse().ok())
 }
 
-/// Waits for the end; the peak is that of the last look.
+/// Waits for the process to end, and returns the last peak seen.
 fn watch(mut child: Child) -> u64 {
     let mut most = 0;
     let code = loop {

@@ -1,4 +1,4 @@
-//! What the components can ask of a host, as their files say it. A line more here is a power more there.
+//! What the components can ask of a host, read from their files. Each line added here is a new capability.
 
 #![expect(clippy::unwrap_used, reason = "a test fails by panicking")]
 
@@ -8,7 +8,7 @@ use std::fs;
 use wasmtime::Engine;
 use wasmtime::component::Component;
 
-/// Imports and exports of the component of this world, in alphabetical order.
+/// The imports and exports of this world's component, sorted.
 fn interface(world: &str) -> (Vec<String>, Vec<String>) {
     let engine = Engine::default();
     let compiled = Component::from_file(&engine, component(world)).unwrap();
@@ -105,8 +105,8 @@ fn the_server_imports_variables_requests_clocks_and_random_numbers_and_no_files(
     assert_eq!(exports, ["wasi:http/incoming-handler@0.2.12"]);
 }
 
-/// The lengths of the sections at the beginning of these bytes, each with its header, if all of them are custom ones: those that
-/// say something of a component and do nothing.
+/// The total length of the sections in these bytes, each with its header, if all of them are custom sections, which
+/// describe a component and do nothing.
 fn custom_sections(mut bytes: &[u8]) -> Option<usize> {
     let mut sections = 0;
     while let [id, rest @ ..] = bytes {

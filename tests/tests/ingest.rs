@@ -1,4 +1,4 @@
-//! Past sessions: which ones, how many at once, interrupted and continued.
+//! Past sessions: which ones, how many at once, and how an interrupted run continues.
 
 #![cfg(unix)]
 #![expect(clippy::unwrap_used, reason = "a test that cannot go on has failed")]
@@ -14,13 +14,13 @@ fn posthog() -> LocalPostHog {
     LocalPostHog::start(Config::default()).unwrap()
 }
 
-/// `ingest` to this server. Sending by itself is off.
+/// `ingest` to this server, with automatic sending off.
 fn ingest(home: &Home, posthog: &LocalPostHog, arguments: &[&str]) -> Program {
     let ingest = home.program(["ingest"]).env("POSTHOG_API_KEY", KEY).env("POSTHOG_HOST", posthog.origin());
     ingest.args(arguments)
 }
 
-/// A session of a project, of so many turns.
+/// Writes a session of a project.
 fn session(home: &Home, project: &str, id: &str, transcript: &Transcript) {
     // The name of the folder says nothing; what counts is where the session began to work.
     let text = transcript.text().replace("/home/dev/shop", home.path().join(project).to_str().unwrap());
@@ -371,7 +371,7 @@ fn a_session_that_ends_meanwhile_is_delivered_once() {
     assert_eq!((&value["delivered"], &value["owed"]), (&json!(100), &json!(0)));
 }
 
-/// A line of a gateway that gives every call the same id.
+/// A line from a gateway that gives every call the same ID.
 fn gateway_line(session: &str, second: u32, kind: &str, message: &Value) -> String {
     let line = json!({"type": kind, "uuid": format!("{session}-{second}"), "sessionId": session, "cwd": "/home/dev/demo",
         "version": "2.1.220", "timestamp": format!("2026-08-01T0{}:00:{second:02}.000Z", session.len() % 7), "message": message});

@@ -1,4 +1,5 @@
-//! Imports run one way: each folder of a crate uses only those before it, and no file of a folder leads back to itself.
+//! Imports go one way: each folder of a crate uses only the ones before it, and no file depends on itself through
+//! others.
 
 #![expect(clippy::unwrap_used, reason = "a test fails by panicking")]
 
@@ -6,17 +7,18 @@ use std::collections::{BTreeMap, BTreeSet};
 use std::fs;
 use std::path::{Path, PathBuf};
 
-/// The way of the data, from the modules that know nothing of the others.
+/// In the direction of the data, starting with the modules that don't know the others.
 const PIPELINE: &[&str] =
     &["time", "identity", "place", "origin", "redact", "options", "transcript", "events", "session", "delivery"];
 
-/// What the operating system and Claude Code say, what is owed, what is done with it, and the commands that ask for it.
+/// What the operating system and Claude Code report, what is waiting to be sent, what the program does with it, and the
+/// commands that ask for it.
 const PROGRAM: &[&str] = &["system", "claude_code", "outbox", "program", "delivery", "view", "commands"];
 
-/// A folder or file at any level holds no more rooms than this.
+/// The maximum number of files and folders in a folder, at any level.
 const ROOMS: usize = 16;
 
-/// What each file imports of its own crate: `a/b.rs` is `a::b`, and so is `a/b/mod.rs`.
+/// The imports of each file within its own crate: `a/b.rs` is `a::b`, and so is `a/b/mod.rs`.
 struct Crate {
     imports: BTreeMap<String, BTreeSet<String>>,
 }
@@ -36,7 +38,7 @@ impl Crate {
         Self { imports: imports.collect() }
     }
 
-    /// Imports that lead from a room to one that stands after it.
+    /// Imports from a folder to a later one.
     fn back_edges(&self, order: &[&str]) -> Vec<String> {
         let place = |module: &str| {
             let room = module.split("::").next().unwrap();
@@ -55,7 +57,7 @@ impl Crate {
         found
     }
 
-    /// Files that import each other, in a row. A folder's own file may use what is in it, and that its types.
+    /// A cycle of files that import each other. A folder's own file may use its contents, and they may use its types.
     fn circle(&self) -> Option<Vec<String>> {
         let mut done = BTreeSet::new();
         self.imports.keys().find_map(|start| self.walk(start, &mut Vec::new(), &mut done))
@@ -100,7 +102,7 @@ fn module(file: &Path) -> String {
     parts.join("::")
 }
 
-/// The paths below the crate that a file's text names, as it names them: `crate::a::b`, `super::b`, `self::b`.
+/// The paths within the crate that a file's code mentions, as written: `crate::a::b`, `super::b`, `self::b`.
 fn mentioned(code: &str, name: &str) -> BTreeSet<String> {
     let mut paths = BTreeSet::new();
     for line in code.lines().map(str::trim).filter(|line| !line.starts_with("//")) {
@@ -125,7 +127,7 @@ fn mentioned(code: &str, name: &str) -> BTreeSet<String> {
     paths
 }
 
-/// The file that holds what a path names: the longest beginning that is one.
+/// The file that a path leads to: the longest prefix that is a file.
 fn file_of(path: &str, names: &BTreeMap<String, PathBuf>) -> Option<String> {
     let parts: Vec<&str> = path.split("::").filter(|part| !part.is_empty()).collect();
     (1..=parts.len()).rev().map(|length| parts[..length].join("::")).find(|name| names.contains_key(name))
@@ -186,7 +188,7 @@ fn no_folder_has_more_rooms_than_a_stranger_can_take_in() {
     }
 }
 
-/// The folders of the map in `docs/architecture.md`: two spaces a level.
+/// The folders in the map in `docs/architecture.md`, which indents each level by two spaces.
 fn mapped(page: &str) -> BTreeSet<String> {
     let map = page.split("```text\n").nth(1).unwrap().split("```").next().unwrap();
     let mut way: Vec<String> = Vec::new();

@@ -1,4 +1,4 @@
-//! The server component: sessions are posted, and their events returned or delivered.
+//! The server component: clients post sessions, and it returns or delivers their events.
 
 #![expect(clippy::unwrap_used, reason = "a test fails by panicking")]
 
@@ -47,7 +47,7 @@ fn gzip(bytes: &[u8]) -> Vec<u8> {
     encoder.finish().unwrap()
 }
 
-/// What our program makes of it.
+/// Our program's output for the session.
 fn expected(main: &Path) -> String {
     let program = Home::new().program(["convert"]).arg(main).env("POSTHOG_LLMA_DISTINCT_ID", "dev@example.com").run();
     program.exits_with(0).stdout.clone()
@@ -86,14 +86,14 @@ fn headers_say_whose_the_session_is() {
     }
 }
 
-/// The status, and what the answer says is wrong.
+/// The status, and the error in the response.
 fn error(server: &Server, head: &str, headers: &[(&str, &str)], body: &[u8]) -> (u16, String) {
     let (status, body) = server.request(head, headers, body).unwrap();
     let body: Value = serde_json::from_slice(&body).unwrap();
     (status, body["error"].as_str().unwrap().to_owned())
 }
 
-/// A request's line, headers and body, and the status and a part of the reason that it gets.
+/// A request's line, headers and body, and the status and part of the reason in its response.
 type Refused<'a> = (&'a str, &'a [(&'a str, &'a str)], &'a [u8], u16, &'a str);
 
 #[test]

@@ -1,4 +1,5 @@
-//! No stranger decides: a repository that nobody trusts speaks in every way it can, and every command runs in it.
+//! A stranger decides nothing: an untrusted repository tries every way it has to influence the program, and every
+//! command runs in it.
 
 #![cfg(target_os = "linux")]
 #![expect(clippy::unwrap_used, reason = "a test that cannot go on has failed")]

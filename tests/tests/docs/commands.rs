@@ -1,4 +1,4 @@
-//! The page of commands is the program's help, and no page names a command or flag that there is not.
+//! The commands page matches the program's help, and no page mentions a command or flag that doesn't exist.
 
 use super::machine::{Machine, succeeded, workspace};
 use super::page::Page;
@@ -8,7 +8,7 @@ use std::fs;
 
 const PAGE: &str = "docs/commands.md";
 
-/// Helps of all commands that are shown, in the order of `--help`.
+/// The help texts of all visible commands, in the order of `--help`.
 fn helps() -> Vec<(String, String)> {
     let machine = Machine::new();
     let help = |command: &str| {
@@ -40,7 +40,7 @@ fn the_page_of_commands_is_what_help_prints() {
     assert!(written == page, "{PAGE} is not what --help prints: run this test with UPDATE=1 and review the page");
 }
 
-/// Words of a command line that is quoted in a page.
+/// The words of each command line quoted in a page.
 fn quoted(page: &Page) -> Vec<Vec<String>> {
     let prose = page.prose();
     let spans = prose.split('`').skip(1).step_by(2).map(str::to_owned);

@@ -1,4 +1,4 @@
-//! Links and names of files lead to something.
+//! Links and file names point to something that exists.
 
 use super::page::Page;
 use super::workspace;
@@ -6,7 +6,7 @@ use std::collections::BTreeSet;
 use std::fs;
 use std::path::Path;
 
-/// What a heading's link is called: lower case, words joined by hyphens, without punctuation.
+/// A heading's anchor: lower case, words joined by hyphens, without punctuation.
 fn anchor(heading: &str) -> String {
     let kept = heading.trim().to_lowercase();
     kept.chars()
@@ -19,7 +19,7 @@ fn anchors(text: &str) -> BTreeSet<String> {
     text.lines().filter(|line| line.starts_with('#')).map(|line| anchor(line.trim_start_matches('#'))).collect()
 }
 
-/// The targets of a page's links and pictures.
+/// The targets of a page's links and images.
 fn targets(page: &Page) -> Vec<String> {
     let prose = page.prose();
     prose.split("](").skip(1).map(|rest| rest.split(')').next().unwrap().to_owned()).collect()

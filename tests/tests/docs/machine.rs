@@ -7,19 +7,20 @@ use std::ffi::OsString;
 use std::path::Path;
 use std::process::{Command, Output};
 
-/// What a command for a clone begins with when the toolchain is new. Here the targets are installed: tests need them.
+/// The start of a clone's commands for a new toolchain. Here the targets are already installed, because tests need
+/// them.
 const ADD_TARGET: &str = "rustup target add ";
 
 pub fn workspace() -> &'static Path {
     Path::new(env!("CARGO_MANIFEST_DIR")).parent().unwrap()
 }
 
-/// What cargo builds into: the directory that this test was built into.
+/// Cargo's target directory: the one that this test was built into.
 pub fn target_directory() -> &'static Path {
     Path::new(env!("CARGO_TARGET_TMPDIR")).parent().unwrap()
 }
 
-/// A user's machine with the demo's session, and a PostHog.
+/// A user's machine with the demo's session, and a PostHog server.
 pub struct Machine {
     pub home: Home,
     pub posthog: LocalPostHog,
@@ -32,7 +33,8 @@ impl Machine {
         Self { home, posthog: LocalPostHog::start(Config::default()).unwrap() }
     }
 
-    /// A shell that finds the program, with the settings of a user who has set it up, and of the caller's none.
+    /// A shell that finds the program. It has the settings of a user who has set up the program, and none of the
+    /// caller's.
     pub fn shell(&self, script: &str) -> Command {
         let mut path = OsString::from(binary().parent().unwrap());
         path.push(":");
@@ -52,14 +54,14 @@ impl Machine {
     }
 }
 
-/// The output of a command that must have succeeded.
+/// The output of a command, which must have succeeded.
 pub fn succeeded(output: &Output) -> String {
     let errors = String::from_utf8_lossy(&output.stderr);
     assert!(output.status.success(), "{}: {errors}", output.status);
     String::from_utf8(output.stdout.clone()).unwrap()
 }
 
-/// Runs a command without the part that a machine with the targets does not need.
+/// Runs a command, without the part that installs targets.
 pub fn run_in_the_clone(command: &str, target_directory: &Path) -> String {
     let command = match command.split_once(" && ") {
         Some((first, rest)) if first.starts_with(ADD_TARGET) => rest,
@@ -70,8 +72,8 @@ pub fn run_in_the_clone(command: &str, target_directory: &Path) -> String {
     succeeded(&shell.args(["-euc", command]).output().unwrap())
 }
 
-/// Cargo as a user calls it. Of what the cargo that runs this test has set, nothing may remain: build scripts look at it,
-/// and half of the dependencies would be built anew.
+/// Lets cargo run as a user runs it. Removes all variables that the cargo running this test has set: build scripts
+/// watch them, and half of the dependencies would be rebuilt.
 fn without_cargo_variables(command: &mut Command) -> &mut Command {
     let of_a_package = ["CARGO_MANIFEST_DIR", "CARGO_MANIFEST_PATH", "CARGO_CRATE_NAME", "CARGO_PRIMARY_PACKAGE"];
     let of_a_test = ["CARGO_TARGET_TMPDIR", "OUT_DIR", "LD_LIBRARY_PATH", "DYLD_FALLBACK_LIBRARY_PATH"];

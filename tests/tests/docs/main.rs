@@ -1,6 +1,6 @@
-//! What the documentation says is true: its commands run, its links lead somewhere, its tables are the program's.
+//! The documentation is true: its commands run, its links lead somewhere, and its tables match the program.
 //!
-//! A block of shell commands is run, unless a comment above it says otherwise:
+//! Every block of shell commands is run, unless a comment above it says otherwise:
 //!
 //! - `<!-- not run: WHY -->`
 //! - `<!-- exits with 1: WHY -->`: it is run, and must exit with this code
@@ -20,7 +20,7 @@ use page::{How, Page};
 use std::fs;
 use std::process::Command;
 
-/// The blocks of shell commands of all pages.
+/// The shell command blocks of all pages.
 fn blocks() -> impl Iterator<Item = page::Block> {
     Page::all().into_iter().flat_map(|page| page.blocks("sh"))
 }
@@ -99,7 +99,7 @@ fn ci_runs_the_readmes_command_for_all_tests() {
     assert!(blocks().any(|block| block.text == command.trim_end()), "{command}");
 }
 
-/// The block of this page with this text in it.
+/// This page's only block with this text.
 fn block(page: &str, text: &str) -> String {
     let found: Vec<_> = Page::read(page).blocks("sh").into_iter().filter(|block| block.text.contains(text)).collect();
     assert_eq!(found.len(), 1, "{page}: blocks with {text:?}");

@@ -21,17 +21,17 @@ pub struct Block {
     note: Option<String>,
 }
 
-/// What is done with a block of commands.
+/// What to do with a block of commands.
 pub enum How {
     Run,
-    /// It is run, and exits with this code.
+    /// Run it; it must exit with this code.
     Fail(i32),
-    /// It is run in this repository.
+    /// Run it in this repository.
     Clone,
     Not,
 }
 
-/// Folders whose pages are others', or data.
+/// Folders whose pages are third-party or data.
 const SKIPPED: [&str; 7] = ["target", "node_modules", "snapshots", "fixtures", ".git", "deps", ".venv"];
 
 impl Page {

@@ -1,10 +1,10 @@
-//! The tables of settings are the program's.
+//! The tables of settings match the program.
 
 use super::machine::{Machine, succeeded};
 use super::page::Page;
 use posthog_llma_pipeline::options;
 
-/// The rows of a table, by its head.
+/// The rows of the table with this header.
 fn rows(text: &str, head: &str) -> Vec<String> {
     let (_, table) = text.split_once(&format!("\n{head}\n|---|---|---|\n")).unwrap();
     table.lines().take_while(|line| line.starts_with('|')).map(|row| row.replace('`', "")).collect()

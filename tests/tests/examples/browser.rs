@@ -1,11 +1,11 @@
-//! The page in a real browser without a window.
+//! The page in a real headless browser.
 
 use super::*;
 use posthog_llma_tests::browser::Browser;
 use posthog_llma_tests::examples::page;
 use serde_json::Value;
 
-/// What the page shows of these files, and the requests that it makes.
+/// What the page shows for these files, and the requests that it makes.
 fn opened(files: &[PathBuf]) -> Option<Value> {
     let (browser, folder) = (Browser::find("examples/browser")?, page()?);
     let check = Command::new("node")

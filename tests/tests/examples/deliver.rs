@@ -1,8 +1,8 @@
-//! Delivery from other hosts, each with an allow-list of its own.
+//! Delivery from other hosts, each with its own allow-list.
 
 use super::*;
 
-/// The delivering script of each host that is there.
+/// The delivery script of each available host.
 fn hosts() -> Vec<(&'static str, Command)> {
     let mut hosts = Vec::new();
     if let Some(folder) = node() {

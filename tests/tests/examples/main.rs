@@ -1,4 +1,4 @@
-//! The examples of other hosts, each as its README says it is run.
+//! The examples of other hosts, each run as its README says.
 
 #![expect(clippy::unwrap_used, reason = "a test that cannot go on has failed")]
 
@@ -20,21 +20,21 @@ fn transcript() -> PathBuf {
     fixtures::transcripts("2.1.330/subfg").unwrap().remove(0)
 }
 
-/// What this prints that must succeed.
+/// The output of a command, which must succeed.
 fn printed(command: &mut Command) -> Vec<u8> {
     let Output { status, stdout, stderr } = command.output().unwrap();
     assert!(status.success(), "{status}: {}", String::from_utf8_lossy(&stderr));
     stdout
 }
 
-/// Node.js with a script of `examples/node`.
+/// Runs a script of `examples/node` in Node.js.
 fn node_script(folder: &Path, script: &str) -> Command {
     let mut command = Command::new("node");
     command.arg(folder.join(script));
     command
 }
 
-/// Python with a script of `examples/python` and the component that it runs.
+/// Runs a script of `examples/python` in Python, with the component that it hosts.
 fn python_script(python: &Path, script: &str, world: &str) -> Command {
     let mut command = Command::new(python);
     // `-B`: no compiled files beside the sources.

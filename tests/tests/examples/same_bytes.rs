@@ -1,4 +1,4 @@
-//! The same sessions are the same events, byte for byte, in every host.
+//! The same sessions become the same events, byte for byte, in every host.
 
 use super::*;
 use posthog_llma::claude_code::sessions::SessionFiles;
@@ -27,7 +27,7 @@ fn options() -> ConversionOptions {
     ConversionOptions { distinct_id: Some(DISTINCT_ID.to_owned()), ..ConversionOptions::default() }
 }
 
-/// The library, without any WebAssembly.
+/// Converts with the library, without WebAssembly.
 fn natively(files: &SessionFiles, options: &ConversionOptions) -> Vec<u8> {
     let agents = files.agents.iter().map(|agent| {
         native::FileRole::Agent(native::AgentFile {
@@ -53,7 +53,7 @@ fn contents(files: &SessionFiles) -> impl Iterator<Item = Vec<u8>> {
     paths.map(|path| fs::read(path).unwrap())
 }
 
-/// The converter in a linker with nothing in it.
+/// Converts with the converter, instantiated with an empty linker.
 fn in_the_converter(engine: &Engine, component: &Component, files: &SessionFiles) -> Vec<u8> {
     let mut store = Store::new(engine, ());
     let converter = bindings::Converter::instantiate(&mut store, component, &Linker::new(engine)).unwrap();

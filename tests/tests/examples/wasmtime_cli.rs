@@ -7,7 +7,7 @@ use posthog_llma_tests::server::Server;
 use std::io::{BufRead as _, BufReader};
 use std::process::{Child, Stdio};
 
-/// `wasmtime run` with the session's directory and time and memory limits.
+/// `wasmtime run` with the session's directory, and with time and memory limits.
 fn run(wasmtime: &Path, directory: &Path, variables: &[(&str, &str)]) -> Command {
     let mut command = Command::new(wasmtime);
     command.args(["run", "-S", "http", "-W", "timeout=60s,max-memory-size=268435456", "--dir"]);
@@ -43,7 +43,7 @@ fn uuid(event: &[u8]) -> serde_json::Value {
     serde_json::from_slice::<serde_json::Value>(event).unwrap()["uuid"].clone()
 }
 
-/// Ends with the test.
+/// A server process, killed when the test ends.
 struct Serving(Child);
 
 impl Drop for Serving {

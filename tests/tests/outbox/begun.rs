@@ -1,4 +1,4 @@
-//! What a delivery covers is written down before it begins, and what is open is held back.
+//! What a delivery covers is recorded before it begins, and what is unfinished is held back.
 
 use super::*;
 use posthog_llma_tests::transcript::now;
@@ -7,7 +7,7 @@ use std::fs;
 use std::io::Write as _;
 use std::time::Duration;
 
-/// The lines of a session, and how many of them stand there at first.
+/// Appends a session's lines, except for those it started with.
 fn grow(transcript: &Path, lines: &str, from: usize) {
     let rest: String = lines.split_inclusive('\n').skip(from).collect();
     append(transcript, &rest);
@@ -90,7 +90,7 @@ fn ingest_and_send_bring_to_its_end_what_was_begun() {
     }
 }
 
-/// A line of a response that has no stop reason, written so long ago.
+/// A line of a response, written this long ago, and unfinished if it has no stop reason.
 fn open_line(id: &str, uuid: &str, ago: i64, tokens: u64, stop: Option<&str>) -> String {
     let time = posthog_llma_pipeline::time::format(now() - ago);
     let block = json!({"type": "text", "text": format!("answer {uuid}")});

@@ -1,4 +1,4 @@
-//! Killed at any moment, nothing is lost and little is repeated.
+//! If the program is killed at any moment, nothing is lost and little is repeated.
 
 use super::*;
 use posthog_llma_local_posthog::EventResult;
@@ -6,7 +6,7 @@ use std::collections::{BTreeSet, HashMap};
 use std::sync::{Arc, Mutex};
 use std::time::Duration;
 
-/// The same pseudo-random moments in every run.
+/// Pseudo-random moments, the same in every run.
 struct Moments(u64);
 
 impl Moments {

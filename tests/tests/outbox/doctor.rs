@@ -1,11 +1,11 @@
-//! What `doctor` checks.
+//! The checks of `doctor`.
 
 use super::*;
 use posthog_llma_tests::program::KEY;
 use serde_json::json;
 use std::os::unix::fs::PermissionsExt as _;
 
-/// A home in which all is well.
+/// Makes everything in a home healthy.
 fn well(home: &Home) {
     home.write(".gitconfig", "[user]\n\temail = me@example.com\n");
     home.write(

@@ -1,4 +1,4 @@
-//! Transcripts that vanish, shrink or change, and a record that is gone, broken or cannot be written.
+//! Transcripts that vanish, shrink or change, and a delivery record that is missing, damaged or not writable.
 
 use super::*;
 use std::fs::{self, File};
@@ -126,7 +126,7 @@ fn a_record_of_a_newer_version_is_not_touched() {
     assert!(arrivals(&posthog).len() == 4 && arrivals(&posthog).values().all(|times| *times == 1));
 }
 
-/// SQLite's `user_version`: four bytes at offset 60 of the file (sqlite.org/fileformat.html).
+/// Sets SQLite's `user_version`: four bytes at offset 60 of the file (sqlite.org/fileformat.html).
 fn set_version(path: &Path, version: u32) {
     let mut bytes = fs::read(path).unwrap();
     bytes[60..64].copy_from_slice(&version.to_be_bytes());

@@ -1,4 +1,4 @@
-//! Delivery during a session, and after its end.
+//! Delivery during a session and after it ends.
 
 use super::*;
 use posthog_llma::outbox::Live;
@@ -10,7 +10,7 @@ fn turns(lines: &str, count: usize) -> String {
     lines.split_inclusive('\n').take(2 * count).collect()
 }
 
-/// A Stop so long ago, of a session that was not written to since.
+/// Reports a Stop this long ago, in a session that was not written to since.
 fn stopped(home: &Home, posthog: &LocalPostHog, transcript: &Path, ago: Duration) {
     let at = SystemTime::now() - ago;
     File::options().append(true).open(transcript).unwrap().set_times(FileTimes::new().set_modified(at)).unwrap();

@@ -1,18 +1,18 @@
-//! The log: what was done, and nothing of what anybody said.
+//! The log: what the program did, and nothing that anyone said.
 
 use super::*;
 use posthog_llma_tests::program::KEY;
 use std::fs;
 use std::os::unix::fs::PermissionsExt as _;
 
-/// Stands wherever a text can: none of it may be in a log.
+/// Put everywhere a text can be; the log must never contain it.
 const CONTENT: &str = "clandestine";
 
 fn log(home: &Home) -> PathBuf {
     home.path().join(".local/state/posthog-llma/worker.log")
 }
 
-/// A session that says it in prompts, answers, tools, types of lines, models and folders.
+/// A session with this text in prompts, answers, line types and folders.
 fn full_of_content(home: &Home, id: &str) -> PathBuf {
     let lines = Transcript::new().turn(&format!("the {CONTENT} plan"), &format!("a {CONTENT} answer")).text();
     let lines = lines.replace("/home/dev/shop", &format!("/home/dev/{CONTENT}"));

@@ -32,17 +32,17 @@ fn posthog() -> LocalPostHog {
     LocalPostHog::start(Config::default()).unwrap()
 }
 
-/// Where the record of a home is.
+/// The path of a home's delivery record.
 fn record(home: &Home) -> PathBuf {
     home.path().join(".local/state/posthog-llma/outbox.sqlite")
 }
 
-/// A session of this home, its transcript where Claude Code writes it.
+/// Writes a session of this home, with its transcript at Claude Code's path.
 fn session(home: &Home, id: &str, transcript: &Transcript) -> PathBuf {
     home.write(format!(".claude/projects/-work/{id}.jsonl"), transcript.text())
 }
 
-/// Waits until what the hooks have left behind is done, and nothing is owed any more.
+/// Waits until the processes that hooks left behind are done; nothing may be waiting to be sent.
 #[track_caller]
 fn until_nothing_is_owed(home: &Home, posthog: &LocalPostHog) {
     home.until_quiet();
@@ -50,7 +50,8 @@ fn until_nothing_is_owed(home: &Home, posthog: &LocalPostHog) {
     assert_eq!(status["coverage"]["owed"], 0, "{status:#}");
 }
 
-/// Makes a session owed without an attempt to deliver it: somebody else has the turn meanwhile.
+/// Makes a session wait to be sent, without an attempt to deliver it: another process holds the delivery lock
+/// meanwhile.
 fn owe(home: &Home, posthog: &LocalPostHog, transcript: &Path) {
     let lock = home.write(".local/state/posthog-llma/delivery-1.lock", "");
     let lock = File::open(lock).unwrap();
@@ -60,10 +61,10 @@ fn owe(home: &Home, posthog: &LocalPostHog, transcript: &Path) {
     assert_eq!(home.status(posthog)["coverage"]["owed"], 1);
 }
 
-/// `timeout` stands for the client: a process that is not a shell, and that is gone some time after the hook.
+/// `timeout` stands in for the client: a process that is not a shell, and that ends some time after the hook.
 const CLIENT_THAT_DIES: [&str; 5] = ["timeout", "60", "sh", "-c", "\"$0\" \"$@\"; sleep 1"];
 
-/// How often each event arrived.
+/// The number of times each event arrived.
 fn arrivals(posthog: &LocalPostHog) -> BTreeMap<String, usize> {
     let mut arrivals = BTreeMap::new();
     for event in posthog.events() {
@@ -72,19 +73,19 @@ fn arrivals(posthog: &LocalPostHog) -> BTreeMap<String, usize> {
     arrivals
 }
 
-/// What `convert` says that the session has, by `uuid`.
+/// The session's events by `uuid`, according to `convert`.
 fn expected(home: &Home, transcript: &Path) -> BTreeMap<String, Value> {
     let events = home.convert(transcript).run().exits_with(0).events();
     events.into_iter().map(|event| (event["uuid"].as_str().unwrap().to_owned(), event)).collect()
 }
 
-/// Sum of a property over the events of this name.
+/// The sum of a property over the events with this name.
 fn sum(events: &[Value], name: &str, property: &str) -> u64 {
     let named = events.iter().filter(|event| event["event"] == name);
     named.filter_map(|event| event["properties"][property].as_u64()).sum()
 }
 
-/// Each event's bytes as they were sent, by `uuid`: those of all requests that the server took.
+/// Each event's bytes as sent, by `uuid`, from all requests.
 fn bytes_sent(posthog: &LocalPostHog) -> BTreeMap<String, Vec<String>> {
     let mut sent: BTreeMap<String, Vec<String>> = BTreeMap::new();
     for request in posthog.requests() {
@@ -100,7 +101,7 @@ fn bytes_sent(posthog: &LocalPostHog) -> BTreeMap<String, Vec<String>> {
     sent
 }
 
-/// The same `uuid` always has the same bytes.
+/// Asserts that the same `uuid` always has the same bytes.
 #[track_caller]
 fn same_bytes_under_the_same_id(posthog: &LocalPostHog) {
     for (uuid, texts) in bytes_sent(posthog) {
@@ -110,14 +111,14 @@ fn same_bytes_under_the_same_id(posthog: &LocalPostHog) {
     }
 }
 
-/// The sums over the traces are right, doubles left out.
+/// Asserts that the traces add up, ignoring duplicate events.
 #[track_caller]
 fn traces_add_up_once(events: &[Value]) {
     let once: BTreeMap<_, _> = events.iter().map(|event| (event["uuid"].to_string(), event.clone())).collect();
     traces_add_up(&once.into_values().collect::<Vec<_>>());
 }
 
-/// The sums over `$ai_trace` must be those over the events that the traces cover.
+/// Asserts that the totals of `$ai_trace` equal the sums over the events that the traces cover.
 #[track_caller]
 fn traces_add_up(events: &[Value]) {
     for (total, part) in [

@@ -1,4 +1,4 @@
-//! A session that belongs to somebody else's trace: what started the client said so.
+//! A session that belongs to another program's trace, because whatever started the client said so.
 
 use super::*;
 use std::collections::BTreeSet;
@@ -7,7 +7,7 @@ const TRACE: &str = "POSTHOG_LLMA_PARENT_TRACE_ID";
 const SPAN: &str = "POSTHOG_LLMA_PARENT_SPAN_ID";
 const TRACEPARENT: &str = "00-0af7651916cd43dd8448eb211c80319c-b7ad6b7169203331-01";
 
-/// The traces of all events, and the parents of what is a session.
+/// The trace IDs of all events, and the parents of the events that stand for sessions.
 fn traces(events: &[Value]) -> (BTreeSet<&str>, Vec<&str>) {
     let traces = events.iter().filter_map(|event| event["properties"]["$ai_trace_id"].as_str()).collect();
     let sessions = events.iter().filter(|event| event["properties"]["$ai_span_type"] == "agent");

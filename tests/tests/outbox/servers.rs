@@ -1,4 +1,4 @@
-//! Servers that are down, slow, or of another opinion.
+//! Servers that are down, slow, or that refuse.
 
 use super::*;
 use serde_json::json;

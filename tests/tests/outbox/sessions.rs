@@ -1,9 +1,9 @@
-//! Sessions that end more than once, that are copied, and that end without a word.
+//! Sessions that end more than once, that are copied, and that end without a hook.
 
 use super::*;
 use std::fs;
 
-/// Two turns, and the same two with one more.
+/// Two turns, and the same two followed by one more.
 fn grown() -> (String, String) {
     let lines = Transcript::new().turns(3).text();
     let turns: Vec<_> = lines.split_inclusive('\n').collect();

@@ -1,4 +1,4 @@
-//! What `status` says.
+//! The output of `status`.
 
 use super::*;
 use posthog_llma_tests::program::KEY;

@@ -1,4 +1,4 @@
-//! A state file of the first version, with sessions that it owes.
+//! A state file from the first version, with sessions that are waiting to be sent.
 
 use super::*;
 use posthog_llma_pipeline::identity::EventId;
@@ -6,11 +6,12 @@ use posthog_llma_tests::program::KEY;
 use rusqlite::{Connection, params};
 use std::os::unix::ffi::OsStrExt as _;
 
-/// How the first version wrote down a session's settings; the next one gave them other names.
+/// A session's settings as the first version stored them; the next one renamed them.
 const OPTIONS: &str = r#"{"distinct_id":"me@example.com","purpose":null,"by_message":false,"privacy_mode":false,
     "redact_secrets":true,"max_attribute_length":12000,"custom_properties":null}"#;
 
-/// The file as the first version left it: one session owed, of which `accepted` had been taken already.
+/// The file as the first version left it: one session is waiting to be sent, and the server had already accepted
+/// `accepted`.
 fn old_file(home: &Home, posthog: &LocalPostHog, transcript: &Path, options: &str, accepted: &[String]) -> PathBuf {
     let path = record(home);
     std::fs::create_dir_all(path.parent().unwrap()).unwrap();

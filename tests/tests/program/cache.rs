@@ -1,11 +1,11 @@
-//! Compiled code is kept, for this user alone.
+//! Compiled code is kept, only for this user.
 
 use super::*;
 use std::fs;
 use std::path::Path;
 use std::time::SystemTime;
 
-/// Every file of compiled code, with the time of its last change.
+/// Every file of compiled code, with its modification time.
 fn compiled(folder: &Path) -> Vec<(PathBuf, SystemTime)> {
     let mut found = Vec::new();
     for entry in fs::read_dir(folder).unwrap() {

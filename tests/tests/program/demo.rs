@@ -1,4 +1,4 @@
-//! The demo: the main job without an account, a network, or anything to set.
+//! The demo: the main task without an account, a network or any settings.
 
 use super::*;
 use serde_json::json;

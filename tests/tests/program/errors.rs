@@ -1,17 +1,18 @@
-//! Every error, as a table: what happened, where, and what to do (`docs/style.md`).
+//! Every error, in a table: what happened, where, and what to do (`docs/style.md`).
 //!
-//! A row is one way to fail. A second test reads the messages in the sources: one that no row shows must say why.
+//! Each row is one way to fail. A second test reads the messages from the sources; a message that no row shows must
+//! have a reason.
 
 use super::*;
 use std::cell::OnceCell;
 use std::fs;
 use std::path::PathBuf;
 
-/// Where a row runs.
+/// The environment that a row runs in.
 struct Case {
     home: Home,
     posthog: LocalPostHog,
-    /// One that does not answer as it should.
+    /// A server that misbehaves.
     odd: OnceCell<LocalPostHog>,
     session: PathBuf,
 }
@@ -54,7 +55,7 @@ impl Case {
         git(&["add", "--force", file]);
     }
 
-    /// A folder with one program in it, a shell script.
+    /// Writes one shell script, and returns its folder.
     fn script(&self, name: &str, text: &str) -> PathBuf {
         let path = self.home.write(PathBuf::from("scripts").join(name), format!("#!/bin/sh\n{text}\n"));
         let mode = std::os::unix::fs::PermissionsExt::from_mode(0o755);
@@ -66,7 +67,7 @@ impl Case {
         self.home.send(&self.posthog, &self.session).args(["--retries", "0"])
     }
 
-    /// `send` to a server that answers every request so.
+    /// `send` to a server that gives this answer to every request.
     fn answered(&self, answer: Answer) -> Program {
         let config = || Config { script: vec![answer; 10], ..Config::default() };
         let odd = self.odd.get_or_init(|| LocalPostHog::start(config()).unwrap());
@@ -77,7 +78,7 @@ impl Case {
 struct Row {
     name: &'static str,
     exit: i32,
-    /// What happened, where, and what to do, where anything but the obvious helps.
+    /// What happened, where, and what to do, if there is more to do than the obvious.
     parts: &'static [&'static str],
     run: fn(&Case) -> Program,
 }
@@ -186,7 +187,7 @@ fn status(code: u16, body: &str) -> Answer {
     Answer::Status { code, headers: Vec::new(), body: body.to_owned() }
 }
 
-/// What a setting can hold that is not text.
+/// A setting's value that is not valid text.
 fn not_utf8() -> std::ffi::OsString {
     std::os::unix::ffi::OsStringExt::from_vec(vec![b'a', 0xff])
 }
@@ -195,7 +196,7 @@ fn rows() -> impl Iterator<Item = &'static Row> {
     [SETTING_ROWS, PATTERN_ROWS, SESSION_ROWS, OUTPUT_ROWS, SERVER_ROWS].into_iter().flatten()
 }
 
-/// The error that a run printed, or what is wrong with how it ended.
+/// The error that a run printed, or what was wrong with how it ended.
 fn error_of(row: &Row) -> Result<String, String> {
     let case = Case::new();
     let outcome = (row.run)(&case).run();
@@ -210,7 +211,7 @@ fn error_of(row: &Row) -> Result<String, String> {
     }
 }
 
-/// What is wrong with the form of a message, if anything is.
+/// What is wrong with a message's form, if anything.
 fn fault_of_form(message: &str) -> Option<&'static str> {
     let first_line = message.lines().next().unwrap_or_default();
     let first_word = first_line.split([' ', ':']).next().unwrap_or_default();
@@ -228,7 +229,7 @@ fn fault_of_form(message: &str) -> Option<&'static str> {
     .find_map(|(fault, name)| fault.then_some(name))
 }
 
-/// Does the message say the same twice, as one does that has its cause in it and is printed with its cause?
+/// Does the message repeat itself, as one does that includes its cause and is printed with its cause?
 fn repeats_itself(message: &str) -> bool {
     /// Words in a row that nobody writes twice.
     const MANY: usize = 4;
@@ -256,7 +257,7 @@ fn every_error_says_what_happened_where_and_what_to_do() {
     assert!(faults.is_empty(), "{}", faults.join("\n"));
 }
 
-/// Messages of the program that no row shows, by how they begin, and where they are shown instead.
+/// Messages that no row shows, by their beginning, and where they are shown instead.
 const ELSEWHERE: &[(&str, &str)] = &[
     ("interrupted: ", "`program view`: Ctrl-C leaves the page as it was"),
     ("no directory for the delivery record", "needs an account without a home"),
@@ -289,7 +290,7 @@ const ELSEWHERE: &[(&str, &str)] = &[
     ("the component refused a call", "a fault of this program"),
 ];
 
-/// The messages of the sources: `#[error("…")]`, `anyhow!("…")`, `bail!("…")`, `.context("…")`.
+/// The messages in the sources: `#[error("…")]`, `anyhow!("…")`, `bail!("…")`, `.context("…")`.
 fn messages() -> Vec<(PathBuf, String)> {
     const BEFORE: [&str; 6] =
         ["#[error(", "anyhow!(", "bail!(", ".context(", ".with_context(|| format!(", "complain(\"error\", "];
@@ -313,7 +314,7 @@ fn messages() -> Vec<(PathBuf, String)> {
     found
 }
 
-/// The string literal that a source goes on with.
+/// The string literal that a source text begins with.
 fn literal(source: &str) -> Option<String> {
     let mut text = String::new();
     let mut letters = source.strip_prefix('"')?.chars();
@@ -330,14 +331,14 @@ fn literal(source: &str) -> Option<String> {
     }
 }
 
-/// What stands around the values in a message: `cannot read {}: {error}` has `cannot read ` and `: `.
+/// The fixed text around a message's values: `cannot read {}: {error}` has `cannot read ` and `: `.
 fn fixed_parts(message: &str) -> Vec<String> {
     let doubled = message.replace("{{", "\u{1}").replace("}}", "\u{2}");
     let parts = doubled.split(['{', '}']).step_by(2);
     parts.map(|part| part.replace('\u{1}', "{").replace('\u{2}', "}")).filter(|part| !part.is_empty()).collect()
 }
 
-/// Does a text have these parts, one after the other?
+/// Does a text contain these parts in this order?
 fn has_in_order(text: &str, parts: &[String]) -> bool {
     let mut rest = text;
     parts.iter().all(|part| match rest.split_once(part.as_str()) {

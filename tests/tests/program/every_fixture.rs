@@ -1,4 +1,4 @@
-//! Every transcript that the real client wrote, in each way to convert it. In this process, because a process for each
+//! Every transcript that the real client wrote, converted in each way. In this process, because a process for each
 //! would take minutes.
 
 use super::*;
@@ -30,8 +30,8 @@ fn converted(session: &LocalSession, options: &ConversionOptions) -> String {
     String::from_utf8(events).unwrap()
 }
 
-/// Each fixture is converted twice to the same bytes, sent as just these bytes, and accepted by the strict rules. Gives the
-/// events of all.
+/// Each fixture is converted twice to the same bytes, sent as exactly these bytes, and accepted by the strict rules.
+/// Returns the events of all fixtures.
 fn every_fixture_is_accepted(options: &ConversionOptions) -> Vec<Value> {
     let transcripts = fixtures::transcripts("").unwrap();
     assert!(transcripts.len() > 100);

@@ -1,4 +1,4 @@
-//! Servers that do not answer as they should: a clear error, the right exit code, and nothing sent where it should not be.
+//! Servers that misbehave: a clear error, the right exit code, and nothing sent where it should not be.
 
 use super::*;
 use posthog_llma_tests::program::Program;
@@ -12,7 +12,7 @@ fn scripted(script: Vec<Answer>) -> LocalPostHog {
     LocalPostHog::start(Config { script, ..Config::default() }).unwrap()
 }
 
-/// The same answer as often as `send` asks, and more.
+/// A server that gives the same answer to more requests than `send` ever makes.
 fn always(answer: Answer) -> LocalPostHog {
     scripted(vec![answer; 10])
 }
@@ -21,12 +21,12 @@ fn status(code: u16, body: &str) -> Answer {
     Answer::Status { code, headers: Vec::new(), body: body.to_owned() }
 }
 
-/// Three turns: four events.
+/// Writes three turns: four events.
 fn session(home: &Home) -> PathBuf {
     home.session(Transcript::new().turns(3).text())
 }
 
-/// A `send` without retries that fails so.
+/// Asserts that `send` without retries fails this way.
 #[track_caller]
 fn fails(posthog: &LocalPostHog, arguments: &[&str], kind: &str, says: &[&str]) {
     let home = Home::new();
@@ -121,7 +121,7 @@ fn a_connection_that_breaks_is_tried_again_with_identical_bytes() {
     identical(&posthog, 3);
 }
 
-/// Every attempt was the same request.
+/// Asserts that every attempt made the same request.
 #[track_caller]
 fn identical(posthog: &LocalPostHog, attempts: usize) {
     let requests = posthog.requests();

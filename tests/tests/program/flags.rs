@@ -1,8 +1,8 @@
-//! A destination in flags: who gives it to a command has decided on it.
+//! A destination in flags: giving it to a command is a decision to use it.
 
 use super::*;
 
-/// With a key in the environment under another name.
+/// A command with a destination in flags, and the key in an environment variable of another name.
 fn given(home: &Home, command: &str, posthog: &LocalPostHog) -> Program {
     let origin = posthog.origin();
     home.program([command, "--host", &origin, "--key-env", "MY_KEY"]).env("MY_KEY", KEY)

@@ -29,10 +29,10 @@ mod verdicts;
 mod view;
 mod warnings;
 
-/// The session that has nearly everything: parallel tools, a failing one, a sub-agent, a failed call.
+/// A session with nearly everything: parallel tools, a failing one, a sub-agent, a failed call.
 const DEMO: &str = "demo";
 
-/// One transcript of a fixture.
+/// The first transcript of a fixture.
 fn fixture(folder: &str) -> PathBuf {
     fixtures::transcripts(folder).unwrap().remove(0)
 }
@@ -49,7 +49,8 @@ fn decompressed(request: &Received) -> String {
     text
 }
 
-/// The events of all accepted requests, a line each, in the very bytes that were sent but for the options of the newest route.
+/// The events of all accepted requests, one per line, in the exact bytes that were sent, except for the newest route's
+/// options.
 fn sent(posthog: &LocalPostHog) -> String {
     let requests = posthog.requests();
     let batches = requests.iter().filter(|request| request.status == Some(200)).map(|request| {

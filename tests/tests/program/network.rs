@@ -1,17 +1,17 @@
-//! TLS and proxies, as companies have them.
+//! TLS and proxies, as in companies.
 
 use super::*;
 use posthog_llma_tests::program::{Ended, Program};
 use posthog_llma_tests::proxy::{Proxy, ProxyConfig};
 use posthog_llma_tests::tls::{Handshake, LocalCa, TlsTerminator};
 
-/// A `send` that trusts this authority.
+/// A `send` that trusts this certificate authority.
 fn send(home: &Home, posthog: &LocalPostHog, ca: &LocalCa) -> Program {
     let session = home.session(Transcript::new().turns(1).text());
     home.send(posthog, session).arg("--retries=0").env("SSL_CERT_FILE", ca.pem_file())
 }
 
-/// A `send` to <https://us.i.posthog.com>, which the proxy takes to `terminator`.
+/// A `send` to <https://us.i.posthog.com>, which the proxy redirects to `terminator`.
 fn send_by(home: &Home, posthog: &LocalPostHog, ca: &LocalCa, proxy_url: &str) -> Program {
     send(home, posthog, ca).env_remove("POSTHOG_HOST").env("HTTPS_PROXY", proxy_url)
 }

@@ -1,10 +1,10 @@
-//! Privacy mode: a marker in every text of a session, and no byte of it leaves.
+//! Privacy mode: every text of a session has a marker, and no byte of a marker leaves.
 
 use super::*;
 use serde_json::{Value, json};
 use std::path::Path;
 
-/// Encloses every marker. Neither half may be found in what is sent.
+/// Encloses every marker. What is sent must not contain either half.
 const BEFORE: &str = "xyzzy";
 const AFTER: &str = "plugh";
 
@@ -61,7 +61,7 @@ fn marker(field: &str) -> String {
     format!("{BEFORE}-{}-{AFTER}", field.replace(' ', "-"))
 }
 
-/// A session with each of the markers, and its sub-agent.
+/// Writes a session with all of the markers, and its sub-agent.
 fn plant(home: &Home) -> PathBuf {
     let m = marker;
     let image = json!({"type": "image", "source": {"type": "base64", "media_type": "image/png", "data": m("image")}});
@@ -159,7 +159,7 @@ fn plant(home: &Home) -> PathBuf {
     session
 }
 
-/// All that leaves: heads and bodies of the requests, and what `convert` prints.
+/// Everything that leaves the machine: the requests' heads and bodies, and the output of `convert`.
 fn leaves(home: &Home, session: &Path, privacy: &str, grouping: &str) -> (String, Vec<Value>) {
     let posthog = posthog();
     let send = home.send(&posthog, session).env("POSTHOG_LLMA_PRIVACY_MODE", privacy);

@@ -1,4 +1,4 @@
-//! `POSTHOG_API_KEY` is in no output. (The harness looks for it in the output of every other test too.)
+//! `POSTHOG_API_KEY` is in no output. (The harness checks the output of every other test for it, too.)
 
 use super::*;
 use serde_json::json;

@@ -1,4 +1,4 @@
-//! What `send` delivers and what it reports.
+//! What `send` delivers and reports.
 
 use super::*;
 use serde_json::{Value, json};

@@ -1,10 +1,10 @@
-//! How a session is named: by a path, an id, or the beginning of one.
+//! How to name a session: by a path, an ID, or the beginning of one.
 
 use super::*;
 use posthog_llma_tests::program::Ended;
 use std::fs;
 
-/// Both commands on the same session, which is none: each must fail, send nothing and say what is wrong.
+/// Runs both commands on something that is not a session: each must fail, send nothing, and say what is wrong.
 #[track_caller]
 fn refused(home: &Home, session: impl AsRef<std::ffi::OsStr>, says: &[&str]) -> Ended {
     let posthog = posthog();

@@ -1,17 +1,17 @@
-//! Where settings come from, and those that cannot be used: named with the reason, in every command, before anything is
-//! sent.
+//! Where settings come from, and settings that cannot be used: every command names them, with the reason, before
+//! anything is sent.
 
 use super::*;
 use posthog_llma_tests::program::Program;
 use serde_json::json;
 
-/// Both commands that read settings, on a good session.
+/// Both commands that read settings, on a valid session.
 fn commands(home: &Home, posthog: &LocalPostHog) -> [Program; 2] {
     let session = home.session(Transcript::new().turns(1).text());
     [home.send(posthog, &session), home.convert(&session).env("POSTHOG_HOST", posthog.origin())]
 }
 
-/// This value of a variable must be refused with its name and this reason, by every command.
+/// Asserts that every command refuses this value of a variable, and gives its name and this reason.
 #[track_caller]
 fn refused(name: &str, value: &str, reason: &str) {
     let (home, posthog) = (Home::new(), posthog());
@@ -174,7 +174,7 @@ fn settings_file(variables: &serde_json::Value) -> String {
     json!({ "env": variables }).to_string()
 }
 
-/// `$ai_purpose` of the session's events as `convert` prints them.
+/// `$ai_purpose` of the session's events, according to `convert`.
 fn purpose(convert: Program) -> serde_json::Value {
     convert.run().exits_with(0).events()[0]["properties"]["$ai_purpose"].clone()
 }

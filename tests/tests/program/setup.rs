@@ -1,4 +1,5 @@
-//! `setup`: what it writes into Claude Code's settings files, and what it leaves alone. The questions are tested with their code.
+//! `setup`: what it writes to Claude Code's settings files, and what it leaves alone. The prompts are tested with their
+//! code.
 
 use super::*;
 use posthog_llma_tests::program::Program;
@@ -8,7 +9,7 @@ use std::fs;
 const USER: &str = ".claude/settings.json";
 const LOCAL: &str = "work/.claude/settings.local.json";
 
-/// A run that asks nothing and checks nothing: there is no terminal, and no network.
+/// A run without prompts, because there is no terminal, and without checks, because there is no network.
 fn setup(home: &Home, arguments: &[&str]) -> Program {
     home.program(["setup", "--no-check"]).args(arguments)
 }

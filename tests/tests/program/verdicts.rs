@@ -1,4 +1,4 @@
-//! What becomes of each event on the route that gives each one a result.
+//! The outcome of each event on the route that returns a result for each.
 
 use super::*;
 use posthog_llma_local_posthog::EventResult;
@@ -6,7 +6,7 @@ use serde_json::{Value, json};
 use std::collections::BTreeMap;
 use std::sync::{Arc, Mutex};
 
-/// A server that gives the n-th request for an event a result, where this says one.
+/// A server that gives the n-th request for an event the result that `judge` returns, or else `ok`.
 fn judging(
     judge: impl Fn(&Value, u32) -> Option<(&'static str, &'static str)> + Send + Sync + 'static,
 ) -> LocalPostHog {

@@ -18,14 +18,14 @@ fn page(home: &Home, session: impl AsRef<std::ffi::OsStr>) -> String {
     fs::read_to_string(path).unwrap()
 }
 
-/// The events in a page, as its script reads them.
+/// The events in a page, read as its script reads them.
 fn events_in(page: &str) -> Vec<Value> {
     let (_, data) = page.split_once("<script type=\"application/json\" id=\"events\">").unwrap();
     let (data, _) = data.split_once("</script>").unwrap();
     serde_json::from_str(data).unwrap()
 }
 
-/// What the browser's scripts share.
+/// Helpers that the browser's scripts share.
 const KEYS: &str = "\
 const one = (selector) => document.querySelector(selector);
 const list = one('.list');
@@ -110,11 +110,11 @@ fn the_page_may_ask_for_nothing() {
     }
 }
 
-/// An end of every kind of block, and a script that would be noticed.
+/// The end tags of every kind of block, and scripts that `watched` would notice.
 const TAG: &str =
     "</script></style></title><!--<script>watched.push('ran')</script><img src=x onerror=\"watched.push('ran')\">";
 
-/// A session with this text wherever a text can be.
+/// A session with this text everywhere a text can be.
 fn full_of(home: &Home, text: &str) -> PathBuf {
     let line = |mut line: Value| {
         for name in ["cwd", "gitBranch", "version", "entrypoint"] {

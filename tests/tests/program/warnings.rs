@@ -1,4 +1,4 @@
-//! What the user should know, though nothing failed.
+//! What the user should know although nothing failed.
 
 use super::*;
 use serde_json::json;

@@ -1,5 +1,5 @@
-//! What the sandbox refuses, proven with a component that tries it (`tests/misbehaving`). It runs exactly as the real one
-//! does.
+//! What the sandbox refuses, shown with a component that tries it (`tests/misbehaving`). It runs exactly like the real
+//! one.
 
 #![expect(clippy::unwrap_used, reason = "a test that cannot go on has failed")]
 
@@ -21,13 +21,13 @@ mod network;
 
 static COMPONENT: &[u8] = include_bytes!(env!("MISBEHAVING_COMPONENT"));
 
-/// One engine for all tests: they run at the same time, and none may stop another.
+/// One engine for all tests: they run concurrently, and must not stop each other.
 static ENGINE: LazyLock<Engine> = LazyLock::new(|| {
     let cache = Path::new(env!("CARGO_TARGET_TMPDIR")).join("misbehaving-cache");
     Engine::new(Some((&cache, &[1; 32]))).unwrap()
 });
 
-/// What the component tries, and what it has to try it with.
+/// An attempt of the component, and what it gets for it.
 struct Attempt<'a> {
     argument: &'a str,
     policy: HttpPolicy,
@@ -47,7 +47,7 @@ impl Default for Attempt<'_> {
 }
 
 impl Attempt<'_> {
-    /// Runs the attempt of this name; the result is what the component tells of it.
+    /// Runs the attempt with this name; the result is what the component reports.
     fn run(self, name: &str) -> Run<String> {
         let sandbox = Sandbox::new(&ENGINE, COMPONENT, self.limits, ProxySettings::default()).unwrap();
         block_on(sandbox.run(self.policy, async |exporter, store| {
@@ -73,7 +73,7 @@ impl Attempt<'_> {
         .unwrap()
     }
 
-    /// What the component tells of an attempt that leaves it alive.
+    /// What the component reports about an attempt that it survives.
     fn tells(self, name: &str) -> String {
         self.run(name).result.unwrap()
     }
@@ -116,7 +116,7 @@ fn memory_below_the_cap_is_given() {
 
 // Files.
 
-/// A session's file with a neighbor, a secret outside and a link that leads to it.
+/// A session's file with a neighbor, a secret outside its folder, and a link to the secret.
 struct Files {
     directory: tempfile::TempDir,
 }
@@ -252,7 +252,7 @@ fn a_component_that_needs_more_than_the_cap_from_the_start_does_not_start() {
     assert!(matches!(error, SandboxError::MemoryLimit(65_536)), "{error:?}");
 }
 
-/// It never ends, and is stopped when its time is over.
+/// Asserts that an attempt that never ends is stopped when its time is up.
 fn assert_stopped(attempt: &str) {
     let time = Duration::from_millis(500);
     let error =
@@ -324,7 +324,7 @@ fn random_bytes_come_in_small_numbers_only() {
     assert!(matches!(error, SandboxError::Trap { .. }), "{error:?}");
 }
 
-/// The crash's reason and the component's last words.
+/// The trap's reason and the component's last words.
 fn crash(attempt: &str) -> (String, String) {
     match Attempt::default().run(attempt).result {
         Err(SandboxError::Trap { reason, message }) => (reason, message),

@@ -56,8 +56,8 @@ impl Server {
     }
 }
 
-/// The component makes this request while only `server` is allowed: it must see the refusal, the host must write it
-/// down, and no server may see a connection.
+/// The component makes this request while only `server` is allowed. Asserts that it sees the refusal, that the host
+/// logs it, and that the server gets no connection.
 fn assert_refused(server: &Server, request: &str, refusal: Refusal) {
     let run = Attempt { argument: request, policy: server.policy(), ..Attempt::default() }.run("request");
     assert_eq!(run.result.unwrap(), "ErrorCode::HttpRequestDenied", "{request}");

@@ -1,4 +1,4 @@
-//! What the person decides: approvals, refusals, and the ways to say no.
+//! The person's decisions: approvals, refusals, and the ways to say no.
 
 use super::stage::{Own, SESSION, Stage, THEIRS};
 use posthog_llma_tests::program::KEY;
@@ -7,7 +7,7 @@ use std::process::Command;
 const PAIR: &str = r#"{"env": {"POSTHOG_HOST": "{theirs}", "POSTHOG_API_KEY": "{key}"}}"#;
 const LOCAL: &str = ".claude/settings.local.json";
 
-/// Runs the program on a terminal, where somebody types this.
+/// Runs the program on a terminal and types this.
 fn on_a_terminal(stage: &Stage, arguments: &str, typed: &str) -> String {
     let binary = posthog_llma_tests::program::binary();
     let mut script = Command::new("script");

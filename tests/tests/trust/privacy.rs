@@ -1,11 +1,11 @@
-//! A project may be stricter than the person, and stays so on every way that sends.
+//! A project may be stricter than the person, and remains so in every command that sends.
 
 use super::stage::{CONTENT, Own, SESSION, Stage};
 use serde_json::json;
 
 const PRIVATE: &str = r#"{"env": {"POSTHOG_LLMA_PRIVACY_MODE": "true"}}"#;
 
-/// Commands that send, from another folder.
+/// Commands that send, run from another folder.
 const COMMANDS: &[&[&str]] = &[
     &["send", SESSION],
     &["send", "--again", SESSION],

@@ -1,11 +1,11 @@
-//! One session's trouble is its own.
+//! One session's problems don't affect others.
 
 use super::stage::{Own, SESSION, Stage};
 use posthog_llma_tests::transcript::Transcript;
 
 const AGENTS: usize = 1500;
 
-/// A session with very many sub-agents.
+/// Writes a session with very many sub-agents.
 fn with_agents(stage: &Stage) {
     for number in 0..AGENTS {
         let path = format!(".claude/projects/-clone/{SESSION}/subagents/agent-{number:05}.jsonl");
@@ -13,7 +13,7 @@ fn with_agents(stage: &Stage) {
     }
 }
 
-/// A shell that sets how many files can be open.
+/// A shell that limits the number of open files.
 fn limited(limit: &str) -> [String; 4] {
     ["sh".to_owned(), "-c".to_owned(), format!("ulimit {limit}; \"$@\""), "sh".to_owned()]
 }

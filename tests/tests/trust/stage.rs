@@ -1,4 +1,4 @@
-//! A person's machine with a stranger's repository on it, the person's own PostHog and the stranger's.
+//! A person's machine with a stranger's repository, the person's own PostHog, and the stranger's.
 
 use flate2::read::GzDecoder;
 use posthog_llma_local_posthog::{Config, LocalPostHog, Received};
@@ -10,25 +10,25 @@ use std::io::Read as _;
 use std::path::{Path, PathBuf};
 use std::process::Command;
 
-/// Stands in each prompt and answer.
+/// In every prompt and answer.
 pub const CONTENT: &str = "clandestine";
 
 /// The stranger's key.
 pub const THEIRS: &str = "phc_StrangersKeyThatNobodyApproved0000";
 
-/// The session that each command is about.
+/// The session that every command uses.
 pub const SESSION: &str = "5e551012-0000-4000-8000-00000000aaaa";
 
-/// How the person has set up sending.
+/// How the person configured sending.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum Own {
-    /// By variables, as in a shell profile.
+    /// With variables, as in a shell profile.
     Variables,
-    /// By `~/.claude/settings.json`.
+    /// With `~/.claude/settings.json`.
     File,
 }
 
-/// All of it.
+/// The machine and both servers.
 pub struct Stage {
     pub home: Home,
     pub mine: LocalPostHog,
@@ -67,19 +67,19 @@ impl Stage {
         self.home.path().join("work/clone")
     }
 
-    /// A session that worked in a folder.
+    /// Writes a session that worked in a folder.
     pub fn session(&self, id: &str, folder: &Path) -> PathBuf {
         let text = Transcript::new().turn(&format!("the {CONTENT} plan"), &format!("a {CONTENT} answer")).text();
         let text = text.replace("/home/dev/shop", folder.to_str().unwrap());
         self.home.write(format!(".claude/projects/-clone/{id}.jsonl"), text)
     }
 
-    /// A file that appears when something of the repository's runs.
+    /// A file that appears if anything from the repository runs.
     pub fn canary(&self) -> PathBuf {
         self.home.path().join("canary")
     }
 
-    /// Fills in what the stranger would: `{repo}`, `{theirs}`, `{key}`, `{canary}`.
+    /// Fills in the stranger's placeholders: `{repo}`, `{theirs}`, `{key}`, `{canary}`.
     fn filled(&self, text: &str) -> String {
         text.replace("{repo}", self.repository().to_str().unwrap())
             .replace("{theirs}", &self.theirs.origin())
@@ -89,8 +89,8 @@ impl Stage {
             .replace("{deep}", &"[".repeat(5000))
     }
 
-    /// Puts something into the repository: a file's text; `-> target`, a link; `fifo`; `$ command`, what a shell makes.
-    /// `\xNN` are bytes.
+    /// Adds something to the repository: a file with this text; `-> target`, a link; `fifo`; `$ command`, the result of
+    /// a shell command. `\xNN` are bytes.
     pub fn plant(&self, path: &str, contents: &str) {
         let path = self.repository().join(path);
         fs::create_dir_all(path.parent().unwrap()).unwrap();
@@ -112,12 +112,12 @@ impl Stage {
         }
     }
 
-    /// What the client gives to all that it starts, because the repository says so.
+    /// Adds a variable that the client passes to every process it starts, because the repository's settings say so.
     pub fn give(&mut self, name: &str, value: &str) {
         self.given.push((name.to_owned(), self.filled(value)));
     }
 
-    /// The program as the person's shell or client starts it, in the repository.
+    /// The program in the repository, as the person's shell or client starts it.
     pub fn program(&self, arguments: &[&str]) -> Program {
         let mut program = self.home.program(arguments).current_dir(self.repository());
         if self.own == Own::Variables {
@@ -128,12 +128,12 @@ impl Stage {
         program
     }
 
-    /// The same below a client that has read the repository's settings.
+    /// The same, under a client that has read the repository's settings.
     pub fn below_client(&self, arguments: &[&str]) -> Program {
         self.program(arguments).below_client(&self.repository(), &self.given_by_client())
     }
 
-    /// The client's merge: the files' `env` blocks over its own environment.
+    /// The variables that the client merges from the files' `env` blocks over its own environment.
     fn given_by_client(&self) -> Vec<(String, String)> {
         let mut given = Vec::new();
         if self.own == Own::File {
@@ -143,7 +143,7 @@ impl Stage {
         given
     }
 
-    /// A hook of the session, below a client.
+    /// Runs a hook of the session, under a client.
     pub fn hook(&self, event: &str) -> Ended {
         let transcript = self.home.path().join(format!(".claude/projects/-clone/{SESSION}.jsonl"));
         let input = json!({
@@ -155,7 +155,8 @@ impl Stage {
         outcome
     }
 
-    /// Nothing left to the stranger, nothing of theirs ran, and the person's own PostHog got no content if it was not to.
+    /// Asserts that nothing was sent to the stranger, that nothing of theirs ran, and that in privacy mode no content
+    /// reached the person's own PostHog.
     #[track_caller]
     pub fn nothing_is_wrong(&self, what: &str) {
         assert_eq!(self.theirs.requests().len(), 0, "{what}: something left to the stranger");
@@ -167,7 +168,7 @@ impl Stage {
         assert!(!texts.contains(THEIRS), "{what}: the stranger's key was used");
     }
 
-    /// All that arrived at the person's own PostHog.
+    /// Everything that arrived at the person's own PostHog.
     pub fn arrived(&self) -> String {
         self.mine.requests().iter().map(text).collect()
     }

@@ -1,12 +1,12 @@
-//! Each way in which a repository can speak × each command. A new row is one line.
+//! Every way in which a repository can try to influence the program × every command. A new row is one line.
 
 use super::stage::{Own, SESSION, Stage};
 use std::thread;
 
-/// Where a text of the repository's stands, and what it is; see [`Stage::plant`].
+/// A path in the repository and its contents; see [`Stage::plant`].
 type Files = &'static [(&'static str, &'static str)];
 
-/// What the client gives because of the repository.
+/// Variables that the client sets because of the repository.
 type Given = &'static [(&'static str, &'static str)];
 
 const SHARED: &str = ".claude/settings.json";
@@ -15,7 +15,7 @@ const PAIR: &str = r#"{"env": {"POSTHOG_HOST": "{theirs}", "POSTHOG_API_KEY": "{
 const OPEN: &str = r#"{"env": {"POSTHOG_LLMA_PRIVACY_MODE": "false"}}"#;
 const GIVEN_PAIR: Given = &[("POSTHOG_HOST", "{theirs}"), ("POSTHOG_API_KEY", "{key}")];
 
-/// A remote whose URL is a command, in a repository that has to fetch what it lacks.
+/// A remote whose URL is a command, in a repository that has to fetch missing objects.
 const EXT: &str = "[core]\n\trepositoryformatversion = 1\n\tbare = true\n\tfsmonitor = touch {canary}\n[extensions]\n\tpartialClone = evil\n\
                    [remote \"evil\"]\n\tpromisor = true\n\turl = ext::sh -c touch% {canary}\n[alias]\n\tls-files = !touch {canary}\n";
 
@@ -274,7 +274,7 @@ const ROWS: &[(&str, Files, Given)] = &[
     ),
 ];
 
-/// Commands, each in a plain terminal and below a client.
+/// Commands, each run in a plain terminal and under a client.
 const COMMANDS: &[&[&str]] = &[
     &["status"],
     &["convert", SESSION],
@@ -317,7 +317,7 @@ fn row(number: usize, own: Own) {
     assert_eq!(listing(&stage), before, "{name}: something was written into the repository");
 }
 
-/// All that lies in the repository.
+/// All files in the repository.
 fn listing(stage: &Stage) -> Vec<String> {
     let output = std::process::Command::new("find").arg(".").current_dir(stage.repository()).output().unwrap();
     let mut lines: Vec<_> = String::from_utf8_lossy(&output.stdout).lines().map(str::to_owned).collect();
@@ -325,7 +325,7 @@ fn listing(stage: &Stage) -> Vec<String> {
     lines
 }
 
-/// Runs all rows, on all cores.
+/// Runs all rows on all cores.
 fn all_rows(own: Own) {
     let next = std::sync::atomic::AtomicUsize::new(0);
     let threads = thread::available_parallelism().map_or(2, usize::from);
