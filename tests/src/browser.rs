@@ -48,7 +48,6 @@ impl Browser {
     /// violations of the page's policy; it must be empty.
     ///
     /// The page is unchanged except for two added scripts, whose hashes are added to its policy.
-    /// The page stays what it is but for two scripts more, whose hashes its policy is given.
     #[track_caller]
     pub fn run(&self, page: &str, script: &str) -> Value {
         self.run_in("1200,800", page, script)

@@ -22,7 +22,7 @@ use std::sync::{Arc, Mutex};
 use std::thread;
 use std::time::{Duration, Instant};
 
-/// Claude Code's package.
+/// Claude Code's npm package.
 const PACKAGE: &str = "@anthropic-ai/claude-code";
 
 /// Serializes installations.

@@ -1,10 +1,10 @@
 //! Sessions for measurements: of any length, in the proportions of real ones, and the same for the same seed.
 //!
 //! The proportions were counted in 2,621 real transcripts (957 MB): 18 KB of a file for each tool call, 13 calls for
-//! each prompt, and 80% of the responses over several lines. A line has its result twice, as the model saw it and as
-//! the client keeps it; an edit's line also has the whole file as it was before. One result in seven repeats an earlier
-//! one. The share of images is a parameter. The texts are this project's own sources, so that they have the line
-//! breaks, quotes and words of code.
+//! each prompt, and 80% of the responses over several lines. A tool's result is in its line twice, as the model saw it
+//! and as the client keeps it; an edit's line also has the whole file as it was before. One result in seven repeats an
+//! earlier one. The share of images is a parameter. The texts are this project's own sources, so that they have the
+//! line breaks, quotes and words of code.
 
 #![expect(clippy::unwrap_used, reason = "a measurement that cannot go on has failed")]
 

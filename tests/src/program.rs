@@ -182,12 +182,12 @@ impl Home {
         self.ready("status", posthog).arg("--json").run().json()
     }
 
-    /// `convert`.
+    /// `convert` with this session.
     pub fn convert(&self, session: impl AsRef<OsStr>) -> Program {
         self.program(["convert"]).arg(session)
     }
 
-    /// `send` to this server, with [`KEY`].
+    /// `send` of this session to this server, with [`KEY`].
     pub fn send(&self, posthog: &LocalPostHog, session: impl AsRef<OsStr>) -> Program {
         self.program(["send"]).arg(session).env("POSTHOG_API_KEY", KEY).env("POSTHOG_HOST", posthog.origin())
     }
@@ -203,19 +203,19 @@ pub struct Program {
 }
 
 impl Program {
-    /// Another argument.
+    /// Adds an argument.
     pub fn arg(mut self, argument: impl AsRef<OsStr>) -> Self {
         self.command.arg(argument);
         self
     }
 
-    /// More arguments.
+    /// Adds arguments.
     pub fn args<S: AsRef<OsStr>>(mut self, arguments: impl IntoIterator<Item = S>) -> Self {
         self.command.args(arguments);
         self
     }
 
-    /// An environment variable.
+    /// Sets an environment variable.
     pub fn env(mut self, name: &str, value: impl AsRef<OsStr>) -> Self {
         self.has_cache |= name == "XDG_CACHE_HOME";
         self.command.env(name, value);
@@ -339,7 +339,7 @@ impl Running {
         self.end(stdout)
     }
 
-    /// Takes the first line of its output and closes the pipe, as `head -1` does.
+    /// Reads the first line of its output, then closes the pipe, as `head -1` does.
     #[track_caller]
     pub fn end_after_first_line(mut self) -> Ended {
         let mut stdout = BufReader::with_capacity(1024, self.child.stdout.take().unwrap());

@@ -15,7 +15,7 @@ use wasmtime_wasi::p2::pipe::MemoryOutputPipe;
 use wasmtime_wasi::{FsPerms, WasiCtx, WasiCtxView, WasiView};
 use wasmtime_wasi_http::{Error, RequestOptions, WasiBody, WasiHttpCtx, WasiHttpCtxView, WasiHttpHooks, WasiHttpView};
 
-/// Compiling takes seconds in a test's profile.
+/// Compiled once, because that takes seconds in a test profile.
 static COMPILED: LazyLock<(Engine, Component)> = LazyLock::new(|| {
     let engine = Engine::default();
     let component = Component::from_file(&engine, component("command")).unwrap();

@@ -47,7 +47,7 @@ fn quoted<'a>(manifest: &'a str, name: &str) -> Option<&'a str> {
     line.trim().strip_prefix('"')?.strip_suffix('"')
 }
 
-/// A custom section: 0, the size, the name, the contents.
+/// Appends a custom section: 0, the size, the name, the contents.
 fn section(component: &mut Vec<u8>, name: &str, contents: &[u8]) {
     let name = string(name);
     component.push(0);

@@ -53,7 +53,7 @@ pub fn files(folder: &Path) -> anyhow::Result<Vec<PathBuf>> {
     Ok(files)
 }
 
-/// All files below a folder, as archives and lists of checksums name them.
+/// All files below a folder, by their names in archives and lists of checksums.
 pub fn file_names(folder: &Path) -> anyhow::Result<Vec<String>> {
     let name =
         |file: PathBuf| file.components().map(|part| part.as_os_str().to_string_lossy()).collect::<Vec<_>>().join("/");

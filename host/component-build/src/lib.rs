@@ -33,7 +33,7 @@ pub fn exit_code(built: Result<(), String>) -> ExitCode {
 
 /// A package to build as a component.
 pub struct ComponentPackage<'a> {
-    /// Its `Cargo.toml`.
+    /// The path of its `Cargo.toml`.
     pub manifest: PathBuf,
     /// The folder with its `Cargo.lock`: the workspace.
     pub workspace: PathBuf,

@@ -4,7 +4,7 @@
 pub const EVENTS_PATH: &str = "/i/v1/ai/events";
 /// The path for AI events that returns one answer for the whole batch.
 pub const AI_PATH: &str = "/i/v0/ai/batch/";
-/// The path for events of any kind, for servers that do not know [`AI_PATH`].
+/// The path for events of any kind, for servers without [`AI_PATH`].
 pub const BATCH_PATH: &str = "/batch/";
 /// Maximum bytes of a body, both as sent and after decompression: 20 MiB.
 pub const BODY_LIMIT: usize = 20 * 1024 * 1024;

@@ -7,7 +7,7 @@ use std::sync::{Mutex, MutexGuard, PoisonError};
 use wasmtime::Config;
 use wasmtime::component::Component;
 
-/// The compiler and its cache.
+/// The compiler and its cache of compiled code.
 #[derive(Debug)]
 pub struct Engine {
     compiler: wasmtime::Engine,

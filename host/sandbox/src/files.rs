@@ -15,7 +15,7 @@ pub struct SessionFile {
 /// Why a file is not passed to the component.
 #[derive(Debug, thiserror::Error)]
 pub enum SessionFileError {
-    /// It cannot be opened.
+    /// The file cannot be opened.
     #[error("cannot open {}: {source}", path.display())]
     Open {
         /// The file.
@@ -24,7 +24,7 @@ pub enum SessionFileError {
         #[source]
         source: io::Error,
     },
-    /// It is a directory, a symbolic link, a pipe, a device or a socket.
+    /// The path is a directory, a symbolic link, a pipe, a device or a socket.
     #[error("{} is not a regular file", path.display())]
     NotRegular {
         /// The file.

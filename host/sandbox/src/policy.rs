@@ -9,7 +9,7 @@ use std::fmt;
 /// Paths to post events to, in order of preference.
 pub const BATCH_PATHS: [&str; 3] = [Lane::ALL[0].path(), Lane::ALL[1].path(), Lane::ALL[2].path()];
 
-/// The number of requests that a [`RequestLog`] keeps; it only counts the rest.
+/// The number of requests that a [`RequestLog`] keeps, the latest ones; it only counts the others.
 const MAX_RECORDS: usize = 100;
 
 /// The number of characters of a URL that a [`RequestRecord`] keeps.

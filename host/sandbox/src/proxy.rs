@@ -65,7 +65,7 @@ impl fmt::Debug for Proxy {
 /// A setting names a proxy that cannot be used. Silently bypassing it would not be what the user wanted.
 #[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
 pub enum ProxyError {
-    /// Not a URL.
+    /// The value is not a URL.
     #[error("{variable} is not the URL of a proxy")]
     Malformed {
         /// Name of the environment variable.

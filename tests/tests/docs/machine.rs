@@ -1,4 +1,4 @@
-//! Where the documentation's commands are run: a user's machine, or this repository.
+//! The machines that run the documentation's commands: a user's, or this one with the repository.
 
 use posthog_llma_local_posthog::{Config, LocalPostHog};
 use posthog_llma_tests::fixtures;

@@ -27,7 +27,7 @@ mod sessions;
 mod status;
 mod upgrade;
 
-/// A server that applies the rules and nothing else.
+/// A server that only applies the rules.
 fn posthog() -> LocalPostHog {
     LocalPostHog::start(Config::default()).unwrap()
 }

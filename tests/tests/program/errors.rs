@@ -43,7 +43,7 @@ impl Case {
         self.home.program(arguments)
     }
 
-    /// Makes the project a git repository with this file in it.
+    /// Makes the project a git repository that tracks this file.
     fn check_in(&self, file: &str) {
         self.home.write(PathBuf::from("work").join(file), "{}");
         let git = |arguments: &[&str]| {

@@ -37,12 +37,12 @@ fn fixture(folder: &str) -> PathBuf {
     fixtures::transcripts(folder).unwrap().remove(0)
 }
 
-/// A server that applies the rules and nothing else.
+/// A server that only applies the rules.
 fn posthog() -> LocalPostHog {
     LocalPostHog::start(Config::default()).unwrap()
 }
 
-/// The text of a request's body.
+/// The decompressed text of a request's body.
 fn decompressed(request: &Received) -> String {
     let mut text = String::new();
     GzDecoder::new(&request.body[..]).read_to_string(&mut text).unwrap();

@@ -13,7 +13,7 @@ use std::process::Command;
 /// In every prompt and answer.
 pub const CONTENT: &str = "clandestine";
 
-/// The stranger's key.
+/// The stranger's project token.
 pub const THEIRS: &str = "phc_StrangersKeyThatNobodyApproved0000";
 
 /// The session that every command uses.
