@@ -1,4 +1,4 @@
-//! A proxy like those of companies, with a map from names to loopback addresses in place of DNS.
+//! A corporate proxy, with a map from names to loopback addresses in place of DNS.
 
 use std::io;
 use std::net::{Ipv4Addr, SocketAddr};

@@ -1,4 +1,4 @@
-//! TLS and proxies, as in companies.
+//! TLS and proxies in a corporate network.
 
 use super::*;
 use posthog_llma_tests::program::{Ended, Program};
