@@ -43,7 +43,7 @@ impl Transcript {
         Self::beginning_at(now() - 3_600_000 - days * 86_400_000)
     }
 
-    /// One that begins at this time, in milliseconds since 1970.
+    /// A session that begins at this time, in milliseconds since 1970.
     pub fn beginning_at(clock: i64) -> Self {
         Self { lines: Vec::new(), clock, turns: 0, serial: MADE.fetch_add(1, Ordering::Relaxed) }
     }

@@ -166,7 +166,7 @@ fn where_there_is_no_session_yet_it_says_where_it_looked_and_what_to_do() {
     assert!(posthog.requests().is_empty());
 }
 
-/// What the Python plugin's status file says of a session that it has sent now.
+/// Writes the Python plugin's status file for a session that it has just sent.
 fn sent_by_python(home: &Home, posthog: &LocalPostHog, id: &str) {
     let now = posthog_llma_pipeline::time::format(posthog_llma_tests::transcript::now()).replace('Z', "+00:00");
     let status = json!({"session_id": id, "status": "ok", "error": null, "events_sent": 3, "host": posthog.origin(), "timestamp": now});

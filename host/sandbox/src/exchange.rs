@@ -81,7 +81,7 @@ impl Kept {
     /// The connection, unless the server has closed it in the meantime.
     async fn take(&self, origin: &Origin) -> Option<Open> {
         let mut open = self.lock().take().filter(|open| open.origin == *origin)?;
-        // Between two runs nothing listened to the connection: the first turn hears what came, the second acts on it.
+        // Between two runs, nothing polled the connection: the first yield reads what arrived, the second acts on it.
         yield_now().await;
         yield_now().await;
         open.sender.ready().await.is_ok().then_some(open)
@@ -380,7 +380,7 @@ mod tests {
         assert!(matches!(result, Err(Error::Hyper(_))), "{result:?}");
     }
 
-    /// Answers each request on each connection, `per_connection` of them, and then closes it without a word.
+    /// Responds to `per_connection` requests on each connection, then closes it without notice.
     fn serve_many(per_connection: usize) -> (u16, std::sync::mpsc::Receiver<()>) {
         let listener = TcpListener::bind("127.0.0.1:0").unwrap();
         let port = listener.local_addr().unwrap().port();
@@ -410,7 +410,7 @@ mod tests {
             let response = post_on(&runtime, port, WaitLimits::MOST).unwrap();
             assert_eq!(response.status(), 200);
             closings.recv().unwrap();
-            // It takes a moment until the end of it is here, too.
+            // The close takes a moment to arrive on this side.
             std::thread::sleep(Duration::from_millis(20));
         }
     }

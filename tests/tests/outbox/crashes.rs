@@ -56,7 +56,7 @@ fn killed_at_fifty_moments_of_a_delivery_every_event_arrives_and_none_more_than_
     assert!(killed_in_the_middle >= 5, "only {killed_in_the_middle} of 50 moments were in the middle of a delivery");
 }
 
-/// What becomes of an event, by its id: a quarter of all is not simply taken.
+/// An event's result, by its ID: a quarter of all events get one other than `ok`.
 fn verdict(uuid: &str, times: u32) -> (&'static str, &'static str) {
     let id: u32 = uuid.bytes().map(u32::from).sum();
     match id % 16 {

@@ -1,14 +1,14 @@
-//! A host or a key that changes, and changes back: what belongs to which.
+//! A host or a key that changes, and changes back: which sessions belong to which destination.
 
 use super::*;
 use posthog_llma_tests::transcript::now;
 use std::fs::OpenOptions;
 use std::io::Write as _;
 
-/// Another key than the tests' own.
+/// A key other than the tests' own.
 const OTHER_KEY: &str = "phc_another000000000000000000000000000";
 
-/// A session that goes on while its settings change.
+/// A session that continues while its settings change.
 struct Session {
     home: Home,
     transcript: PathBuf,
@@ -22,7 +22,7 @@ impl Session {
         Self { home, transcript, turns: 0 }
     }
 
-    /// A turn now; a hook comes after it.
+    /// Adds a turn now; a hook follows it.
     fn turn(&mut self) {
         self.turns += 1;
         let turn = Transcript::beginning_at(now()).turn(&format!("prompt {}", self.turns), "answer");
@@ -40,7 +40,7 @@ impl Session {
     }
 }
 
-/// The prompts whose answers a server has, sorted; each once.
+/// The prompts that a server has answers to, sorted; none may have arrived twice.
 #[track_caller]
 fn prompts(events: &[Value]) -> Vec<String> {
     let of = |event: &Value| event["properties"]["$ai_user_prompt"].as_str().map(str::to_owned);
@@ -164,7 +164,7 @@ fn what_is_owed_to_a_destination_that_is_no_more_can_be_redirected() {
     assert_eq!(prompts(&other.events()).len(), 2);
 }
 
-/// A server that is down at first.
+/// A server that is down until it is switched on.
 struct Switchable {
     posthog: LocalPostHog,
     is_up: std::sync::Arc<std::sync::atomic::AtomicBool>,

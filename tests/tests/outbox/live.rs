@@ -172,7 +172,7 @@ fn what_is_owed_of_several_sessions_goes_over_one_connection() {
     assert_eq!((posthog.requests().len(), posthog.connections()), (6, 1));
 }
 
-/// A turn with a tool: the lines up to its call, and those from its result on, which come so many milliseconds later.
+/// A turn with a tool: the lines up to the call, and those from its result on, which come `takes` milliseconds later.
 fn turn_with_tool(at: i64, number: usize, takes: i64) -> (String, String) {
     let tool = format!("toolu_{number:022}");
     let assistant = |message: String, content: Value, stop: &str| {
