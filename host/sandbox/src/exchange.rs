@@ -59,8 +59,8 @@ impl WaitLimits {
     }
 }
 
-/// The last request's connection, if it can be reused: all batches of a session share one, and so do later sessions on the
-/// same [runtime](crate::Runtime).
+/// The last request's connection, if it can be reused: all batches of a session share one, and so do later sessions on
+/// the same [runtime](crate::Runtime).
 #[derive(Default)]
 pub(super) struct Kept(Mutex<Option<Open>>);
 

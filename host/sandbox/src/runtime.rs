@@ -14,8 +14,8 @@ pub(crate) fn kept() -> Arc<Kept> {
     KEPT.try_with(Arc::clone).unwrap_or_default()
 }
 
-/// A single-threaded runtime. Successive runs on it share a connection to the destination, as long as the server keeps it
-/// open.
+/// A single-threaded runtime. Successive runs on it share a connection to the destination, as long as the server keeps
+/// it open.
 #[derive(Debug)]
 pub struct Runtime {
     /// Always present until this is dropped.

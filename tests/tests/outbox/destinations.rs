@@ -1,4 +1,4 @@
-//! A host or a key that changes, and changes back: which sessions belong to which destination.
+//! A host or a key that changes, and changes back: what each destination gets.
 
 use super::*;
 use posthog_llma_tests::transcript::now;
