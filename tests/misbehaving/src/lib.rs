@@ -21,9 +21,7 @@ wit_bindgen::generate!({
     generate_all,
 });
 
-use exports::posthog::llm_analytics::conversion::{
-    Guest as Conversion, GuestSession, Session, SubAgent,
-};
+use exports::posthog::llm_analytics::conversion::{Guest as Conversion, GuestSession, Session, SubAgent};
 use exports::posthog::llm_analytics::delivery::{
     BatchReport, DeliveryError, Destination, Guest as Delivery, GuestTransfer, Patience, SessionFile, StartError,
     Transfer,
