@@ -1,4 +1,4 @@
-//! What the operating system is asked for: files, places, processes, git, the terminal.
+//! Everything that depends on the operating system: files, directories, processes, git, the terminal.
 
 pub mod atomic;
 pub mod cache_key;

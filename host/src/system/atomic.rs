@@ -1,12 +1,12 @@
-//! Files that are replaced as a whole or not at all.
+//! Atomic file replacement: readers see the whole old file or the whole new one.
 
 use std::fs;
 use std::io::{self, Write};
 use std::path::{Path, PathBuf};
 use tempfile::NamedTempFile;
 
-/// A file in the making. Until [`AtomicFile::commit`] whoever reads the path finds what was there before; without it, that
-/// stays.
+/// A file being written. Readers of the path see the old content until [`AtomicFile::commit`]; if that is never called,
+/// the old content stays.
 #[derive(Debug)]
 pub struct AtomicFile {
     file: NamedTempFile,
@@ -14,8 +14,8 @@ pub struct AtomicFile {
 }
 
 impl AtomicFile {
-    /// Begins a new content for a path. A symbolic link stays one: what it leads to is replaced. A new file is its
-    /// owner's alone (mode 0600); one that is there keeps its mode.
+    /// Starts new content for a path. If the path is a symbolic link, its target is replaced and the link stays. A new
+    /// file is readable and writable by its owner only (mode 0600); an existing file keeps its mode.
     pub fn create(path: &Path) -> io::Result<Self> {
         let path = target(path)?;
         let permissions = match fs::metadata(&path) {
@@ -28,7 +28,7 @@ impl AtomicFile {
         if permissions.as_ref().is_some_and(fs::Permissions::readonly) {
             return Err(io::ErrorKind::PermissionDenied.into());
         }
-        // Beside its place: a file moves whole only within one file system.
+        // In the same directory: a rename is atomic only within one file system.
         let directory = path.parent().filter(|parent| !parent.as_os_str().is_empty()).unwrap_or(Path::new("."));
         let file = tempfile::Builder::new().prefix(".posthog-llma-").suffix(".tmp").tempfile_in(directory)?;
         if let Some(permissions) = permissions {
@@ -37,7 +37,7 @@ impl AtomicFile {
         Ok(Self { file, path })
     }
 
-    /// Puts it in its place.
+    /// Moves the file into place.
     pub fn commit(mut self) -> io::Result<()> {
         self.file.flush()?;
         self.file.as_file().sync_all()?;
@@ -56,9 +56,9 @@ impl Write for AtomicFile {
     }
 }
 
-/// Where a path leads, though nothing may be there yet.
+/// The path with its symbolic links resolved. The file itself need not exist yet.
 fn target(path: &Path) -> io::Result<PathBuf> {
-    /// As many as Linux follows.
+    /// The same limit as Linux.
     const MOST_LINKS: usize = 40;
     let mut path = path.to_owned();
     for _ in 0..MOST_LINKS {
@@ -70,7 +70,7 @@ fn target(path: &Path) -> io::Result<PathBuf> {
     Err(io::Error::other("too many symbolic links"))
 }
 
-/// Writes a whole file.
+/// Atomically writes a whole file.
 pub fn write(path: &Path, contents: &[u8]) -> io::Result<()> {
     let mut file = AtomicFile::create(path)?;
     file.write_all(contents)?;

@@ -1,5 +1,5 @@
-//! The key that marks compiled code as this program's own. It is kept in the configuration directory: not where the code is, so that
-//! whoever chooses or writes that place cannot make a mark.
+//! The key that authenticates compiled code as written by this program. It is kept in the configuration directory
+//! rather than next to the code, so that someone who chooses or can write the cache directory cannot forge the mark.
 
 use super::directories::make_private;
 use crate::system::regular;
@@ -11,7 +11,7 @@ use std::path::Path;
 /// Name of the file in the configuration directory.
 const FILE_NAME: &str = "code.key";
 
-/// The key in this directory, which is made if there is none.
+/// Reads the key in this directory, or creates it if there is none.
 pub fn of(directory: &Path) -> io::Result<CacheKey> {
     let path = directory.join(FILE_NAME);
     if let Some(key) = read(&path)? {
@@ -23,12 +23,12 @@ pub fn of(directory: &Path) -> io::Result<CacheKey> {
     file.write_all(&key)?;
     match file.persist_noclobber(&path) {
         Ok(_) => Ok(key),
-        // Another process was first.
+        // Another process created it first.
         Err(error) => read(&path)?.ok_or(error.error),
     }
 }
 
-/// The key in a file; none if there is no file, or one that holds no key.
+/// The key in a file; `None` if the file is missing or does not hold a key.
 fn read(path: &Path) -> io::Result<Option<CacheKey>> {
     match fs::symlink_metadata(path) {
         Ok(metadata) if metadata.is_file() => {}

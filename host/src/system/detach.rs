@@ -1,8 +1,8 @@
-//! A process that outlives the one that starts it.
+//! Starting a process that outlives its parent.
 //!
-//! When a hook takes too long the client kills it with all its descendants, even those with a session of their own, as long
-//! as their parent still runs; one whose parent is gone survives (measured with seven versions). So this program starts itself
-//! twice: the first copy only starts the second and ends.
+//! When a hook takes too long, the client kills it with all its descendants, even those in their own session, as long
+//! as their parent is still running. A process whose parent has exited survives (measured with seven versions). So this
+//! program starts itself twice: the first copy only starts the second and exits.
 
 use std::ffi::OsString;
 use std::io;
@@ -11,20 +11,20 @@ use std::process::{Command, Stdio};
 
 /// Name of the command that starts the second copy.
 pub const DETACH: &str = "detach";
-/// Its flag for [`Stdin::Inherit`].
+/// The command's flag for [`Stdin::Inherit`].
 const INHERIT: &str = "--stdin";
 
-/// Where the process's standard input comes from. Its outputs go nowhere.
+/// Where the process's standard input comes from. Its output streams are discarded.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum Stdin {
-    /// Nowhere.
+    /// The null device.
     Null,
-    /// The caller's, which the caller must not have read from.
+    /// The caller's standard input. The caller must not have read from it.
     Inherit,
 }
 
-/// Starts this program with these arguments and this variable more, in this directory, by way of a copy that ends at once.
-/// Does not wait for it.
+/// Starts this program in this directory with these arguments and this additional variable, through a copy that exits
+/// at once. Does not wait for it.
 pub fn start(
     arguments: &[OsString],
     variable: Option<(&str, String)>,
@@ -41,24 +41,24 @@ pub fn start(
     spawn(&mut command)
 }
 
-/// What the first copy does: it starts the second and ends.
+/// Runs in the first copy: starts the second copy and exits.
 pub fn pass_on(arguments: &[OsString], stdin: Stdin) -> io::Result<()> {
     own_command(stdin)?.args(arguments).spawn().map(drop)
 }
 
-/// What the second copy does first: it leaves its caller's terminal. (The first one could not: it leads a process group.)
+/// The second copy calls this first, to leave its caller's terminal. (The first copy cannot: it leads a process group.)
 #[cfg(unix)]
 pub fn leave() {
     let _ = rustix::process::setsid();
 }
 
-/// Its console is its own already.
+/// On Windows, the copy already has its own console.
 #[cfg(not(unix))]
 pub fn leave() {}
 
 fn own_command(stdin: Stdin) -> io::Result<Command> {
     let mut command = Command::new(std::env::current_exe()?);
-    // An output of the caller's that is kept open keeps the client waiting.
+    // The client waits as long as any of the caller's output streams is open.
     command.stdin(if stdin == Stdin::Null { Stdio::null() } else { Stdio::inherit() });
     command.stdout(Stdio::null()).stderr(Stdio::null());
     Ok(command)
@@ -66,14 +66,14 @@ fn own_command(stdin: Stdin) -> io::Result<Command> {
 
 #[cfg(unix)]
 fn spawn(command: &mut Command) -> io::Result<()> {
-    // Ctrl-C reaches the caller's whole process group.
+    // Ctrl-C goes to the caller's whole process group.
     std::os::unix::process::CommandExt::process_group(command, 0);
     command.spawn().map(drop)
 }
 
-/// A process outside of the caller's group of Ctrl-C, and outside of its job, which may be ended as a whole. A job that does
-/// not let go of processes makes the start fail: then it stays in it. Its console has no window, and what it starts shares
-/// that; a process without any console would make git open a window.
+/// Starts a process outside the caller's Ctrl-C group and outside its job, which may be terminated as a whole. If the
+/// job does not allow breakaway, the first attempt fails and the process is started inside the job. The process gets a
+/// console without a window, which its children share; without any console, git would open a window.
 #[cfg(windows)]
 fn spawn(command: &mut Command) -> io::Result<()> {
     use std::os::windows::process::CommandExt as _;
@@ -88,8 +88,8 @@ fn spawn(command: &mut Command) -> io::Result<()> {
     }
 }
 
-/// Keeps this process's standard streams from its children. On Windows a child gets every handle that can be inherited, those
-/// that it is given and all others: the worker would hold the caller's pipes, and the client would wait for it.
+/// Makes this process's standard streams non-inheritable. On Windows, a child inherits every inheritable handle, not
+/// only the ones passed to it: the worker would hold the caller's pipes open, and the client would wait for it.
 #[cfg(windows)]
 #[expect(unsafe_code, reason = "two calls of the system, with handles that are open as long as the process lives")]
 #[expect(clippy::disallowed_methods, reason = "takes the handles, and prints nothing")]
@@ -98,7 +98,7 @@ fn keep_own_streams() {
     use windows_sys::Win32::Foundation::{HANDLE_FLAG_INHERIT, SetHandleInformation};
     let handles = [io::stdin().as_raw_handle(), io::stdout().as_raw_handle(), io::stderr().as_raw_handle()];
     for handle in handles {
-        // One that is closed or no handle at all is refused, and then there is nothing to keep.
+        // The call fails for a closed or invalid handle, and then there is nothing to protect.
         unsafe { SetHandleInformation(handle, HANDLE_FLAG_INHERIT, 0) };
     }
 }

@@ -1,14 +1,14 @@
-//! Where this program keeps what is its own: compiled code, and the record of what was delivered.
+//! Where this program keeps its own files, such as compiled code and the record of deliveries.
 
 pub use posthog_llma_pipeline::options::STATE_DIR;
 pub use posthog_llma_sandbox::private_directory::make_private;
 use std::ffi::OsString;
 use std::path::PathBuf;
 
-/// Name of our directory among those of other programs.
+/// Name of this program's directory inside the platform's shared ones.
 const DIRECTORY_NAME: &str = "posthog-llma";
 
-/// How a platform names its directories.
+/// The platform's directory convention.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 enum Platform {
     Unix,
@@ -28,22 +28,23 @@ impl Platform {
     }
 }
 
-/// Where compiled code is kept: `$XDG_CACHE_HOME/posthog-llma`, `~/.cache/posthog-llma` (macOS:
-/// `~/Library/Caches/posthog-llma`), on Windows `%LOCALAPPDATA%\posthog-llma\cache`. None if the environment does not say.
+/// The directory for compiled code: `$XDG_CACHE_HOME/posthog-llma`, `~/.cache/posthog-llma` (macOS:
+/// `~/Library/Caches/posthog-llma`), on Windows `%LOCALAPPDATA%\posthog-llma\cache`. `None` if the environment does not
+/// determine it.
 pub fn cache(variable: impl Fn(&str) -> Option<OsString>) -> Option<PathBuf> {
     on(Platform::current(), &CACHE, variable)
 }
 
-/// Where the key is kept that marks compiled code: `$XDG_CONFIG_HOME/posthog-llma`, `~/.config/posthog-llma` (macOS:
-/// `~/Library/Application Support/posthog-llma`), on Windows `%LOCALAPPDATA%\posthog-llma\config`. None if the environment
-/// does not say.
+/// The directory for the key that authenticates compiled code: `$XDG_CONFIG_HOME/posthog-llma`,
+/// `~/.config/posthog-llma` (macOS: `~/Library/Application Support/posthog-llma`), on Windows
+/// `%LOCALAPPDATA%\posthog-llma\config`. `None` if the environment does not determine it.
 pub fn config(variable: impl Fn(&str) -> Option<OsString>) -> Option<PathBuf> {
     on(Platform::current(), &CONFIG, variable)
 }
 
-/// Where the outbox is kept: `$POSTHOG_LLMA_STATE_DIR`, else `$XDG_STATE_HOME/posthog-llma`, `~/.local/state/posthog-llma`
-/// (macOS: `~/Library/Application Support/posthog-llma`), on Windows `%LOCALAPPDATA%\posthog-llma\state`. None if the
-/// environment does not say.
+/// The directory for the outbox: `$POSTHOG_LLMA_STATE_DIR`, else `$XDG_STATE_HOME/posthog-llma`,
+/// `~/.local/state/posthog-llma` (macOS: `~/Library/Application Support/posthog-llma`), on Windows
+/// `%LOCALAPPDATA%\posthog-llma\state`. `None` if the environment does not determine it.
 pub fn state(variable: impl Fn(&str) -> Option<OsString>) -> Option<PathBuf> {
     match variable(STATE_DIR).filter(|value| !value.is_empty()) {
         Some(directory) => Some(PathBuf::from(directory)),
@@ -51,14 +52,14 @@ pub fn state(variable: impl Fn(&str) -> Option<OsString>) -> Option<PathBuf> {
     }
 }
 
-/// Where files for other programs are kept: `$XDG_DATA_HOME/posthog-llma`, `~/.local/share/posthog-llma` (macOS:
-/// `~/Library/Application Support/posthog-llma`), on Windows `%LOCALAPPDATA%\posthog-llma\data`. None if the environment does
-/// not say.
+/// The directory for files that other programs read: `$XDG_DATA_HOME/posthog-llma`, `~/.local/share/posthog-llma`
+/// (macOS: `~/Library/Application Support/posthog-llma`), on Windows `%LOCALAPPDATA%\posthog-llma\data`. `None` if the
+/// environment does not determine it.
 pub fn data(variable: impl Fn(&str) -> Option<OsString>) -> Option<PathBuf> {
     on(Platform::current(), &DATA, variable)
 }
 
-/// Where a kind of directory lies on each platform.
+/// Where one kind of directory is on each platform.
 struct Places {
     xdg: &'static str,
     unix: &'static str,

@@ -1,8 +1,8 @@
-//! The log: what was done, and when, for whoever has to find out why something did not arrive.
+//! The log: what the program did and when, for anyone who has to find out why something did not arrive.
 //!
-//! Nothing of a session's content, no setting's value and no key is ever written: the fields of an event are ids, counts, times,
-//! statuses and words of this program. What a server, a file or a person said is none of these. Other crates' events are
-//! left out, because nobody here decides what is in them.
+//! The log never contains a session's content, a setting's value or a key: an event's fields are IDs, counts, times,
+//! statuses and this program's own words, never text from a server, a file or a person. Other crates' events are left
+//! out, because this program does not control what they contain.
 
 use crate::system::regular;
 use std::fs::{self, File};
@@ -14,25 +14,26 @@ use tracing_subscriber::Layer as _;
 use tracing_subscriber::filter::Targets;
 use tracing_subscriber::layer::SubscriberExt as _;
 
-/// Its name in the state directory.
+/// The log's name in the state directory.
 pub const FILE_NAME: &str = "worker.log";
 
-/// Bytes of the file. When it would have more it becomes the old one, in place of the one before.
+/// Maximum size of the file in bytes. A file that would grow beyond it becomes the old file and replaces the previous
+/// one.
 const LARGEST: u64 = 1024 * 1024;
 
-/// Bytes that [`tail`] gives at most.
+/// Maximum number of bytes that [`tail`] returns.
 const TAIL: u64 = 64 * 1024;
 
-/// How much is written.
+/// How much detail is logged.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum Detail {
-    /// What was done.
+    /// What the program did.
     Usual,
-    /// Each step of it: somebody named the file, and wants to know.
+    /// Every step as well: someone named the log file, so they want the details.
     Full,
 }
 
-/// Writes a log to this file from now on. Of several calls in a process the first one counts.
+/// Starts logging to this file. Only the first call in a process has an effect.
 pub fn start(path: &Path, detail: Detail) -> io::Result<()> {
     let file = Rotating::open(path)?;
     let level = match detail {
@@ -44,12 +45,12 @@ pub fn start(path: &Path, detail: Detail) -> io::Result<()> {
         .with_target(false)
         .with_writer(Mutex::new(file))
         .with_filter(Targets::new().with_target("posthog_llma", level));
-    // It is set already.
+    // An error means that one is already set.
     let _ = tracing::subscriber::set_global_default(tracing_subscriber::registry().with(layer));
     Ok(())
 }
 
-/// The last lines of a log, the old file's before those of the new one.
+/// The last lines of a log: the old file's, then the new one's.
 pub fn tail(path: &Path) -> Vec<String> {
     let mut text = Vec::new();
     for path in [old(path), path.to_owned()] {
@@ -57,18 +58,18 @@ pub fn tail(path: &Path) -> Vec<String> {
     }
     let from = text.len().saturating_sub(TAIL as usize);
     let text = String::from_utf8_lossy(&text[from..]).into_owned();
-    // The first one is cut.
+    // The first line is cut off.
     text.lines().skip(usize::from(from > 0)).map(str::to_owned).collect()
 }
 
-/// Where what is too much goes.
+/// The path of the old file.
 fn old(path: &Path) -> PathBuf {
     let mut name = path.file_name().unwrap_or_default().to_owned();
     name.push(".1");
     path.with_file_name(name)
 }
 
-/// A file that several processes write to, a line at a time, and that stays within bounds.
+/// A size-limited file that several processes append to, one line at a time.
 struct Rotating {
     path: PathBuf,
     file: File,
@@ -79,13 +80,13 @@ impl Rotating {
         Ok(Self { path: path.to_owned(), file: append_to(path)? })
     }
 
-    /// Begins a new file if this one has no room for so much.
+    /// Starts a new file if this one has no room for this many bytes.
     fn make_room(&mut self, bytes: usize) -> io::Result<()> {
         let is_full = |length: u64| length.saturating_add(bytes as u64) > LARGEST;
         if !is_full(self.file.metadata()?.len()) {
             return Ok(());
         }
-        // Another process may have done it already.
+        // Another process may already have started a new one.
         if fs::metadata(&self.path).is_ok_and(|metadata| is_full(metadata.len())) {
             fs::rename(&self.path, old(&self.path))?;
         }
@@ -106,8 +107,8 @@ impl Write for Rotating {
     }
 }
 
-/// A file to append to: its owner's alone, if it is a new one. Not a pipe or a device: to open one may take forever, and it
-/// cannot be bounded.
+/// Opens a file to append to. A new file is accessible to its owner only. Refuses pipes and devices: opening one may
+/// block forever, and its size cannot be limited.
 fn append_to(path: &Path) -> io::Result<File> {
     regular::exists(path)?;
     let mut options = File::options();

@@ -1,44 +1,45 @@
-//! Other processes of this machine: their parents, and the environment that each was started with.
+//! Other processes on this machine: their parents and the environment each was started with.
 
 use std::ffi::OsString;
 
-/// A process: its number, and when it started, in the system's own unit. Numbers are used again, pairs are not.
+/// A process: its ID and its start time in the system's own unit. The system reuses IDs, but not pairs.
 pub type Process = (u32, u64);
 
 /// Variables with their values.
 pub type Variables = Vec<(OsString, OsString)>;
 
-/// What the system says of a process.
+/// What the system reports about a process.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct Description {
-    /// Its program's name; on Windows in lower case, and without `.exe`.
+    /// The program's name; on Windows, in lower case and without `.exe`.
     pub name: String,
-    /// Its parent's number.
+    /// The parent's process ID.
     pub parent: u32,
-    /// When it started.
+    /// The start time, in the system's own unit.
     pub started: u64,
 }
 
-/// A process, from `/proc/<pid>/stat` (man 5 `proc_pid_stat`); none where there is none, or the system does not tell.
+/// Describes a process, from `/proc/<pid>/stat` (man 5 `proc_pid_stat`); `None` if it does not exist or the system does
+/// not say.
 #[cfg(not(any(target_os = "macos", windows)))]
 pub fn describe(process: u32) -> Option<Description> {
     #[expect(clippy::disallowed_methods, reason = "the kernel's own files")]
     let text = std::fs::read(format!("/proc/{process}/stat")).ok()?;
     let text = String::from_utf8_lossy(&text);
-    // The name stands in parentheses and may hold some.
+    // The name is in parentheses and may itself contain some.
     let (_, rest) = text.split_once('(')?;
     let (name, rest) = rest.rsplit_once(')')?;
     let mut fields = rest.split_ascii_whitespace();
     let state = fields.next()?;
     let parent = fields.next()?.parse().ok()?;
-    // The 22nd field of all, the 18th from here.
+    // Field 22 of the file; field 18 from here.
     let started = fields.nth(17)?.parse().ok()?;
-    // A zombie has ended; only nobody asked how.
+    // A zombie has exited, but its parent has not waited for it.
     (state != "Z").then(|| Description { name: name.to_owned(), parent, started })
 }
 
-/// The environment that a process was started with: what it has set since is not in it. None where the system does not
-/// tell, or not us.
+/// The environment a process was started with, without anything it has set since. `None` if the system does not reveal
+/// it, or not to us.
 #[cfg(not(any(target_os = "macos", windows)))]
 pub fn first_environment(process: u32) -> Option<Variables> {
     #[expect(clippy::disallowed_methods, reason = "the kernel's own files")]
@@ -51,13 +52,13 @@ pub use mac_os::{describe, first_environment};
 #[cfg(windows)]
 pub use windows::{describe, first_environment};
 
-/// `NAME=value`, each ended by a zero.
+/// Parses `NAME=value` entries, each terminated by a zero byte.
 #[cfg(unix)]
 fn variables(bytes: &[u8]) -> Variables {
     use std::os::unix::ffi::OsStringExt as _;
     let text = |bytes: &[u8]| OsString::from_vec(bytes.to_vec());
     let variable = |line: &[u8]| {
-        // A name may begin with the sign.
+        // A name may start with `=`.
         let at = 1 + line.get(1..)?.iter().position(|byte| *byte == b'=')?;
         Some((text(&line[..at]), text(&line[at + 1..])))
     };
@@ -70,11 +71,11 @@ mod mac_os {
     use std::ffi::CStr;
     use std::mem;
 
-    /// A process, by `proc_pidinfo`.
+    /// Describes a process, with `proc_pidinfo`.
     pub fn describe(process: u32) -> Option<Description> {
         let size = i32::try_from(size_of::<libc::proc_bsdinfo>()).ok()?;
         #[expect(unsafe_code, reason = "the system's own call")]
-        // SAFETY: all fields of the structure are numbers, and the system writes no more than the size that it is told.
+        // SAFETY: all fields of the structure are numbers, and the system writes no more than the size it is given.
         let info = unsafe {
             let mut info: libc::proc_bsdinfo = mem::zeroed();
             let to = (&raw mut info).cast();
@@ -87,13 +88,13 @@ mod mac_os {
         Some(Description { name: String::from_utf8_lossy(&name).into_owned(), parent: info.pbi_ppid, started })
     }
 
-    /// The environment that a process was started with, by `KERN_PROCARGS2`.
+    /// The environment a process was started with, from `KERN_PROCARGS2`.
     pub fn first_environment(process: u32) -> Option<Variables> {
         let mut names = [libc::CTL_KERN, libc::KERN_PROCARGS2, i32::try_from(process).ok()?];
         let mut size = 1024 * 1024;
         let mut bytes = vec![0_u8; size];
         #[expect(unsafe_code, reason = "the system's own call")]
-        // SAFETY: the system writes no more than the size that it is told, and tells how much it wrote.
+        // SAFETY: the system writes no more than the size it is given, and reports how much it wrote.
         let read = unsafe {
             let to = bytes.as_mut_ptr().cast();
             libc::sysctl(names.as_mut_ptr(), 3, to, &raw mut size, std::ptr::null_mut(), 0)
@@ -102,7 +103,7 @@ mod mac_os {
         environment(&bytes)
     }
 
-    /// The number of arguments; the program's path; zeros; the arguments; the environment.
+    /// The buffer holds the number of arguments, the program's path, zeros, the arguments, then the environment.
     fn environment(bytes: &[u8]) -> Option<Variables> {
         let (count, rest) = bytes.split_first_chunk::<4>()?;
         let path = CStr::from_bytes_until_nul(rest).ok()?;
@@ -111,7 +112,7 @@ mod mac_os {
         for _ in 0..i32::from_ne_bytes(*count) {
             rest = &rest[rest.iter().position(|byte| *byte == 0)? + 1..];
         }
-        // An empty text ends it: what follows is the system's own.
+        // An empty string ends the environment: what follows belongs to the system.
         let end = rest.windows(2).position(|pair| pair == [0, 0]).unwrap_or(rest.len());
         Some(variables(&rest[..end]))
     }
@@ -127,26 +128,26 @@ mod windows {
     };
     use windows_sys::Win32::System::Threading::{GetProcessTimes, OpenProcess, PROCESS_QUERY_LIMITED_INFORMATION};
 
-    /// A process, from the system's list. A parent that began after its child is another one with the number of the parent
-    /// that is gone: then there is none.
+    /// Describes a process, from the system's list. A parent that started after its child is a different process that
+    /// reuses the ID of the exited parent: then there is no parent.
     pub fn describe(process: u32) -> Option<Description> {
         let (name, parent) = listed(process)?;
         let name = name.to_lowercase();
         let name = name.strip_suffix(".exe").unwrap_or(&name).to_owned();
-        // Another user's process does not tell.
+        // The start time of another user's process is not readable.
         let started = started(process).unwrap_or_default();
         let parent = if self::started(parent).is_some_and(|parents| parents > started) { 0 } else { parent };
         Some(Description { name, parent, started })
     }
 
-    /// Nobody tells: only a process itself can read its environment.
+    /// Always `None`: on Windows, only the process itself can read its environment.
     pub fn first_environment(_: u32) -> Option<Variables> {
         None
     }
 
     #[expect(unsafe_code, reason = "the system's own calls")]
     fn listed(process: u32) -> Option<(String, u32)> {
-        // SAFETY: the handle is open until the end, and the entry has the size that it says.
+        // SAFETY: the handle stays open until the end, and the entry has the size that it states.
         unsafe {
             let list = CreateToolhelp32Snapshot(TH32CS_SNAPPROCESS, 0);
             if list == INVALID_HANDLE_VALUE {
@@ -166,11 +167,11 @@ mod windows {
         None
     }
 
-    /// When it started, in steps of 100 ns since 1601.
+    /// The process's start time, in 100 ns units since 1601.
     #[expect(unsafe_code, reason = "the system's own calls")]
     fn started(process: u32) -> Option<u64> {
         let mut times = [FILETIME { dwLowDateTime: 0, dwHighDateTime: 0 }; 4];
-        // SAFETY: the handle is open until the end, and each time is written to a place of its own.
+        // SAFETY: the handle stays open until the end, and each time is written to its own variable.
         unsafe {
             let handle = OpenProcess(PROCESS_QUERY_LIMITED_INFORMATION, 0, process);
             if handle.is_null() {
@@ -199,7 +200,7 @@ mod tests {
         command.env("FIRST", "a=b\nc").env("EMPTY", "").env("PATH", "/usr/bin:/bin");
         let mut child = command.stdin(Stdio::null()).spawn().unwrap();
         let found = loop {
-            // Before it has become another program it has this one's.
+            // Until the child calls exec, it has this process's environment.
             let found = first_environment(child.id()).unwrap();
             if found.iter().any(|(name, _)| name == "FIRST") {
                 break found;

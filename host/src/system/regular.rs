@@ -1,13 +1,14 @@
 //! Opening files that may have been replaced by something else.
 //!
-//! Opening a pipe waits for its other end, and reading a device may never end. A repository, or another program of the user,
-//! can put either where a file is expected, so this is the only place that opens files to read (`clippy.toml` holds that).
+//! Opening a pipe waits for its other end, and reading a device may never finish. A repository, or another of the
+//! user's programs, can put either where a file is expected, so only this module opens files to read (`clippy.toml`
+//! enforces that).
 
 use std::fs::{self, File};
 use std::io::{self, Read as _};
 use std::path::Path;
 
-/// Is there a file at all? Anything that is neither a file nor absent is an error.
+/// Does the file exist? Anything that is neither a file nor absent is an error.
 pub fn exists(path: &Path) -> io::Result<bool> {
     match fs::metadata(path) {
         Ok(metadata) if metadata.is_dir() => Err(io::ErrorKind::IsADirectory.into()),
@@ -18,30 +19,30 @@ pub fn exists(path: &Path) -> io::Result<bool> {
     }
 }
 
-/// Does this error say that there is no such file?
+/// Does this error mean that the file does not exist?
 pub fn is_absent(error: &io::Error) -> bool {
     matches!(error.kind(), io::ErrorKind::NotFound | io::ErrorKind::NotADirectory)
 }
 
-/// Opens a file to read it. Follows symbolic links.
+/// Opens a file for reading. Follows symbolic links.
 pub fn open(path: &Path) -> io::Result<File> {
     if exists(path)? { unchecked(path) } else { Err(io::ErrorKind::NotFound.into()) }
 }
 
-/// The whole file. One with more than `most` bytes is an error of the kind `FileTooLarge`.
+/// Reads a whole file. A file of more than `most` bytes is an error of the kind `FileTooLarge`.
 pub fn read(path: &Path, most: u64) -> io::Result<Vec<u8>> {
     let bytes = read_start(path, most.saturating_add(1))?;
     if bytes.len() as u64 > most { Err(io::ErrorKind::FileTooLarge.into()) } else { Ok(bytes) }
 }
 
-/// The first `most` bytes of a file.
+/// Reads the first `most` bytes of a file.
 pub fn read_start(path: &Path, most: u64) -> io::Result<Vec<u8>> {
     let mut bytes = Vec::new();
     open(path)?.take(most).read_to_end(&mut bytes)?;
     Ok(bytes)
 }
 
-/// Opens a file that is only locked, and creates it where it is missing.
+/// Opens a file that is used only as a lock, and creates it if it is missing.
 pub fn open_lock(path: &Path) -> io::Result<File> {
     exists(path)?;
     File::options().create(true).truncate(false).write(true).open(path)

@@ -1,5 +1,6 @@
-//! Everything the program prints. Nothing printed contains the project token, and nothing steers the terminal: a path, an ID, a
-//! server's words and a project's text can come from anyone. `host/clippy.toml` keeps every other module from printing.
+//! Everything the program prints. Nothing printed contains the project token or terminal control sequences: a path, an
+//! ID, a server's message and a project's text can come from anyone. `host/clippy.toml` keeps every other module from
+//! printing.
 
 #![expect(clippy::disallowed_methods, reason = "the one place that prints: what it prints was cleaned")]
 
@@ -8,11 +9,10 @@ use std::fmt::Write as _;
 use std::io::{self, IsTerminal as _, Write as _};
 use std::sync::OnceLock;
 
-/// The project key, as soon as it is known: nothing that is printed for people may hold it, not even when a server
-/// repeats it.
+/// The project token, once it is known: nothing printed for people may contain it, not even if a server repeats it.
 static API_KEY: OnceLock<ApiKey> = OnceLock::new();
 
-/// This key must not be shown.
+/// Hides this token in everything printed from now on.
 pub fn hide(key: Option<&ApiKey>) {
     if let Some(key) = key {
         let _ = API_KEY.set(key.clone());
@@ -23,8 +23,8 @@ fn cleaned(text: &str) -> String {
     without_controls(&API_KEY.get().map_or_else(|| text.to_owned(), |key| without_key(text, key)), |_| false)
 }
 
-/// The text with every character that would steer a terminal, or turn the direction of writing, written as JSON writes it:
-/// so that JSON stays what it is. `allowed`: those that are meant.
+/// The text with every character that controls a terminal or changes the writing direction escaped as in JSON, so that
+/// JSON keeps its meaning. `allowed` names the characters to leave alone.
 pub fn without_controls(text: &str, allowed: impl Fn(char) -> bool) -> String {
     let steers = |c: char| {
         let turns =
@@ -45,10 +45,10 @@ pub fn without_controls(text: &str, allowed: impl Fn(char) -> bool) -> String {
     out
 }
 
-/// Characters of a key that are enough to take a text for it.
+/// How many leading characters of a token are enough to treat text as the token.
 const KEY_BEGINNING: usize = 12;
 
-/// The text with the key as it may be shown. A server's words are cut somewhere, so the beginning of the key counts too.
+/// The text with the token masked. A server's message may be cut anywhere, so the beginning of the token is masked too.
 pub fn without_key(text: &str, key: &ApiKey) -> String {
     let secret = key.expose();
     let beginning = &secret[..secret.len().min(KEY_BEGINNING)];
@@ -64,29 +64,30 @@ pub fn without_key(text: &str, key: &ApiKey) -> String {
     out + rest
 }
 
-/// Prints a result. That its reader has seen enough, as `| head` has, is not an error.
+/// Prints a result. A reader that stops early, such as `| head`, is not an error.
 pub fn print(text: &str) -> io::Result<()> {
     print_to(&mut io::stdout(), text)
 }
 
-/// As [`print()`], a text with our own colors, which are left out if nobody would see them. Its maker has cleaned its parts.
+/// Like [`print()`], for text with our own colors, which are dropped if nobody would see them. The caller has already
+/// sanitized the text's parts.
 pub fn print_colored(text: &str) -> io::Result<()> {
     let text = API_KEY.get().map_or_else(|| text.to_owned(), |key| without_key(text, key));
     write(&mut anstream::stdout(), &without_controls(&text, |c| c == '\u{1b}'))
 }
 
-/// Standard output for events, which are printed byte for byte as they would be sent: JSON, with controls escaped, and
+/// Standard output for events, printed byte for byte as they would be sent: JSON, with control characters escaped, and
 /// without the token.
 pub fn events_out() -> impl io::Write {
     io::stdout().lock()
 }
 
-/// The terminal's width; none if standard output is not a terminal.
+/// The terminal's width; `None` if standard output is not a terminal.
 pub fn columns() -> Option<usize> {
     terminal_size::terminal_size_of(io::stdout()).map(|(terminal_size::Width(columns), _)| usize::from(columns))
 }
 
-/// As [`print()`], to another stream.
+/// Like [`print()`], but to any stream.
 fn print_to(out: &mut impl io::Write, text: &str) -> io::Result<()> {
     write(out, &cleaned(text))
 }
@@ -98,29 +99,29 @@ fn write(out: &mut impl io::Write, text: &str) -> io::Result<()> {
     }
 }
 
-/// Says something beside the result. That nobody listens is not an error.
+/// Prints a message to standard error. A failed write is not an error.
 pub fn complain(what: &str, message: &str) {
     let _ = writeln!(io::stderr(), "posthog-llma: {what}: {}", cleaned(message));
 }
 
-/// Says warnings, a line each.
+/// Prints warnings, one per line.
 pub fn warn(warnings: &[String]) {
     for warning in warnings {
         complain("warning", warning);
     }
 }
 
-/// Says what goes on, a line without more ado.
+/// Prints a line about progress, without a prefix.
 pub fn tell(message: &str) {
     let _ = writeln!(io::stderr(), "{}", cleaned(message));
 }
 
-/// Asks a question; the answer is typed on the same line.
+/// Prints a question; the user types the answer on the same line.
 pub fn ask(question: &str) -> io::Result<()> {
     write!(io::stderr(), "{} ", cleaned(question))
 }
 
-/// Replaces the line of a progress display.
+/// Redraws the line of a progress display.
 pub fn show_progress(line: &str) {
     let _ = write!(io::stderr(), "\r{}", cleaned(line));
 }
@@ -130,7 +131,7 @@ pub fn end_progress() {
     let _ = writeln!(io::stderr());
 }
 
-/// Whether someone is there to see what [`tell`] says.
+/// Whether someone is there to see what [`tell`] prints.
 pub fn is_watched() -> bool {
     io::stderr().is_terminal()
 }

@@ -1,14 +1,14 @@
-//! git's settings files, as text (git-config(1), "CONFIGURATION FILE").
+//! Parses git's configuration files as text (git-config(1), "CONFIGURATION FILE").
 
 use crate::system::regular;
 use std::path::{Path, PathBuf};
 
-/// Real ones have a few KiB.
+/// Real files have a few KiB.
 const MAX_FILE_BYTES: u64 = 1024 * 1024;
-/// Files that include others, at most so deep.
+/// Maximum depth of included files.
 const MOST_INCLUDES: usize = 8;
 
-/// One variable: section and name in lower case, the subsection as it is.
+/// One variable: section and name in lower case, the subsection as written.
 #[derive(Debug, Clone, PartialEq, Eq)]
 struct Variable {
     section: String,
@@ -17,24 +17,24 @@ struct Variable {
     value: String,
 }
 
-/// Variables in the order of their files: the last one of a name counts.
+/// Variables in file order: the last one with a name counts.
 #[derive(Debug, Default)]
 pub(super) struct Config(Vec<Variable>);
 
 impl Config {
-    /// The value that counts.
+    /// The effective value.
     pub(super) fn last(&self, section: &str, name: &str) -> Option<&str> {
         let mut named = self.0.iter().rev().filter(|v| v.section == section && v.subsection.is_none());
         named.find(|variable| variable.name == name).map(|variable| variable.value.as_str())
     }
 
-    /// The remotes' names and URLs.
+    /// The names and URLs of the remotes.
     pub(super) fn remotes(&self) -> Vec<(&str, &str)> {
         let urls = self.0.iter().filter(|variable| variable.section == "remote" && variable.name == "url");
         urls.filter_map(|variable| Some((variable.subsection.as_deref()?, variable.value.as_str()))).collect()
     }
 
-    /// A URL with `url.<base>.insteadOf` put to use: the longest beginning that fits counts.
+    /// A URL with `url.<base>.insteadOf` applied: the longest matching prefix wins.
     pub(super) fn written_out(&self, url: &str) -> String {
         let shortened = self.0.iter().filter(|v| v.section == "url" && v.name == "insteadof");
         let fitting = shortened.filter(|v| !v.value.is_empty() && url.starts_with(&v.value));
@@ -45,9 +45,9 @@ impl Config {
     }
 }
 
-/// The settings that count in a directory: the machine's, the user's, then the repository's. Only the user's own include
-/// other files. No `GIT_…` variable moves any of them, but the one that leaves out the machine's. None for a directory that is
-/// not there.
+/// The settings in effect in a directory: the machine's, the user's, then the repository's. Only the user's may include
+/// other files. No `GIT_…` variable redirects any of them; the only one honored leaves out the machine's. `None` if the
+/// directory does not exist.
 pub(super) fn of_directory(directory: &Path) -> Option<Config> {
     if !directory.is_dir() {
         return None;
@@ -71,8 +71,8 @@ pub(super) fn of_directory(directory: &Path) -> Option<Config> {
     Some(config)
 }
 
-/// The `.git` of the repository that a directory is in: a folder, or what a file of this name leads to. A folder that only
-/// looks like a repository is none.
+/// The `.git` directory of the repository that contains a directory: a folder, or the target of a file of this name. A
+/// folder that only looks like a repository does not count.
 pub(super) fn git_dir(directory: &Path) -> Option<PathBuf> {
     let directory = directory.canonicalize().ok()?;
     directory.ancestors().find_map(|directory| {
@@ -87,7 +87,8 @@ pub(super) fn git_dir(directory: &Path) -> Option<PathBuf> {
     })
 }
 
-/// The root of the repository that a directory is in; of a work tree, the one of the repository that it was made of.
+/// The root of the repository that contains a directory; for a linked work tree, the root of the repository it was
+/// created from.
 pub(super) fn root(directory: &Path) -> Option<PathBuf> {
     let directory = directory.canonicalize().ok()?;
     let root = directory.ancestors().find(|directory| directory.join(".git").exists())?;
@@ -101,7 +102,7 @@ pub(super) fn root(directory: &Path) -> Option<PathBuf> {
     Some(if is_inside { common.parent()?.to_owned() } else { common })
 }
 
-/// Where the settings of a work tree are.
+/// The directory that holds a work tree's settings.
 fn common_dir(git_dir: &Path) -> PathBuf {
     match text_of(&git_dir.join("commondir")) {
         Some(text) if is_local(text.trim()) => git_dir.join(text.trim()),
@@ -109,19 +110,19 @@ fn common_dir(git_dir: &Path) -> PathBuf {
     }
 }
 
-/// A path that begins with two slashes is another machine's on Windows, and to look at it is to log in there.
+/// On Windows, a path that starts with two slashes is on another machine, and merely looking at it logs in there.
 fn is_local(path: &str) -> bool {
     !path.is_empty() && !path.starts_with("//") && !path.contains('\\') && !path.contains('\0')
 }
 
-/// The text of a file, if it is one and not huge.
+/// The text of a regular file, unless it is too large.
 pub(super) fn text_of(path: &Path) -> Option<String> {
     let bytes = regular::read(path, MAX_FILE_BYTES).ok()?;
     Some(String::from_utf8_lossy(&bytes).into_owned())
 }
 
 impl Config {
-    /// Adds what a file says; `git_dir` for conditions, `includes`: how deep it may include others.
+    /// Adds a file's variables. `git_dir` is for the conditions; `includes` is how deep the file may include others.
     fn add(&mut self, path: &Path, git_dir: Option<&Path>, includes: usize) {
         let Some(text) = text_of(path) else { return };
         for variable in parse(&text) {
@@ -156,7 +157,7 @@ fn at_home(path: &str) -> Option<PathBuf> {
     Some(std::env::home_dir()?.join(path.strip_prefix("~/")?))
 }
 
-/// Does the pattern of a `gitdir` condition fit? (git-config(1), "Conditional includes".)
+/// Does the pattern of a `gitdir` condition match? (git-config(1), "Conditional includes".)
 fn matches(pattern: &str, from: &Path, git_dir: &Path, ignore_case: bool) -> bool {
     let mut pattern = match (at_home(pattern), pattern.strip_prefix("./")) {
         (Some(path), _) => path.to_string_lossy().into_owned(),
@@ -184,7 +185,7 @@ fn path_fits(pattern: &[String], path: &[String]) -> bool {
     }
 }
 
-/// `*` and `?` in one part of a path.
+/// Matches `*` and `?` within one component of a path.
 pub(super) fn name_fits(pattern: &str, name: &str) -> bool {
     let mut rest = pattern.chars();
     match rest.next() {
@@ -201,7 +202,7 @@ pub(super) fn name_fits(pattern: &str, name: &str) -> bool {
     }
 }
 
-/// The variables in a text. What git would call an error ends it: nothing after that counts.
+/// The variables in a text. Parsing stops at anything git would call an error: nothing after it counts.
 fn parse(text: &str) -> Vec<Variable> {
     let mut variables = Vec::new();
     let mut section: Option<(String, Option<String>)> = None;
@@ -225,7 +226,7 @@ fn parse(text: &str) -> Vec<Variable> {
                 while characters.next_if(|c| matches!(c, ' ' | '\t')).is_some() {}
                 let value = match characters.next_if_eq(&'=') {
                     Some(_) => value(&mut characters),
-                    // A name alone is true.
+                    // A name without a value means true.
                     None if characters.peek().is_none_or(|c| matches!(c, '\n' | '\r' | '#' | ';')) => {
                         Some("true".to_owned())
                     }
@@ -271,7 +272,7 @@ fn header(characters: &mut Characters<'_>) -> Option<(String, Option<String>)> {
     }
 }
 
-/// A value to the end of its line, without the quotes, comments and white space around it.
+/// A value up to the end of its line, without quotes, comments and surrounding white space.
 fn value(characters: &mut Characters<'_>) -> Option<String> {
     let (mut value, mut quoted, mut kept) = (String::new(), false, 0);
     loop {

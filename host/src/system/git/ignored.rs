@@ -1,21 +1,21 @@
-//! Whether git would leave a file out, as far as plain text tells.
+//! Whether git would ignore a file, as far as the plain text files tell.
 
 use super::config;
 use std::path::Path;
 
-/// What the files that list ignored names say.
+/// What the ignore files say about a file.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum Ignored {
-    /// A line of one names the file, or a folder that it is in.
+    /// A line in one of them names the file or a folder that contains it.
     Yes,
-    /// No line is about it.
+    /// No line matches the file.
     No,
-    /// It is in no repository.
+    /// The file is not in a repository.
     NoRepository,
 }
 
-/// Whether the next `git add .` would leave the file out. Lines that take something out again are not understood: a file
-/// that one may be about counts as not ignored.
+/// Whether the next `git add .` would skip the file. Negated patterns are not supported: a file that one may match
+/// counts as not ignored.
 pub fn is_ignored(file: &Path) -> Ignored {
     let Some(folder) = file.parent().and_then(|folder| folder.canonicalize().ok()) else {
         return Ignored::NoRepository;
@@ -42,7 +42,7 @@ pub fn is_ignored(file: &Path) -> Ignored {
     if ignored { Ignored::Yes } else { Ignored::No }
 }
 
-/// Is a pattern about this path, or a folder above it?
+/// Does a pattern match this path or a folder above it?
 fn covers(pattern: &str, names: &[std::borrow::Cow<'_, str>]) -> bool {
     let (pattern, folder_only) = pattern.strip_suffix('/').map_or((pattern, false), |pattern| (pattern, true));
     let pattern = pattern.strip_prefix("**/").unwrap_or(pattern);
@@ -53,7 +53,7 @@ fn covers(pattern: &str, names: &[std::borrow::Cow<'_, str>]) -> bool {
             && !(folder_only && end == names.len())
             && parts.iter().zip(&names[at..]).all(|(part, name)| config::name_fits(part, name))
     };
-    // A pattern with a slash is about one place, any other about every folder.
+    // A pattern with a slash is anchored; any other applies in every folder.
     if parts.len() > 1 || pattern.starts_with('/') { fits(0) } else { (0..names.len()).any(fits) }
 }
 

@@ -191,14 +191,14 @@ fn the_only_remote_stands_in_for_origin() {
     assert_eq!(remote_url(&[]), None);
 }
 
-/// git itself, to make what is read here.
+/// Runs git itself, to create the files that these tests read.
 fn git(directory: &Path) -> Command {
     let mut command = Command::new("git");
     command.current_dir(directory).env("GIT_CONFIG_NOSYSTEM", "1").env("GIT_CONFIG_GLOBAL", "/dev/null");
     command
 }
 
-/// A repository with nothing of the user's own settings in it.
+/// A repository that sees none of the user's own settings.
 fn repository_with(settings: &[&str]) -> tempfile::TempDir {
     let directory = tempfile::tempdir().unwrap();
     let init = git(directory.path()).args(["init", "-q"]).status().unwrap();
@@ -265,7 +265,7 @@ fn a_work_tree_and_a_submodule_have_the_settings_of_their_repository() {
     assert!(git(directory.path()).args(["worktree", "add", "-q", "tree"]).status().unwrap().success());
     assert_eq!(repository(&directory.path().join("tree")).as_deref(), Some("o/x"));
 
-    // A submodule's `.git` is a file that names its own folder.
+    // A submodule's `.git` is a file that names the submodule's git directory.
     let modules = directory.path().join(".git/modules/sub");
     fs::create_dir_all(&modules).unwrap();
     fs::write(modules.join("config"), "[remote \"origin\"]\n\turl = https://h/o/sub\n").unwrap();
@@ -287,7 +287,7 @@ fn a_project_is_called_as_the_root_of_its_repository() {
     let store = directory.path().join("store.git");
     assert!(git(&store).args(["worktree", "add", "-q", "../of-bare"]).status().unwrap().success());
     fs::create_dir_all(directory.path().join("elsewhere/tree/deep")).unwrap();
-    // A submodule is a project, though its settings are in another one's folder.
+    // A submodule is its own project, although its settings are in the folder of another one.
     fs::create_dir_all(root.join(".git/modules/lib")).unwrap();
     fs::create_dir(root.join("lib")).unwrap();
     fs::write(root.join("lib/.git"), "gitdir: ../.git/modules/lib\n").unwrap();

@@ -1,4 +1,4 @@
-//! Whether a file is part of its repository, as its index says (gitformat-index(5)).
+//! Whether git tracks a file, according to the repository's index (gitformat-index(5)).
 
 use super::config;
 use crate::system::regular;
@@ -6,21 +6,21 @@ use memchr::memmem;
 use std::fs;
 use std::path::Path;
 
-/// An index of a hundred thousand files has about ten MiB.
+/// An index of 100,000 files has about 10 MiB.
 const MAX_INDEX: u64 = 256 << 20;
 
-/// Whether a file is part of its repository.
+/// Whether git tracks a file.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum Tracked {
-    /// It is.
+    /// The index lists the file.
     Yes,
-    /// It is not, or is in no repository.
+    /// The index does not list the file, or the file is not in a repository.
     No,
-    /// The index is one that is not understood here. That is no "no".
+    /// The index has a format this module cannot read. Don't take this for a "no".
     CannotTell,
 }
 
-/// Whether the file is part of the repository that it lies in.
+/// Whether the repository that contains the file tracks it.
 pub fn is_tracked(file: &Path) -> Tracked {
     let Some(folder) = file.parent().and_then(|folder| folder.canonicalize().ok()) else { return Tracked::No };
     let Some(git_dir) = config::git_dir(&folder) else { return Tracked::No };
@@ -34,7 +34,7 @@ pub fn is_tracked(file: &Path) -> Tracked {
     let below = folder.strip_prefix(top).unwrap_or(Path::new("")).join(file.file_name().unwrap_or_default());
     let name = below.to_string_lossy().replace('\\', "/");
     match bytes.get(..8) {
-        // Versions 2 and 3 have each path whole. On a file system that ignores case the path may look different.
+        // Versions 2 and 3 store each path in full. On a case-insensitive file system, the path's case may differ.
         Some(b"DIRC\0\0\0\x02" | b"DIRC\0\0\0\x03") if !is_split(&git_dir) => {
             let bytes = bytes.to_ascii_lowercase();
             let path = [name.to_ascii_lowercase().as_bytes(), b"\0"].concat();
@@ -44,7 +44,7 @@ pub fn is_tracked(file: &Path) -> Tracked {
     }
 }
 
-/// Is a part of the index in another file?
+/// Is part of the index in another file?
 fn is_split(git_dir: &Path) -> bool {
     let mut files = fs::read_dir(git_dir).into_iter().flatten().flatten();
     files.any(|file| file.file_name().as_encoded_bytes().starts_with(b"sharedindex."))
