@@ -1,4 +1,4 @@
-//! What Claude Code keeps on disk, and its process.
+//! Claude Code's files on disk and its process.
 
 pub mod clean_start;
 pub mod client;

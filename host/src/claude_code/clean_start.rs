@@ -1,11 +1,12 @@
-//! Which variables are the person's where nobody says what the client was started with, as on Windows.
+//! Decides which variables are the person's where the system does not reveal the client's first environment, as on
+//! Windows.
 //!
-//! A project's values come from settings files in its folder and in those above it. A session that *starts* where there is
-//! none has the client's own environment, so the values in it are the person's. They are remembered by a digest, all of them
-//! together, and count wherever exactly these values are given again: in the same session's end, when its folder may be gone
-//! or its files deleted, and in later sessions. A project can then change nothing without changing the digest. What is
-//! looked at is the start of the client (`"source": "startup"`): a session that goes on in a client that runs already may
-//! have the values of a folder that the client has left.
+//! A project's values come from settings files in its folder and the folders above it. A session that *starts* where
+//! there are none has the client's own environment, so the values in it are the person's. This module remembers a
+//! digest of all of them together and trusts exactly the same values when they are given again: at the end of the same
+//! session, when its folder may be gone or its files deleted, and in later sessions. A project then cannot change
+//! anything without changing the digest. Only the start of the client counts (`"source": "startup"`): a session that
+//! continues in a running client may have the values of a folder that the client has left.
 
 use super::project::{CLAUDE_FOLDER, FILES};
 use crate::system::{atomic, directories, regular};
@@ -18,35 +19,35 @@ use std::path::{Path, PathBuf};
 /// The file in the state directory.
 const KNOWN_FILE: &str = "environments.json";
 
-/// Environments that are remembered, the latest ones.
+/// How many environments are remembered; the oldest are dropped.
 const MOST_KNOWN: usize = 64;
 
 /// A real file has a few KiB.
 const MAX_BYTES: u64 = 1 << 20;
 
-/// Beginnings of the names of variables that decide where sessions go, what of them, and by which way.
+/// Name prefixes of the variables that decide where sessions are sent, what of them, and over which route.
 const PERSONS: [&str; 1] = ["POSTHOG"];
 
-/// Other such variables.
+/// The full names of other such variables.
 const PERSONS_NAMES: [&str; 7] =
     ["CLAUDE_CONFIG_DIR", "HTTPS_PROXY", "HTTP_PROXY", "ALL_PROXY", "NO_PROXY", "SSL_CERT_FILE", "SSL_CERT_DIR"];
 
-/// Given variables: names, and values that are text.
+/// Given variables: names, with their values if they are valid text.
 type Given = [(String, Option<String>)];
 
-/// Is it a variable that counts again once it is known to be the person's?
+/// Is this a variable that is restored once it is known to be the person's?
 pub fn is_persons(name: &str) -> bool {
     PERSONS.iter().any(|beginning| name.starts_with(beginning))
         || PERSONS_NAMES.iter().any(|known| name.eq_ignore_ascii_case(known))
 }
 
-/// Of what was given, the variables that count again once they are known to be the person's.
+/// The given variables that are restored once they are known to be the person's.
 pub fn persons(given: &Given) -> impl Iterator<Item = &(String, Option<String>)> {
     given.iter().filter(|(name, _)| is_persons(name))
 }
 
-/// Has no project a say in a client that starts in these folders? Only if there is no settings file in any of them or above,
-/// but the account's own (`config`). What cannot be told is a no.
+/// Is a client that starts in these folders free of any project's influence? Only if there is no settings file in any
+/// of them or above, except the account's own (`config`). If that cannot be determined, the answer is no.
 pub fn is_clean<'a>(folders: impl IntoIterator<Item = &'a Path>, config: &Path) -> bool {
     let resolved = |path: &Path| path.canonicalize().ok();
     let config = resolved(config);
@@ -61,7 +62,7 @@ pub fn is_clean<'a>(folders: impl IntoIterator<Item = &'a Path>, config: &Path) 
 }
 
 fn has_no_settings(folder: &Path, config: Option<&Path>) -> bool {
-    // A file leads to a repository elsewhere, whose settings a client may read, too.
+    // A `.git` file points to a repository elsewhere, whose settings a client may read, too.
     if folder.join(".git").symlink_metadata().is_ok_and(|metadata| !metadata.is_dir()) {
         return false;
     }
@@ -77,15 +78,15 @@ fn is_absent(path: &Path) -> bool {
     matches!(error, Some(io::ErrorKind::NotFound | io::ErrorKind::NotADirectory))
 }
 
-/// What is remembered.
+/// The remembered environments.
 #[derive(Debug, Default, Serialize, Deserialize)]
 struct Known {
-    /// Digests, the latest last.
+    /// Digests, newest last.
     sha256: Vec<String>,
 }
 
 impl Known {
-    /// What cannot be read is not known.
+    /// A file that cannot be read counts as empty.
     fn load(state: &Path) -> Self {
         let text = regular::read(&state.join(KNOWN_FILE), MAX_BYTES).ok();
         text.and_then(|text| serde_json::from_slice(&text).ok()).unwrap_or_default()
@@ -108,7 +109,8 @@ pub fn remember(state: &Path, given: &Given) -> io::Result<()> {
     atomic::write(&state.join(KNOWN_FILE), &serde_json::to_vec_pretty(&known)?)
 }
 
-/// The digest of all of the person's variables together: the order does not matter, and no text passes for another's end.
+/// The digest of all of the person's variables together. Their order does not matter, and no two different sets
+/// concatenate to the same input.
 fn digest(given: &Given) -> String {
     let mut persons: Vec<_> = persons(given).filter(|(_, value)| value.as_deref() != Some("")).collect();
     persons.sort();
@@ -126,7 +128,7 @@ fn digest(given: &Given) -> String {
     text
 }
 
-/// The folders that a client starts in: the one that it names, and the process's.
+/// The folders a client starts in: the one it names and the process's working directory.
 pub fn folders(project: Option<PathBuf>) -> Vec<PathBuf> {
     project.into_iter().chain(std::env::current_dir().ok()).collect()
 }
@@ -142,7 +144,7 @@ mod tests {
         values.iter().map(|(name, value)| ((*name).to_owned(), Some((*value).to_owned()))).collect()
     }
 
-    /// A home with a project in it; the root of what it is in has no settings either.
+    /// A home directory with a project in it; there are no settings files above it.
     struct Machine {
         home: tempfile::TempDir,
         project: PathBuf,
@@ -222,7 +224,7 @@ mod tests {
         let link = machine.project.join("link");
         std::os::unix::fs::symlink(machine.home.path().join("there/sub"), &link).unwrap();
         assert!(!machine.is_clean_in(&[&link]));
-        // One that leads nowhere is a file that may come.
+        // A dangling link may become a file later.
         let machine = Machine::new();
         fs::create_dir_all(machine.project.join(".claude")).unwrap();
         std::os::unix::fs::symlink("nowhere", machine.project.join(".claude/settings.json")).unwrap();

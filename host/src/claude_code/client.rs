@@ -1,21 +1,21 @@
-//! The process of Claude Code that called a hook: a session whose process is gone does not run any more.
+//! Finds the Claude Code process that called a hook: once that process is gone, its session is no longer running.
 
 use crate::system::processes::describe;
 
 pub use crate::system::processes::Process;
 
-/// How many generations of processes are looked at: a hook is called by a shell, that by the client.
+/// How many ancestors to check: the client starts a shell, and the shell starts the hook.
 const MOST_ANCESTORS: usize = 6;
 
-/// Processes that only pass a hook on.
+/// Processes that only pass on the hook's call.
 const SHELLS: [&str; 8] = ["sh", "bash", "dash", "zsh", "ksh", "fish", "busybox", "posthog-llma"];
 
-/// The nearest process above this one that is not a shell. None where the system does not tell (anything but Linux).
+/// The nearest ancestor of this process that is not a shell. `None` where the system does not say (anything but Linux).
 pub fn calling() -> Option<Process> {
     let mut at = std::process::id();
     for _ in 0..MOST_ANCESTORS {
         let parent = describe(at)?.parent;
-        // The client is gone already, and this process was handed on.
+        // The client is already gone, and this process was reparented.
         if parent <= 1 {
             return None;
         }
@@ -28,7 +28,7 @@ pub fn calling() -> Option<Process> {
     None
 }
 
-/// Does it still run?
+/// Is this process still running?
 pub fn is_running((process, started): Process) -> bool {
     describe(process).is_some_and(|found| found.started == started)
 }
@@ -55,7 +55,7 @@ mod tests {
 
     #[test]
     fn the_calling_process_is_no_shell() {
-        // The test's own caller is cargo, or a runner.
+        // The test's own caller is cargo or a test runner.
         if let Some((process, _)) = calling() {
             assert!(!SHELLS.contains(&describe(process).unwrap().name.as_str()));
         }

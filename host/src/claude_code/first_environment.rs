@@ -1,15 +1,16 @@
-//! Whose environment this process has: the person's, or one that a project had a hand in.
+//! Determines whether this process's environment is the person's own or one that a project influenced.
 //!
-//! Claude Code puts the `env` blocks of a project's settings files into the environment of its hooks and commands, where such
-//! a value cannot be told from the person's. But the client itself was started with the person's own: so below a client
-//! this program takes the environment of the nearest ancestor that does not have the client's marks, and gives up the one
-//! that it was given, before anything reads it. All that variables decide (where the state is, who the user is, which
-//! proxy, which certificates) is then decided by the person; a variable that becomes known later is, too.
+//! Claude Code puts the `env` blocks of a project's settings files into the environment of its hooks and commands,
+//! where such a value is indistinguishable from the person's. But the client itself was started with the person's own
+//! environment. So below a client, this program takes the environment of the nearest ancestor without the client's
+//! marks and discards its own before anything reads it. The person then controls everything that variables decide
+//! (where the state is, who the user is, which proxy, which certificates), including variables added in later versions.
 //!
-//! What was given is kept for one purpose: a project may make things stricter.
+//! The given variables are kept for one purpose: a project may make things stricter.
 //!
-//! Measured with 2.0.76 and 2.1.332 on Linux: hooks have `CLAUDE_PROJECT_DIR`, commands and hooks `CLAUDECODE`; a project
-//! can change their values, not remove them; the client's own first environment has neither, and nothing of a project's.
+//! Measured with 2.0.76 and 2.1.332 on Linux: hooks have `CLAUDE_PROJECT_DIR`; commands and hooks have `CLAUDECODE`. A
+//! project can change their values but not remove them. The client's own first environment has neither, and nothing
+//! from a project.
 
 use super::clean_start;
 use crate::system::directories;
@@ -18,68 +19,70 @@ use serde::{Deserialize, Serialize};
 use std::ffi::{OsStr, OsString};
 use std::sync::OnceLock;
 
-/// What the client gives to all that it starts. That they are there counts; a project can change what they say.
+/// Variables that the client sets for everything it starts. Only their presence counts; a project can change their
+/// values.
 const MARKS: [&str; 2] = ["CLAUDECODE", "CLAUDE_PROJECT_DIR"];
 
-/// Name of the client's process. What it starts without its marks (the server of a tool, say) is known by this.
+/// Name of the client's process. It identifies children that the client starts without its marks, such as a tool's
+/// server.
 const CLIENT: &str = "claude";
 
-/// The given variables that are kept, by the beginnings of their names: what a project may have a say in.
+/// Name prefixes of the given variables that are kept because a project may influence them.
 const KEPT: [&str; 2] = ["CLAUDE_PLUGIN_OPTION_", "CLAUDE_PROJECT_DIR"];
 
-/// Hands what is kept to the process that goes on after a hook, which has no client above it any more.
+/// Passes the kept variables to the process that continues after a hook, which no longer has a client above it.
 pub const HANDED_ON: &str = "_POSTHOG_LLMA_GIVEN";
 
-/// Commands whose environment a hook has made already.
+/// Commands that run in an environment that a hook has already prepared.
 const AFTER_A_HOOK: [&str; 2] = ["detach", "worker"];
 
-/// As far as is looked; real chains have about ten.
+/// How many ancestors to check; real chains have about ten.
 const MOST_ANCESTORS: usize = 64;
 
-/// Variables that are kept of an environment of which nobody knows who made it: how output looks, and what Windows cannot
-/// work without.
+/// Variables that are kept from an environment of unknown origin: those that affect how output looks and those that
+/// Windows cannot work without.
 const HARMLESS: [&str; 9] =
     ["TERM", "NO_COLOR", "COLUMNS", "LANG", "LC_ALL", "LC_CTYPE", "SYSTEMROOT", "WINDIR", "SYSTEMDRIVE"];
 
 /// Variables that name the home directory.
 const HOMES: &[&str] = if cfg!(windows) { &["HOME", "USERPROFILE"] } else { &["HOME"] };
 
-/// Where this process stands.
+/// Where this process is relative to a client.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Default, Serialize, Deserialize)]
 pub enum Standing {
-    /// No client is above it: the environment is the person's.
+    /// There is no client above it: the environment is the person's.
     #[default]
     Plain,
-    /// A client is above it, and the environment is now the one that the client was started with.
+    /// There is a client above it, and the environment is now the one the client was started with.
     Below,
-    /// A client is above it, and nobody says what it was started with: nothing of the environment counts, unless it has been
-    /// seen in a session that no project had a say in ([`clean_start`]).
+    /// There is a client above it, and the system does not reveal what it was started with: nothing in the environment
+    /// counts unless it was seen in a session that no project influenced ([`clean_start`]).
     Unknown,
 }
 
-/// How this process began.
+/// How this process was started.
 #[derive(Debug, Clone, Default, PartialEq, Eq, Serialize, Deserialize)]
 pub struct Start {
-    /// Where it stands.
+    /// Where it is relative to a client.
     pub standing: Standing,
-    /// What it was given below a client: names, and values that are text.
+    /// The variables it was given below a client: names, with their values if they are valid text.
     pub given: Vec<(String, Option<String>)>,
 }
 
 static START: OnceLock<Start> = OnceLock::new();
 
-/// How this process began.
+/// How this process was started.
 pub fn start() -> &'static Start {
     START.get_or_init(Start::default)
 }
 
-/// A process above this one.
+/// An ancestor of this process.
 struct Ancestor {
     name: String,
     environment: Option<Variables>,
 }
 
-/// Takes the person's own environment. Must come first: no other thread may run yet.
+/// Adopts the person's own environment. Must be called first: no other thread may be running yet.
 pub fn adopt() {
     let own: Variables = std::env::vars_os().collect();
     let command = std::env::args_os().nth(1);
@@ -98,10 +101,10 @@ pub fn adopt() {
     begin(Start { standing, given: kept(&own) });
 }
 
-/// Remembers how this process began. Values that are known to be the person's count again.
+/// Records how this process was started, and restores values that are known to be the person's.
 fn begin(start: Start) {
     let mut start = start;
-    // The account's own place: nothing else is in the environment yet.
+    // The account's own directory: nothing else is in the environment yet.
     let state = directories::state(|name| std::env::var_os(name));
     if start.standing == Standing::Unknown && state.is_some_and(|state| clean_start::is_known(&state, &start.given)) {
         start.standing = Standing::Below;
@@ -111,7 +114,7 @@ fn begin(start: Start) {
     let _ = START.set(start);
 }
 
-/// What is handed on to the process that goes on after a hook.
+/// The variable to pass to the process that continues after a hook.
 pub fn handed_on() -> Option<(&'static str, String)> {
     let start = start();
     (start.standing != Standing::Plain).then(|| (HANDED_ON, serde_json::to_string(start).unwrap_or_default()))
@@ -134,12 +137,12 @@ fn has_mark(environment: &Variables) -> bool {
     environment.iter().any(|(name, _)| MARKS.iter().any(|mark| is_named(name, mark)))
 }
 
-/// Is this the variable of that name? Windows takes names in any case.
+/// Is this the variable of that name? Names are case-insensitive on Windows.
 fn is_named(name: &OsStr, known: &str) -> bool {
     if cfg!(windows) { name.eq_ignore_ascii_case(known) } else { name == known }
 }
 
-/// Where a process with this environment stands, and the environment that its client was started with.
+/// Where a process with this environment is, and the environment its client was started with.
 fn standing(own: &Variables, ancestors: impl Iterator<Item = Ancestor>) -> (Standing, Option<Variables>) {
     let mut below = has_mark(own);
     for Ancestor { name, environment } in ancestors {
@@ -155,7 +158,7 @@ fn standing(own: &Variables, ancestors: impl Iterator<Item = Ancestor>) -> (Stan
 
 fn kept(given: &Variables) -> Vec<(String, Option<String>)> {
     let named = given.iter().filter_map(|(name, value)| Some((name.to_str()?, value)));
-    // Windows takes names in any case; a project's are then found by ours.
+    // Names are case-insensitive on Windows; upper case makes a project's names match ours.
     let named = named.map(|(name, value)| (if cfg!(windows) { name.to_uppercase() } else { name.to_owned() }, value));
     let is_kept =
         |name: &str| clean_start::is_persons(name) || KEPT.iter().any(|beginning| name.starts_with(beginning));
@@ -171,10 +174,10 @@ fn harmless(given: &Variables) -> Variables {
 
 #[expect(unsafe_code, reason = "the environment is replaced while nobody else can look at it")]
 fn replace(old: &Variables, new: Variables) {
-    // SAFETY: `adopt` is the first thing that the program does, so there is no other thread.
+    // SAFETY: the program calls `adopt` before anything else, so there is no other thread.
     let remove = |name: &OsStr| unsafe { std::env::remove_var(name) };
-    // An account's home is the system's to say, where no variable of the person's own does. It is asked first: some systems
-    // keep the account in variables, too.
+    // The system determines an account's home if none of the person's own variables does. Ask before removing the old
+    // variables: some systems keep the account in variables, too.
     let has_home = new.iter().any(|(name, value)| name == "HOME" && !value.is_empty());
     for name in HOMES {
         remove(OsStr::new(name));
@@ -194,10 +197,10 @@ fn replace(old: &Variables, new: Variables) {
 #[expect(unsafe_code, reason = "the environment is changed while nobody else can look at it")]
 fn add(variables: impl IntoIterator<Item = (OsString, OsString)>) {
     for (name, value) in variables {
-        // The system's call takes no such name, though an environment may hold one; nor a zero in either.
+        // The system call rejects such a name, although an environment may contain one, and a zero byte in either.
         let is_odd = name.is_empty() || name.as_encoded_bytes().contains(&b'=');
         if !is_odd && ![&name, &value].iter().any(|text| text.as_encoded_bytes().contains(&0)) {
-            // SAFETY: `adopt` is the first thing that the program does, so there is no other thread.
+            // SAFETY: the program calls `adopt` before anything else, so there is no other thread.
             unsafe { std::env::set_var(name, value) };
         }
     }
@@ -232,7 +235,7 @@ mod tests {
         let marked: (&str, Option<&[&str]>) = ("sh", Some(&["OWN", "EVIL", "CLAUDE_PROJECT_DIR"]));
         assert_eq!(chain(&["EVIL", "CLAUDE_PROJECT_DIR"], &[marked, client, ("zsh", Some(&["A"]))]), own);
         assert_eq!(chain(&["EVIL", "CLAUDECODE"], &[("node", Some(&["OWN"]))]), own);
-        // A process that has dropped the marks, and the server of a tool that never had them.
+        // A process that has dropped the marks, and a tool's server that never had them.
         assert_eq!(chain(&["EVIL"], &[marked, client]), own);
         assert_eq!(chain(&["EVIL"], &[("node", Some(&["EVIL"])), client]), own);
         // A client within a client.

@@ -1,5 +1,5 @@
-//! Whether Claude Code calls our hooks, and whether somebody else sends the same sessions: read from its settings and from
-//! its list of plugins.
+//! Finds out whether Claude Code calls our hooks and whether another tool sends the same sessions, from its settings
+//! and its list of plugins.
 
 use super::local_plugin;
 use super::project::{CLAUDE_FOLDER, FILES};
@@ -9,43 +9,43 @@ use std::collections::HashSet;
 use std::path::{Path, PathBuf};
 use std::time::UNIX_EPOCH;
 
-/// The marketplaces of this project: the published one, and the one that `plugin install` makes.
+/// This project's marketplaces: the published one and the one that `plugin install` creates.
 const MARKETPLACES: [&str; 2] = ["posthog-llma", local_plugin::MARKETPLACE];
 
-/// What stands in the command of a hook of ours.
+/// Appears in the command of each of our hooks.
 const COMMAND: &str = "posthog-llma";
 
-/// Who calls us.
+/// What calls this program.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub enum Ours {
     /// Hooks in the user's settings.
     Settings,
     /// This plugin.
     Plugin(String),
-    /// This plugin, but the user has switched it off.
+    /// This plugin, but the user has disabled it.
     Disabled(String),
-    /// This plugin, but what it is read from is gone.
+    /// This plugin, but the folder it is read from is gone.
     Moved(String, PathBuf),
-    /// Nobody.
+    /// Nothing.
     Nobody,
 }
 
-/// What Claude Code's settings say of hooks.
+/// What Claude Code's settings say about hooks.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct Hooks {
-    /// Who calls us.
+    /// What calls this program.
     pub ours: Ours,
-    /// Since when, in milliseconds since 1970, where that is known.
+    /// Since when, in milliseconds since 1970, if known.
     pub since: Option<i64>,
     /// `disableAllHooks` is set.
     pub all_disabled: bool,
-    /// Others that send the same sessions to PostHog, as a user would name them, with what to do.
+    /// Other tools that send the same sessions to PostHog: the name a user would know, and what to do.
     pub others: Vec<(String, String)>,
 }
 
 impl Hooks {
-    /// Reads them from all of Claude Code's folders, and from the settings of these projects: somebody else may send the same
-    /// sessions from any. Of our own hooks, the first folder counts that has some.
+    /// Reads the hooks from all of Claude Code's folders and from the settings of these projects: another tool may send
+    /// the same sessions from any of them. For our own hooks, the first folder that has some counts.
     pub fn of_all(homes: &[PathBuf], projects: &[PathBuf]) -> Self {
         let mut all = Self { ours: Ours::Nobody, since: None, all_disabled: false, others: Vec::new() };
         for home in homes {
@@ -70,7 +70,7 @@ impl Hooks {
         all
     }
 
-    /// Reads them from one of Claude Code's folders.
+    /// Reads the hooks from one of Claude Code's folders.
     pub fn of(config: &Path) -> Self {
         let path = config.join("settings.json");
         let settings = read_json(&path);
@@ -115,7 +115,7 @@ impl Hooks {
     }
 }
 
-/// Hooks in a settings file that look as if they sent to PostHog, and are not ours.
+/// Hooks in a settings file that appear to send to PostHog and are not ours.
 fn foreign(settings: &Value, path: &Path) -> impl Iterator<Item = (String, String)> {
     let is_foreign = |command: &String| command.contains("posthog") && !command.contains(COMMAND);
     commands(&settings["hooks"]).into_iter().filter(is_foreign).map(|command| {
@@ -129,20 +129,21 @@ fn in_home(other: &str, home: &Path) -> String {
     format!("{other} (of {})", home.display())
 }
 
-/// Is a plugin ours? By its marketplace; or by its hooks, if it came another way.
+/// Is a plugin ours? Decided by its marketplace, or by its hooks if it was installed another way.
 fn is_ours(marketplace: &str, place: Option<&Path>) -> bool {
     let hooks = || read_json(&place?.join("hooks/hooks.json")).to_string().contains(COMMAND).then_some(());
     MARKETPLACES.contains(&marketplace) || hooks().is_some()
 }
 
-/// What a plugin is read from, if that is gone: the folder of its marketplace, which is read in place, or its copy.
+/// The folder a plugin is read from, if it is gone: its marketplace's folder, which is read in place, or the plugin's
+/// copy.
 fn gone(marketplace: &Value, place: Option<PathBuf>) -> Option<PathBuf> {
     let source = &marketplace["source"];
     let folder = source["path"].as_str().filter(|_| source["source"] == "directory").map(PathBuf::from);
     folder.into_iter().chain(place).find(|path| !path.exists())
 }
 
-/// All commands of hooks.
+/// The commands of all hooks.
 fn commands(hooks: &Value) -> Vec<String> {
     let mut found = Vec::new();
     collect(hooks, &mut found);
@@ -171,10 +172,10 @@ fn modified(path: &Path) -> Option<i64> {
     i64::try_from(modified.as_millis()).ok()
 }
 
-/// Bytes of a file that is read.
+/// Maximum size of a file in bytes.
 const MAX_BYTES: u64 = 8 << 20;
 
-/// What cannot be read says nothing: the client does not read it either.
+/// A file that cannot be read counts as empty: the client does not read it either.
 fn read_json(path: &Path) -> Value {
     regular::read(path, MAX_BYTES).ok().and_then(|bytes| serde_json::from_slice(&bytes).ok()).unwrap_or_default()
 }
@@ -276,7 +277,7 @@ mod tests {
         let of_project = Hooks::of_all(&homes[..1], &[project.path().to_owned(), project.path().to_owned()]).others;
         assert_eq!(of_project.len(), 2, "{of_project:?}");
         assert!(of_project[0].1.contains("settings.local.json"));
-        // The home directory is a folder to work in, too.
+        // The home directory may itself be a working directory.
         let settings = first.path().join("settings.json");
         fs::write(settings, &hook).unwrap();
         assert_eq!(Hooks::of_all(&homes[..1], &[]).others.len(), 1);

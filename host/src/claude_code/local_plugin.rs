@@ -1,5 +1,5 @@
-//! The plugin for a program that was installed without it: a marketplace in a folder of the user's own, with a plugin whose
-//! hooks call this very program. It needs no clone, which may be moved or removed, and no network.
+//! Creates the plugin for a program that was installed without it: a marketplace in a folder of the user's, with a
+//! plugin whose hooks call this program. It needs no network and no clone, which could be moved or removed.
 
 use crate::system::atomic;
 use serde_json::{Value, json};
@@ -7,22 +7,22 @@ use std::fs;
 use std::io;
 use std::path::{Path, PathBuf};
 
-/// Name of the marketplace: another one than the published, so that both can be known to a client.
+/// Name of the marketplace. It differs from the published one's, so that a client can know both.
 pub const MARKETPLACE: &str = "posthog-llma-local";
 
-/// The plugin in it, as clients name it.
+/// The plugin's name in a client.
 pub const PLUGIN: &str = "posthog@posthog-llma-local";
 
-/// What the published plugin's hooks call.
+/// The command that the published plugin's hooks call.
 const LAUNCHER: &str = "${CLAUDE_PLUGIN_ROOT}/bin/posthog-llma";
 
-/// What says so.
+/// The file that contains this command.
 const HOOKS: &str = "hooks/hooks.json";
 
-/// The plugin's folder in the marketplace's.
+/// The plugin's folder in the marketplace's folder.
 const FOLDER: &str = "plugin";
 
-/// The published plugin's files that this one has, too. Instead of its launcher there is a script that runs this program.
+/// The published plugin's files that this one shares. Instead of the launcher, it has a script that runs this program.
 const FILES: [(&str, &[u8]); 8] = [
     (".claude-plugin/icon.png", include_bytes!("../../../plugin/.claude-plugin/icon.png")),
     (".claude-plugin/plugin.json", include_bytes!("../../../plugin/.claude-plugin/plugin.json")),
@@ -34,12 +34,12 @@ const FILES: [(&str, &[u8]); 8] = [
     ("scripts/run", include_bytes!("../../../plugin/scripts/run")),
 ];
 
-/// Where the marketplace is, in the directory for files of other programs.
+/// The marketplace's folder, inside the directory for files that other programs read.
 pub fn folder(data: &Path) -> PathBuf {
     data.join("marketplace")
 }
 
-/// Writes the marketplace, with hooks that call `program`. What an older version has left in it is removed.
+/// Writes the marketplace, with hooks that call `program`. Removes what an older version left in it.
 pub fn write(folder: &Path, program: &Path) -> io::Result<()> {
     let program = program
         .to_str()
@@ -57,7 +57,7 @@ pub fn write(folder: &Path, program: &Path) -> io::Result<()> {
         if name == HOOKS { put(path, hooks(contents, program)?.as_bytes()) } else { put(path, contents) }?;
     }
     let launcher = put(plugin.join("bin/posthog-llma"), launcher(program).as_bytes())?;
-    // Last: it makes the folder a marketplace.
+    // Written last: this file makes the folder a marketplace.
     put(folder.join(".claude-plugin/marketplace.json"), format!("{:#}\n", marketplace()?).as_bytes())?;
     for path in [launcher, plugin.join("scripts/run")] {
         make_executable(&path)?;
@@ -65,7 +65,7 @@ pub fn write(folder: &Path, program: &Path) -> io::Result<()> {
     remove_others(folder, &written)
 }
 
-/// The published hooks, with this program in place of the launcher.
+/// The published hooks, with this program instead of the launcher.
 fn hooks(published: &[u8], program: &str) -> io::Result<String> {
     let mut hooks: Value = serde_json::from_slice(published)?;
     let mut replaced = 0;
@@ -85,7 +85,7 @@ fn hooks(published: &[u8], program: &str) -> io::Result<String> {
     Ok(format!("{hooks:#}\n"))
 }
 
-/// What the plugin's commands run: in a shell, on Windows, too.
+/// The script that the plugin's commands run, in a shell on every platform, including Windows.
 fn launcher(program: &str) -> String {
     let quoted = program.replace('\'', r"'\''");
     format!("#!/bin/sh\n# Written by `posthog-llma plugin install`.\nexec '{quoted}' \"$@\"\n")
@@ -110,7 +110,7 @@ fn make_executable(path: &Path) -> io::Result<()> {
     fs::set_permissions(path, std::os::unix::fs::PermissionsExt::from_mode(0o755))
 }
 
-/// There is no such permission.
+/// This platform has no execute permission.
 #[cfg(not(unix))]
 #[expect(clippy::unnecessary_wraps, reason = "elsewhere it can fail")]
 fn make_executable(_: &Path) -> io::Result<()> {
@@ -129,7 +129,7 @@ fn remove_others(folder: &Path, written: &[PathBuf]) -> io::Result<()> {
     Ok(())
 }
 
-/// Removes the marketplace. Was it there?
+/// Removes the marketplace. Returns whether it existed.
 pub fn remove(folder: &Path) -> io::Result<bool> {
     match fs::remove_dir_all(folder) {
         Ok(()) => Ok(true),
@@ -138,7 +138,7 @@ pub fn remove(folder: &Path) -> io::Result<bool> {
     }
 }
 
-/// Is this program in a folder that will be gone, as those of packages that were fetched for one command, or of a plugin?
+/// Is this program in a temporary folder, such as that of a package fetched for one command, or a plugin's folder?
 pub fn is_passing(program: &Path) -> bool {
     let has = |name: &str| program.components().any(|part| part.as_os_str() == name);
     has("_npx") || has("dlx") || (has("plugins") && has("cache"))

@@ -1,4 +1,4 @@
-//! The user's own patterns for secrets: a list in the variable itself, or in a file that it names.
+//! The user's own patterns for secrets: a list in the variable itself or in a file that it names.
 
 use crate::system::regular;
 use posthog_llma_pipeline::options::REDACT_PATTERNS;
@@ -6,7 +6,7 @@ use posthog_llma_pipeline::redact::{Custom, InvalidPatterns};
 use std::io;
 use std::path::{Path, PathBuf};
 
-/// Bytes of a file. A list has fewer, and says so itself.
+/// Maximum size of a file in bytes. The list has its own, lower limit, with its own error.
 const LARGEST: u64 = 1 << 20;
 
 /// Patterns that cannot be used.
@@ -17,18 +17,18 @@ pub enum PatternsError {
     Read {
         /// The file.
         path: PathBuf,
-        /// Why not.
+        /// The reason.
         error: io::Error,
     },
-    /// A relative path would mean another file in each project.
+    /// A relative path would mean a different file in each project.
     #[error("{REDACT_PATTERNS}: {0:?} is neither a JSON list, an absolute path, nor a path that starts with ~/")]
     Relative(String),
-    /// The list is wrong.
+    /// The list is invalid.
     #[error("{REDACT_PATTERNS}: {0}")]
     Invalid(InvalidPatterns),
 }
 
-/// The list, as JSON: what the variable holds, or what is in the file that it names.
+/// Reads the list as JSON, from the variable's value or from the file that it names.
 pub fn read(value: &str) -> Result<String, PatternsError> {
     let list = if value.trim_start().starts_with('[') { value.to_owned() } else { read_file(value)? };
     Custom::parse(&list).map_err(PatternsError::Invalid)?;

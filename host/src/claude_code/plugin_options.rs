@@ -1,28 +1,28 @@
-//! What the user said to Claude Code about the plugin's options: when it was installed, or by `/plugin configure`.
+//! The plugin options that the user gave Claude Code, at installation or through `/plugin configure`.
 //!
-//! Claude Code keeps them in the user's `settings.json`, under `pluginConfigs`, but sensitive ones in its credential store. Where
-//! that is a file (Linux, Windows), they are read from it, so that a command in a terminal has the key, too, and a hook can
-//! tell the user's own key from one that a project's settings put in its place: what the user has set wins in the environment
-//! of a hook, but what the user has not set a project can (measured with 2.1.332). Of the store, only this plugin's values
-//! are read. On macOS it is the keychain, which is not read.
+//! Claude Code keeps them in the user's `settings.json`, under `pluginConfigs`, but sensitive ones in its credential
+//! store. Where the store is a file (Linux, Windows), this module reads it, so that a command in a terminal has the
+//! key, too, and a hook can tell the user's own key from one that a project's settings put in its place: in a hook's
+//! environment, the user's option wins, but a project can set an option that the user has not set (measured with
+//! 2.1.332). Only this plugin's values are read from the store. On macOS, the store is the keychain, which is not read.
 
 use posthog_llma_pipeline::options::variables;
 use serde::Deserialize;
 use serde_json::Value;
 use std::collections::BTreeMap;
 
-/// The plugin's names, before the marketplace's.
+/// The plugin's names, up to the marketplace's name.
 const PLUGINS: [&str; 2] = ["posthog@", "posthog-standalone@"];
 
 /// The credential store in Claude Code's folder.
 pub const CREDENTIALS: &str = ".credentials.json";
 
-/// Is this the plugin, of any marketplace?
+/// Is this our plugin, from any marketplace?
 pub fn is_plugin(name: &str) -> bool {
     PLUGINS.iter().any(|plugin| name.starts_with(plugin))
 }
 
-/// The options in the text of the credential store. One that cannot be read has none: it is Claude Code's own.
+/// The options in the text of the credential store. Text that cannot be parsed has none: the file is Claude Code's own.
 pub fn sensitive(credentials: &[u8]) -> Vec<(&'static str, String)> {
     #[derive(Deserialize)]
     struct Credentials {

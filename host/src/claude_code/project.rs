@@ -1,8 +1,9 @@
-//! What a project says: by its settings files, and by what the client made of them in the environment that it gives.
+//! What a project says through its settings files, and through the environment that the client derives from them.
 //!
-//! Whoever wrote a repository that was cloned must decide nothing that the person would mind. So a project can only make
-//! things stricter ([`Demands::make_stricter`]); and that it *asks* for a destination, or for sending to be on, is told to the
-//! person, who may approve it ([`Ask`]). What of a project cannot be read counts as the strictest that it could say.
+//! The author of a cloned repository must not decide anything that the person would mind. So a project can only make
+//! things stricter ([`Demands::make_stricter`]). If it *asks* for a destination or for sending to be on, the person is
+//! told and may approve it ([`Ask`]). Any part of a project's settings that cannot be read counts as the strictest
+//! possible value.
 
 use super::source::{Source, read_file};
 use posthog_llma_pipeline::options::{
@@ -18,45 +19,45 @@ mod tests;
 /// The folder of Claude Code's own files, in a project and in the home directory.
 pub const CLAUDE_FOLDER: &str = ".claude";
 
-/// The settings files in a project's folder: the one that is meant to be checked in, and the one that is not, which a
-/// repository can hold all the same.
+/// The settings files in a project's folder: one is meant to be checked in; the other is not, but a repository can
+/// contain it all the same.
 pub(super) const FILES: [&str; 2] = ["settings.local.json", "settings.json"];
 
-/// Something that a project says.
+/// One variable that a project sets.
 #[derive(Debug, Clone, PartialEq, Eq)]
 struct Said {
     name: &'static str,
-    /// None: it cannot be read.
+    /// `None` if it cannot be read.
     value: Option<String>,
     source: Source,
     project: PathBuf,
 }
 
-/// All that a project says.
+/// Everything that a project says.
 #[derive(Debug, Clone, Default, PartialEq, Eq)]
 pub struct Demands {
     said: Vec<Said>,
-    /// Files that cannot be read, with the reason.
+    /// Files that could not be read, with the reason.
     unreadable: Vec<(PathBuf, String)>,
 }
 
-/// A project that asks for a destination, or for sending to be on, where the person's own settings say otherwise.
+/// A project's request for a destination, or for sending to be on, that differs from the person's own settings.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct Ask {
     /// The project.
     pub project: PathBuf,
-    /// What would be used; the error says why it cannot be.
+    /// The destination that would be used, or why it cannot be.
     pub pair: Result<(Origin, ApiKey), String>,
-    /// It asks for another destination than the person's.
+    /// The project asks for a destination other than the person's.
     pub redirects: bool,
-    /// It asks for sending to be on.
+    /// The project asks for sending to be on.
     pub enables: bool,
-    /// Where it asks.
+    /// Where the request was found.
     pub source: Source,
 }
 
 impl Ask {
-    /// What is asked, as a sentence.
+    /// The request as a sentence.
     pub fn question(&self) -> String {
         let project = self.project.display();
         match &self.pair {
@@ -78,8 +79,8 @@ impl Ask {
 }
 
 impl Demands {
-    /// What the settings files say in a directory and in those above it, up to the person's home directory, or to one that
-    /// everybody shares.
+    /// Reads the settings files in a directory and in those above it, up to the person's home directory or one that all
+    /// users share.
     pub fn of_directory(directory: &Path, home: Option<&Path>, config: Option<&Path>) -> Self {
         let mut demands = Self::default();
         let resolved = directory.canonicalize().ok();
@@ -103,7 +104,7 @@ impl Demands {
         demands
     }
 
-    /// What another project says, too: a session can have worked in several.
+    /// Adds what another project says: a session can work in several.
     #[must_use]
     pub fn and(mut self, mut other: Self) -> Self {
         self.said.append(&mut other.said);
@@ -111,7 +112,7 @@ impl Demands {
         self
     }
 
-    /// Also what the environment says that the client gave, as far as it is not the person's own: `own` tells what that is.
+    /// Adds the variables that the client gave, except for the person's own, which `own` identifies.
     #[must_use]
     pub fn with_given(mut self, given: &[(String, Option<String>)], own: impl Fn(&str) -> Vec<String>) -> Self {
         let project = given.iter().find(|(name, _)| name == "CLAUDE_PROJECT_DIR").and_then(|(_, value)| value.clone());
@@ -127,7 +128,7 @@ impl Demands {
                 said.push(Said { name, value: value.clone(), source: Source::Given, project: project.clone() });
             }
         }
-        // The client has decided between the files already.
+        // The client has already decided between the files.
         said.append(&mut self.said);
         self.said = said;
         self
@@ -145,10 +146,10 @@ impl Demands {
             Ok(settings) => settings,
             Err(error) => return unreadable(format!("{} is not JSON: {error}", path.display())),
         };
-        // Another shape says nothing to the client either.
+        // The client ignores other shapes, too.
         let Some(block) = settings.get("env").and_then(Value::as_object) else { return };
         for (name, value) in block {
-            // Windows takes names in any case.
+            // Names are case-insensitive on Windows.
             let Some(name) = variables().find(|known| known.eq_ignore_ascii_case(name)) else {
                 let is_content = |meant| entry(meant).is_some_and(|entry| entry.privacy == Privacy::Content);
                 if let NameVerdict::NearMiss(meant) = judge_name(name)
@@ -170,7 +171,7 @@ impl Demands {
         }
     }
 
-    /// Files that cannot be read, each with the reason: what they may say is taken to be the strictest.
+    /// Files that could not be read, each with the reason. They count as saying the strictest.
     pub fn unreadable(&self) -> impl Iterator<Item = String> {
         self.unreadable.iter().map(|(_, reason)| format!("{reason}; its sessions are treated as private"))
     }
@@ -179,7 +180,7 @@ impl Demands {
         self.said.iter().filter(move |said| said.name == name)
     }
 
-    /// Makes options as strict as the project wants them. Never less strict than they are.
+    /// Makes the options as strict as the project wants, and never less strict than they were.
     pub fn make_stricter(&self, options: &mut Options) {
         for said in &self.said {
             options.restrict(|name| (name == said.name).then(|| said.value.clone()));
@@ -190,20 +191,20 @@ impl Demands {
         }
     }
 
-    /// Does it want nothing to be sent by itself? The file that says so.
+    /// The file that turns automatic sending off, if there is one.
     pub fn is_off(&self) -> Option<&Source> {
         let says_no = |said: &&Said| said.value.as_deref().is_none_or(|value| boolean(value.trim()) != Some(true));
         self.said(ENABLED).find(says_no).map(|said| &said.source)
     }
 
-    /// What it asks for that the person's own settings do not say.
+    /// What the project asks for beyond the person's own settings.
     pub fn asks(&self, own: &Options) -> Option<Ask> {
         let host = self.said(HOST).next();
         let key = self.said(API_KEY).next();
         let origin = match host {
             None => Ok(own.origin.clone()),
             Some(Said { value: None, .. }) => Err(format!("{HOST} is not a string")),
-            // Whether it may be any host is asked with it.
+            // The approval of this request also covers whether any host is allowed.
             Some(Said { value: Some(host), .. }) => {
                 Origin::parse(host.trim(), true).map_err(|error| format!("{HOST} {}", error.problem()))
             }
@@ -230,15 +231,15 @@ impl Demands {
     }
 }
 
-/// Whether any user of the machine is meant to put things there, as in `/tmp`. The sticky bit tells such a directory
-/// from those of file systems without permissions, where all are open to everyone.
+/// Whether all users of the machine may put files in this directory, as in `/tmp`. The sticky bit distinguishes such a
+/// directory from those on file systems without permissions, where every directory is open to everyone.
 #[cfg(unix)]
 pub(super) fn is_shared(directory: &Path) -> bool {
     use std::os::unix::fs::PermissionsExt;
     directory.metadata().is_ok_and(|metadata| metadata.permissions().mode() & 0o1002 == 0o1002)
 }
 
-/// Whether any user of the machine can put a `.claude` folder there, as in the root of a drive.
+/// Whether any user of the machine can create a `.claude` folder there, as in the root of a drive.
 #[cfg(not(unix))]
 pub(super) fn is_shared(directory: &Path) -> bool {
     directory.parent().is_none()

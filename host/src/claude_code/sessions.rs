@@ -1,8 +1,8 @@
-//! Which files a session consists of, and where it lies.
+//! Finds a session's files.
 //!
 //! Claude Code writes one folder for each project, `projects/<slug>` in its configuration directory, and in it
-//! `<session-id>.jsonl` for each session. The slug is not unambiguous and its rule has changed, so it is never turned
-//! back into a path.
+//! `<session-id>.jsonl` for each session. The slug is ambiguous and its rule has changed, so it is never turned back
+//! into a path.
 
 use crate::system::regular;
 use std::ffi::OsStr;
@@ -30,27 +30,27 @@ mod tests;
 pub struct SessionFiles {
     /// The main transcript's name without `.jsonl`.
     pub id: String,
-    /// The main transcript; of several the first one.
+    /// The main transcript; the first one if there are several.
     pub main: PathBuf,
-    /// The others: a session whose directory changed has one in each project's folder. In the order of their first
-    /// timestamps, then of their paths.
+    /// The other main transcripts: a session that changed its directory has one in each project's folder. Sorted by
+    /// first timestamp, then by path.
     pub more: Vec<PathBuf>,
-    /// The sub-agents' transcripts, in the order of their ids, then of their paths.
+    /// The subagents' transcripts, sorted by ID, then by path.
     pub agents: Vec<AgentFile>,
-    /// Files and folders that may belong to the session but could not be read, in the order of their paths.
+    /// Files and folders that may belong to the session but could not be read, sorted by path.
     pub unreadable: Vec<Unreadable>,
 }
 
-/// A sub-agent's transcript.
+/// A subagent's transcript.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct AgentFile {
     /// The `<id>` of `agent-<id>.jsonl`.
     pub agent_id: String,
     /// The transcript.
     pub path: PathBuf,
-    /// The text of `agent-<id>.meta.json` beside it; none if it has more than 64 KiB or is not UTF-8.
+    /// The text of `agent-<id>.meta.json` next to it; `None` if it has more than 64 KiB or is not UTF-8.
     pub metadata: Option<String>,
-    /// The name of the `wf_…` folder it lies in, if it is a workflow's agent.
+    /// The name of the `wf_…` folder that contains it, if it is a workflow's agent.
     pub workflow_run: Option<String>,
 }
 
@@ -60,7 +60,7 @@ pub struct AgentFile {
 pub struct Unreadable {
     /// The file or folder.
     pub path: PathBuf,
-    /// Why.
+    /// The reason.
     pub error: io::Error,
 }
 
@@ -73,7 +73,7 @@ pub enum TranscriptError {
     Unreadable {
         /// The path.
         path: PathBuf,
-        /// Why.
+        /// The reason.
         error: io::Error,
     },
     /// It is a directory, a pipe or a device.
@@ -84,7 +84,7 @@ pub enum TranscriptError {
         /// What it is.
         kind: &'static str,
     },
-    /// It belongs to a session, and is converted with it.
+    /// It belongs to a session and is converted with it.
     #[error("{} is the transcript of a sub-agent; name its session instead", path.display())]
     Agent {
         /// The path.
@@ -99,16 +99,17 @@ pub enum TranscriptError {
 }
 
 impl SessionFiles {
-    /// All files of the session whose main transcript this is, see [`of_transcript_in`](Self::of_transcript_in).
+    /// All files of the session with this main transcript, see [`of_transcript_in`](Self::of_transcript_in).
     pub fn of_transcript(main: &Path) -> Result<Self, TranscriptError> {
         Self::of_transcript_in(main, Siblings::In(&[]))
     }
 
-    /// All files of the session whose main transcript this is: those of the same name in the other projects' folders beside
-    /// its own, and in those of the homes, belong to it. One that is gone is not an error as long as there is another.
+    /// All files of the session with this main transcript. Transcripts of the same name in the sibling projects'
+    /// folders, and in those of the homes, belong to the session. A missing one is not an error as long as there is
+    /// another.
     ///
-    /// Sub-agents lie in `<id>/subagents` and its `workflows/wf_*` (2.1.2 and later) or beside the main transcript
-    /// (2.0.28 to 2.1.1). What is not a regular file, or leads out of the project's folder, is left out.
+    /// Subagents are in `<id>/subagents` and its `workflows/wf_*` (2.1.2 and later) or next to the main transcript
+    /// (2.0.28 to 2.1.1). Anything that is not a regular file, or leads out of the project's folder, is skipped.
     pub fn of_transcript_in(main: &Path, siblings: Siblings<'_>) -> Result<Self, TranscriptError> {
         let others = siblings::of(main, siblings);
         let (id, mains) = match (session_id(main), others.is_empty()) {
@@ -136,7 +137,7 @@ impl SessionFiles {
     }
 }
 
-/// The id in the name of a main transcript, which must be a regular file.
+/// The session ID in the name of a main transcript, which must be a regular file.
 fn session_id(main: &Path) -> Result<String, TranscriptError> {
     let path = || main.to_owned();
     let metadata = main.metadata().map_err(|error| TranscriptError::Unreadable { path: path(), error })?;
@@ -148,7 +149,7 @@ fn session_id(main: &Path) -> Result<String, TranscriptError> {
         return Err(TranscriptError::Agent { path: path() });
     }
     match utf8_name(main).map(|name| name.strip_suffix(".jsonl").unwrap_or(name)) {
-        // The id is the name of a folder too, which must not be another one.
+        // The ID is also a folder's name, and must not lead to a different folder.
         None | Some("" | "." | "..") => Err(TranscriptError::Name { path: path() }),
         Some(id) => Ok(id.to_owned()),
     }
@@ -158,16 +159,16 @@ fn utf8_name(path: &Path) -> Option<&str> {
     path.file_name().and_then(OsStr::to_str)
 }
 
-/// What was found so far.
+/// The files found so far.
 struct Found {
-    /// The project's folder that is looked into, without links.
+    /// The project's folder being searched, with links resolved.
     root: PathBuf,
     agents: Vec<AgentFile>,
     unreadable: Vec<Unreadable>,
 }
 
 impl Found {
-    /// The sub-agents in the project's folder of a main transcript.
+    /// Adds the subagents in the project's folder of a main transcript.
     fn beside(&mut self, main: &Path, id: &str) -> Result<(), TranscriptError> {
         let folder = match main.parent() {
             Some(parent) if !parent.as_os_str().is_empty() => parent,
@@ -187,7 +188,7 @@ impl Found {
         Ok(())
     }
 
-    /// Those in a folder; `way` leads to it from the main transcript's.
+    /// Adds the subagents in a folder; `way` is its path from the main transcript's folder.
     fn agents_in(&mut self, folder: &Path, id: &str, way: &[&str]) {
         for path in self.entries(folder) {
             if let Some(name) = utf8_name(&path)
@@ -199,7 +200,7 @@ impl Found {
         }
     }
 
-    /// A project's folder holds the flat agents of all its sessions.
+    /// Adds the session's flat agents. A project's folder contains those of all its sessions.
     fn flat_agents_in(&mut self, folder: &Path, id: &str) {
         let agents = match flat::agents(folder) {
             Ok(agents) => agents,
@@ -227,7 +228,7 @@ impl Found {
     }
 
     fn add(&mut self, path: &Path, agent: files::Agent<'_>) {
-        // Told now, and not as the failure of a conversion that could do without it.
+        // Reported now, rather than failing a conversion that could do without this file.
         if let Err(error) = regular::open(path) {
             self.unreadable.push(Unreadable { path: path.to_owned(), error });
             return;
@@ -247,13 +248,13 @@ impl Found {
         String::from_utf8(regular::read(path, LONGEST_METADATA).ok()?).ok()
     }
 
-    /// Whether this is a regular file that lies in the project's folder, links resolved. Anything else must not even be
-    /// opened: that of a pipe would wait for someone to write to it.
+    /// Whether this is a regular file in the project's folder, with links resolved. Anything else must not even be
+    /// opened: opening a pipe would wait for a writer.
     fn is_inside(&self, path: &Path) -> bool {
         path.canonicalize().is_ok_and(|target| target.starts_with(&self.root) && target.is_file())
     }
 
-    /// What lies in a folder, which need not exist, in the order of the names.
+    /// The entries of a folder, which need not exist, sorted by name.
     fn entries(&mut self, folder: &Path) -> Vec<PathBuf> {
         let entries = fs::read_dir(folder).and_then(|entries| entries.map(|entry| Ok(entry?.path())).collect());
         match entries {

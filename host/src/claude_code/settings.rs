@@ -1,17 +1,18 @@
-//! Where each variable of [`posthog_llma_pipeline::options`] comes from. All of these are the person's own, or the
-//! machine's administrator's; what a project says is [`project`](super::project)'s.
+//! Where each variable of [`posthog_llma_pipeline::options`] comes from. All these sources belong to the person or the
+//! machine's administrator; [`project`](super::project) reads what a project says.
 //!
-//! 1. the managed settings of Claude Code, which are root's
+//! 1. Claude Code's managed settings, which belong to root
 //! 2. the command's flags
 //! 3. the environment
-//! 4. the `env` block of `settings.json` in `$CLAUDE_CONFIG_DIR` (default `~/.claude`), so that commands work in a plain
-//!    terminal, where Claude Code puts nothing into the environment
+//! 4. the `env` block of `settings.json` in `$CLAUDE_CONFIG_DIR` (default `~/.claude`), so that commands work in a
+//!   plain terminal, where Claude Code does not set variables
 //!
-//! Below a client the file goes before the environment, as in the environments that the client makes. Last come the options
-//! of the Claude Code plugin: `pluginConfigs."posthog@…".options` in the same `settings.json`, the key in the client's
-//! credential store ([`plugin_options`]), and in a plain environment `CLAUDE_PLUGIN_OPTION_<NAME>`. They are what a user said
-//! once, at the plugin's installation. Claude Code 2.1.83 and later hands them to the plugin's hooks by these names (seen in
-//! 2.1.112 to 2.1.332), where a project could set them, too: so below a client they are read from the files.
+//! Below a client, the file takes precedence over the environment, as in the environments that the client creates. Last
+//! come the options of the Claude Code plugin: `pluginConfigs."posthog@…".options` in the same `settings.json`, the key
+//! in the client's credential store ([`plugin_options`]), and, in a plain environment, `CLAUDE_PLUGIN_OPTION_<NAME>`.
+//! The user gave them once, when installing the plugin. Claude Code 2.1.83 and later passes them to the plugin's hooks
+//! under these names (seen in 2.1.112 to 2.1.332). A project could set those, too, so below a client they are read from
+//! the files.
 
 use std::collections::BTreeMap;
 use std::ffi::{OsStr, OsString};
@@ -33,7 +34,7 @@ mod homes;
 #[cfg(test)]
 mod tests;
 
-/// Where an administrator's settings for Claude Code are.
+/// The file with an administrator's settings for Claude Code.
 const MANAGED: &str = if cfg!(windows) {
     r"C:\Program Files\ClaudeCode\managed-settings.json"
 } else if cfg!(target_os = "macos") {
@@ -41,31 +42,31 @@ const MANAGED: &str = if cfg!(windows) {
 } else {
     "/etc/claude-code/managed-settings.json"
 };
-/// Names the folder of Claude Code's own files where it is not `~/.claude`.
+/// The variable with the folder of Claude Code's own files, if it is not `~/.claude`.
 const CONFIG_DIR: &str = "CLAUDE_CONFIG_DIR";
 
-/// What Claude Code puts before the name of a plugin's option in the environment of its hooks.
+/// Claude Code's prefix for a plugin option's name in the environment of its hooks.
 const PLUGIN_OPTION: &str = "CLAUDE_PLUGIN_OPTION_";
 
-/// What this program takes from the environment: the variables it knows, and the home directory.
+/// What this program takes from the environment: the variables it knows and the home directory.
 #[derive(Clone, Default)]
 pub struct Environment {
     variables: BTreeMap<&'static str, OsString>,
-    /// What a command was given.
+    /// The command's flags.
     flags: Vec<(&'static str, String)>,
     plugin_options: BTreeMap<&'static str, OsString>,
-    /// `TRACEPARENT`: of the client's own environment alone, in no file and no plugin's option.
+    /// `TRACEPARENT`: from the client's own environment only, never from a file or a plugin option.
     traceparent: Option<OsString>,
-    /// Names that are none of ours but might be meant to be.
+    /// Names that are not ours but might be misspellings of ours.
     doubtful: Vec<DoubtfulName>,
     home: Option<PathBuf>,
     standing: Standing,
-    /// What a client gave, see [`first_environment`].
+    /// Variables that a client gave, see [`first_environment`].
     given: Vec<(String, Option<String>)>,
 }
 
 impl Environment {
-    /// That of this process: the person's own.
+    /// The environment of this process: the person's own.
     pub fn of_process() -> Self {
         let start = first_environment::start();
         Self::new(|name| std::env::var_os(name), std::env::home_dir())
@@ -73,17 +74,17 @@ impl Environment {
             .below(start.standing, &start.given)
     }
 
-    /// With what a command was given, which goes before what the person has set, but not before what an administrator has.
+    /// Adds a command's flags, which override what the person has set but not what an administrator has set.
     #[must_use]
     pub fn with_flags(self, flags: Vec<(&'static str, String)>) -> Self {
         Self { flags, ..self }
     }
 
-    /// With the names of all variables that are set, to find among them those that are nearly one of ours.
+    /// Adds the names of all set variables, to find those that nearly match one of ours.
     #[must_use]
     pub fn with_names(mut self, names: impl IntoIterator<Item = OsString>) -> Self {
         for name in names.into_iter().filter_map(|name| name.into_string().ok()) {
-            // There `path` is `PATH`.
+            // On Windows, `path` is `PATH`.
             let name = if cfg!(windows) { name.to_uppercase() } else { name };
             let (name, source) = match name.strip_prefix(PLUGIN_OPTION) {
                 Some(option) => (option.to_owned(), Source::PluginOption),
@@ -104,35 +105,38 @@ impl Environment {
         Self { variables, plugin_options, traceparent: set(TRACEPARENT), home, ..Self::default() }
     }
 
-    /// In a process that stands there, and that was given this.
+    /// For a process at this position relative to a client, with these given variables.
     #[must_use]
     pub fn below(self, standing: Standing, given: &[(String, Option<String>)]) -> Self {
         Self { standing, given: given.to_vec(), ..self }
     }
 
-    /// The project of the session that this process belongs to, if the client says one.
+    /// The project of the session that this process belongs to, if the client names one.
     pub fn project(&self) -> Option<PathBuf> {
         let (_, project) = self.given.iter().find(|(name, _)| name == "CLAUDE_PROJECT_DIR")?;
         project.as_ref().map(PathBuf::from)
     }
 
-    /// What the project says that a directory is in, and what the client made of it. `own`: the person's settings.
+    /// What a directory's project says in its files and through the client's environment. `own` is the person's
+    /// settings.
     pub fn demands(&self, directory: &Path, own: &Settings) -> Demands {
         let demands = self.demands_of_files(directory);
         demands.with_given(&self.given, |name| own.all.get(name).cloned().unwrap_or_default())
     }
 
-    /// What the files say of the project that a directory is in.
+    /// What the files of a directory's project say.
     pub fn demands_of_files(&self, directory: &Path) -> Demands {
         Demands::of_directory(directory, self.home.as_deref(), self.config_dir().as_deref())
     }
 
-    /// Claude Code's folder: `$CLAUDE_CONFIG_DIR`, of a list the first, else `~/.claude`; none without a home directory.
+    /// Claude Code's folder: `$CLAUDE_CONFIG_DIR` (the first one of a list), else `~/.claude`; `None` without a home
+    /// directory.
     pub fn config_dir(&self) -> Option<PathBuf> {
         self.homes().into_iter().next()
     }
 
-    /// All of Claude Code's folders: `$CLAUDE_CONFIG_DIR` may be a list, but below a client it is what that one uses.
+    /// All of Claude Code's folders: `$CLAUDE_CONFIG_DIR` may be a list, but below a client it is the folder which that
+    /// client uses.
     pub fn homes(&self) -> Vec<PathBuf> {
         match self.get(CONFIG_DIR) {
             Some(directory) if self.standing == Standing::Plain => homes::listed(directory),
@@ -141,8 +145,8 @@ impl Environment {
         }
     }
 
-    /// Has the user, or somebody, turned sending on, or tried to? Off is what most machines are: this costs nothing. Below a
-    /// client that is what it gave, in which the person's settings file is contained.
+    /// Has nobody turned sending on, or tried to? Sending is off on most machines, so this check is cheap. Below a
+    /// client it looks at the given variables, which include those of the person's settings file.
     pub fn is_off(&self) -> bool {
         if self.standing != Standing::Plain {
             let names = [ENABLED.to_owned(), format!("{PLUGIN_OPTION}{ENABLED}")];
@@ -152,7 +156,7 @@ impl Environment {
             return enabled.is_none_or(|(_, value)| value.as_deref().and_then(boolean) == Some(false));
         }
         let enabled = self.get(ENABLED).or_else(|| self.plugin_options.get(ENABLED).map(OsString::as_os_str));
-        // What cannot be read is not an off, but a mistake to be told.
+        // A value that cannot be parsed is not "off" but a mistake to report.
         enabled.is_none_or(|value| value.to_str().and_then(boolean) == Some(false))
     }
 
@@ -161,12 +165,12 @@ impl Environment {
     }
 }
 
-/// A name that is none of ours but begins as ours do, or is nearly one of ours.
+/// A name that is not ours but has our prefix or nearly matches one of ours.
 #[derive(Debug, Clone)]
 struct DoubtfulName {
     name: String,
     source: Source,
-    /// What was meant, if that can be told.
+    /// The name that was probably meant, if any.
     meant: Option<&'static str>,
 }
 
@@ -181,7 +185,7 @@ impl DoubtfulName {
     }
 }
 
-/// A settings file that is the user's own.
+/// One of the user's own settings files.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum Scope {
     /// ~/.claude/settings.json: all projects
@@ -190,18 +194,18 @@ pub enum Scope {
     ProjectLocal,
 }
 
-/// The variables that are set, each with its source.
+/// The set variables, each with its source.
 #[derive(Clone, Default)]
 pub struct Settings {
     values: BTreeMap<&'static str, (String, Source)>,
-    /// What any source says, also one that another goes before.
+    /// The values from all sources, including those that another source overrides.
     all: BTreeMap<&'static str, Vec<String>>,
     traceparent: Option<String>,
     warnings: Vec<String>,
 }
 
 impl fmt::Debug for Settings {
-    /// Names and sources; a value may be the API key.
+    /// Prints names and sources only; a value may be the API key.
     fn fmt(&self, formatter: &mut fmt::Formatter<'_>) -> fmt::Result {
         let sources = self.values.iter().map(|(name, (_, source))| (name, source));
         formatter.debug_map().entries(sources).finish()
@@ -209,8 +213,8 @@ impl fmt::Debug for Settings {
 }
 
 impl Settings {
-    /// Looks in all of the person's places. `cwd` is a directory of the current project: a file of the user's own for it that
-    /// cannot be read is an error, though nothing is taken from it.
+    /// Loads all of the person's sources. `cwd` is a directory of the current project: if the user's own file for that
+    /// project cannot be read, that is an error, although nothing is taken from the file.
     pub fn load(environment: &Environment, cwd: &Path) -> Result<Self, SettingsError> {
         let of_project = project_settings(cwd, environment.home.as_deref()).map(|path| read(&path)).transpose()?;
         let mut settings = Self::own(environment)?;
@@ -218,7 +222,7 @@ impl Settings {
         Ok(settings)
     }
 
-    /// Looks in all of the person's places.
+    /// Loads all of the person's sources.
     pub fn own(environment: &Environment) -> Result<Self, SettingsError> {
         let traceparent = environment.traceparent.as_ref().map(|text| text.to_string_lossy().into_owned());
         let mut settings = Self { traceparent, ..Self::default() };
@@ -259,7 +263,7 @@ impl Settings {
         Ok(settings)
     }
 
-    /// An administrator's word stands: a flag that says something else is an error, not passed over.
+    /// An administrator's setting is final: a contradicting flag is an error and is not silently ignored.
     fn refuse_if_managed(&self, name: &'static str, value: &str) -> Result<(), SettingsError> {
         match self.get(name) {
             Some((managed, Source::File(path))) if managed != value => {
@@ -279,8 +283,8 @@ impl Settings {
         Ok(())
     }
 
-    /// The user's settings file, or the user's own for the project that `cwd` is in; where that project has none yet, for
-    /// `cwd`. None without a home directory.
+    /// The user's settings file, or the user's own file for the project that contains `cwd`; if that project has none
+    /// yet, the file for `cwd`. `None` without a home directory.
     pub fn file(environment: &Environment, scope: Scope, cwd: &Path) -> Option<PathBuf> {
         match scope {
             Scope::User => environment.config_dir().map(|directory| directory.join("settings.json")),
@@ -291,7 +295,7 @@ impl Settings {
         }
     }
 
-    /// What the `env` block of one file says. The project's own must not be checked in.
+    /// Reads the `env` block of one file. A project's local file must not be checked in.
     pub fn of_file(path: &Path, scope: Scope) -> Result<Self, SettingsError> {
         if scope == Scope::ProjectLocal && git::is_tracked(path) == git::Tracked::Yes {
             return Err(SettingsError::CheckedIn { path: path.to_owned() });
@@ -301,18 +305,18 @@ impl Settings {
         Ok(settings)
     }
 
-    /// A variable's value and where it was found. Never empty.
+    /// A variable's value and its source. The value is never empty.
     pub fn get(&self, name: &str) -> Option<(&str, &Source)> {
         self.values.get(name).map(|(value, source)| (value.as_str(), source))
     }
 
-    /// What the user should know of the settings, though they can be used.
+    /// Warnings about settings that can be used nonetheless.
     pub fn warnings(&self) -> &[String] {
         &self.warnings
     }
 
-    /// Refuses a name that is nearly one of ours: what its value was meant to do would not be done. Others that begin as ours
-    /// do are warned of.
+    /// Refuses a name that nearly matches one of ours, because its value would have no effect. Warns about other names
+    /// with our prefix.
     fn doubt(&mut self, names: &[DoubtfulName]) -> Result<(), SettingsError> {
         for DoubtfulName { name, source, meant } in names {
             if let Some(meant) = meant {
@@ -323,7 +327,7 @@ impl Settings {
         Ok(())
     }
 
-    /// The variables' meaning. The error says which variable of which source cannot be used.
+    /// Parses the variables. The error names the invalid variable and its source.
     pub fn options(&self) -> Result<Options, SettingsError> {
         let lookup = |name: &str| match name {
             TRACEPARENT => self.traceparent.clone(),
@@ -353,7 +357,7 @@ impl Settings {
     }
 }
 
-/// `.claude/settings.local.json` of the project that `cwd` is in.
+/// `.claude/settings.local.json` of the project that contains `cwd`.
 fn project_settings(cwd: &Path, home: Option<&Path>) -> Option<PathBuf> {
     let cwd = cwd.canonicalize().ok()?;
     let home = home.and_then(|home| home.canonicalize().ok());
@@ -365,31 +369,31 @@ fn project_settings(cwd: &Path, home: Option<&Path>) -> Option<PathBuf> {
     Some(project.join(CLAUDE_FOLDER).join("settings.local.json"))
 }
 
-/// Is it the administrator's: root's, and nobody else's to write?
+/// Is this the administrator's file: owned by root, and writable by nobody else?
 #[cfg(unix)]
 fn is_roots(path: &Path) -> bool {
     use std::os::unix::fs::MetadataExt as _;
     path.metadata().is_ok_and(|metadata| metadata.uid() == 0 && metadata.mode() & 0o022 == 0)
 }
 
-/// Only administrators write below the program folder.
+/// Only administrators can write below the program folder.
 #[cfg(not(unix))]
 fn is_roots(path: &Path) -> bool {
     path.exists()
 }
 
-/// What a settings file says of the known variables.
+/// The known variables in a settings file.
 #[derive(Debug, Default)]
 struct SettingsFile {
-    /// Those in the `env` block.
+    /// The variables in the `env` block.
     env: Vec<(&'static str, String)>,
-    /// Those among the options of the plugin.
+    /// The variables among the plugin's options.
     plugin_options: Vec<(&'static str, String)>,
-    /// Names in both that are none of ours but might be meant to be.
+    /// Names in both that are not ours but might be misspellings of ours.
     doubtful: Vec<DoubtfulName>,
 }
 
-/// Reads a settings file; one that is not there says nothing.
+/// Reads a settings file; a missing file counts as empty.
 fn read(path: &Path) -> Result<SettingsFile, SettingsError> {
     let Some(text) = read_file(path)? else {
         return Ok(SettingsFile::default());
@@ -406,7 +410,7 @@ fn read(path: &Path) -> Result<SettingsFile, SettingsError> {
         file.env = known_variables(block).map_err(|name| wrong(&format!("`{name}` in `env` is not a string")))?;
         file.doubtful.extend(doubtful_names(block, &Source::File(path.to_owned())));
     }
-    // Claude Code's own, and other plugins': what has another shape is none of our business.
+    // The rest belongs to Claude Code and other plugins: ignore entries with other shapes.
     let plugins = settings.get("pluginConfigs").and_then(Value::as_object).into_iter().flatten();
     let options = plugins.filter(|(name, _)| is_plugin(name)).find_map(|(_, plugin)| plugin["options"].as_object());
     if let Some(options) = options {
@@ -417,7 +421,7 @@ fn read(path: &Path) -> Result<SettingsFile, SettingsError> {
     Ok(file)
 }
 
-/// The known variables in a JSON object; the error is the name of one that is not text.
+/// The known variables in a JSON object; the error is the name of a variable that is not a string.
 fn known_variables(block: &Map<String, Value>) -> Result<Vec<(&'static str, String)>, &'static str> {
     let mut known = Vec::new();
     for name in variables() {
@@ -433,7 +437,7 @@ fn known_variables(block: &Map<String, Value>) -> Result<Vec<(&'static str, Stri
     Ok(known)
 }
 
-/// The names in a JSON object that are none of ours but might be meant to be. Empty values count as not set.
+/// The names in a JSON object that are not ours but might be misspellings of ours. Empty values count as not set.
 fn doubtful_names(block: &Map<String, Value>, source: &Source) -> Vec<DoubtfulName> {
     let set = block.iter().filter(|(_, value)| value.as_str() != Some("") && !value.is_null());
     set.filter_map(|(name, _)| DoubtfulName::judge(name, source)).collect()

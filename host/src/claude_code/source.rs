@@ -1,4 +1,4 @@
-//! Where a setting was found, and how a settings file is read.
+//! The sources of settings, and reading a settings file.
 
 use crate::system::regular;
 use posthog_llma_pipeline::options::InvalidVariable;
@@ -12,7 +12,7 @@ const MAX_FILE_BYTES: u64 = 1024 * 1024;
 /// Where a variable's value was found.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub enum Source {
-    /// A flag of the command.
+    /// A flag on the command line.
     Flag,
     /// The environment.
     Environment,
@@ -20,7 +20,7 @@ pub enum Source {
     File(PathBuf),
     /// An option of the Claude Code plugin.
     PluginOption,
-    /// The environment that the client gave: what a project's settings made of the person's.
+    /// The environment that the client gave: the person's, as modified by a project's settings.
     Given,
 }
 
@@ -36,7 +36,7 @@ impl fmt::Display for Source {
     }
 }
 
-/// A file's bytes, if it is there.
+/// A file's bytes, if the file exists.
 pub(crate) fn read_file(path: &Path) -> Result<Option<Vec<u8>>, SettingsError> {
     match regular::read(path, MAX_FILE_BYTES) {
         Ok(text) => Ok(Some(text)),
@@ -52,7 +52,7 @@ pub(crate) fn read_file(path: &Path) -> Result<Option<Vec<u8>>, SettingsError> {
 #[derive(Debug, thiserror::Error)]
 #[non_exhaustive]
 pub enum SettingsError {
-    /// A variable of the environment is not text.
+    /// A variable in the environment is not valid text.
     #[error("{name} in the environment is not UTF-8")]
     NotUtf8 {
         /// The variable.
@@ -63,10 +63,10 @@ pub enum SettingsError {
     Unreadable {
         /// The file.
         path: PathBuf,
-        /// Why.
+        /// The reason.
         error: io::Error,
     },
-    /// A settings file has over 1 MiB.
+    /// A settings file is larger than 1 MiB.
     #[error("the settings in {} exceed 1 MiB; shorten the file", path.display())]
     TooLarge {
         /// The file.
@@ -77,15 +77,15 @@ pub enum SettingsError {
     Json {
         /// The file.
         path: PathBuf,
-        /// What is wrong, with line and column.
+        /// The problem, with line and column.
         error: serde_json::Error,
     },
-    /// A settings file is JSON, but not as Claude Code has it.
+    /// A settings file is JSON, but not in Claude Code's format.
     #[error("the settings in {} are not valid: {what}; correct the file", path.display())]
     Shape {
         /// The file.
         path: PathBuf,
-        /// What is wrong.
+        /// The problem.
         what: String,
     },
     /// The project's local settings are part of its repository.
@@ -98,17 +98,17 @@ pub enum SettingsError {
         /// The file.
         path: PathBuf,
     },
-    /// A name that is nearly one of a variable.
+    /// A name that nearly matches a variable's.
     #[error("{name:?} is not a setting; did you mean {meant}? (set in {source_of_name})")]
     Misspelt {
-        /// The name that is set.
+        /// The name as it was set.
         name: String,
-        /// Where.
+        /// Where it was set.
         source_of_name: Source,
-        /// The variable that it is nearly the name of.
+        /// The variable that was probably meant.
         meant: &'static str,
     },
-    /// A flag says something else than the administrator.
+    /// A flag contradicts the administrator's setting.
     #[error("{name} is set in {}, which only an administrator can change; leave the flag out", path.display())]
     Managed {
         /// The variable.
@@ -119,9 +119,9 @@ pub enum SettingsError {
     /// A variable's value cannot be used.
     #[error("{error} (set in {source_of_value})")]
     Invalid {
-        /// Where the value was found.
+        /// The source of the value.
         source_of_value: Source,
-        /// The variable and what is wrong with it.
+        /// The variable and the problem with it.
         error: InvalidVariable,
     },
 }

@@ -170,13 +170,13 @@ fn all_folders_above_count_up_to_the_home_directory() {
         let place = Place::new().write(file, &private);
         assert!(stricter(&place.demands_in("code/project/src/deep"), own()).conversion.privacy_mode, "{file}");
     }
-    // These are the person's own.
+    // These files are the person's own.
     for file in [".claude/settings.json", ".claude/settings.local.json"] {
         let place = Place::new().write(file, &private);
         assert_eq!(place.demands_in("code/project"), Demands::default(), "{file}");
         assert_eq!(place.demands_in(""), Demands::default(), "{file}");
     }
-    // A folder that is gone is below those that are there.
+    // A deleted folder still has existing folders above it.
     let place = Place::new().says(&json!({"POSTHOG_LLMA_PRIVACY_MODE": "true"}));
     assert!(stricter(&place.demands_in("code/project/gone/deep"), own()).conversion.privacy_mode);
 }

@@ -1,7 +1,7 @@
-//! Sub-agents' transcripts that lie beside those of their sessions, as 2.0.28 to 2.1.1 wrote them.
+//! Subagents' transcripts that are next to those of their sessions, as 2.0.28 to 2.1.1 wrote them.
 //!
-//! Which session one belongs to stands in it, so each session of a folder has to look at all of them. Where many sessions are
-//! looked at, a folder with thousands of files is listed once, and each file opened once.
+//! Only the file's content says which session it belongs to, so each session in a folder has to check all of them. When
+//! many sessions are processed, a folder with thousands of files is listed only once and each file is opened only once.
 
 use super::sorted;
 use crate::system::regular;
@@ -13,10 +13,10 @@ use std::path::{Path, PathBuf};
 use std::sync::{Arc, LazyLock, Mutex, OnceLock, PoisonError};
 use std::time::{Duration, SystemTime};
 
-/// File systems' clocks are coarse: a folder that changed so short ago may have changed again at the same time.
+/// File systems' clocks are coarse: a folder that changed this recently may have changed again with the same time.
 const COARSE: Duration = Duration::from_secs(2);
 
-/// A sub-agent's transcript.
+/// A subagent's transcript.
 #[derive(Debug)]
 pub(super) struct FlatAgent {
     path: PathBuf,
@@ -28,7 +28,7 @@ impl FlatAgent {
         &self.path
     }
 
-    /// The session that it says it belongs to. It never says another one.
+    /// The session that the transcript says it belongs to. This never changes.
     pub(super) fn session(&self) -> io::Result<Option<String>> {
         if let Some(session) = self.session.get() {
             return Ok(Some(session.clone()));
@@ -38,12 +38,12 @@ impl FlatAgent {
     }
 }
 
-/// What lies in a folder that changed last at this time.
+/// A folder's modification time, and its entries at that time.
 type Listing = (SystemTime, Arc<Vec<FlatAgent>>);
 
 static LISTINGS: LazyLock<Mutex<HashMap<PathBuf, Listing>>> = LazyLock::new(Mutex::default);
 
-/// The sub-agents' transcripts in a folder, in the order of their names.
+/// The subagents' transcripts in a folder, sorted by name.
 pub(super) fn agents(folder: &Path) -> io::Result<Arc<Vec<FlatAgent>>> {
     let listings = || LISTINGS.lock().unwrap_or_else(PoisonError::into_inner);
     let changed = fs::metadata(folder)?.modified()?;
@@ -55,7 +55,7 @@ pub(super) fn agents(folder: &Path) -> io::Result<Arc<Vec<FlatAgent>>> {
     let mut paths = Vec::new();
     for entry in fs::read_dir(folder)? {
         let entry = entry?;
-        // Most are not agents; a path is made of those alone.
+        // Most entries are not agents; build paths only for those that are.
         if entry.file_name().to_str().and_then(files::agent_id).is_some() {
             paths.push(entry.path());
         }

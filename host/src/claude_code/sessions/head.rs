@@ -1,4 +1,4 @@
-//! What the beginning of a transcript tells of its session, without converting it.
+//! Reads facts about a session from the beginning of its transcript, without converting it.
 
 use crate::system::regular;
 use memchr::memmem;
@@ -9,17 +9,17 @@ use serde_json::Value;
 use std::io::{self, BufRead as _, BufReader, Read as _};
 use std::path::{Path, PathBuf};
 
-/// Bytes of a transcript that are read at most. The first prompt stands in the first lines; an image may be in it.
+/// Maximum number of bytes to read from a transcript. The first prompt is in the first lines; it may contain an image.
 const MOST: u64 = 1024 * 1024;
 
-/// What the beginning tells.
+/// What the beginning says.
 #[derive(Debug, Clone, Default, PartialEq, Eq)]
 pub struct Head {
-    /// Where the session began to work. (The name of its folder is not to be turned back into one.)
+    /// The session's first working directory. (Its folder's name cannot be turned back into a path.)
     pub directory: Option<PathBuf>,
     /// The first timestamp, in milliseconds since 1970.
     pub started: Option<i64>,
-    /// The beginning of the first thing that a person asked, as its trace would be called.
+    /// The beginning of the first prompt, in the form of its trace's name.
     pub prompt: Option<String>,
 }
 
@@ -32,7 +32,7 @@ struct Line {
 }
 
 impl Head {
-    /// Reads the beginning, up to the first prompt. Of a file that cannot be read it tells nothing.
+    /// Reads the beginning, up to the first prompt. The result is empty if the file cannot be read.
     pub fn read(transcript: &Path) -> Self {
         let mut head = Self::default();
         let Ok(file) = regular::open(transcript) else { return head };
@@ -49,13 +49,13 @@ impl Head {
     }
 }
 
-/// Bytes of a transcript before the first line that says a later time than this.
+/// The number of bytes before the first line with a timestamp later than this.
 pub fn written_until(transcript: &Path, until: i64) -> io::Result<u64> {
     let mut reader = BufReader::with_capacity(64 * 1024, regular::open(transcript)?);
     let (mut end, mut line) = (0, Vec::new());
     while reader.read_until(b'\n', &mut line)? > 0 {
         let time = || time::parse(serde_json::from_slice::<Line>(&line).ok()?.timestamp.as_str()?);
-        // A line without one need not be parsed.
+        // Skip parsing lines without a timestamp.
         if memmem::find(&line, b"\"timestamp\"").is_some() && time().is_some_and(|time| time > until) {
             break;
         }
@@ -65,7 +65,7 @@ pub fn written_until(transcript: &Path, until: i64) -> io::Result<u64> {
     Ok(end)
 }
 
-/// The first time in a transcript, in milliseconds since 1970.
+/// The first timestamp in a transcript, in milliseconds since 1970.
 pub(super) fn first_timestamp(transcript: &Path) -> Option<i64> {
     let file = regular::open(transcript).ok()?;
     let lines = BufReader::new(file.take(MOST)).split(b'\n').map_while(Result::ok);

@@ -1,4 +1,4 @@
-//! From what the user types to a session's main transcript.
+//! Finds a session's main transcript from what the user types.
 
 use std::collections::BTreeMap;
 use std::ffi::OsStr;
@@ -15,19 +15,19 @@ use posthog_llma_pipeline::session::files;
 #[cfg(test)]
 mod tests;
 
-/// Candidates that an error shows.
+/// How many candidates an error lists.
 const SHOWN_CANDIDATES: usize = 10;
 
 /// A main transcript in one of the projects' folders.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct FoundSession {
-    /// The session's id.
+    /// The session's ID.
     pub id: String,
-    /// Its main transcript; of several the one that was modified last.
+    /// Its main transcript; the most recently modified one if there are several.
     pub path: PathBuf,
-    /// All of its main transcripts.
+    /// All its main transcripts.
     pub paths: Vec<PathBuf>,
-    /// When it was modified last.
+    /// The time of the last modification.
     pub modified: SystemTime,
 }
 
@@ -35,7 +35,7 @@ pub struct FoundSession {
 #[derive(Debug, thiserror::Error)]
 #[non_exhaustive]
 pub enum FindError {
-    /// A path was given, and it is not a transcript.
+    /// The given path is not a transcript.
     #[error(transparent)]
     Transcript(#[from] TranscriptError),
     /// Nothing was given.
@@ -47,35 +47,35 @@ pub enum FindError {
         NotRead(projects, error)
     )]
     NoProjects {
-        /// What was looked for.
+        /// What the user typed.
         query: String,
-        /// Where.
+        /// The folders that were searched.
         projects: Vec<PathBuf>,
-        /// Why it cannot be read.
+        /// The reason.
         error: io::Error,
     },
-    /// No session has this id, or an id that starts so.
+    /// No session has this ID or an ID that starts with it.
     #[error(
         "no session {query:?} among the {sessions} in {}{}; `posthog-llma ingest --list --all` lists them (set CLAUDE_CONFIG_DIR \
          if Claude Code's directory is not ~/.claude)",
         Places(projects), UnreadableFolders(*unreadable)
     )]
     NotFound {
-        /// What was looked for.
+        /// What the user typed.
         query: String,
-        /// Where.
+        /// The folders that were searched.
         projects: Vec<PathBuf>,
         /// How many sessions there are.
         sessions: usize,
         /// How many of the projects' folders could not be read.
         unreadable: usize,
     },
-    /// Several sessions have an id that starts so.
+    /// Several sessions have an ID that starts with this.
     #[error("{} sessions have an ID that starts with {query:?}; give more of it:{}", candidates.len(), List(candidates))]
     Ambiguous {
-        /// What was looked for.
+        /// What the user typed.
         query: String,
-        /// The sessions, the one that was modified last first.
+        /// The sessions, most recently modified first.
         candidates: Vec<FoundSession>,
     },
 }
@@ -130,12 +130,11 @@ impl fmt::Display for List<'_> {
     }
 }
 
-/// The main transcript that is meant by `query`: a path, a session id, or the start of one, in any case.
+/// The main transcript that `query` means: a path, a session ID or the start of one, in upper or lower case.
 ///
-/// What has a path separator in it is a path and nothing else; so is the name of a `.jsonl` file in the working
-/// directory. An id is looked up in all projects' folders of the `homes`; a whole id is preferred to the start of
-/// another. Where several folders have a session of the same id, it is one session: of its files, the one that was
-/// modified last is given.
+/// A query with a path separator is always a path, and so is the name of a `.jsonl` file in the working directory. An
+/// ID is looked up in all projects' folders of the `homes`; a complete ID takes precedence over the start of another.
+/// The same ID in several folders is one session: the result is its most recently modified file.
 pub fn find(homes: &[PathBuf], query: &OsStr) -> Result<PathBuf, FindError> {
     if query.is_empty() {
         return Err(FindError::Empty);
@@ -189,7 +188,7 @@ pub fn find(homes: &[PathBuf], query: &OsStr) -> Result<PathBuf, FindError> {
     }
 }
 
-/// What lies in these folders. An error if none of them can be read.
+/// The entries of these folders. An error if none of the folders can be read.
 fn folders_in(projects: &[PathBuf]) -> io::Result<impl Iterator<Item = io::Result<fs::DirEntry>> + use<>> {
     let mut read = Vec::new();
     let mut failed = None;
@@ -205,8 +204,8 @@ fn folders_in(projects: &[PathBuf]) -> io::Result<impl Iterator<Item = io::Resul
     }
 }
 
-/// All sessions in the projects' folders of the `homes`: one of each id, the one that was modified last first. A folder that
-/// cannot be read is passed over.
+/// All sessions in the projects' folders of the `homes`: one for each ID, most recently modified first. A folder that
+/// cannot be read is skipped.
 pub fn all(homes: &[PathBuf]) -> io::Result<Vec<FoundSession>> {
     let projects: Vec<_> = homes.iter().map(|home| home.join("projects")).collect();
     let folders = folders_in(&projects)?;
@@ -214,7 +213,7 @@ pub fn all(homes: &[PathBuf]) -> io::Result<Vec<FoundSession>> {
     Ok(latest_of_each_id(transcripts.collect()))
 }
 
-/// The main transcripts in a project's folder, with their ids.
+/// The main transcripts in a project's folder, with their IDs.
 fn transcripts_in(folder: &Path) -> io::Result<Vec<(String, PathBuf)>> {
     let mut transcripts = Vec::new();
     for entry in fs::read_dir(folder)? {
@@ -226,7 +225,7 @@ fn transcripts_in(folder: &Path) -> io::Result<Vec<(String, PathBuf)>> {
     Ok(transcripts)
 }
 
-/// For each id the transcript that was modified last; of all ids, the one that was modified last first.
+/// The most recently modified transcript of each ID, with the most recent first.
 fn latest_of_each_id(transcripts: Vec<(String, PathBuf)>) -> Vec<FoundSession> {
     let mut latest: BTreeMap<String, FoundSession> = BTreeMap::new();
     for (id, path) in transcripts {
@@ -249,7 +248,7 @@ fn latest_of_each_id(transcripts: Vec<(String, PathBuf)>) -> Vec<FoundSession> {
         }
     }
     let mut candidates: Vec<FoundSession> = latest.into_values().collect();
-    // Stable: at the same time, the order of the ids.
+    // The sort is stable: equal times keep the order of the IDs.
     candidates.sort_by_key(|candidate| std::cmp::Reverse(candidate.modified));
     candidates
 }

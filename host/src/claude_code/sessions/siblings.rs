@@ -1,7 +1,8 @@
-//! One session in several projects' folders.
+//! Handles a session that has transcripts in several projects' folders.
 //!
-//! After `/cd`, or in a worktree, Claude Code goes on in another project's folder under the same id; what is left in the first
-//! one can be a stub of a few lines. So the files of one name below `projects` are one session, whichever of them is asked for.
+//! After `/cd`, or in a worktree, Claude Code continues in another project's folder under the same ID; what remains in
+//! the first one can be a stub of a few lines. So all files of one name below `projects` are one session, whichever of
+//! them is requested.
 
 use super::head;
 use std::collections::HashMap;
@@ -9,24 +10,25 @@ use std::ffi::OsString;
 use std::fs;
 use std::path::{Path, PathBuf};
 
-/// The folder of all projects' folders, in Claude Code's.
+/// The folder that contains all projects' folders, inside Claude Code's folder.
 const PROJECTS: &str = "projects";
 
-/// The folder of all projects that a main transcript lies in, if it lies where Claude Code writes it.
+/// The `projects` folder that contains a main transcript, if it is where Claude Code writes it.
 fn projects_of(main: &Path) -> Option<&Path> {
     main.parent()?.parent().filter(|projects| projects.file_name().is_some_and(|name| name == PROJECTS))
 }
 
-/// Where the other main transcripts of a session are looked for, besides in the folders beside its own.
+/// Where to look for a session's other main transcripts, besides the folders next to its own.
 #[derive(Debug, Clone, Copy)]
 pub enum Siblings<'a> {
-    /// In these homes, now: for one session.
+    /// In these homes, at the time of the call: for one session.
     In(&'a [PathBuf]),
-    /// In what was found before: for all sessions of a run.
+    /// In an index built before: for all sessions of a run.
     Indexed(&'a SiblingIndex),
 }
 
-/// What lies in all projects' folders, by name, found once: to look for each session's files in each folder is quadratic.
+/// The files in all projects' folders, by name, listed once: looking for each session's files in each folder would be
+/// quadratic.
 #[derive(Debug)]
 pub struct SiblingIndex {
     places: Vec<PathBuf>,
@@ -34,7 +36,8 @@ pub struct SiblingIndex {
 }
 
 impl SiblingIndex {
-    /// What these homes hold now. Who writes another one meanwhile makes it a session that has grown since.
+    /// Indexes the current files of these homes. A transcript that is added afterward makes its session one that has
+    /// grown since.
     pub fn of(homes: &[PathBuf]) -> Self {
         let places: Vec<_> = homes.iter().map(|home| home.join(PROJECTS)).collect();
         let mut by_name: HashMap<OsString, Vec<PathBuf>> = HashMap::new();
@@ -47,7 +50,7 @@ impl SiblingIndex {
     }
 }
 
-/// What lies in a folder of all projects' folders.
+/// The folders inside a `projects` folder.
 fn folders(projects: &PathBuf) -> impl Iterator<Item = PathBuf> {
     fs::read_dir(projects).into_iter().flatten().flatten().map(|folder| folder.path())
 }
@@ -64,7 +67,7 @@ pub(super) fn of(main: &Path, siblings: Siblings<'_>) -> Vec<PathBuf> {
             unknown.map(beside).into_iter().flatten().chain(indexed).collect()
         }
         Siblings::In(homes) => {
-            // Mostly the one home is the transcript's own.
+            // Usually there is one home, and it is the transcript's own.
             let elsewhere: Vec<_> =
                 homes.iter().map(|home| home.join(PROJECTS)).filter(|place| *place != own).collect();
             std::iter::once(&own).chain(&elsewhere).flat_map(beside).collect::<Vec<_>>()
@@ -74,7 +77,7 @@ pub(super) fn of(main: &Path, siblings: Siblings<'_>) -> Vec<PathBuf> {
     let mut seen = Vec::new();
     seen.extend(main.canonicalize());
     for path in paths {
-        // A folder that is a link to another one holds nothing of its own.
+        // A folder that links to another one has no files of its own.
         let Ok(resolved) = path.canonicalize() else { continue };
         if resolved.is_file() && !seen.contains(&resolved) {
             seen.push(resolved);
@@ -85,13 +88,13 @@ pub(super) fn of(main: &Path, siblings: Siblings<'_>) -> Vec<PathBuf> {
     found
 }
 
-/// Main transcripts of one session by their first timestamps, then by their paths. One without any comes last.
+/// Sorts the main transcripts of one session by first timestamp, then by path. One without a timestamp comes last.
 pub fn ordered(mut mains: Vec<PathBuf>) -> Vec<PathBuf> {
     mains.sort_by_cached_key(|main| (head::first_timestamp(main).unwrap_or(i64::MAX), main.clone()));
     mains
 }
 
-/// Are these main transcripts of one session, by their names and places?
+/// Are these main transcripts of one session, judging by their names and locations?
 pub fn is_same_session(a: &Path, b: &Path) -> bool {
     a == b || (a.file_name() == b.file_name() && projects_of(a).is_some() && projects_of(b).is_some())
 }

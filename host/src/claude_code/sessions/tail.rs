@@ -1,15 +1,15 @@
-//! What the end of a transcript tells: whether its thread still waits for something.
+//! Reads from the end of a transcript whether its thread is still waiting for something.
 
 use crate::system::regular;
 use serde::Deserialize;
 use std::io::{Read as _, Seek as _, SeekFrom};
 use std::path::Path;
 
-/// Bytes of the end that are read.
+/// How many bytes to read from the end.
 const MAX_TAIL: u64 = 256 * 1024;
 
-/// Does the thread go on: is its last line a message that waits for an answer, a response that is not complete, or one that
-/// has called a tool? A transcript that cannot be read does not.
+/// Is the thread still open: is its last line a message that waits for an answer, an incomplete response, or one that
+/// has called a tool? A transcript that cannot be read is not open.
 pub fn is_open(transcript: &Path) -> bool {
     let Some(tail) = read(transcript) else { return false };
     let mut lines = tail.rsplit(|byte| *byte == b'\n');
@@ -25,7 +25,7 @@ fn read(transcript: &Path) -> Option<Vec<u8>> {
     Some(tail)
 }
 
-/// What one line says; none if it says nothing of its thread.
+/// What one line says; `None` if it says nothing about its thread.
 fn of_line(line: &[u8]) -> Option<bool> {
     #[derive(Deserialize)]
     struct Line {

@@ -33,7 +33,7 @@ impl Place {
         path
     }
 
-    /// A session's main transcript, modified so many seconds after the epoch.
+    /// Creates a session's main transcript, modified this many seconds after the epoch.
     pub(super) fn session(&self, path: &str, seconds: u64) -> PathBuf {
         let path = self.write(path, "");
         let file = File::options().write(true).open(&path).unwrap();

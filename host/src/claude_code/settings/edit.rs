@@ -1,5 +1,5 @@
-//! Changes the `env` block of a settings file's text and nothing else of it: not the order of the members, not the white
-//! space, not what other programs may understand and this one does not.
+//! Changes only the `env` block in a settings file's text. Everything else stays: the order of the members, the white
+//! space, and anything other programs may understand and this one does not.
 
 use serde::Deserialize;
 use serde::de::{Deserializer, MapAccess, Visitor};
@@ -11,22 +11,22 @@ use std::ops::Range;
 /// The member of a settings file that holds variables.
 const ENV: &str = "env";
 
-/// Why a text stays as it is.
+/// Why a text was not changed.
 #[derive(Debug, thiserror::Error)]
 #[non_exhaustive]
 pub enum EditError {
-    /// It is not JSON.
+    /// The text is not JSON.
     #[error("is not valid JSON: {0}")]
     Json(#[from] serde_json::Error),
-    /// It is JSON, but no settings.
+    /// The text is JSON, but not valid settings.
     #[error("cannot be used: {0}")]
     Shape(&'static str),
-    /// What came out is not what was meant. That must not happen, and if it does, nothing is written.
+    /// The result is not what was intended. This must not happen; if it does, nothing is written.
     #[error("has a form that this program cannot change; change it by hand")]
     Form,
 }
 
-/// The text with these variables set. An empty one becomes a file.
+/// The text with these variables set. An empty text becomes a complete settings file.
 pub fn set_variables(text: &str, variables: &[(&str, &str)]) -> Result<String, EditError> {
     let (mark, text) = text.strip_prefix('\u{feff}').map_or(("", text), |text| ("\u{feff}", text));
     let original = if text.trim().is_empty() { "{}\n" } else { text };
@@ -39,7 +39,7 @@ pub fn set_variables(text: &str, variables: &[(&str, &str)]) -> Result<String, E
         block.insert((*name).to_owned(), json!(value));
         edited = set_variable(&edited, name, value)?;
     }
-    // The proof, whatever the text looked like.
+    // Verify the result, whatever the text looked like.
     if serde_json::from_str::<Value>(&edited)? != expected {
         return Err(EditError::Form);
     }
@@ -50,7 +50,7 @@ fn set_variable(text: &str, name: &str, value: &str) -> Result<String, EditError
     let value = json!(value).to_string();
     let settings = Object::of(text, 0..text.len())?;
     let outer = settings.style().unwrap_or_else(Style::of_a_new_file);
-    // The last of several counts, for this program as for Claude Code.
+    // If there are several, the last one counts, for this program and for Claude Code.
     let Some(block) = settings.last(ENV) else {
         return Ok(settings.insert(text, &outer, ENV, &outer.nested().object(name, &value)));
     };
@@ -65,11 +65,11 @@ fn replace(text: &str, range: Range<usize>, new: &str) -> String {
     format!("{}{new}{}", &text[..range.start], &text[range.end..])
 }
 
-/// An object's members, with their places in a text.
+/// An object's members, with their positions in a text.
 #[derive(Debug)]
 struct Object<'a> {
     text: &'a str,
-    /// From `{` to after `}`.
+    /// From `{` to just after `}`.
     range: Range<usize>,
     members: Vec<Member>,
 }
@@ -77,7 +77,7 @@ struct Object<'a> {
 #[derive(Debug)]
 struct Member {
     name: String,
-    /// Where its name begins.
+    /// Where the member's name starts.
     start: usize,
     value: Range<usize>,
 }
@@ -92,10 +92,10 @@ impl<'a> Object<'a> {
         let mut after = start + 1;
         let mut members = Vec::with_capacity(found.len());
         for (name, raw) in found {
-            // A raw value is a piece of the text that it was read from.
+            // A raw value is a slice of the text it was read from.
             let value = raw.get().as_ptr() as usize - text.as_ptr() as usize;
             let value = value..value + raw.get().len();
-            // Between two members are white space and a comma.
+            // There is white space and a comma between two members.
             let gap = text[after..].find('"').ok_or(EditError::Form)?;
             members.push(Member { name, start: after + gap, value: value.clone() });
             after = value.end;
@@ -107,12 +107,12 @@ impl<'a> Object<'a> {
         self.members.iter().rfind(|member| member.name == name).map(|member| member.value.clone())
     }
 
-    /// How its last member is written, if it has one.
+    /// The formatting of the last member, if there is one.
     fn style(&self) -> Option<Style> {
         let last = self.members.last()?;
         let before = &self.text[self.range.start..last.start];
         let indent = match &before[before.trim_end().len()..] {
-            // The first member of a line has no blank before it, but the next one should.
+            // The first member on a line has no space before it, but the next one should.
             "" if self.members.len() == 1 => " ",
             indent => indent,
         };
@@ -120,7 +120,7 @@ impl<'a> Object<'a> {
         Some(Style { indent: indent.to_owned(), close: line_break(indent).to_owned(), colon: colon.to_owned() })
     }
 
-    /// The text with another member at this object's end.
+    /// The text with another member at the end of this object.
     fn insert(&self, text: &str, style: &Style, name: &str, value: &str) -> String {
         match self.members.last() {
             Some(last) => {
@@ -132,24 +132,24 @@ impl<'a> Object<'a> {
     }
 }
 
-/// How an object's members are written.
+/// The formatting of an object's members.
 #[derive(Debug)]
 struct Style {
-    /// What stands before a member: a line break with blanks, or a blank, or nothing.
+    /// The white space before a member: a line break with indentation, a space, or nothing.
     indent: String,
-    /// What stands before the object's end.
+    /// The white space before the object's end.
     close: String,
-    /// What stands between a name and its value.
+    /// The text between a name and its value.
     colon: String,
 }
 
 impl Style {
-    /// That of most programs, Claude Code among them.
+    /// The formatting most programs use, including Claude Code.
     fn of_a_new_file() -> Self {
         Self { indent: "\n  ".to_owned(), close: "\n".to_owned(), colon: ": ".to_owned() }
     }
 
-    /// That of an object in a member of a file that is written so.
+    /// The formatting of a nested object in a file with this formatting.
     fn nested(&self) -> Self {
         let blanks = &self.indent[line_break(&self.indent).len()..];
         let (indent, close) = match line_break(&self.indent) {
@@ -165,12 +165,12 @@ impl Style {
     }
 }
 
-/// White space up to its last line break, that included.
+/// White space up to and including its last line break.
 fn line_break(space: &str) -> &str {
     &space[..space.rfind('\n').map_or(0, |end| end + 1)]
 }
 
-/// An object's members in their order, doubles too.
+/// An object's members in order, including duplicates.
 struct Members<'a>(Vec<(String, &'a RawValue)>);
 
 impl<'de: 'a, 'a> Deserialize<'de> for Members<'a> {

@@ -1,10 +1,11 @@
-//! Several folders of Claude Code's, as other tools that read its sessions take them: with commas between them, or what the
-//! system puts between the folders of `PATH`.
+//! Splits a list of Claude Code folders the way other tools that read its sessions do: at commas, or at the system's
+//! `PATH` separator.
 
 use std::ffi::OsStr;
 use std::path::{Path, PathBuf};
 
-/// The folders in the value of `CLAUDE_CONFIG_DIR`. The client itself takes it for one folder: so what is one, is one.
+/// The folders in the value of `CLAUDE_CONFIG_DIR`. The client itself treats the value as one folder, so a value that
+/// names an existing folder is not split.
 pub(super) fn listed(value: &OsStr) -> Vec<PathBuf> {
     let whole = PathBuf::from(value);
     let Some(text) = value.to_str().filter(|_| !whole.is_dir()) else { return vec![whole] };
@@ -26,7 +27,7 @@ pub(super) fn listed(value: &OsStr) -> Vec<PathBuf> {
     if folders.is_empty() { vec![whole] } else { folders }
 }
 
-/// On Windows this is `;`, so that a drive is none.
+/// On Windows the separator is `;`, so a drive's colon does not split.
 fn by_separator(part: &Path) -> Vec<PathBuf> {
     std::env::split_paths(part.as_os_str()).collect()
 }

@@ -27,12 +27,12 @@ impl Place {
         fs::write(path, text).unwrap();
     }
 
-    /// The user's own settings for the project.
+    /// Writes the user's own settings for the project.
     fn local(&self, text: &str) {
         self.write("code/project/.claude/settings.local.json", text);
     }
 
-    /// The user's settings for everything.
+    /// Writes the user's settings for all projects.
     fn user(&self, text: &str) {
         self.write(".claude/settings.json", text);
     }
