@@ -1,8 +1,10 @@
-//! What is owed and what was delivered, written down so that a crash at any point loses nothing and repeats little.
+//! The durable record of what is owed (waiting to be sent) and what was delivered, so that a crash at any point loses
+//! nothing and repeats little.
 //!
-//! PostHog's trace views do not de-duplicate, so this record decides what is sent: only what a server answered 200 to counts
-//! as delivered, and it is marked batch by batch. It is kept for each destination (an origin and a hash of the key) and
-//! holds references to transcripts and ids of events, no content and no key. Many processes use it at once.
+//! PostHog's trace views do not deduplicate, so this record decides what is sent: events count as delivered only after
+//! the server answered 200, and they are marked batch by batch. Each destination (an origin and a hash of the key) has
+//! its own entries. They hold references to transcripts and event IDs, but no content and no key. Many processes use
+//! the record at the same time.
 
 mod additions;
 pub mod decisions;
@@ -35,10 +37,10 @@ use std::time::{Duration, Instant, SystemTime, UNIX_EPOCH};
 /// Name of the file in the state directory.
 pub const FILE_NAME: &str = "outbox.sqlite";
 
-/// Version of the tables, the file's `user_version`. Version 1 had no journal.
+/// Version of the schema, stored as the file's `user_version`. Version 1 had no journal.
 const VERSION: i64 = 2;
 
-/// How long a command waits for others that write. Each holds the file for milliseconds.
+/// How long a command waits for other writers. Each holds the file for milliseconds.
 pub const PATIENCE: Duration = Duration::from_secs(20);
 
 /// The record.
@@ -46,29 +48,29 @@ pub const PATIENCE: Duration = Duration::from_secs(20);
 pub struct Outbox {
     db: Connection,
     path: PathBuf,
-    /// Many sessions are delivered in a row: see [`Outbox::in_bulk`].
+    /// Set while many sessions are delivered in a row: see [`Outbox::in_bulk`].
     bulk: bool,
 }
 
-/// Pages of the log that are taken into the file at once, while many sessions are delivered: 16 MiB.
+/// Pages in the write-ahead log before a checkpoint while many sessions are delivered: 16 MiB.
 const LOG_PAGES_IN_BULK: u32 = 4000;
 
 /// Why the record cannot be used.
 #[derive(Debug, thiserror::Error)]
 #[non_exhaustive]
 pub enum OutboxError {
-    /// The environment does not say where it is.
+    /// The environment does not determine the directory.
     #[error("no directory for the delivery record: set HOME or POSTHOG_LLMA_STATE_DIR")]
     NoPlace,
-    /// The state directory cannot be made, or is not ours.
+    /// The state directory cannot be created or is not ours.
     #[error("cannot use the state directory {}: {error} (POSTHOG_LLMA_STATE_DIR sets another one)", path.display())]
     Directory {
         /// The directory.
         path: PathBuf,
-        /// Why.
+        /// The reason.
         error: io::Error,
     },
-    /// A newer version of this program wrote it. This one must not guess what it means.
+    /// A newer version of this program wrote the record. This version must not guess what it means.
     #[error(
         "{} was written by a newer version of posthog-llma (its format is {found}, this version knows {VERSION}): update this \
          program, or set POSTHOG_LLMA_STATE_DIR to another directory",
@@ -77,26 +79,26 @@ pub enum OutboxError {
     Newer {
         /// The file.
         path: PathBuf,
-        /// Its version.
+        /// The file's version.
         found: i64,
     },
-    /// The user has asked to stop. What was sent is written down.
+    /// The user asked to stop. Everything sent so far is recorded.
     #[error("stopped")]
     Stopped,
-    /// It is not a record, or a part of it is missing.
+    /// The file is not a record, or part of it is missing.
     #[error("{} is damaged: {damage}", path.display())]
     Damaged {
         /// The file.
         path: PathBuf,
-        /// What the database says.
+        /// The database's error.
         damage: String,
     },
-    /// It cannot be read or written: no permission, no space, locked for too long.
+    /// The record cannot be read or written: no permission, no space, or locked for too long.
     #[error("cannot use {}: {error}", path.display())]
     Unusable {
         /// The file.
         path: PathBuf,
-        /// What the database says.
+        /// The database's error.
         error: rusqlite::Error,
     },
 }
@@ -104,26 +106,26 @@ pub enum OutboxError {
 /// Milliseconds since 1970.
 pub type Millis = i64;
 
-/// What a clock shows, in milliseconds since 1970.
+/// The current time, in milliseconds since 1970.
 pub fn now() -> Millis {
     let now = SystemTime::now().duration_since(UNIX_EPOCH).unwrap_or_default();
     i64::try_from(now.as_millis()).unwrap_or(i64::MAX)
 }
 
-/// Where the record is, by the environment of this process.
+/// The record's directory, according to this process's environment.
 pub fn directory() -> Result<PathBuf, OutboxError> {
     directories::state(|name| std::env::var_os(name)).ok_or(OutboxError::NoPlace)
 }
 
 impl Outbox {
-    /// Opens the record in this directory, and makes both if they are not there. A damaged record is put aside, what is
-    /// good in it is taken over, and the second value says so.
+    /// Opens the record in this directory and creates both if they are missing. A damaged record is moved aside and its
+    /// readable rows are copied over; the second value then reports that.
     pub fn open(directory: &Path, patience: Duration) -> Result<(Self, Option<String>), OutboxError> {
         Self::open_with(directory, patience, Self::open_file)
     }
 
-    /// As [`open`](Self::open), but reads all of it to find damage that would show only later: milliseconds for each MiB,
-    /// which a hook does not have.
+    /// Like [`open`](Self::open), but reads the whole file to find damage that would only show later. That takes
+    /// milliseconds for each MiB, which a hook cannot afford.
     pub fn open_and_check(directory: &Path) -> Result<(Self, Option<String>), OutboxError> {
         Self::open_with(directory, PATIENCE, |path, flags, patience| {
             let outbox = Self::open_file(path, flags, patience)?;
@@ -154,7 +156,7 @@ impl Outbox {
         }
     }
 
-    /// Opens the record to look at it; none if there is none.
+    /// Opens the record to look at it; `None` if there is no record.
     pub fn open_to_read(directory: &Path) -> Result<Option<Self>, OutboxError> {
         let path = directory.join(FILE_NAME);
         match fs::metadata(&path) {
@@ -162,7 +164,7 @@ impl Outbox {
             Err(error) if error.kind() == io::ErrorKind::NotFound => return Ok(None),
             Err(error) => return Err(OutboxError::Directory { path: directory.to_owned(), error }),
         }
-        // Not read-only: the file of a process that was killed has a journal that must be taken in first.
+        // Not read-only: if a process was killed, its journal must first be applied to the file.
         let flags = OpenFlags::SQLITE_OPEN_READ_WRITE;
         match Self::open_file(&path, flags, PATIENCE) {
             Err(OutboxError::Unusable { .. }) => {
@@ -172,7 +174,8 @@ impl Outbox {
         }
     }
 
-    /// The database's own waiting does not cover everything that goes on while others make the file, or close it as the last one.
+    /// Retries on its own: the database's busy timeout does not cover everything that happens while other processes
+    /// create the file, or while the last one closes it.
     fn open_file(path: &Path, flags: OpenFlags, patience: Duration) -> Result<Self, OutboxError> {
         let end = Instant::now() + patience;
         loop {
@@ -200,7 +203,7 @@ impl Outbox {
         Ok(outbox)
     }
 
-    /// A file of an earlier version of this program gets what it lacks.
+    /// Adds what a file from an earlier version of this program lacks.
     fn add_missing(&mut self) -> Result<(), OutboxError> {
         if self.read(additions::has_all)? {
             return Ok(());
@@ -208,8 +211,8 @@ impl Outbox {
         self.write(additions::add_missing).map(drop)
     }
 
-    /// A file of version 1 becomes one of this version. An older program must not go on with it: it would not see what the
-    /// journal holds.
+    /// Upgrades a file of version 1 to this version. An older program must not use the file afterward: it would not see
+    /// the journal's contents.
     fn upgrade(&mut self) -> Result<(), OutboxError> {
         self.write(|db| {
             additions::add_missing(db)?;
@@ -218,8 +221,8 @@ impl Outbox {
         })
     }
 
-    /// For whoever delivers many sessions and has the lock for it: what this run takes is known to it, so that only what was
-    /// there before need be looked up, and it is put in order at the end ([`Outbox::settle`]).
+    /// For a run that delivers many sessions and holds the lock for that. The run knows what it has delivered itself,
+    /// so it only looks up what was there before, and sorts its own rows in at the end ([`Outbox::settle`]).
     pub fn in_bulk(mut self) -> Result<Self, OutboxError> {
         self.settle()?;
         self.bulk = true;
@@ -227,13 +230,13 @@ impl Outbox {
         Ok(self)
     }
 
-    /// The end of it.
+    /// Ends the bulk delivery.
     pub fn end_bulk(&mut self) -> Result<(), OutboxError> {
         self.bulk = false;
         self.settle()
     }
 
-    /// Puts what was written down batch by batch into the table that is searched by event.
+    /// Moves the rows that were written batch by batch into the table that is searched by event.
     pub fn settle(&mut self) -> Result<(), OutboxError> {
         self.write(journal::settle)
     }
@@ -243,9 +246,9 @@ impl Outbox {
         version.map_err(|error| classify(&self.path, error))
     }
 
-    /// Several processes may do this at once: the first one does.
+    /// Creates the tables. If several processes try at once, the first one succeeds.
     fn create(&mut self) -> Result<(), OutboxError> {
-        // Readers do not wait for a writer, and a commit is one write to the end of a file. It stays that way for good.
+        // In WAL mode, readers do not wait for a writer, and a commit is a single append. The mode is persistent.
         let wal = self.db.query_row("PRAGMA journal_mode = WAL", [], |_| Ok(()));
         wal.map_err(|error| classify(&self.path, error))?;
         self.write(|db| {
@@ -259,16 +262,16 @@ impl Outbox {
         })
     }
 
-    /// The file.
+    /// The record's file.
     pub fn path(&self) -> &Path {
         &self.path
     }
 
-    /// One transaction: all of it or nothing, whatever happens.
+    /// Runs one transaction: all or nothing, whatever happens.
     fn write<T>(&mut self, work: impl FnOnce(&Connection) -> rusqlite::Result<T>) -> Result<T, OutboxError> {
         let path = &self.path;
         let db = &mut self.db;
-        // Immediate: a transaction that begins by reading cannot wait for its turn to write.
+        // Immediate, because a transaction that starts with a read cannot wait for its turn to write.
         let run = || {
             let transaction = db.transaction_with_behavior(TransactionBehavior::Immediate)?;
             let value = work(&transaction)?;
@@ -293,7 +296,7 @@ fn classify(path: &Path, error: rusqlite::Error) -> OutboxError {
         Some(ErrorCode::DatabaseCorrupt | ErrorCode::NotADatabase) => {
             OutboxError::Damaged { path, damage: error.to_string() }
         }
-        // A file without the tables that its version has.
+        // The file lacks tables that its version should have.
         Some(ErrorCode::Unknown) if error.to_string().contains("no such table") => {
             OutboxError::Damaged { path, damage: error.to_string() }
         }

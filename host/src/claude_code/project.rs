@@ -204,7 +204,7 @@ impl Demands {
         let origin = match host {
             None => Ok(own.origin.clone()),
             Some(Said { value: None, .. }) => Err(format!("{HOST} is not a string")),
-            // The approval of this request also covers whether any host is allowed.
+            // Accept any host: the person approves the host as part of the request.
             Some(Said { value: Some(host), .. }) => {
                 Origin::parse(host.trim(), true).map_err(|error| format!("{HOST} {}", error.problem()))
             }

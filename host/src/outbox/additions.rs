@@ -1,36 +1,36 @@
-//! What was added to the tables since their first version.
+//! Columns added since the first version of the tables.
 //!
-//! A column with a default does not change what an older program reads and writes: it goes on with the same file, and loses
-//! nothing. So columns are only ever added, in this order; the file's `application_id` says how many it has. `user_version`
-//! is raised only by a change that an older program must not touch.
+//! A column with a default does not change what an older program reads and writes: it can keep using the same file
+//! without losing anything. So columns are only ever added, in this order; the file's `application_id` says how many it
+//! has. `user_version` is raised only for a change that an older program must not touch.
 
 use rusqlite::{Connection, OptionalExtension as _};
 
-/// How many there are.
+/// The number of additions.
 const COUNT: u16 = 9;
 
-/// Table, column, and its declaration.
+/// Table, column and the column's declaration.
 const ADDITIONS: [(&str, &str, &str); COUNT as usize] = [
-    // The lane that the server took last, where it is not the newest, and until when that is believed.
+    // The lane that the server last accepted, if it is not the newest, and how long to rely on that.
     ("destination", "lane", "TEXT"),
     ("destination", "lane_until", "INTEGER NOT NULL DEFAULT 0"),
-    // The project's plan covers no more events.
+    // The PostHog project has reached the limit of its plan.
     ("destination", "over_limit", "INTEGER NOT NULL DEFAULT 0"),
-    // A hook saw it: what is written to it later is owed, too.
+    // A hook saw the session: what is written to it later is owed, too.
     ("session", "hooked", "INTEGER NOT NULL DEFAULT 0"),
-    // Since when a turn of it is complete and not delivered, while it still runs.
+    // Since when the session has had a complete, undelivered turn while it is still running.
     ("session", "turn_at", "INTEGER"),
-    // What the delivery under way reads at most: a JSON object of paths and bytes.
+    // How far the current delivery reads at most: a JSON object of paths and bytes.
     ("session", "ends", "TEXT"),
-    // Only events after this time are to be sent.
+    // Only events after this time are sent.
     ("session", "since", "INTEGER"),
-    // The name of its project when it was seen first, empty if nothing but its folder says one.
+    // The name of the session's project when it was first seen; empty if only its folder suggests one.
     ("session", "project", "TEXT"),
-    // What is owed from before hooks sent the session elsewhere for a while: a JSON object of two times.
+    // The part still owed from before hooks sent the session elsewhere for a while: a JSON object of two times.
     ("session", "part", "TEXT"),
 ];
 
-/// Adds what the file lacks. Says whether it had to.
+/// Adds the missing columns. Returns whether any were missing.
 pub(super) fn add_missing(db: &Connection) -> rusqlite::Result<bool> {
     if has_all(db)? {
         return Ok(false);
@@ -43,12 +43,12 @@ pub(super) fn add_missing(db: &Connection) -> rusqlite::Result<bool> {
             db.execute_batch(&format!("ALTER TABLE {table} ADD COLUMN {column} {declaration}"))?;
         }
     }
-    // A newer program's file has more, which stay.
+    // A newer program's file has additional columns, which stay.
     db.pragma_update(None, "application_id", COUNT)?;
     Ok(true)
 }
 
-/// Does the file have them all?
+/// Does the file have all additions?
 pub(super) fn has_all(db: &Connection) -> rusqlite::Result<bool> {
     let count: i64 = db.query_row("PRAGMA application_id", [], |row| row.get(0))?;
     Ok(count >= COUNT.into())

@@ -1,5 +1,6 @@
-//! What the person has decided: which destinations a project may ask for, what is never sent, and for how long nothing is.
-//! It is a file of its own beside the record, because a damaged record is replaced, and a decision must not be.
+//! The person's decisions: which destinations a project may ask for, what is never sent, and how long sending is
+//! paused. They are in a file of their own next to the record, because a damaged record is replaced, and decisions must
+//! not be lost.
 
 use super::ids::key_hash;
 use super::{FILE_NAME, Millis, OutboxError, now};
@@ -13,16 +14,16 @@ use std::path::{Path, PathBuf};
 /// Name of the file in the state directory.
 pub const DECISIONS_FILE: &str = "decisions.json";
 
-/// Version of the file's form.
+/// Version of the file's format.
 const VERSION: u32 = 1;
 
-/// Real ones have a few KiB.
+/// Real files have a few KiB.
 const MAX_BYTES: u64 = 8 << 20;
 
-/// What projects ask for, the latest ones: a folder full of clones must not fill the file.
+/// How many requests from projects are kept, the newest ones: a folder full of clones must not fill the file.
 const MOST_ASKED: usize = 200;
 
-/// Sessions that were seen while nothing was to be sent, the latest ones.
+/// How many of the most recent sessions seen during a pause are kept.
 const MOST_PAUSED: usize = 10_000;
 
 /// A project and a destination.
@@ -32,19 +33,19 @@ pub struct Pair {
     pub project: String,
     /// Scheme, host and port.
     pub origin: String,
-    /// Tells keys apart without holding one.
+    /// A hash that distinguishes keys without revealing them.
     pub key_hash: String,
-    /// The key, as it may be shown.
+    /// The key in masked form.
     pub key: String,
 }
 
 impl Pair {
-    /// A project and a destination.
+    /// Creates a pair of a project and a destination.
     pub fn new(project: &Path, origin: &Origin, key: &ApiKey) -> Self {
         Self { project: text_of(project), origin: origin.to_string(), key_hash: key_hash(key), key: key.to_string() }
     }
 
-    /// Is it the same destination, in the other's project or in one inside of it?
+    /// Does this pair have the same destination as the other one, and is the other's project this one or inside it?
     fn covers(&self, other: &Self) -> bool {
         self.origin == other.origin
             && self.key_hash == other.key_hash
@@ -52,17 +53,17 @@ impl Pair {
     }
 }
 
-/// What a project asked for, and where.
+/// What a project asked for and where.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
 pub struct Asked {
-    /// For what.
+    /// The project and the destination.
     #[serde(flatten)]
     pub pair: Pair,
-    /// The file, or another source.
+    /// The file or other source of the request.
     pub source: String,
-    /// It asks for another destination; otherwise that sending be on.
+    /// The project asks for another destination; if false, it asks for sending to be on.
     pub redirects: bool,
-    /// When it was seen first.
+    /// When the request was first seen.
     pub at: Millis,
 }
 
@@ -71,17 +72,17 @@ pub struct Asked {
 #[serde(default, deny_unknown_fields)]
 pub struct Decisions {
     version: u32,
-    /// What projects may have.
+    /// Requests the person has approved.
     pub approved: Vec<Pair>,
-    /// What they may not have: their sessions go where the person's own settings say.
+    /// Requests the person has refused: these projects' sessions go where the person's own settings say.
     pub refused: Vec<Pair>,
-    /// What they asked for and nobody has decided.
+    /// Requests without a decision.
     pub asked: Vec<Asked>,
-    /// Folders and transcripts of which nothing is ever sent.
+    /// Folders and transcripts that are never sent.
     pub never: Vec<String>,
-    /// Until when nothing is sent.
+    /// When the pause ends.
     pub paused_until: Option<Millis>,
-    /// Transcripts of sessions that ran meanwhile: they are sent only when they are named.
+    /// Transcripts of sessions that ran during a pause: they are sent only when named explicitly.
     pub ran_while_paused: Vec<String>,
 }
 
@@ -99,14 +100,14 @@ impl Default for Decisions {
     }
 }
 
-/// What was decided of a pair.
+/// The decision about a pair.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum Verdict {
-    /// The project may have it.
+    /// The project may use the destination.
     Approved,
-    /// It may not, and the person's own settings count.
+    /// The project may not use it, and the person's own settings apply.
     Refused,
-    /// Nobody has decided.
+    /// There is no decision.
     Open,
 }
 
@@ -115,7 +116,7 @@ fn text_of(path: &Path) -> String {
 }
 
 impl Decisions {
-    /// Reads them. A file that cannot be read is an error: somebody may have said no in it.
+    /// Reads the decisions. A file that cannot be read is an error, because it may contain a refusal.
     pub fn load(directory: &Path) -> Result<Self, OutboxError> {
         let path = directory.join(DECISIONS_FILE);
         let failed = |error| OutboxError::Directory { path: path.clone(), error };
@@ -123,13 +124,13 @@ impl Decisions {
             return Ok(Self::default());
         }
         let bytes = regular::read(&path, MAX_BYTES).map_err(failed)?;
-        // A list would be taken for the fields in their order.
+        // Parsing directly would accept a list as the fields in order.
         serde_json::from_slice::<serde_json::Map<_, _>>(&bytes)
             .and_then(|object| serde_json::from_value(object.into()))
             .map_err(|error| failed(io::Error::other(error)))
     }
 
-    /// Changes them: what others write meanwhile is kept.
+    /// Changes the decisions without losing what other processes write at the same time.
     pub fn change(directory: &Path, change: impl FnOnce(&mut Self)) -> Result<Self, OutboxError> {
         directories::make_private(directory)
             .map_err(|error| OutboxError::Directory { path: directory.to_owned(), error })?;
@@ -147,7 +148,7 @@ impl Decisions {
         Ok(decisions)
     }
 
-    /// What was decided.
+    /// The decision about this pair.
     pub fn verdict(&self, pair: &Pair) -> Verdict {
         match () {
             () if self.refused.iter().any(|refused| refused.covers(pair)) => Verdict::Refused,
@@ -156,19 +157,19 @@ impl Decisions {
         }
     }
 
-    /// A project may have it.
+    /// Lets a project use a destination.
     pub fn approve(&mut self, pair: &Pair) {
         self.settle(pair);
         self.approved.push(pair.clone());
     }
 
-    /// A project may not have it.
+    /// Refuses a destination to a project.
     pub fn refuse(&mut self, pair: &Pair) {
         self.settle(pair);
         self.refused.push(pair.clone());
     }
 
-    /// Forgets what was decided of a project. How much that was.
+    /// Forgets the decisions about a project. Returns how many there were.
     pub fn forget(&mut self, project: &Path) -> usize {
         let project = text_of(project);
         let before = self.approved.len() + self.refused.len();
@@ -183,7 +184,7 @@ impl Decisions {
         self.asked.retain(|asked| !pair.covers(&asked.pair));
     }
 
-    /// A project asks.
+    /// Records a project's request.
     pub fn ask(&mut self, new: Asked) {
         if self.asked.iter().any(|asked| asked.pair == new.pair && asked.source == new.source) {
             return;
@@ -194,12 +195,12 @@ impl Decisions {
         self.asked.drain(..excess);
     }
 
-    /// Until when nothing is sent, if that is now.
+    /// When the current pause ends, if sending is paused now.
     pub fn paused(&self) -> Option<Millis> {
         self.paused_until.filter(|until| *until > now())
     }
 
-    /// A session was seen while nothing was sent.
+    /// Records that a session was seen during a pause.
     pub fn saw_paused(&mut self, transcript: &Path) {
         let transcript = text_of(transcript);
         if !self.ran_while_paused.contains(&transcript) {
@@ -209,12 +210,12 @@ impl Decisions {
         }
     }
 
-    /// Did it run while nothing was sent?
+    /// Did this session run during a pause?
     pub fn ran_while_paused(&self, transcript: &Path) -> bool {
         !self.ran_while_paused.is_empty() && self.ran_while_paused.contains(&text_of(transcript))
     }
 
-    /// The entry of the list of what is never sent that one of these paths is in.
+    /// The first entry of the never-send list that contains one of these paths.
     pub fn never<'a>(&self, paths: impl IntoIterator<Item = &'a Path>) -> Option<&str> {
         if self.never.is_empty() {
             return None;
@@ -229,7 +230,7 @@ impl Decisions {
     }
 }
 
-/// As [`regular::exists`], for all files that the database opens with its own.
+/// Like [`regular::exists`], for every file that the database opens along with its own.
 pub(super) fn check_database_files(path: &Path) -> Result<(), OutboxError> {
     for ending in ["", "-wal", "-shm", "-journal"] {
         let path = path.with_file_name(format!("{FILE_NAME}{ending}"));
@@ -238,7 +239,7 @@ pub(super) fn check_database_files(path: &Path) -> Result<(), OutboxError> {
     Ok(())
 }
 
-/// The folders that are meant by a path that the person gave.
+/// Resolves a path that the person gave.
 pub fn resolved(path: &Path) -> PathBuf {
     path.canonicalize().or_else(|_| std::path::absolute(path)).unwrap_or_else(|_| path.to_owned())
 }

@@ -1,4 +1,4 @@
-//! What a server took.
+//! What a server accepted.
 
 use super::ids::{DestinationId, SessionId};
 use super::{Outbox, OutboxError, journal, now};
@@ -12,7 +12,8 @@ use std::path::Path;
 use std::time::Duration;
 
 impl Outbox {
-    /// Which of these events were delivered, or refused for good, by any session, together with the `$ai_trace` over them.
+    /// Which of these events were delivered or permanently refused, in any session, along with the `$ai_trace` that
+    /// covers them.
     pub fn known(
         &self,
         destination: DestinationId,
@@ -36,8 +37,8 @@ impl Outbox {
         })
     }
 
-    /// Events of this session that were delivered in a delivery that ended before the `$ai_trace` over them was accepted; with
-    /// `$ai_trace`s of it that were.
+    /// Events of this session from deliveries that ended before the `$ai_trace` that covers them was accepted, along
+    /// with those of its `$ai_trace`s that were accepted.
     pub fn uncovered(&self, session: SessionId) -> Result<Vec<EventId>, OutboxError> {
         self.read(|db| {
             let mut select = db.prepare("SELECT event FROM accepted WHERE session = ?1 AND covered = 0")?;
@@ -50,7 +51,7 @@ impl Outbox {
         })
     }
 
-    /// Writes down what became of a batch. The last one ends the delivery: `state` is what the files were at its start.
+    /// Records the outcome of a batch. The last batch ends the delivery: `state` describes the files at its start.
     pub fn record(
         &mut self,
         destination: DestinationId,
@@ -61,7 +62,7 @@ impl Outbox {
         let now = now();
         let bulk = self.bulk;
         self.write(|db| {
-            // An event that was refused for good is done with, like one that was taken.
+            // A permanently refused event is settled, like an accepted one.
             journal::append(db, destination, session, batch.events.iter().map(|event| event.id), batch.last)?;
             let mut insert = db.prepare(
                 "INSERT INTO quarantined (destination, event, session, name, status, message, at)
@@ -72,7 +73,7 @@ impl Outbox {
                 insert.execute(params![destination.0, id, session.0, name, refusal.status, refusal.message, now])?;
             }
             if batch.accepted().next().is_some() {
-                // Once a second says it, too: this row is written with each batch otherwise.
+                // At most once a second: otherwise every batch would write this row.
                 db.execute(
                     "UPDATE destination SET attempts = 0, last_error = NULL, refused = 0, failed_at = NULL, due_at = 0,
                          asked_until = 0, delivered_at = ?2
@@ -92,7 +93,7 @@ impl Outbox {
         })
     }
 
-    /// The lane that a server took last, if it is not the newest one and was found out not long ago.
+    /// The lane that a server last accepted, if it is not the newest one and was found recently.
     pub fn lane(&self, destination: DestinationId) -> Result<Option<Lane>, OutboxError> {
         self.read(|db| {
             let select = "SELECT lane FROM destination WHERE id = ?1 AND lane_until > ?2";
@@ -102,7 +103,7 @@ impl Outbox {
         })
     }
 
-    /// All of the session is delivered, as its files were at the start of the delivery.
+    /// Marks the whole session as delivered, in the state its files had at the start of the delivery.
     pub fn complete(&mut self, session: SessionId, state: &str) -> Result<(), OutboxError> {
         self.write(|db| {
             journal::cover(db, session)?;
@@ -110,7 +111,7 @@ impl Outbox {
         })
     }
 
-    /// Forgets what was delivered of a session, so that all of it is sent again.
+    /// Forgets a session's deliveries, so that all of it is sent again.
     pub fn forget(
         &mut self,
         destination: DestinationId,
@@ -129,7 +130,7 @@ impl Outbox {
         })
     }
 
-    /// How many events of the session were refused for good.
+    /// How many of the session's events were permanently refused.
     pub fn refused(&self, session: SessionId) -> Result<u64, OutboxError> {
         self.read(|db| {
             let select = "SELECT count(*) FROM quarantined WHERE session = ?1";
@@ -137,7 +138,7 @@ impl Outbox {
         })
     }
 
-    /// Is all of the session delivered that was in its files when they were so?
+    /// Was everything delivered that the session's files contained in this state?
     pub fn is_delivered(&self, session: SessionId, state: &str) -> Result<bool, OutboxError> {
         self.read(|db| {
             let select = "SELECT delivered_state FROM session WHERE id = ?1 AND owed_at IS NULL AND since IS NULL";
@@ -146,7 +147,7 @@ impl Outbox {
         })
     }
 
-    /// The same of a session by its main transcript.
+    /// Like [`is_delivered`](Self::is_delivered), for a session by its main transcript.
     pub fn is_delivered_at(
         &self,
         destination: DestinationId,
@@ -156,7 +157,7 @@ impl Outbox {
         self.session(destination, transcript)?.map_or(Ok(false), |session| self.is_delivered(session, state))
     }
 
-    /// Was anything of this session delivered?
+    /// Was any part of this session delivered?
     pub fn has_delivered(&self, destination: DestinationId, transcript: &Path) -> Result<bool, OutboxError> {
         let Some(session) = self.session(destination, transcript)? else { return Ok(false) };
         self.read(|db| {
@@ -164,7 +165,7 @@ impl Outbox {
         })
     }
 
-    /// Takes note of types of lines that this version does not know.
+    /// Records line types that this version does not know.
     pub fn unknown_types(&mut self, report: &ConversionReport) -> Result<(), OutboxError> {
         if report.unknown_types.is_empty() {
             return Ok(());
@@ -183,7 +184,7 @@ impl Outbox {
     }
 }
 
-/// A server that has only an older lane may get the newest one any day: that is believed for a day.
+/// Remembers the lane. A server with only an older lane may be upgraded any day, so the memory lasts for one day.
 fn remember_lane(db: &Connection, destination: DestinationId, path: &str, now: i64) -> rusqlite::Result<()> {
     let path = Some(path).filter(|path| *path != Lane::default().path());
     db.execute(
@@ -195,7 +196,7 @@ fn remember_lane(db: &Connection, destination: DestinationId, path: &str, now: i
     .map(drop)
 }
 
-/// How long an older lane is taken for the only one.
+/// How long an older lane is assumed to be the only one.
 const LANE_BELIEVED: Duration = Duration::from_hours(24);
 
 fn complete(db: &Connection, session: SessionId, state: &str, now: i64) -> rusqlite::Result<()> {

@@ -1,24 +1,25 @@
-//! What the delivery under way covers, and what is held back of a session.
+//! What the current delivery covers, and which parts of a session are held back.
 
 use super::ids::{DestinationId, SessionId};
 use super::owed::{OWED, owed};
 use super::{Millis, Outbox, OutboxError, Owed, journal, now};
 use rusqlite::{OptionalExtension as _, params};
 
-/// A part of a session that belongs to a destination: hooks sent the rest elsewhere.
+/// The part of a session that belongs to a destination; hooks sent the rest elsewhere.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, serde::Deserialize)]
 pub struct Part {
-    /// What was written before is none of it.
+    /// Anything written earlier is not part of it.
     pub since: Option<Millis>,
-    /// What was written later is none of it.
+    /// Anything written later is not part of it.
     pub until: Millis,
-    /// Hooks send the session to this destination again: what they have seen since is owed, too.
+    /// Hooks send the session to this destination again, so what they have seen since is owed, too.
     #[serde(skip)]
     pub goes_on: bool,
 }
 
 impl Outbox {
-    /// The part of a session that is owed to its destination, if hooks sent it elsewhere since, or for a while.
+    /// The part of a session that is owed to its destination, if hooks have since sent the session elsewhere, or did
+    /// for a while.
     pub fn part(&self, session: SessionId) -> Result<Option<Part>, OutboxError> {
         self.read(|db| {
             let select = "SELECT part, since, seen_at, hooked AND EXISTS (
@@ -36,13 +37,14 @@ impl Outbox {
         })
     }
 
-    /// The part is delivered that was owed from before; what came after is owed, and due then.
+    /// Marks the earlier part as delivered; what came after it is owed and due at `due_at`.
     pub fn part_delivered(&mut self, session: SessionId, due_at: Millis) -> Result<(), OutboxError> {
         self.write(|db| db.execute("UPDATE session SET part = NULL WHERE id = ?1", [session.0]).map(drop))?;
         self.hold(session, due_at)
     }
 
-    /// What is owed to other destinations is owed to this one instead, but for what they have. How many sessions that are.
+    /// Moves what is owed to other destinations to this one, except for what they already have. Returns the number of
+    /// sessions.
     pub fn redirect(&mut self, to: DestinationId) -> Result<usize, OutboxError> {
         let now = now();
         self.write(|db| {
@@ -60,7 +62,7 @@ impl Outbox {
                     params![id, to.0, now],
                     |row| row.get(0),
                 )?;
-                // The other one has it, and its trace.
+                // The other destination already has these events and their trace.
                 db.execute(
                     "INSERT INTO accepted (destination, event, session, covered)
                      SELECT ?2, event, ?3, 1 FROM accepted WHERE session = ?1 ON CONFLICT DO NOTHING",
@@ -76,7 +78,7 @@ impl Outbox {
         })
     }
 
-    /// What the delivery covers that was begun and has not ended.
+    /// What the unfinished delivery covers, if there is one.
     pub fn extent(&self, session: SessionId) -> Result<Option<String>, OutboxError> {
         self.read(|db| {
             let select = "SELECT ends FROM session WHERE id = ?1";
@@ -84,22 +86,23 @@ impl Outbox {
         })
     }
 
-    /// A delivery begins, and covers this.
+    /// Starts a delivery that covers this extent.
     pub fn begin(&mut self, session: SessionId, extent: &str) -> Result<(), OutboxError> {
         self.write(|db| db.execute("UPDATE session SET ends = ?2 WHERE id = ?1", params![session.0, extent]).map(drop))
     }
 
-    /// All of the session was delivered, whatever it was seen first for.
+    /// Marks the whole session as delivered, regardless of the time from which it was to be sent.
     pub fn delivered_whole(&mut self, session: SessionId) -> Result<(), OutboxError> {
         self.write(|db| db.execute("UPDATE session SET since = NULL, part = NULL WHERE id = ?1", [session.0]).map(drop))
     }
 
-    /// The delivery that was begun has nothing to deliver.
+    /// Ends a delivery that turned out to have nothing to deliver.
     pub fn abandon(&mut self, session: SessionId) -> Result<(), OutboxError> {
         self.write(|db| db.execute("UPDATE session SET ends = NULL WHERE id = ?1", [session.0]).map(drop))
     }
 
-    /// Something of a session is held back: it is owed, and due then. It goes on running if it does.
+    /// Records that part of a session is held back: it is owed and due at `due_at`. A running session stays marked as
+    /// running.
     pub fn hold(&mut self, session: SessionId, due_at: Millis) -> Result<(), OutboxError> {
         let now = now();
         self.write(|db| {
@@ -112,7 +115,7 @@ impl Outbox {
         })
     }
 
-    /// Does this session run, as far as hooks have told?
+    /// Is this session running, according to the hooks?
     pub fn is_running(&self, session: SessionId) -> Result<bool, OutboxError> {
         self.read(|db| {
             let select = "SELECT running FROM session WHERE id = ?1";
@@ -120,7 +123,7 @@ impl Outbox {
         })
     }
 
-    /// A session by its number, as one that is owed.
+    /// Looks up a session by its number, in the form of an owed one.
     pub fn as_owed(&self, session: SessionId) -> Result<Option<Owed>, OutboxError> {
         self.read(|db| {
             let select = format!("SELECT {OWED} FROM session WHERE id = ?1");

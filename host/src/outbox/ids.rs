@@ -1,4 +1,4 @@
-//! How the record names destinations, sessions and files.
+//! How the record identifies destinations, sessions and files.
 
 use posthog_llma_pipeline::identity::EventId;
 use posthog_llma_pipeline::options::ApiKey;
@@ -15,11 +15,11 @@ impl fmt::Display for DestinationId {
     }
 }
 
-/// A session's number in the record, of one destination.
+/// A session's number in the record, for one destination.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Hash)]
 pub struct SessionId(pub(super) i64);
 
-/// Tells keys apart without holding one: a SHA-1 of it, which a key is too random to be guessed from.
+/// The key's SHA-1, which distinguishes keys without revealing them: a key is too random to be guessed from its hash.
 pub(super) fn key_hash(key: &ApiKey) -> String {
     EventId::other("project-key", key.expose()).to_string()
 }
@@ -36,7 +36,7 @@ pub(super) fn path_of(bytes: Vec<u8>) -> PathBuf {
     std::ffi::OsString::from_vec(bytes).into()
 }
 
-/// Paths of transcripts that are not Unicode are not found there.
+/// On this platform, paths that are not valid Unicode are not found.
 #[cfg(not(unix))]
 pub(super) fn bytes_of(path: &Path) -> Vec<u8> {
     path.to_string_lossy().into_owned().into_bytes()

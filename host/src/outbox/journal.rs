@@ -1,8 +1,8 @@
-//! What a server took, batch by batch, as it was written down: a row for each, behind those before.
+//! The journal of accepted batches: one row for each batch, appended in order.
 //!
-//! Ids of events are random. Written straight into the table that is searched by them, each would change a page of its own:
-//! a batch would write a hundred. So a batch is one row here, and many rows go into that table together, in the order of the
-//! ids. Whoever looks for events looks at both.
+//! Event IDs are random. Written straight into the table that is searched by ID, each one would change a different
+//! page: a batch would write a hundred. So a batch is one row here, and many rows move into that table together, sorted
+//! by ID. Lookups search both.
 
 use super::delivered::{blob, event};
 use super::ids::{DestinationId, SessionId};
@@ -10,7 +10,7 @@ use posthog_llma_sandbox::bindings::posthog::llm_analytics::types::EventId;
 use rusqlite::{Connection, params};
 use std::collections::HashSet;
 
-/// The table, and how sessions are found by their id; files of version 1 do not have them.
+/// The table, and the index that finds sessions by ID; files of version 1 have neither.
 pub(super) const TABLE: &str = "CREATE INDEX IF NOT EXISTS session_by_id ON session (session_id);
 CREATE TABLE IF NOT EXISTS taken (
     id INTEGER PRIMARY KEY,
@@ -22,7 +22,7 @@ CREATE TABLE IF NOT EXISTS taken (
     events BLOB NOT NULL
 ) STRICT;";
 
-/// Bytes of ids that may wait here, where single sessions are delivered: whoever looks for an event reads them all.
+/// How many bytes of IDs may wait here while single sessions are delivered: every lookup reads them all.
 const MOST: i64 = 2000 * 16;
 
 /// A row.
@@ -33,7 +33,7 @@ struct Row {
     events: Vec<[u8; 16]>,
 }
 
-/// Writes a batch down.
+/// Appends a batch.
 pub(super) fn append(
     db: &Connection,
     destination: DestinationId,
@@ -46,12 +46,12 @@ pub(super) fn append(
     db.prepare(insert)?.execute(params![destination.0, session.0, covered, events]).map(drop)
 }
 
-/// All of the session is covered that stands here.
+/// Marks all of the session's rows as covered.
 pub(super) fn cover(db: &Connection, session: SessionId) -> rusqlite::Result<()> {
     db.execute("UPDATE taken SET covered = 1 WHERE session = ?1 AND covered = 0", [session.0]).map(drop)
 }
 
-/// The rows in their order, each with whether it is covered: by its own batch, or by a later one of its session.
+/// The rows in order, each with whether its own batch, or a later one of its session, covers it.
 fn rows(db: &Connection) -> rusqlite::Result<Vec<Row>> {
     let mut select = db.prepare("SELECT destination, session, covered, events FROM taken ORDER BY id DESC")?;
     let mut complete = HashSet::new();
@@ -67,7 +67,7 @@ fn rows(db: &Connection) -> rusqlite::Result<Vec<Row>> {
     rows.collect()
 }
 
-/// Which of these events stand here, unless they are the session's own and not covered.
+/// Which of these events are in the journal, except for the session's own uncovered ones.
 pub(super) fn known(
     db: &Connection,
     destination: DestinationId,
@@ -80,20 +80,20 @@ pub(super) fn known(
     Ok(wanted.iter().map(|event| blob(*event)).filter(|event| here.contains(event)).collect())
 }
 
-/// Events of the session that stand here and are not covered.
+/// The session's uncovered events in the journal.
 pub(super) fn uncovered(db: &Connection, session: SessionId) -> rusqlite::Result<Vec<EventId>> {
     let rows = rows(db)?;
     let open = rows.iter().rev().filter(|row| row.session == session.0 && !row.covered);
     Ok(open.flat_map(|row| row.events.iter().copied().map(event)).collect())
 }
 
-/// Have so many gathered that they belong into the table that is searched?
+/// Is the journal long enough to move it into the searched table?
 pub(super) fn is_long(db: &Connection) -> rusqlite::Result<bool> {
     let bytes: i64 = db.query_row("SELECT coalesce(sum(length(events)), 0) FROM taken", [], |row| row.get(0))?;
     Ok(bytes > MOST)
 }
 
-/// Moves all of it into the table that is searched.
+/// Moves the whole journal into the searched table.
 pub(super) fn settle(db: &Connection) -> rusqlite::Result<()> {
     let mut events: Vec<_> = rows(db)?
         .into_iter()
@@ -105,7 +105,7 @@ pub(super) fn settle(db: &Connection) -> rusqlite::Result<()> {
     if events.is_empty() {
         return db.execute("DELETE FROM taken", []).map(drop);
     }
-    // Stable: of two rows with one event, the first one counts.
+    // The sort is stable: if two rows have the same event, the first one counts.
     events.sort_by_key(|(destination, event, ..)| (*destination, *event));
     let mut insert = db.prepare(
         "INSERT INTO accepted (destination, event, session, covered) VALUES (?1, ?2, ?3, ?4) ON CONFLICT DO NOTHING",

@@ -1,34 +1,34 @@
-//! Notes: what the record says of itself and of the last hook, by name.
+//! Named notes about the record itself and the last hook.
 
 use super::{DestinationId, Millis, Outbox, OutboxError, now};
 use posthog_llma_pipeline::origin::Origin;
 use posthog_llma_sandbox::bindings::posthog::llm_analytics::types::{ConversionReport, NamedCount};
 use rusqlite::{Connection, OptionalExtension as _, params};
 
-/// Something that was noted, and when.
+/// A note and its time.
 #[derive(Debug, Clone, PartialEq, Eq, serde::Serialize)]
 pub struct Note {
-    /// What.
+    /// The note's text.
     pub text: String,
-    /// When.
+    /// When it was taken.
     pub at: Millis,
 }
 
-/// Name of the note of the last hook: its text is the event's name.
+/// Name of the note about the last hook; its text is the event's name.
 pub const HOOK: &str = "hook";
-/// Name of the note of why a hook could do nothing. The next hook that can drops it.
+/// Name of the note about why a hook failed. The next hook that succeeds removes it.
 pub const HOOK_FAILURE: &str = "hook-failure";
-/// Name of the note of a damaged record that was replaced.
+/// Name of the note about a damaged record that was replaced.
 pub const DAMAGED: &str = "damaged";
 
-/// Name of the note of what the last hook was given.
+/// Name of the note about the last hook's settings.
 const HOOK_SETTINGS: &str = "hook-settings";
 
-/// What the last hook was given: a terminal may lack it.
+/// The last hook's settings, which a terminal may lack.
 #[derive(Debug, Clone, PartialEq, Eq, serde::Serialize, serde::Deserialize)]
 pub struct HookSettings {
     destination: i64,
-    /// Where it sends to.
+    /// The origin it sends to.
     pub origin: String,
     /// The names of the variables in its environment.
     pub variables: Vec<String>,
@@ -47,10 +47,10 @@ pub(super) fn note(db: &Connection, name: &str, text: &str) -> rusqlite::Result<
     db.execute(insert, params![name, text, now()]).map(drop)
 }
 
-/// What the names of notes begin with that count what a rule has replaced; so the component's report names them, too.
+/// Name prefix of the notes that count a rule's replacements. The component's report uses the same names.
 const REDACTED: &str = "redacted:";
 
-/// How often each rule has replaced something, in the order of their names.
+/// How often each rule has replaced something, sorted by the rule's name.
 pub(super) fn redactions(db: &Connection) -> rusqlite::Result<Vec<(String, u64)>> {
     let mut select =
         db.prepare("SELECT substr(name, 10), text FROM note WHERE name GLOB 'redacted:*' ORDER BY name")?;
@@ -59,7 +59,7 @@ pub(super) fn redactions(db: &Connection) -> rusqlite::Result<Vec<(String, u64)>
 }
 
 impl Outbox {
-    /// Adds what was replaced in a session that is delivered now.
+    /// Adds the replacements in a session that is being delivered.
     pub fn count_redactions(&mut self, report: &ConversionReport) -> Result<(), OutboxError> {
         let counts: Vec<_> = report.other_counts.iter().filter(|count| count.name.starts_with(REDACTED)).collect();
         if counts.is_empty() {
@@ -78,12 +78,12 @@ impl Outbox {
         })
     }
 
-    /// Takes a note, in place of an earlier one of this name.
+    /// Stores a note, replacing an earlier one of this name.
     pub fn note(&mut self, name: &str, text: &str) -> Result<(), OutboxError> {
         self.write(|db| note(db, name, text))
     }
 
-    /// Takes a note of what a hook was given: names, no values.
+    /// Stores a note of a hook's settings: variable names, no values.
     pub fn note_hook_settings(
         &mut self,
         destination: DestinationId,
@@ -98,12 +98,12 @@ impl Outbox {
         self.note(HOOK_SETTINGS, &text)
     }
 
-    /// What the last hook was given that could send.
+    /// The settings of the last hook that could send.
     pub fn hook_settings(&self) -> Result<Option<HookSettings>, OutboxError> {
         Ok(self.noted(HOOK_SETTINGS)?.and_then(|note| serde_json::from_str(&note.text).ok()))
     }
 
-    /// Drops a note.
+    /// Removes a note.
     pub fn unnote(&mut self, name: &str) -> Result<(), OutboxError> {
         self.write(|db| db.execute("DELETE FROM note WHERE name = ?1", [name]).map(drop))
     }

@@ -1,4 +1,4 @@
-//! Which sessions are owed to a destination, and when to try them again.
+//! Which sessions are owed to a destination (waiting to be sent), and when to retry them.
 
 use super::ids::{DestinationId, SessionId, bytes_of, key_hash, path_of};
 use super::notes::{HOOK, note};
@@ -11,68 +11,68 @@ use std::hash::{BuildHasher as _, Hasher as _, RandomState};
 use std::path::{Path, PathBuf};
 use std::time::{Duration, UNIX_EPOCH};
 
-/// A session that was seen: by a hook, or by a command.
+/// A session as seen by a hook or a command.
 #[derive(Debug, Clone)]
 pub struct Sighting<'a> {
     /// Its main transcript.
     pub transcript: &'a Path,
-    /// Its id.
+    /// Its ID.
     pub session_id: &'a str,
-    /// How it is to be converted, see [`stored_options`](super::stored_options).
+    /// Its conversion options, see [`stored_options`](super::stored_options).
     pub options: &'a str,
-    /// The name of its project, if its repository says one. What was said first counts.
+    /// The name of its project, if its repository has one. The first name recorded counts.
     pub project: Option<&'a str>,
-    /// The hook's event, if it was a hook that saw it.
+    /// The hook's event, if a hook saw it.
     pub hook: Option<&'a str>,
-    /// When it was seen. What was seen later, or is written down already, stays.
+    /// When it was seen. Later sightings already in the record take precedence.
     pub at: Millis,
 }
 
-/// What was written down with a session, for whatever destinations it is known for.
+/// What the record stores with a session, across all its destinations.
 #[derive(Debug, Clone, Default, PartialEq, Eq)]
 pub struct Stored {
-    /// Its settings, for each.
+    /// Its settings, for each destination.
     pub options: Vec<String>,
-    /// The name of its project; empty if its repository said none.
+    /// The name of its project; empty if its repository has none.
     pub project: Option<String>,
 }
 
-/// A session of which something is to be sent.
+/// A session with something to send.
 #[derive(Debug, Clone)]
 pub struct Owed {
-    /// Its number.
+    /// Its number in the record.
     pub id: SessionId,
     /// Its main transcript.
     pub transcript: PathBuf,
-    /// Its id.
+    /// Its ID.
     pub session_id: String,
-    /// How it is to be converted.
+    /// Its conversion options.
     pub options: String,
-    /// Since when.
+    /// Since when it has been owed.
     pub owed_at: Millis,
-    /// Runs in which it failed by itself, not with its server.
+    /// Failed runs that were the session's own fault rather than the server's.
     pub attempts: u32,
-    /// What its files were when all of it was delivered.
+    /// The state of its files when all of it was delivered.
     pub delivered_state: Option<String>,
-    /// Since when a turn of it is complete and not delivered, if it still runs.
+    /// Since when it has had a complete, undelivered turn, if it is still running.
     pub turn_at: Option<Millis>,
-    /// What was written before is not to be sent.
+    /// Anything written before this time is not sent.
     pub since: Option<Millis>,
 }
 
-/// How long to wait between runs that fail, and when to give up.
+/// How long to wait between failed runs, and when to give up.
 pub struct Backoff;
 
 impl Backoff {
-    /// Before the second run.
+    /// The wait before the second run.
     pub const FIRST: Duration = Duration::from_secs(5);
-    /// Between runs, at most.
+    /// The longest wait between runs.
     pub const LONGEST: Duration = Duration::from_hours(6);
-    /// A session that could not be delivered for so long is given up: it shows as failed until the user does something.
+    /// A session that could not be delivered for this long is given up: it shows as failed until the user acts.
     pub const GIVE_UP: Duration = Duration::from_hours(7 * 24);
 
-    /// The wait after so many runs that failed: four times longer each time, with up to a tenth more, so that many machines
-    /// do not come back at once.
+    /// The wait after this many failed runs: four times longer each time, plus up to a tenth of jitter, so that many
+    /// machines do not retry at the same time.
     pub fn after(attempts: u32) -> Duration {
         let factor = 4_u32.saturating_pow(attempts.saturating_sub(1).min(15));
         let wait = Self::FIRST.saturating_mul(factor).min(Self::LONGEST);
@@ -81,18 +81,18 @@ impl Backoff {
     }
 }
 
-/// When what a session has so far is delivered, while it runs or goes on after its end.
+/// When to deliver what a session has so far, while it is running or continues after its end.
 pub struct Live;
 
 impl Live {
-    /// A session that was not written to for so long is quiet.
+    /// A session with no writes for this long is quiet.
     pub const QUIET: Duration = Duration::from_mins(2);
-    /// A turn is delivered after so long even if the session is never quiet.
+    /// A turn is delivered after this long even if the session is never quiet.
     pub const LONGEST: Duration = Duration::from_mins(10);
-    /// An ended session's files are looked at for so long: agents can outlive it.
+    /// How long an ended session's files are watched: agents can outlive it.
     pub const LOOKED_AT: Duration = Duration::from_hours(7 * 24);
 
-    /// When a turn that was complete at `turn_at` is due, by when the session was written to last.
+    /// When a turn that was complete at `turn_at` is due, given the session's last write.
     pub fn due(written_at: Millis, turn_at: Millis) -> Millis {
         let millis = |time: Duration| time.as_millis() as Millis;
         (written_at + millis(Self::QUIET)).min(turn_at + millis(Self::LONGEST))
@@ -104,13 +104,13 @@ fn backoff(attempts: u32) -> Millis {
     Backoff::after(attempts).as_millis() as Millis
 }
 
-/// How long before its first hook a session that begins may have been written to.
+/// How long before its first hook a new session may have been written to.
 const JUST_NOW: Duration = Duration::from_secs(10);
 
-/// The hook's event that begins a session.
+/// The hook event at the start of a session.
 const SESSION_START: &str = "SessionStart";
 
-/// A client: the number of its process, and its start.
+/// A client: its process ID and its start time.
 pub type ClientProcess = (u32, u64);
 
 impl Outbox {
@@ -127,7 +127,7 @@ impl Outbox {
         })
     }
 
-    /// The session runs, in this process of the client.
+    /// Records that the session is running, in this client process.
     pub fn runs(
         &mut self,
         destination: DestinationId,
@@ -146,7 +146,7 @@ impl Outbox {
         })
     }
 
-    /// The session has ended: what is new in it is owed from now on, and due at `due_at`.
+    /// Records that the session has ended: what is new in it is owed from now on and due at `due_at`.
     pub fn owe(
         &mut self,
         destination: DestinationId,
@@ -163,8 +163,8 @@ impl Outbox {
         })
     }
 
-    /// A turn of a running session is complete: what is complete of it is owed, and due when the session has been quiet for a
-    /// while. The session goes on running.
+    /// Records that a running session has a complete turn: its complete part is owed, and due once the session has been
+    /// quiet for a while. The session stays marked as running.
     pub fn turn_ended(
         &mut self,
         destination: DestinationId,
@@ -177,7 +177,7 @@ impl Outbox {
             let select = "SELECT coalesce(turn_at, ?2), running FROM session WHERE id = ?1";
             let (turn_at, running): (Millis, bool) =
                 db.query_row(select, params![known.0, sighting.at], |row| Ok((row.get(0)?, row.get(1)?)))?;
-            // Its end was told first.
+            // The session's end was reported first.
             if !running {
                 return Ok(known);
             }
@@ -189,15 +189,14 @@ impl Outbox {
         })
     }
 
-    /// A turn is not delivered yet, because the session is not quiet.
+    /// Postpones delivering a turn, because the session is not quiet yet.
     pub fn postpone(&mut self, session: SessionId, due_at: Millis) -> Result<(), OutboxError> {
         self.write(|db| {
             db.execute("UPDATE session SET due_at = ?2 WHERE id = ?1", params![session.0, due_at]).map(drop)
         })
     }
 
-    /// Sessions that hooks have seen, that have ended and were delivered not long ago: what is written to them later is owed,
-    /// too.
+    /// Ended sessions that hooks saw and that were delivered recently: what is written to them later is owed, too.
     pub fn ended_lately(&self, destination: DestinationId) -> Result<Vec<Owed>, OutboxError> {
         let since = now() - Live::LOOKED_AT.as_millis() as Millis;
         self.read(|db| {
@@ -211,13 +210,13 @@ impl Outbox {
         })
     }
 
-    /// A command sends the session itself: it is known, owed only if it was, and as its project's settings say if a hook told
-    /// them.
+    /// Records a session that a command sends itself. This does not make it owed, and does not replace the project's
+    /// settings if a hook recorded them.
     pub fn see(&mut self, destination: DestinationId, sighting: &Sighting<'_>) -> Result<SessionId, OutboxError> {
         if let Some(known) = self.session(destination, sighting.transcript)? {
             return Ok(known);
         }
-        // The batch that follows is written to the disk together with it.
+        // No sync needed here: the next batch flushes this row to disk, too.
         let synchronous = |outbox: &Self, level: &str| outbox.read(|db| db.pragma_update(None, "synchronous", level));
         if self.bulk {
             synchronous(self, "NORMAL")?;
@@ -229,7 +228,7 @@ impl Outbox {
         seen
     }
 
-    /// The number of a session by its main transcript, if it is known.
+    /// The session's number by its main transcript, if the session is known.
     pub fn session(&self, destination: DestinationId, transcript: &Path) -> Result<Option<SessionId>, OutboxError> {
         self.read(|db| {
             let key = key(db, destination, transcript)?;
@@ -238,10 +237,10 @@ impl Outbox {
         })
     }
 
-    /// What was written down with a session.
+    /// What the record stores with a session.
     pub fn stored(&self, transcript: &Path) -> Result<Stored, OutboxError> {
         self.read(|db| {
-            // By what the indices begin with: there may be thousands of sessions, and this is asked for each.
+            // Query by the leading columns of the indexes: there may be thousands of sessions, and this runs for each.
             let mut select = db.prepare(
                 "SELECT options, project, transcript FROM session
                  WHERE (destination IN (SELECT id FROM destination) AND transcript = ?1) OR session_id = ?2 ORDER BY id",
@@ -260,7 +259,7 @@ impl Outbox {
         })
     }
 
-    /// The session is not to be sent: it is not owed any more.
+    /// Gives up on sending the session: it is no longer owed.
     pub fn forgo(&mut self, session: SessionId) -> Result<(), OutboxError> {
         self.write(|db| {
             let update = "UPDATE session SET running = 0, client_pid = NULL, client_started = NULL, owed_at = NULL, failed_at = NULL,
@@ -277,13 +276,13 @@ impl Outbox {
         })
     }
 
-    /// Makes a known session owed: its client is gone, or its files have grown.
+    /// Makes a known session owed because its client is gone or its files have grown.
     pub fn owe_again(&mut self, session: SessionId, due_at: Millis) -> Result<(), OutboxError> {
         self.write(|db| owe(db, session, due_at))
     }
 
-    /// Makes a session owed whose files have grown since the delivery that is known of it (`seen`), unless another process has
-    /// delivered it meanwhile.
+    /// Makes a session owed because its files have grown since the delivery in `seen`, unless another process has
+    /// delivered it in the meantime.
     pub fn owe_what_grew(&mut self, seen: &Owed, due_at: Millis) -> Result<(), OutboxError> {
         self.write(|db| {
             let select = "SELECT 1 FROM session WHERE id = ?1 AND delivered_state IS ?2";
@@ -294,7 +293,7 @@ impl Outbox {
         })
     }
 
-    /// Sessions that were seen running and of which nothing is owed yet, with the client's process.
+    /// Sessions that were seen running and have nothing owed yet, with the client's process.
     #[expect(clippy::type_complexity, reason = "rows, used once")]
     pub fn running(&self, destination: DestinationId) -> Result<Vec<(Owed, Option<(u32, u64)>)>, OutboxError> {
         self.read(|db| {
@@ -310,7 +309,7 @@ impl Outbox {
         })
     }
 
-    /// Ids of sessions that were seen running, of any destination, with their clients' processes.
+    /// IDs of sessions that were seen running, for any destination, with their clients' processes.
     pub fn clients(&self) -> Result<Vec<(String, ClientProcess)>, OutboxError> {
         self.read(|db| {
             let mut select = db.prepare(
@@ -323,7 +322,7 @@ impl Outbox {
         })
     }
 
-    /// It does not run any more, and there is nothing new in it.
+    /// Records that a session is no longer running and has nothing new.
     pub fn ended_quietly(&mut self, session: SessionId) -> Result<(), OutboxError> {
         self.write(|db| {
             let update = "UPDATE session SET running = 0, client_pid = NULL, client_started = NULL, turn_at = NULL WHERE id = ?1";
@@ -331,8 +330,8 @@ impl Outbox {
         })
     }
 
-    /// The sessions that are owed to a destination, the oldest first. `all`: those too that are not due yet; those that were
-    /// given up never.
+    /// The sessions owed to a destination, oldest first. `all` includes those that are not due yet. Sessions that were
+    /// given up are never included.
     pub fn owed(&self, destination: DestinationId, all: bool) -> Result<Vec<Owed>, OutboxError> {
         let due = if all { Millis::MAX } else { now() };
         self.read(|db| {
@@ -346,7 +345,7 @@ impl Outbox {
         })
     }
 
-    /// When the next of the owed sessions is due.
+    /// When the next owed session is due.
     pub fn next_due(&self, destination: DestinationId) -> Result<Option<Millis>, OutboxError> {
         self.read(|db| {
             let select =
@@ -355,7 +354,7 @@ impl Outbox {
         })
     }
 
-    /// When the next of the owed sessions is due that has not failed.
+    /// When the next owed session that has not failed is due.
     pub fn next_untried(&self, destination: DestinationId) -> Result<Option<Millis>, OutboxError> {
         self.read(|db| {
             let select =
@@ -365,7 +364,7 @@ impl Outbox {
         })
     }
 
-    /// When the destination may be tried: by our own back-off, and by what the server asked for.
+    /// When the destination may be tried again: by our own back-off, and by what the server asked for.
     pub fn destination_due(&self, destination: DestinationId) -> Result<(Millis, Millis), OutboxError> {
         self.read(|db| {
             let select = "SELECT max(due_at, asked_until), asked_until FROM destination WHERE id = ?1";
@@ -373,7 +372,7 @@ impl Outbox {
         })
     }
 
-    /// A run in which the server took nothing. `refused`: only the user can change that.
+    /// Records a run in which the server accepted nothing. `refused` means that only the user can fix it.
     pub fn server_failed(
         &mut self,
         destination: DestinationId,
@@ -397,7 +396,7 @@ impl Outbox {
         })
     }
 
-    /// A session failed by itself: its files cannot be read, or the component failed with them.
+    /// Records that a session failed for its own reasons: its files cannot be read, or the component failed on them.
     pub fn session_failed(&mut self, session: SessionId, error: &str) -> Result<(), OutboxError> {
         let now = now();
         self.write(|db| {
@@ -412,7 +411,7 @@ impl Outbox {
         })
     }
 
-    /// Another attempt will not help: the transcript is gone.
+    /// Gives up a session for which another attempt won't help: the transcript is gone.
     pub fn give_up(&mut self, session: SessionId, error: &str) -> Result<(), OutboxError> {
         self.write(|db| {
             let update = "UPDATE session SET last_error = ?2, failed_at = ?3, running = 0 WHERE id = ?1";
@@ -420,7 +419,7 @@ impl Outbox {
         })
     }
 
-    /// The sessions that were given up are owed again, as if they had ended now.
+    /// Makes the sessions that were given up owed again, as if they had ended now.
     pub fn retry_failed(&mut self, destination: DestinationId) -> Result<usize, OutboxError> {
         self.write(|db| {
             db.execute(
@@ -432,7 +431,7 @@ impl Outbox {
     }
 }
 
-/// The columns of [`Owed`].
+/// The columns for [`Owed`].
 pub(super) const OWED: &str =
     "id, transcript, session_id, options, coalesce(owed_at, 0), attempts, delivered_state, turn_at, since";
 
@@ -450,8 +449,8 @@ pub(super) fn owed(row: &Row<'_>) -> rusqlite::Result<Owed> {
     })
 }
 
-/// The session, if it was seen at this time or later: the hook has told already what its worker tells again, or the next
-/// hook of the session was quicker than the worker of the one before.
+/// The session, if it was seen at this time or later: the hook already recorded what its worker records again, or the
+/// session's next hook was faster than the worker of the previous one.
 fn seen_since(
     db: &Connection,
     destination: DestinationId,
@@ -462,7 +461,7 @@ fn seen_since(
     db.query_row(select, known, |row| row.get(0).map(SessionId)).optional()
 }
 
-/// The main transcript by which a session is known that has this one: after `/cd` it has several.
+/// The main transcript under which this transcript's session is recorded: after `/cd` it has several.
 fn key(db: &Connection, destination: DestinationId, transcript: &Path) -> rusqlite::Result<PathBuf> {
     let mut select = db.prepare(
         "SELECT transcript FROM session WHERE destination = ?1 AND (transcript = ?2 OR session_id = ?3)
@@ -479,7 +478,7 @@ fn key(db: &Connection, destination: DestinationId, transcript: &Path) -> rusqli
     Ok(transcript.to_owned())
 }
 
-/// The id in a main transcript's name.
+/// The session ID in a main transcript's name.
 fn id_of(transcript: &Path) -> String {
     transcript.file_stem().unwrap_or_default().to_string_lossy().into_owned()
 }
@@ -489,12 +488,12 @@ fn see(db: &Connection, destination: DestinationId, sighting: &Sighting<'_>) -> 
         note(db, HOOK, event)?;
     }
     let key = key(db, destination, sighting.transcript)?;
-    // Hooks sent it elsewhere until then.
+    // Until this time, hooks sent the session elsewhere.
     let elsewhere: Option<Millis> = match sighting.hook {
         Some(_) => seen_elsewhere(db, destination, sighting.transcript)?,
         None => None,
     };
-    // It is resumed, and ran before hooks sent it.
+    // The session is resumed and ran before hooks sent it.
     let resumed = sighting.hook == Some(SESSION_START) && was_written_before(sighting.transcript, sighting.at);
     let since = elsewhere.max(Some(sighting.at).filter(|_| resumed));
     db.query_row(
@@ -522,14 +521,14 @@ fn see(db: &Connection, destination: DestinationId, sighting: &Sighting<'_>) -> 
     )
 }
 
-/// Was this written to some time before? What was written just now is a session that begins.
+/// Was this transcript written to some time ago? One that was written to just now is a new session.
 fn was_written_before(transcript: &Path, at: Millis) -> bool {
     let modified = transcript.metadata().and_then(|metadata| metadata.modified()).ok();
     let modified = modified.and_then(|time| time.duration_since(UNIX_EPOCH).ok());
     modified.is_some_and(|time| at.saturating_sub(time.as_millis() as Millis) > JUST_NOW.as_millis() as Millis)
 }
 
-/// When a hook saw the session last that sends to another destination.
+/// When a hook that sends to another destination last saw the session.
 fn seen_elsewhere(db: &Connection, destination: DestinationId, transcript: &Path) -> rusqlite::Result<Option<Millis>> {
     let mut select = db.prepare(
         "SELECT seen_at, transcript FROM session
@@ -548,7 +547,7 @@ fn seen_elsewhere(db: &Connection, destination: DestinationId, transcript: &Path
 }
 
 fn owe(db: &Connection, session: SessionId, due_at: Millis) -> rusqlite::Result<()> {
-    // What was owed before keeps its age; what was given up begins anew.
+    // An owed session keeps its age; one that was given up starts over.
     db.execute(
         "UPDATE session SET running = 0, client_pid = NULL, client_started = NULL, turn_at = NULL, due_at = ?3, attempts = 0,
              owed_at = CASE WHEN owed_at IS NULL OR failed_at IS NOT NULL THEN ?2 ELSE owed_at END, failed_at = NULL
@@ -558,7 +557,7 @@ fn owe(db: &Connection, session: SessionId, due_at: Millis) -> rusqlite::Result<
     .map(drop)
 }
 
-/// Gives up what was owed for too long to a server that fails.
+/// Gives up sessions that have been owed for too long to a failing server.
 fn give_up(db: &Connection, destination: DestinationId, now: Millis, error: &str) -> rusqlite::Result<()> {
     let oldest = now - Backoff::GIVE_UP.as_millis() as Millis;
     db.execute(

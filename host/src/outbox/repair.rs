@@ -1,4 +1,4 @@
-//! A damaged record is put aside and what is good in it is taken over: losing it would mean to send again.
+//! Moves a damaged record aside and copies its readable rows: losing them would mean sending everything again.
 
 use super::notes::DAMAGED;
 use super::{Outbox, OutboxError, now};
@@ -8,10 +8,10 @@ use std::fs;
 use std::io;
 use std::path::{Path, PathBuf};
 
-/// Tables whose rows are taken over, in the order in which they refer to each other.
+/// Tables whose rows are copied, in the order of their references.
 const TABLES: [&str; 7] = ["destination", "session", "accepted", "taken", "quarantined", "unknown_type", "note"];
 
-/// Puts the damaged file aside and opens a new one. Of several processes that find it damaged one does it.
+/// Moves the damaged file aside and opens a new one. If several processes find the damage, only one does this.
 pub(super) fn replace(
     path: &Path,
     open: impl Fn() -> Result<Outbox, OutboxError>,
@@ -19,7 +19,7 @@ pub(super) fn replace(
     let failed = |error: io::Error| OutboxError::Directory { path: path.to_owned(), error };
     let lock = regular::open_lock(&path.with_extension("repair")).map_err(failed)?;
     lock.lock().map_err(failed)?;
-    // Another one may have been quicker.
+    // Another process may have been faster.
     let damage = match open() {
         Err(OutboxError::Damaged { damage, .. }) => damage,
         opened => return Ok((opened?, None)),
@@ -33,7 +33,7 @@ pub(super) fn replace(
         }
     }
     let mut outbox = open()?;
-    // Whatever ends this process: that it happened is known.
+    // Noted first, so that it is known even if this process is killed.
     outbox.note(DAMAGED, &format!("the delivery record was damaged ({damage}): it is kept as {}", aside.display()))?;
     let rows = salvage(&aside, &mut outbox);
     let note = format!(
@@ -45,7 +45,8 @@ pub(super) fn replace(
     Ok((outbox, Some(note)))
 }
 
-/// Ends what a process began that was ended in the middle, as a hook may be: what was put aside is taken over, and told.
+/// Finishes a replacement whose process was killed midway, as a hook may be: copies the rows of the file that was moved
+/// aside, and reports that.
 pub(super) fn go_on(outbox: &mut Outbox) -> Result<(), OutboxError> {
     if outbox.noted(DAMAGED)?.is_some() {
         return Ok(());
@@ -73,7 +74,7 @@ fn with_suffix(path: &Path, suffix: &str) -> PathBuf {
     name.into()
 }
 
-/// Copies the rows that can still be read, and counts them.
+/// Copies the rows that can still be read and returns their number.
 fn salvage(damaged: &Path, outbox: &mut Outbox) -> usize {
     let flags = OpenFlags::SQLITE_OPEN_READ_WRITE | OpenFlags::SQLITE_OPEN_NO_MUTEX;
     let Ok(from) = Connection::open_with_flags(damaged, flags) else { return 0 };
@@ -88,7 +89,7 @@ fn salvage(damaged: &Path, outbox: &mut Outbox) -> usize {
 /// Copies a table up to the first row that cannot be read.
 fn copy(from: &Connection, to: &Connection, table: &str) -> rusqlite::Result<usize> {
     let Ok(mut select) = from.prepare(&format!("SELECT * FROM {table}")) else { return Ok(0) };
-    // Its program may have been older, or newer: by name, as far as this one knows the columns.
+    // An older or newer program may have written the file: copy columns by name, as far as this version knows them.
     let known: Vec<String> = to.prepare(&format!("SELECT * FROM {table}"))?.column_names().map(str::to_owned).collect();
     let (indices, names): (Vec<usize>, Vec<String>) =
         (select.column_names().map(str::to_owned).enumerate()).filter(|(_, name)| known.contains(name)).unzip();
@@ -100,7 +101,7 @@ fn copy(from: &Connection, to: &Connection, table: &str) -> rusqlite::Result<usi
     while let Ok(Some(row)) = rows.next() {
         let values: rusqlite::Result<Vec<rusqlite::types::Value>> = indices.iter().map(|i| row.get(*i)).collect();
         let Ok(values) = values else { break };
-        // A row that breaks the rules of its table is not a row of ours.
+        // A row that violates its table's constraints is not ours.
         copied += insert.execute(rusqlite::params_from_iter(values)).unwrap_or(0);
     }
     Ok(copied)

@@ -1,27 +1,27 @@
-//! How an owed session is to be converted. The process that delivers it may have been started by the hook of another project,
-//! so each session carries its own settings: those of the conversion, as their variables would hold them; never the key.
+//! The conversion options of an owed session. The hook of another project may have started the process that delivers
+//! it, so each session carries its own conversion settings, in the form of their variables, but never the key.
 
 use posthog_llma_pipeline::options::{
     ConversionOptions, PARENT_SPAN_ID, PARENT_TRACE_ID, PRIVACY_MODE, REDACT_PATTERNS,
 };
 use serde_json::{Map, Value};
 
-/// Not kept: what is in the user's file of patterns now counts.
+/// Not stored: the current contents of the user's file of patterns count.
 const NOT_KEPT: &str = REDACT_PATTERNS;
 
-/// Said of one run of the client: another process's say nothing of this session.
+/// Settings for one run of the client: another process's values do not apply to this session.
 const OF_THE_RUN: [&str; 2] = [PARENT_TRACE_ID, PARENT_SPAN_ID];
 
-/// The settings of a session's project when it was seen last, as text for the record.
+/// The settings of a session's project when it was last seen, as text for the record.
 pub fn to_text(options: &ConversionOptions) -> String {
     let kept = options.texts().into_iter().filter(|(variable, _)| *variable != NOT_KEPT);
     let members = kept.map(|(variable, text)| (variable.to_owned(), text.into()));
     Value::Object(members.collect()).to_string()
 }
 
-/// The session's settings, but never less private than those of this process: who turns privacy mode on does not expect
-/// that what is still owed leaks. What the text does not say, as one of another version of this program may not, is as in
-/// this process.
+/// The session's settings, but never less private than this process's: a user who turns on privacy mode does not expect
+/// waiting sessions to leak. A setting missing from the text, which another version of this program may have written,
+/// is taken from this process.
 pub fn read(text: &str, current: ConversionOptions) -> ConversionOptions {
     let stored: Map<String, Value> = serde_json::from_str(text).unwrap_or_default();
     let now = current.texts();
@@ -40,7 +40,7 @@ pub fn read(text: &str, current: ConversionOptions) -> ConversionOptions {
     options
 }
 
-/// Attaches a session to the trace that it was attached to when a text was written, unless options say another one.
+/// Attaches a session to the trace it was attached to when the text was written, unless the options name another one.
 pub fn attach(text: &str, options: &mut ConversionOptions) {
     if options.parent_trace_id.is_some() {
         return;
@@ -50,14 +50,14 @@ pub fn attach(text: &str, options: &mut ConversionOptions) {
         let text = OF_THE_RUN.contains(&variable).then(|| stored.get(variable))??;
         text.as_str().map(str::to_owned)
     };
-    // What is not an id attaches nothing.
+    // An invalid ID attaches nothing.
     if let Ok(ConversionOptions { parent_trace_id, parent_span_id, .. }) = ConversionOptions::parse(of_run) {
         (options.parent_trace_id, options.parent_span_id) = (parent_trace_id, parent_span_id);
     }
 }
 
-/// Makes options as strict as those in a text. A text that cannot be read, but not an empty one, may have said anything: it
-/// counts as private.
+/// Makes options as strict as those in a text. A text that cannot be parsed may have said anything, so it counts as
+/// private, unless it is empty.
 pub fn make_stricter(text: &str, options: &mut ConversionOptions) {
     if text.is_empty() {
         return;
@@ -126,7 +126,7 @@ mod tests {
         };
         assert_eq!(read(&to_text(&attached("job", "step")), attached("other", "s")), attached("job", "step"));
         assert_eq!(read(&to_text(&options()), attached("other", "s")), options());
-        // One of an older version.
+        // A text from an older version.
         assert_eq!(read("{}", attached("other", "s")), options());
         let attach_to = |text: &str, mut options: ConversionOptions| {
             attach(text, &mut options);

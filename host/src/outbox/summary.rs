@@ -1,4 +1,4 @@
-//! What `status` tells of the record.
+//! What `status` reports about the record.
 
 use super::ids::{DestinationId, key_hash, path_of};
 use super::notes::redactions;
@@ -8,95 +8,95 @@ use posthog_llma_pipeline::origin::Origin;
 use rusqlite::{OptionalExtension as _, params};
 use std::path::PathBuf;
 
-/// Sessions of a destination by what became of them.
+/// A destination's sessions by outcome.
 #[derive(Debug, Clone, Copy, Default, PartialEq, Eq, serde::Serialize)]
 pub struct Counts {
-    /// All of it is delivered.
+    /// Completely delivered.
     pub delivered: u64,
-    /// Something is to be sent.
+    /// Waiting to be sent, at least in part.
     pub owed: u64,
     /// Given up.
     pub failed: u64,
-    /// Seen at its start; its end is still to come.
+    /// Seen at their start, and not ended yet.
     pub running: u64,
 }
 
 /// A destination's state.
 #[derive(Debug, Clone, Default, serde::Serialize)]
 pub struct DestinationSummary {
-    /// Sessions.
+    /// Its sessions.
     pub sessions: Counts,
-    /// When something was delivered last.
+    /// The time of the last delivery.
     pub delivered_at: Option<Millis>,
-    /// Runs in a row in which the server took nothing.
+    /// Consecutive runs in which the server accepted nothing.
     pub attempts: u32,
-    /// Why.
+    /// The reason.
     pub last_error: Option<String>,
-    /// Only the user can change that.
+    /// Only the user can fix the failure.
     pub refused: bool,
-    /// Not tried before.
+    /// When it is tried next, at the earliest.
     pub due_at: Millis,
-    /// Events that the server refused for good.
+    /// Events that the server permanently refused.
     pub quarantined: u64,
-    /// Events that it took.
+    /// Events that the server accepted.
     pub events: u64,
 }
 
-/// A session that is owed after a failure, or was given up.
+/// A session that is owed after a failure or was given up.
 #[derive(Debug, Clone, serde::Serialize)]
 pub struct FailedSession {
-    /// Its id.
+    /// Its ID.
     pub session_id: String,
     /// Its main transcript.
     pub transcript: PathBuf,
-    /// Why.
+    /// The reason.
     pub error: String,
-    /// When it is tried next; none if it was given up.
+    /// When it is tried next; `None` if it was given up.
     pub due_at: Option<Millis>,
 }
 
-/// An event that a server refused for good.
+/// An event that a server permanently refused.
 #[derive(Debug, Clone, serde::Serialize)]
 pub struct Quarantined {
-    /// Its session's id.
+    /// Its session's ID.
     pub session_id: String,
     /// `$ai_generation`, `$ai_span` or `$ai_trace`.
     pub event: String,
-    /// The answer's status.
+    /// The response's status code.
     pub status: u16,
-    /// The server's words.
+    /// The server's message.
     pub message: String,
-    /// When.
+    /// When it was refused.
     pub at: Millis,
 }
 
-/// All that `status` tells.
+/// Everything that `status` reports.
 #[derive(Debug, Clone, Default)]
 pub struct Summary {
     /// The current destination's state.
     pub destination: DestinationSummary,
-    /// Other destinations that sessions are owed to, and how many.
+    /// Other destinations with owed sessions, and how many.
     pub owed_to: Vec<(String, u64)>,
-    /// Sessions that failed, the latest first, at most [`SHOWN`](Self::SHOWN).
+    /// Failed sessions, newest first, at most [`SHOWN`](Self::SHOWN).
     pub failed: Vec<FailedSession>,
-    /// Events that were refused, the latest first, at most [`SHOWN`](Self::SHOWN).
+    /// Refused events, newest first, at most [`SHOWN`](Self::SHOWN).
     pub quarantined: Vec<Quarantined>,
-    /// Types of lines that this version does not know, and how many lines one session had at most.
+    /// Line types that this version does not know, and the most lines of each in one session.
     pub unknown_types: Vec<(String, u64)>,
-    /// How many secrets each rule has replaced in what was delivered, wherever to.
+    /// How many secrets each rule has replaced in deliveries, to any destination.
     pub redactions: Vec<(String, u64)>,
-    /// Transcripts of all sessions that this destination knows.
+    /// Transcripts of all sessions known for this destination.
     pub known: Vec<PathBuf>,
-    /// Sessions of which only what came after some time is sent: sending was switched on, or switched to this destination, in the
-    /// middle of them.
+    /// Sessions that are sent only from some time on: sending was switched on, or switched to this destination, while
+    /// they were running.
     pub in_part: u64,
 }
 
 impl Summary {
-    /// Rows that are told one by one.
+    /// The most rows listed one by one.
     pub const SHOWN: u32 = 20;
 
-    /// Sessions that are owed to other destinations.
+    /// The number of sessions owed to other destinations.
     pub fn owed_elsewhere(&self) -> u64 {
         self.owed_to.iter().map(|(_, sessions)| sessions).sum()
     }
@@ -107,7 +107,7 @@ impl Summary {
 }
 
 impl Outbox {
-    /// The destination's number, if it is known.
+    /// The destination's number, if the destination is known.
     pub fn known_destination(&self, origin: &Origin, key: &ApiKey) -> Result<Option<DestinationId>, OutboxError> {
         self.read(|db| {
             let select = "SELECT id FROM destination WHERE origin = ?1 AND key_hash = ?2";
@@ -116,7 +116,7 @@ impl Outbox {
         })
     }
 
-    /// The transcripts of all sessions, of any destination.
+    /// The transcripts of all sessions, for any destination.
     pub fn known_transcripts(&self) -> Result<Vec<PathBuf>, OutboxError> {
         self.read(|db| {
             let mut select = db.prepare("SELECT DISTINCT transcript FROM session")?;
@@ -125,7 +125,7 @@ impl Outbox {
         })
     }
 
-    /// What `status` tells of a destination.
+    /// What `status` reports about a destination.
     pub fn summary(&self, destination: Option<DestinationId>) -> Result<Summary, OutboxError> {
         let id = destination.map_or(0, |destination| destination.0);
         self.read(|db| {
@@ -140,7 +140,7 @@ impl Outbox {
                      FROM destination WHERE id = ?1",
                     [id],
                     |row| {
-                        // What was refused is done with, too.
+                        // Refused events are settled, too.
                         let (quarantined, done): (i64, i64) = (row.get(5)?, row.get(6)?);
                         Ok(DestinationSummary {
                             sessions: Counts::default(),

@@ -168,7 +168,7 @@ fn what_cannot_be_delivered_for_a_week_is_given_up_and_can_be_tried_again() {
 
     assert_eq!(outbox.retry_failed(destination).unwrap(), 2);
     assert_eq!(counts(&outbox).failed, 0);
-    // A session that ends again begins anew, too.
+    // A session that ends again starts over, too.
     outbox.give_up(old, "gone").unwrap();
     outbox.owe(destination, &sighting("/old"), 0).unwrap();
     assert_eq!(counts(&outbox).failed, 0);
@@ -193,7 +193,7 @@ fn the_project_that_was_said_first_counts() {
         outbox.owe(destination, &later, 0).unwrap();
         assert_eq!(outbox.stored(Path::new("/a")).unwrap().project.as_deref(), Some("shop"), "{project:?}");
     }
-    // That there is none is an answer, too.
+    // Having no project name is an answer, too.
     outbox.owe(destination, &Sighting { project: Some(""), ..sighting("/b") }, 0).unwrap();
     outbox.owe(destination, &Sighting { project: Some("late"), at: now() + 1000, ..sighting("/b") }, 0).unwrap();
     assert_eq!(outbox.stored(Path::new("/b")).unwrap().project.as_deref(), Some(""));
@@ -209,7 +209,7 @@ fn what_was_seen_later_is_not_overwritten_by_what_comes_late() {
     // The worker of the session's start was slower than the hook of its end.
     assert_eq!(outbox.runs(destination, &start, Some((1, 1))).unwrap(), session);
     assert!(outbox.running(destination).unwrap().is_empty());
-    // The worker tells again what the hook has told, after the delivery.
+    // After the delivery, the worker records again what the hook recorded.
     outbox.record(destination, session, &batch(0..1, true), "s").unwrap();
     outbox.owe(destination, &end, 0).unwrap();
     assert!(outbox.owed(destination, true).unwrap().is_empty());
@@ -226,7 +226,7 @@ fn many_processes_write_at_once() {
             let directory = directory.path();
             scope.spawn(move || {
                 for i in 0..25 {
-                    // Each opens the file anew, as a hook does; the first ones make it.
+                    // Each opens the file anew, as a hook does; the first ones create it.
                     let (mut outbox, _) = Outbox::open(directory, PATIENCE).unwrap();
                     let destination = destination(&mut outbox, "phc_one");
                     let session = outbox.owe(destination, &sighting(&format!("/{thread}/{i}")), 0).unwrap();
@@ -282,7 +282,7 @@ fn to_look_makes_nothing() {
     assert!(!directory.exists());
 }
 
-/// A record as another version of this program leaves it.
+/// A record as another version of this program would leave it.
 fn changed_by(sql: &str) -> (Case, Connection) {
     let Case { directory, mut outbox, destination } = case();
     outbox.owe(destination, &sighting("/owed"), 0).unwrap();
@@ -303,7 +303,7 @@ fn nothing_is_lost(case: &mut Case) {
     let owed = outbox.owed(*destination, true).unwrap();
     assert_eq!(owed.iter().map(|owed| owed.transcript.to_str().unwrap()).collect::<Vec<_>>(), ["/owed"]);
     assert_eq!(low(&outbox.known(*destination, None, &ids(0..9)).unwrap()), [1, 2, 3]);
-    // And it goes on.
+    // The record stays usable.
     outbox.owe(*destination, &Sighting { project: Some("shop"), ..sighting("/new") }, 0).unwrap();
     outbox.record(*destination, owed[0].id, &batch(5..6, true), "state").unwrap();
     assert_eq!(outbox.owed(*destination, true).unwrap().len(), 1);
@@ -335,7 +335,7 @@ fn a_record_of_the_first_version_gets_what_it_lacks_and_loses_nothing() {
     nothing_is_lost(&mut case);
 }
 
-/// Ids without an order, as those of events are.
+/// IDs in random order, like event IDs.
 fn random_ids(from: u64, count: u64) -> Vec<EventId> {
     let mix = |n: u64| {
         let n = (n ^ (n >> 31)).wrapping_mul(0x7FB5_D329_728E_A185);
@@ -377,7 +377,7 @@ fn what_is_written_down_is_found_before_and_after_it_is_put_in_order() {
     let Case { mut outbox, destination, .. } = case();
     let session = outbox.owe(destination, &sighting("/a"), 0).unwrap();
     let other = outbox.owe(destination, &sighting("/b"), 0).unwrap();
-    // More than may wait.
+    // More than may wait in the journal.
     for n in 0..50 {
         outbox.record(destination, session, &random_batch(n * 100, 100, false), "state").unwrap();
     }
