@@ -1,4 +1,4 @@
-//! From a session's files to what was delivered: conversion, sending, and who does it when.
+//! Takes a session from its files to delivery: converting, sending, and deciding which process does that and when.
 
 pub mod conversion;
 pub mod cost;

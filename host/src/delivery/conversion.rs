@@ -1,4 +1,4 @@
-//! Converts a session with the component's `conversion` interface: it is handed bytes and can reach nothing.
+//! Converts a session with the component's `conversion` interface, which is handed bytes and has no access to anything.
 
 use crate::delivery::record::{LeaveOutError, Record, Unrecorded, leave_out};
 use crate::outbox::OutboxError;
@@ -15,13 +15,13 @@ use std::path::Path;
 use wasmtime::Store;
 use wasmtime::component::ResourceAny;
 
-/// Bytes that are handed to the component at once. More is slower: memory that was used before need not be mapped.
+/// Bytes handed to the component at once. Larger pieces are slower: reused memory is already mapped.
 const PIECE: usize = 64 * 1024;
 
-/// Bytes of events that are taken at once.
+/// Bytes of events taken from the component at once.
 const EVENTS: u32 = 1024 * 1024;
 
-/// Why a session was not converted.
+/// Why a session could not be converted.
 #[derive(Debug, thiserror::Error)]
 #[non_exhaustive]
 pub enum ConversionError {
@@ -31,13 +31,13 @@ pub enum ConversionError {
     /// The events cannot be written.
     #[error("cannot write the events: {0}")]
     Write(#[source] io::Error),
-    /// An option cannot be used.
+    /// An option is invalid.
     #[error("the option {} cannot be used: it {}", .0.name, .0.reason)]
     Option(InvalidOption),
-    /// What was delivered cannot be looked up.
+    /// The record of deliveries cannot be read.
     #[error(transparent)]
     Record(OutboxError),
-    /// The component broke its own rules.
+    /// The component violated its own interface.
     #[error("the component refused a call: {0:?}")]
     Sequence(SequenceError),
     /// The sandbox failed.
@@ -45,7 +45,7 @@ pub enum ConversionError {
     Sandbox(#[from] SandboxError),
 }
 
-/// What a conversion gave besides the events.
+/// The result of a conversion besides the events.
 #[derive(Debug)]
 pub struct Converted {
     /// The component's counts.
@@ -54,7 +54,7 @@ pub struct Converted {
     pub left_out: LeftOut,
 }
 
-/// What stops a conversion: the sandbox, or something of ours.
+/// What stops a conversion: the sandbox or our own code.
 enum Stop {
     Call(wasmtime::Error),
     Own(ConversionError),
@@ -82,7 +82,7 @@ impl From<ConversionError> for Stop {
     }
 }
 
-/// Writes a session's events to `out`, one JSON object a line, while they become complete. Every request is refused.
+/// Writes a session's events to `out` as they become complete, one JSON object per line. Every request is refused.
 pub async fn convert(
     sandbox: &Sandbox,
     session: &LocalSession,
@@ -92,7 +92,7 @@ pub async fn convert(
     convert_new(sandbox, session, options, &mut Unrecorded, out).await
 }
 
-/// As [`convert`], without what was delivered before.
+/// Like [`convert`], without what was already delivered.
 pub async fn convert_new(
     sandbox: &Sandbox,
     session: &LocalSession,
@@ -130,7 +130,7 @@ async fn convert_in(
     let session = opened.map_err(ConversionError::Option)?;
     let mut piece = vec![0; PIECE];
     let mut sizes = Vec::with_capacity(paths.len());
-    // Each is open only while it is read: a session can have thousands.
+    // Each file is open only while it is read: a session can have thousands.
     for (index, path) in (0..).zip(&paths) {
         let mut size = 0;
         let mut file = match SessionFile::open(path) {
@@ -155,7 +155,7 @@ async fn convert_in(
     for ((index, path), size) in (0..).zip(&paths).zip(sizes) {
         let Some(size) = size else { continue };
         let mut file = SessionFile::open(path).map_err(|error| ConversionError::Read(io::Error::other(error)))?;
-        // What is written meanwhile was not scanned.
+        // Ignore what is written during the conversion: it was not scanned.
         let mut file = file.as_file().take(size);
         while let Some(bytes) = next_piece(&mut file, &mut piece)? {
             let converted = interface.call_convert(&mut *store, session, index, bytes).await?;

@@ -1,18 +1,18 @@
-//! What events cost in PostHog. The one place with its prices.
+//! What events cost in PostHog. The only place with its prices.
 
 use crate::delivery::counted::count;
 use posthog_llma_pipeline::options::TOOL_SPANS;
 
-/// US dollars for 100,000 AI events, at the first tier that is paid. Later tiers cost less.
+/// US dollars for 100,000 AI events in the first paid tier. Later tiers cost less.
 const DOLLARS_PER_100_000: f64 = 35.0;
 
-/// AI events of a month that cost nothing.
+/// Free AI events per month.
 pub const FREE_A_MONTH: u64 = 100_000;
 
-/// When the prices were looked up, in PostHog's pricing of AI Observability.
+/// When the prices were looked up on PostHog's pricing page for AI Observability.
 pub const AS_OF: &str = "November 2026";
 
-/// The most that so many events can cost, in US dollars: as if none of them were free.
+/// The most that this many events can cost, in US dollars, as if none of them were free.
 pub fn dollars(events: u64) -> f64 {
     events as f64 * DOLLARS_PER_100_000 / 100_000.0
 }
@@ -23,8 +23,8 @@ pub fn shown(events: u64) -> String {
     if events > 0 && dollars < 0.01 { "less than $0.01".to_owned() } else { format!("at most ${dollars:.2}") }
 }
 
-/// What the option for tool calls saves, or would save: a line for people, if there is something to say. `spans` are those
-/// that are sent, `failed` those of them that failed, `left_out` those that are counted alone.
+/// What the option for tool calls saves or would save, as a line for people, if there is something to say. `spans` are
+/// sent, `failed` of them failed, and `left_out` are only counted.
 pub fn of_tool_calls(spans: u64, failed: u64, left_out: u64) -> Option<String> {
     if left_out > 0 {
         let saved = shown(left_out);
@@ -41,7 +41,7 @@ pub fn of_tool_calls(spans: u64, failed: u64, left_out: u64) -> Option<String> {
     })
 }
 
-/// What the figures rest on, as a sentence.
+/// The basis of the figures, as a sentence.
 pub fn basis() -> String {
     format!(
         "PostHog's first paid tier, {AS_OF}: ${DOLLARS_PER_100_000} per 100,000 AI events; the first {},000 a month are free",

@@ -1,4 +1,4 @@
-//! Delivers what is owed, one session after the other, and writes down what became of it.
+//! Delivers owed sessions one at a time and records the outcomes.
 
 use crate::claude_code::client;
 use crate::claude_code::sessions::{self, TranscriptError};
@@ -27,30 +27,31 @@ mod records;
 use records::OutboxRecord;
 pub use records::{SessionRecord, Told};
 
-/// A session whose client's process is not known (the system does not tell) counts as running as long as it was written to
-/// within this time.
+/// If the client's process is unknown (because the system does not report it), a session counts as running when it was
+/// written to within this time.
 const QUIET: Duration = Duration::from_mins(30);
 
-/// Wait before what was written during a delivery is delivered: the client may still be writing.
+/// The wait before delivering what was written during a delivery: the client may still be writing.
 pub const SETTLE: Duration = Duration::from_secs(2);
 
-/// Deliveries of one session in a row, after the first.
+/// Maximum number of further deliveries of one session in a row, after the first.
 const MOST_PARTS: usize = 2;
 
-/// How often whoever waits looks whether something is due.
+/// How often the watching process checks whether something is due.
 const LOOK: Duration = Duration::from_secs(2);
 
-/// The right to deliver to a destination. Only one process at a time has it; it ends with the process, whatever ends that.
+/// The lock for delivering to a destination. Only one process holds it at a time; it is released when the process ends,
+/// however that happens.
 #[derive(Debug)]
 pub struct DeliveryLock(#[expect(dead_code, reason = "it is held, not used")] File);
 
 impl DeliveryLock {
-    /// Takes it, if nobody has it.
+    /// Takes the lock if nobody holds it.
     pub fn try_take(outbox: &Outbox, destination: DestinationId) -> Result<Option<Self>, OutboxError> {
         Self::try_lock(outbox, &format!("delivery-{destination}.lock"))
     }
 
-    /// The right to wait for what is due later, so that not every hook's process does.
+    /// Takes the lock for waiting for what is due later, so that not every hook's process waits.
     fn try_watch(outbox: &Outbox, destination: DestinationId) -> Result<Option<Self>, OutboxError> {
         Self::try_lock(outbox, &format!("watch-{destination}.lock"))
     }
@@ -66,7 +67,7 @@ impl DeliveryLock {
         }
     }
 
-    /// Waits for it, and says so.
+    /// Waits for the lock, and tells the user.
     pub fn take(outbox: &Outbox, destination: DestinationId) -> Result<Self, OutboxError> {
         let mut told = false;
         loop {
@@ -83,12 +84,12 @@ impl DeliveryLock {
     }
 }
 
-/// What became of a session, and which.
+/// A session and its outcome.
 #[derive(Debug, Clone, serde::Serialize)]
 pub struct SessionOutcome {
-    /// The session's id.
+    /// The session's ID.
     pub session_id: String,
-    /// What became of it.
+    /// The outcome.
     #[serde(flatten)]
     pub outcome: Outcome,
 }
@@ -97,7 +98,7 @@ pub struct SessionOutcome {
 #[derive(Debug, thiserror::Error)]
 #[non_exhaustive]
 pub enum CourierError {
-    /// The record cannot be used: nothing may be sent that cannot be written down.
+    /// The record cannot be used: nothing may be sent that cannot be recorded.
     #[error(transparent)]
     Outbox(#[from] OutboxError),
     /// The sandbox cannot be set up.
@@ -115,31 +116,31 @@ pub struct Courier<'a> {
     id: DestinationId,
     patience: Patience,
     limits: Limits,
-    /// What is open is held back for a while.
+    /// Whether incomplete parts are held back for a while.
     holds: bool,
-    /// Made when they are needed first: most runs have nothing to deliver. All that is delivered goes over one connection.
+    /// Created on first use: most runs have nothing to deliver. All deliveries share one connection.
     sandbox: Option<(Sandbox, Runtime)>,
 }
 
 impl<'a> Courier<'a> {
-    /// One for the destination of these settings.
+    /// Creates a courier for this destination.
     pub fn new(program: &'a Program, destination: Destination, id: DestinationId) -> Self {
         Self { program, destination, id, patience: PATIENCE, limits: Limits::default(), holds: true, sandbox: None }
     }
 
-    /// Other bounds than the usual ones.
+    /// Replaces the default bounds.
     #[must_use]
     pub fn with(self, patience: Patience, limits: Limits) -> Self {
         Self { patience, limits, ..self }
     }
 
-    /// Nothing is held back: no process is left that could go on with what is open.
+    /// Holds nothing back: no process will be left to deliver incomplete parts later.
     #[must_use]
     pub fn without_hold(self) -> Self {
         Self { holds: false, ..self }
     }
 
-    /// Sessions that were seen running and do not run any more, without a hook that said so, become owed.
+    /// Makes sessions owed that were seen running and have ended without a hook reporting it.
     pub fn catch_up(&self, outbox: &mut Outbox) -> Result<(), OutboxError> {
         for (session, client) in outbox.running(self.id)? {
             let files = self.program.session_of(&session.transcript);
@@ -153,15 +154,15 @@ impl<'a> Courier<'a> {
             }
             match files {
                 Ok(files) if session.delivered_state != Some(files.state()) => outbox.owe_what_grew(&session, 0)?,
-                // Nothing new; or it never got a transcript.
+                // There is nothing new, or the session never got a transcript.
                 _ => outbox.ended_quietly(session.id)?,
             }
         }
         Ok(())
     }
 
-    /// Sessions that seem to run, of which nobody knows better, become owed: where no process outlives the job, no hook may
-    /// end them. What they write later is owed again.
+    /// Makes sessions owed that are marked as running but have no client known to run: where no process outlives the
+    /// job, a hook may never report their end. What they write later is owed again.
     pub fn take_running(&self, outbox: &mut Outbox) -> Result<(), OutboxError> {
         for (session, client) in outbox.running(self.id)? {
             if !client.is_some_and(client::is_running) && session.transcript.exists() {
@@ -171,8 +172,8 @@ impl<'a> Courier<'a> {
         Ok(())
     }
 
-    /// Sessions that ended and were delivered, and have been written to since, become owed again: an agent goes on after the
-    /// end of its session. Says whether one of them may be written to still.
+    /// Makes ended, delivered sessions owed again that have been written to since: an agent may continue after the end
+    /// of its session. Returns whether one of them may still be written to.
     pub fn look_again(&self, outbox: &mut Outbox) -> Result<bool, OutboxError> {
         let mut grows = false;
         for session in outbox.ended_lately(self.id)? {
@@ -188,43 +189,43 @@ impl<'a> Courier<'a> {
         Ok(grows)
     }
 
-    /// Waits for what is due within minutes and delivers it, as long as there is something: turns of running sessions, and
-    /// what agents write after the end of theirs. One process does that for all.
+    /// Waits for what is due within minutes and delivers it, as long as there is something: turns of running sessions,
+    /// and what agents write after their session's end. One process does this for all sessions.
     pub fn watch(&mut self, outbox: &mut Outbox) -> Result<(), CourierError> {
         let Some(_watch) = DeliveryLock::try_watch(outbox, self.id)? else { return Ok(()) };
         loop {
             let grows = self.look_again(outbox)?;
             let (server_due, _) = outbox.destination_due(self.id)?;
-            // A server that fails, and what fails by itself, is for the next hook.
+            // The next hook handles a failing server and sessions that failed on their own.
             if server_due > outbox::now() {
                 return Ok(());
             }
             let due = outbox.next_untried(self.id)?.map(|due| due - outbox::now());
             match due {
                 None if !grows => return Ok(()),
-                // What was put off for so long is for the next hook.
+                // The next hook handles what was postponed for this long.
                 Some(wait) if wait > millis(Live::LONGEST) => return Ok(()),
                 Some(wait) if wait <= 0 => {
-                    // Whoever has it looks again after it.
+                    // The holder checks again after releasing the lock.
                     let Some(_lock) = DeliveryLock::try_take(outbox, self.id)? else { return Ok(()) };
                     self.deliver_owed(outbox, false, |_| {})?;
                 }
-                // Somebody may write down something that is due earlier.
+                // Another process may record something that is due earlier.
                 Some(wait) => std::thread::sleep(LOOK.min(Duration::from_millis(wait.unsigned_abs()))),
                 None => std::thread::sleep(LOOK),
             }
         }
     }
 
-    /// When a turn of a running session that is due now is due really: the session may not be quiet.
+    /// When a running session's turn that is due now is really due: the session may not be quiet.
     fn not_before(&self, owed: &Owed) -> Option<Millis> {
         let turn_at = owed.turn_at?;
         let files = self.program.session_of(&owed.transcript).ok()?;
         Some(Live::due(written_at(&files)?, turn_at)).filter(|due| *due > outbox::now())
     }
 
-    /// Delivers the owed sessions; `all`: those too that are not due yet. Goes on until none is left that was not tried, or
-    /// the server fails. `done` is told of each.
+    /// Delivers the owed sessions; `all` includes those that are not due yet. Continues until every session was tried
+    /// or the server fails. Calls `done` for each.
     pub fn deliver_owed(
         &mut self,
         outbox: &mut Outbox,
@@ -237,7 +238,7 @@ impl<'a> Courier<'a> {
                 return Ok(());
             }
             let owed = outbox.owed(self.id, all)?;
-            // One that was written to during its delivery is owed again, but not at once.
+            // A session that was written to during its delivery is owed again, but not retried in this loop.
             let Some(owed) = owed.into_iter().find(|owed| tried.insert(owed.id)) else { return Ok(()) };
             if !all && let Some(due) = self.not_before(&owed) {
                 outbox.postpone(owed.id, due)?;
@@ -252,8 +253,9 @@ impl<'a> Courier<'a> {
         }
     }
 
-    /// Delivers what is due, and what is due within a time, unless somebody else does: takes the lock for it. Whoever has had
-    /// the lock looks again after it, so that nothing is missed that was written down by somebody who did not get it.
+    /// Takes the lock and delivers what is due now or within `stays`, unless another process holds the lock. The holder
+    /// checks again after releasing the lock, so it does not miss what a process that failed to get the lock has
+    /// recorded.
     pub fn work_off(&mut self, outbox: &mut Outbox, stays: Duration) -> Result<(), CourierError> {
         let end = Instant::now() + stays;
         loop {
@@ -272,11 +274,12 @@ impl<'a> Courier<'a> {
         }
     }
 
-    /// Delivers what is new in a session. A delivery that was begun is brought to its end first.
+    /// Delivers what is new in a session. Finishes an unfinished delivery first.
     pub fn deliver(&mut self, outbox: &mut Outbox, owed: &Owed) -> Result<Outcome, CourierError> {
         let in_parts = outbox.extent(owed.id)?.is_some() || outbox.part(owed.id)?.is_some();
         let (mut outcome, mut grown) = self.deliver_once(outbox, owed)?;
-        // What was begun, what belongs here of the time before hooks sent it elsewhere, and what came since.
+        // Up to three parts: the unfinished delivery, the part from before hooks sent the session elsewhere, and what
+        // came since.
         for _ in 0..MOST_PARTS {
             let (true, Outcome::Delivered { events, rejected }) = (in_parts && grown, &outcome) else { break };
             let (events, rejected) = (*events, *rejected);
@@ -293,8 +296,8 @@ impl<'a> Courier<'a> {
         Ok(outcome)
     }
 
-    /// What a delivery covers: what the one that was begun does, or all that there is now of what belongs to this destination;
-    /// and whether one was begun.
+    /// What a delivery covers, and whether it was already begun: the extent of the unfinished delivery, or everything
+    /// there is now that belongs to this destination.
     fn begin(
         &self,
         outbox: &mut Outbox,
@@ -315,7 +318,7 @@ impl<'a> Courier<'a> {
         Ok((extent, false))
     }
 
-    /// One delivery. The second value: the session has grown since its beginning.
+    /// Makes one delivery. The second value says whether the session has grown since the delivery began.
     fn deliver_once(&mut self, outbox: &mut Outbox, owed: &Owed) -> Result<(Outcome, bool), CourierError> {
         let mut session = match self.program.session_of(&owed.transcript) {
             Ok(session) => session,
@@ -328,7 +331,7 @@ impl<'a> Courier<'a> {
             Err(error) => return Ok((self.failed(outbox, owed, &error.to_string())?, false)),
         };
         if let Some(reason) = self.program.withholds(&session, false)
-            // Of which project a destination is was decided when the session became owed.
+            // The destination's project was already decided when the session became owed.
             && !matches!(reason, Withheld::OtherProject(_))
         {
             info!(session = ?owed.session_id, "not to be sent");
@@ -378,7 +381,7 @@ impl<'a> Courier<'a> {
                     DeliveryError::Unavailable(answer) => {
                         (false, answer.retry_after.map(|seconds| Duration::from_secs(seconds.into())))
                     }
-                    // The plan may cover more in the next month, or when the user has paid.
+                    // The plan may cover more next month, or once the user has paid.
                     DeliveryError::BillingLimit(_) => (true, Some(Backoff::LONGEST)),
                     DeliveryError::Refused(_) | DeliveryError::NotPosthog(_) => (true, None),
                     _ => (false, None),
@@ -395,7 +398,8 @@ impl<'a> Courier<'a> {
         Ok((outcome, grown))
     }
 
-    /// A delivery has ended: what it held back is owed, and so is what was written meanwhile. Says whether anything was.
+    /// Ends a delivery: what it held back is owed, and so is what was written in the meantime. Returns whether anything
+    /// was written.
     fn end(
         &self,
         outbox: &mut Outbox,
@@ -408,7 +412,7 @@ impl<'a> Courier<'a> {
         let now = outbox::now();
         let soon = now + millis(SETTLE);
         match part {
-            // What was begun before may not be all of the part.
+            // The delivery that was begun earlier may not cover the whole part.
             Some((_, true)) => {
                 outbox.hold(owed.id, soon)?;
                 return Ok(true);
@@ -417,7 +421,7 @@ impl<'a> Courier<'a> {
                 outbox.part_delivered(owed.id, soon)?;
                 return Ok(true);
             }
-            // It goes on elsewhere.
+            // The session continues at another destination.
             Some((_, false)) => return Ok(false),
             None => {}
         }
@@ -425,7 +429,7 @@ impl<'a> Courier<'a> {
         let files = self.program.session_of(&owed.transcript).ok();
         let grown = files.as_ref().filter(|files| files.state() != extent.state());
         let due = match grown {
-            // It may have come to the end of a turn.
+            // The session may have reached the end of a turn.
             Some(files) if owed.turn_at.is_some() => written_at(files).map(|written| Live::due(written, now)),
             Some(_) => Some(soon),
             None => held,
@@ -442,13 +446,13 @@ impl<'a> Courier<'a> {
         Ok(Outcome::Failed { error })
     }
 
-    /// A server may repeat the key; the record must not.
+    /// Masks the key: a server may repeat it, but the record must not contain it.
     fn without_key(&self, text: &str) -> String {
         crate::system::terminal::without_key(text, &self.destination.api_key)
     }
 }
 
-/// Writes down how a delivery went, in numbers and in words of ours.
+/// Logs how a delivery went, in numbers and our own words.
 pub fn log_end(session: &str, delivered: &Delivered) {
     for batch in &delivered.batches {
         debug!(
@@ -481,14 +485,14 @@ fn was_written_within(session: &LocalSession, time: Duration) -> bool {
     written_at(session).is_some_and(|written| outbox::now() - written < millis(time))
 }
 
-/// When one of its files was written to last.
+/// When any of the session's files was last written to.
 fn written_at(session: &LocalSession) -> Option<Millis> {
     let modified = |path: &Path| path.metadata().and_then(|metadata| metadata.modified()).ok();
     let latest = session.transcripts().filter_map(|(path, _)| modified(path)).max()?;
     Some(millis(latest.duration_since(UNIX_EPOCH).ok()?))
 }
 
-/// Has it an agent that goes on?
+/// Does the session have an agent that is still open?
 fn has_open_agent(session: &LocalSession) -> bool {
     session.files.agents.iter().any(|agent| sessions::is_open(&agent.path))
 }

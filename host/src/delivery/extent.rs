@@ -1,5 +1,6 @@
-//! What one delivery covers. It is written down before the first batch leaves, and whoever goes on with the delivery reads no
-//! more: so the same `uuid` always has the same bytes, and what is written meanwhile belongs to the next one.
+//! What one delivery covers. The extent is recorded before the first batch leaves, and a process that continues the
+//! delivery reads no further. So the same `uuid` always has the same bytes, and what is written in the meantime belongs
+//! to the next delivery.
 
 use crate::claude_code::sessions;
 use crate::outbox::{Live, Millis, Outbox, OutboxError, SessionId};
@@ -11,30 +12,30 @@ use std::io;
 use std::path::Path;
 use std::time::UNIX_EPOCH;
 
-/// What is open is held back for so long after its last line, in milliseconds.
+/// How long incomplete parts are held back after their last line, in milliseconds.
 const HELD_FOR: Millis = Live::LONGEST.as_millis() as Millis;
 
-/// Where a delivery ends.
+/// The extent of a delivery.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
 pub struct Extent {
-    /// What the session's files were at its start.
+    /// The state of the session's files at the start of the delivery.
     state: String,
-    /// Bytes of each file, by its path.
+    /// The number of bytes to read of each file, by path.
     ends: BTreeMap<String, u64>,
-    /// What is open and was written later is held back.
+    /// Incomplete parts written after this time are held back.
     hold_after: Millis,
-    /// Tool calls without a result are, too: the session runs.
+    /// Tool calls without a result are held back, too, because the session is running.
     hold_calls: bool,
-    /// What was written before is left out.
+    /// Anything written before this time is left out.
     #[serde(default)]
     since: Option<Millis>,
-    /// It is not all that the files held: the rest is not this destination's.
+    /// The extent is not everything in the files: the rest does not belong to this destination.
     #[serde(default)]
     is_part: bool,
 }
 
 impl Extent {
-    /// All that is there now. `runs`: the session does, or may.
+    /// Everything there is now. `runs` means that the session is, or may be, running.
     pub fn of(session: &LocalSession, now: Millis, runs: bool) -> Self {
         let since = now.saturating_sub(HELD_FOR);
         let mut is_fresh = false;
@@ -45,24 +46,24 @@ impl Extent {
             Some((path.to_string_lossy().into_owned(), metadata.len()))
         });
         let ends = ends.collect();
-        // Whatever its lines say of the time, a session that nobody writes to is not held.
+        // Nothing is held back in a session that nobody writes to, whatever the timestamps of its lines.
         let hold_after = if is_fresh { since } else { Millis::MAX };
         Self { state: session.state(), ends, hold_after, hold_calls: runs, since: None, is_part: false }
     }
 
-    /// Nothing is held back: what is open stays so.
+    /// Holds nothing back: incomplete parts are sent as they are.
     #[must_use]
     pub fn without_hold(self) -> Self {
         Self { hold_after: Millis::MAX, hold_calls: false, ..self }
     }
 
-    /// Of that, only what was written since then.
+    /// Restricts the extent to what was written since this time.
     #[must_use]
     pub fn since(self, since: Option<Millis>) -> Self {
         Self { since, is_part: self.is_part || since.is_some(), ..self }
     }
 
-    /// Of that, only what was written until then: it went on elsewhere.
+    /// Restricts the extent to what was written until this time, because the session continued at another destination.
     pub fn until(mut self, until: Millis) -> io::Result<Self> {
         for (path, end) in &mut self.ends {
             *end = sessions::written_until(Path::new(path), until)?.min(*end);
@@ -70,35 +71,35 @@ impl Extent {
         Ok(Self { is_part: true, ..self.without_hold() })
     }
 
-    /// Is it less than the files held?
+    /// Is the extent less than everything in the files?
     pub fn is_part(&self) -> bool {
         self.is_part
     }
 
-    /// As it was written down; none if it cannot be read.
+    /// Parses a recorded extent; `None` if it cannot be parsed.
     pub fn parse(text: &str) -> Option<Self> {
         serde_json::from_str(text).ok()
     }
 
-    /// As it is written down.
+    /// The extent as text for the record.
     pub fn to_text(&self) -> String {
         serde_json::to_string(self).unwrap_or_default()
     }
 
-    /// The delivery of a session that was begun, if one was and covers anything; of the session only that is left.
+    /// The extent of a session's unfinished delivery, if there is one that covers anything. Narrows the session to it.
     pub fn resume(outbox: &Outbox, id: SessionId, session: &mut LocalSession) -> Result<Option<Self>, OutboxError> {
         let begun = outbox.extent(id)?.as_deref().and_then(Self::parse);
         Ok(begun.filter(|begun| begun.narrow(session)))
     }
 
-    /// Begins a delivery: writes down what it covers, and leaves only that of the session.
+    /// Begins a delivery: records its extent and narrows the session to it.
     pub fn begin(&self, outbox: &mut Outbox, id: SessionId, session: &mut LocalSession) -> Result<(), OutboxError> {
         outbox.begin(id, &self.to_text())?;
         self.narrow(session);
         Ok(())
     }
 
-    /// Leaves out of the session what is not covered. Says whether anything is: its files may have been moved.
+    /// Removes from the session what is not covered. Returns whether anything is left: the files may have been moved.
     fn narrow(&self, session: &mut LocalSession) -> bool {
         let covers = |path: &Path| self.ends.contains_key(path.to_string_lossy().as_ref());
         let mut mains = session.files.mains().filter(|path| covers(path)).map(Path::to_owned);
@@ -111,20 +112,21 @@ impl Extent {
         true
     }
 
-    /// How the session is converted within it.
+    /// Sets the options for converting the session within this extent.
     pub fn apply(&self, options: &mut ConversionOptions) {
         options.hold_after = Some(self.hold_after);
         options.hold_calls = self.hold_calls;
         options.since = self.since;
     }
 
-    /// What is written down of the session when it is delivered: nothing that its files are again, as long as something is held.
+    /// The state to record when the session is delivered. As long as something is held back, it never matches the state
+    /// of the files.
     pub fn state_after(&self, report: Option<&ConversionReport>) -> String {
         let held = report.is_some_and(|report| report.held_events > 0);
         if held { format!("{} held", self.state) } else { self.state.clone() }
     }
 
-    /// What is written down with the last batch: what is held is known only after it.
+    /// The state to record with the last batch: what is held back is known only afterward.
     pub fn state_at_last(&self) -> String {
         if self.hold_after == Millis::MAX && !self.hold_calls {
             self.state.clone()
@@ -133,12 +135,12 @@ impl Extent {
         }
     }
 
-    /// What its files were at its start.
+    /// The state of the files at the start.
     pub fn state(&self) -> &str {
         &self.state
     }
 
-    /// When what is held back is to be sent, unless more of it came before.
+    /// When to send what is held back, unless more of it arrives earlier.
     pub fn held_until(report: Option<&ConversionReport>, now: Millis) -> Option<Millis> {
         let since = posthog_llma_pipeline::time::parse(report?.held_since.as_deref()?)?;
         Some(since.saturating_add(HELD_FOR + 1).min(now + HELD_FOR))

@@ -1,8 +1,9 @@
-//! What Claude Code calls when a session begins and ends.
+//! The hook that Claude Code calls when a session begins or ends.
 //!
-//! The client gives a hook little time (a plugin's 1.5 s, measured with 2.1.112 to 2.1.330) and kills it without a word. So a
-//! hook only says what is owed: it starts a process of its own that outlives it ([`detach`]), writes the session down, and
-//! ends. It prints nothing, whatever happens: a word or a failure would be shown to the user who is just leaving.
+//! The client gives a hook little time (1.5 s for a plugin's, measured with 2.1.112 to 2.1.330) and kills it without
+//! warning. So a hook only records what is owed: it starts a process that outlives it ([`detach`]), records the
+//! session, and exits. It prints nothing, whatever happens: the client would show any output or failure to the user,
+//! who is just leaving.
 
 use crate::claude_code::clean_start;
 use crate::claude_code::client::{self, Process};
@@ -31,63 +32,64 @@ use std::thread;
 use std::time::{Duration, Instant};
 use tracing::{debug, error, info, warn};
 
-/// Name of the command that goes on after the hook.
+/// Name of the command that continues after the hook.
 pub const WORKER: &str = "worker";
 
-/// How long the hook takes at most, once the worker is started. What is not written down by then the worker writes down.
+/// How long the hook takes at most once the worker is started. The worker records what the hook has not recorded by
+/// then.
 const TIME_LIMIT: Duration = Duration::from_millis(40);
 
-/// How long the hook waits for what should take no time: to read its input, to start the worker.
+/// How long the hook waits for steps that should be instant: reading its input and starting the worker.
 const PATIENCE_LIMIT: Duration = Duration::from_secs(1);
 
-/// How long the hook waits for the beginning of its input, which the client writes at once. On a machine that is busy the
-/// client may be late: then the worker waits.
+/// How long the hook waits for its input to start. The client writes it at once, but may be late on a busy machine:
+/// then the worker waits.
 const INPUT_LIMIT: Duration = Duration::from_millis(20);
 
 /// How long the worker waits for the input.
 const LATE_INPUT_LIMIT: Duration = Duration::from_secs(20);
 
-/// How long the hook waits for others that write. The worker has more time.
+/// How long the hook waits for other writers of the record. The worker has more time.
 const HOOK_PATIENCE: Duration = Duration::from_millis(20);
 
 /// How long the worker stays for what is due soon.
 const WORKER_STAYS: Duration = Duration::from_secs(15);
 
-/// Wait before a session that ended is read: the client may still write its last line.
+/// The wait before reading an ended session: the client may still be writing its last line.
 const LAST_LINES: Duration = Duration::from_millis(300);
 
-/// What is wrong with the input.
+/// The error for invalid input.
 const NO_INPUT: &str = "the hook's input is not a JSON object with a `transcript_path`";
 
-/// The event that begins a session.
+/// The event at the start of a session.
 pub const SESSION_START: &str = "SessionStart";
 
-/// What begins a session in a client that begins with it.
+/// The source of a session that starts together with its client.
 const STARTUP: &str = "startup";
 
-/// The event that ends a session.
+/// The event at the end of a session.
 pub const SESSION_END: &str = "SessionEnd";
 
-/// The event that ends a turn.
+/// The event at the end of a turn.
 pub const STOP: &str = "Stop";
 
-/// The hook's input, as far as it matters. Fields of other kinds than expected count as missing.
+/// The relevant fields of the hook's input. Fields of an unexpected type count as missing.
 #[derive(Debug, Default, Clone, PartialEq, Eq)]
 pub struct HookInput {
     /// `SessionEnd`, `SessionStart`, …
     pub event: String,
-    /// Of `SessionStart`: `startup`, `resume`, …
+    /// For `SessionStart`: `startup`, `resume`, …
     pub source: String,
-    /// The session's id.
+    /// The session's ID.
     pub session_id: String,
-    /// Its main transcript, which need not exist.
+    /// The session's main transcript, which need not exist.
     pub transcript: PathBuf,
     /// When the hook was called, in milliseconds since 1970.
     pub at: Millis,
 }
 
 impl HookInput {
-    /// Reads one JSON object, and does not wait for more.
+    /// Reads one JSON object without waiting for more input.
     pub fn read(from: impl io::Read) -> Option<Self> {
         #[derive(Deserialize)]
         struct Object {
@@ -100,13 +102,13 @@ impl HookInput {
             #[serde(default)]
             transcript_path: serde_json::Value,
         }
-        // Real ones have a few hundred bytes; a prompt may be in it.
+        // Real input has a few hundred bytes, but may include a prompt.
         let from = io::BufReader::new(from.take(16 << 20));
         let object = serde_json::Deserializer::from_reader(from).into_iter::<Object>().next()?.ok()?;
         let text = |value: &serde_json::Value| value.as_str().unwrap_or_default().to_owned();
         let transcript = PathBuf::from(text(&object.transcript_path));
         let name = transcript.file_stem().map(|name| name.to_string_lossy().into_owned());
-        // Relative to what, nobody says.
+        // The base of a relative path is unknown.
         if !transcript.is_absolute() {
             return None;
         }
@@ -116,23 +118,23 @@ impl HookInput {
     }
 }
 
-/// What the hook does. It ends in time, even if something blocks.
+/// Runs the hook. It ends in time, even if something blocks.
 pub fn run() {
     let start = Instant::now();
-    // Not even a panic is the user's.
+    // Don't show the user anything, not even a panic.
     std::panic::set_hook(Box::new(|_| {}));
     if Environment::of_process().is_off() {
         return;
     }
     let (sender, receiver) = mpsc::channel();
     thread::spawn(move || act(&sender));
-    // The worker is started. An error is the end, also by a panic.
+    // `Ok` means that the worker has been started. An error means that the thread has ended, possibly by a panic.
     if receiver.recv_timeout(PATIENCE_LIMIT).is_ok() {
         let _ = receiver.recv_timeout(TIME_LIMIT.saturating_sub(start.elapsed()));
     }
 }
 
-/// Has the client begun to write the input, or ended it?
+/// Has the client started to write the input, or closed it?
 #[cfg(unix)]
 fn has_input(within: Duration) -> bool {
     use rustix::event::{PollFd, PollFlags, Timespec, poll};
@@ -142,13 +144,14 @@ fn has_input(within: Duration) -> bool {
     poll(&mut streams, Some(&time)).is_ok_and(|ready| ready > 0)
 }
 
-/// Nobody says; reading tells.
+/// This platform has no such check; reading finds out.
 #[cfg(not(unix))]
 fn has_input(_: Duration) -> bool {
     true
 }
 
-/// Does the hook's work; a message says that the worker is started, the end of the sender that all is done.
+/// Does the hook's work. Sends a message when the worker has been started, and drops the sender when everything is
+/// done.
 fn act(started: &mpsc::Sender<()>) {
     let Ok(directory) = outbox::directory() else { return };
     let client = client::calling();
@@ -161,7 +164,7 @@ fn act(started: &mpsc::Sender<()>) {
         return;
     };
     if knows_environment_now(&directory, &input) {
-        // This process has given it up; the worker takes it up again.
+        // This process has discarded the given environment; the worker restores it.
         let _ = start_worker(Some(&input), client, root_of(&input));
         return;
     }
@@ -170,7 +173,7 @@ fn act(started: &mpsc::Sender<()>) {
         Ok(Ready::Asked(program, ask)) => {
             let _ = keep_back(&directory, HOOK_PATIENCE, &program, &ask, &input, client);
             if input.event == SESSION_START {
-                // The client shows it to the user.
+                // The client shows this message to the user.
                 let message = json!({"systemMessage": format!("posthog-llma: {}", ask.question() + ": run `posthog-llma trust` in a terminal")});
                 let _ = print(&format!("{message}\n"));
             }
@@ -182,7 +185,7 @@ fn act(started: &mpsc::Sender<()>) {
             return;
         }
     };
-    // First, because it can do all the rest by itself.
+    // This comes first, because the worker can do all the rest on its own.
     let handed_over = start_worker(Some(&input), client, root_of(&input));
     let _ = started.send(());
     let written = Outbox::open(&directory, HOOK_PATIENCE)
@@ -193,8 +196,8 @@ fn act(started: &mpsc::Sender<()>) {
     }
 }
 
-/// Where nobody says what the client was started with: does it start where no project has a say in that? Then what it gives
-/// is the person's, from now on.
+/// If the system does not reveal what the client was started with: does the client start where no project influences
+/// its environment? Then its values count as the person's from now on.
 fn knows_environment_now(directory: &Path, input: &HookInput) -> bool {
     let start = first_environment::start();
     let starts = input.event == SESSION_START && input.source == STARTUP;
@@ -208,22 +211,22 @@ fn knows_environment_now(directory: &Path, input: &HookInput) -> bool {
         && clean_start::remember(directory, &start.given).is_ok()
 }
 
-/// A folder that nobody is about to remove.
+/// A folder that nobody will remove.
 fn root_of(input: &HookInput) -> &Path {
     input.transcript.ancestors().last().unwrap_or(Path::new("/"))
 }
 
-/// What the settings say of a session.
+/// What the settings say about a session.
 enum Ready {
-    /// It is to be sent there.
+    /// Send the session to this destination.
     ToSend(Box<Program>, Destination),
-    /// Its project asks for something that nobody has decided.
+    /// The session's project asks for something the person has not decided yet.
     Asked(Box<Program>, Ask),
-    /// Nothing of it is to be sent, and nothing is wrong.
+    /// Send nothing, and there is no error.
     NotNow,
 }
 
-/// What the settings say; the error is what is missing in them.
+/// Evaluates the settings; the error says what is missing.
 fn ready(directory: &Path, input: &HookInput) -> Result<Ready, String> {
     let program = Program::of_hook().map_err(|error: ProgramError| error.to_string())?;
     if program.decisions.paused().is_some() {
@@ -246,8 +249,8 @@ fn ready(directory: &Path, input: &HookInput) -> Result<Ready, String> {
     Ok(Ready::ToSend(Box::new(program), Destination { origin, api_key }))
 }
 
-/// Writes down what the project asks for, and what is owed to where it would go: nothing of that leaves before somebody has
-/// approved it.
+/// Records what the project asks for, and the session as owed to the requested destination: nothing is sent there
+/// before the person approves it.
 fn keep_back(
     directory: &Path,
     patience: Duration,
@@ -260,7 +263,7 @@ fn keep_back(
     if !program.decisions.asked.iter().any(|known| known.pair == asked.pair && known.source == asked.source) {
         Decisions::change(directory, |decisions| decisions.ask(asked))?;
     }
-    // What is owed to the person's own destination would be sent there.
+    // Only for a redirect: a session owed to the person's own destination would be sent.
     if let (Ok((origin, api_key)), true) = (&ask.pair, ask.redirects) {
         let destination = Destination { origin: origin.clone(), api_key: api_key.clone() };
         let (outbox, _) = Outbox::open(directory, patience)?;
@@ -269,11 +272,11 @@ fn keep_back(
     Ok(())
 }
 
-/// Starts the worker, in a directory that nobody is about to remove. Without the input it reads it itself.
+/// Starts the worker in a directory that nobody will remove. If the input is missing, the worker reads it itself.
 fn start_worker(input: Option<&HookInput>, client: Option<Process>, directory: &Path) -> io::Result<()> {
     let mut arguments: Vec<OsString> = vec![WORKER.into()];
     if let Some(input) = input {
-        // One argument each: a value may look like a flag.
+        // Name and value in one argument: a value may look like a flag.
         arguments.push(format!("--event={}", input.event).into());
         arguments.push(format!("--session={}", input.session_id).into());
         arguments.extend(["--transcript".into(), input.transcript.clone().into()]);
@@ -286,7 +289,7 @@ fn start_worker(input: Option<&HookInput>, client: Option<Process>, directory: &
     detach::start(&arguments, first_environment::handed_on(), directory, stdin)
 }
 
-/// Writes down what the hook saw, and gives the record.
+/// Records what the hook saw and returns the record.
 fn write_down(
     mut outbox: Outbox,
     program: &Program,
@@ -312,7 +315,7 @@ fn write_down(
     } else if input.transcript.exists() {
         outbox.owe(id, &sighting, outbox::now() + LAST_LINES.as_millis() as i64)?;
     } else {
-        // A session without a prompt leaves no transcript: there is nothing to deliver.
+        // A session without a prompt leaves no transcript, so there is nothing to deliver.
         let session = outbox.see(id, &sighting)?;
         outbox.ended_quietly(session)?;
         outbox.note(HOOK, &input.event)?;
@@ -325,7 +328,7 @@ fn write_down(
     Ok(outbox)
 }
 
-/// Writes down why the hook could do nothing, where that can be: `status` tells it.
+/// Records why the hook failed, if possible: `status` shows it.
 fn fail(directory: &Path, session_id: &str, error: &str) -> Result<(), OutboxError> {
     let mut outbox = Outbox::open(directory, HOOK_PATIENCE).map(|(outbox, _)| outbox);
     if let Some(config) = Environment::of_process().config_dir() {
@@ -334,7 +337,7 @@ fn fail(directory: &Path, session_id: &str, error: &str) -> Result<(), OutboxErr
     outbox?.note(HOOK_FAILURE, error)
 }
 
-/// What goes on after the hook: writes down what the hook may have had no time for, and delivers what is due.
+/// Runs the worker after the hook: records what the hook may have had no time for, and delivers what is due.
 pub fn work(input: Option<HookInput>, client: Option<Process>) -> anyhow::Result<()> {
     detach::leave();
     let directory = outbox::directory()?;
@@ -351,20 +354,20 @@ pub fn work(input: Option<HookInput>, client: Option<Process>) -> anyhow::Result
     let worked = work_in(&directory, &input, client);
     match &worked {
         Ok(()) => debug!("the worker leaves"),
-        // What is wrong with a setting has its value in it, and what went wrong elsewhere may have anybody's words.
+        // Don't log the error itself: a settings error contains the value, and others may contain anyone's text.
         Err(error) if error.is::<OutboxError>() => {
             error!("cannot use the delivery record: `posthog-llma status` says why");
         }
         Err(_) => error!("nothing can be sent: `posthog-llma status` says why"),
     }
     if let Err(error) = &worked {
-        // Nobody sees what this process prints.
+        // Nobody sees this process's output.
         fail(&directory, &input.session_id, &error.to_string())?;
     }
     worked
 }
 
-/// Where the worker's log goes: to the file that the person has named, else to one of its own.
+/// Starts the worker's log in the file that the person named, else in its own file.
 fn start_log(directory: &Path) -> io::Result<()> {
     let settings = Settings::own(&Environment::of_process()).ok();
     let named = settings.as_ref().and_then(|settings| settings.get(options::LOG));
@@ -375,7 +378,7 @@ fn start_log(directory: &Path) -> io::Result<()> {
     log::start(&directory.join(log::FILE_NAME), Detail::Usual)
 }
 
-/// The input that the hook did not wait for.
+/// Reads the input that the hook did not wait for.
 fn late_input() -> Option<HookInput> {
     let (sender, receiver) = mpsc::channel();
     thread::spawn(move || sender.send(HookInput::read(io::stdin())));
@@ -399,7 +402,7 @@ fn work_in(directory: &Path, input: &HookInput, client: Option<Process>) -> anyh
     let id = outbox.destination(&destination.origin, &destination.api_key)?;
     if let Some((other, _)) = program.hooks().others.into_iter().next() {
         warn!("nothing is sent: another program sends the same sessions");
-        // It is owed; `flush` sends it whatever others do.
+        // The session stays owed; `flush` sends it regardless of other tools.
         anyhow::bail!("{other} also sends these sessions, so hooks send nothing until one of the two is turned off");
     }
     let mut courier = Courier::new(&program, destination, id);

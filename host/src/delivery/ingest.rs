@@ -1,8 +1,7 @@
-//! Sends many sessions of the past, on all cores, each event once.
+//! Sends many past sessions on all cores, each event exactly once.
 //!
-//! Sessions share events: a fork holds what its origin has. Whoever reads first must not decide by chance who sends them, and
-//! two that are sent at the same time must not both. So the sessions are in the order in which they began, each says in that
-//! order what it will send, and what another one has said is left to that one.
+//! A fork contains its origin's events. Which of them sends these must not depend on timing, and they must not both
+//! send them. So sessions claim their events in order of start time and leave out what another one has claimed.
 
 use crate::claude_code::sessions::Head;
 use crate::delivery::conversion::{self, ConversionError};
@@ -25,57 +24,57 @@ use std::sync::atomic::{AtomicBool, AtomicUsize, Ordering};
 use std::sync::{Condvar, Mutex, MutexGuard, PoisonError};
 use std::time::{Duration, SystemTime};
 
-/// How often a session waits in a row for a server that takes no more for now.
+/// How many times in a row a session waits for a server that accepts no more for now.
 const MOST_WAITS: u32 = 5;
 
-/// The first such wait; each next one is so much longer. Together they leave time within the limit of a run.
+/// The first such wait; each further one is longer by this amount. Their total leaves time within the limit of a run.
 const FIRST_WAIT: Duration = Duration::from_secs(15);
 
-/// A session that may be sent.
+/// A session to consider for sending.
 #[derive(Debug, Clone)]
 pub struct PastSession {
-    /// Its id.
+    /// Its ID.
     pub id: String,
-    /// Its main transcript; of several the first one.
+    /// Its main transcript; the first one if there are several.
     pub transcript: PathBuf,
-    /// Bytes of its main transcripts.
+    /// The size of its main transcripts in bytes.
     pub bytes: u64,
-    /// When it began, in milliseconds since 1970; when its file was modified last if its lines do not say.
+    /// When it began, in milliseconds since 1970; the time its file was last modified if its lines do not say.
     pub started: i64,
-    /// When its file was made, where the system says so: a fork begins when its origin did.
+    /// When its file was created, if the system reports it: a fork has the same start time as its origin.
     pub created: Option<SystemTime>,
-    /// What its beginning tells.
+    /// Facts from the transcript's beginning.
     pub head: Head,
 }
 
-/// What became of a session.
+/// The outcome of a session.
 #[derive(Debug, Clone, serde::Serialize)]
 #[serde(rename_all = "kebab-case", tag = "outcome")]
 pub enum IngestOutcome {
-    /// What was new is delivered, or in a dry run would be.
+    /// Everything new was delivered, or would be in a dry run.
     Sent(Sent),
-    /// All of it was delivered before.
+    /// All of it was already delivered.
     DeliveredBefore,
-    /// There is no event in it: no model was called.
+    /// The session has no events: it never called a model.
     NothingToSend,
-    /// It was not, or not all of it.
+    /// The session was not delivered, or only in part.
     Failed {
-        /// Why.
+        /// The reason.
         error: String,
-        /// Events that were delivered before that.
+        /// Events delivered before the failure.
         events: u64,
     },
-    /// It is not to be sent, by the user's word or by its project's.
+    /// The user or the project has excluded it from sending.
     Withheld {
-        /// Why.
+        /// The reason.
         reason: String,
     },
-    /// It was not begun, or not ended, because something stopped everything.
+    /// The session was not started or not finished, because something stopped the whole run.
     NotReached,
 }
 
 impl IngestOutcome {
-    /// Of a session of which so much was sent, or would be, and so many events were left out.
+    /// The outcome for a session with this much sent (or to be sent, in a dry run) and this many events left out.
     fn of(sent: Sent, excluded: u64) -> Self {
         match (sent.events + sent.rejected + sent.held, excluded) {
             (0, 0) => Self::NothingToSend,
@@ -84,7 +83,7 @@ impl IngestOutcome {
         }
     }
 
-    /// And what became of the rest.
+    /// Combines this outcome with that of the rest of the session.
     fn and(self, rest: Self) -> Self {
         match (self, rest) {
             (Self::Sent(first), Self::Sent(rest)) => Self::Sent(first.and(&rest)),
@@ -97,28 +96,28 @@ impl IngestOutcome {
     }
 }
 
-/// What was sent of a session.
+/// What was sent from a session.
 #[derive(Debug, Clone, Default, serde::Serialize)]
 pub struct Sent {
     /// Events.
     pub events: u64,
-    /// Those of them that are tool calls.
+    /// How many of them are tool calls.
     pub spans: u64,
-    /// Events that are open still, and left out.
+    /// Events that are still incomplete and were left out.
     pub held: u64,
-    /// Of the tool calls those that failed, and those that are counted and not sent.
+    /// Failed tool calls, and tool calls that were counted but not sent.
     pub tool_calls: [u64; 2],
-    /// Events that the server refused for good.
+    /// Events that the server permanently refused.
     pub rejected: u64,
     /// Tokens: input, output, cache read, cache creation.
     pub tokens: [u64; 4],
     /// Bytes of the events.
     pub bytes: u64,
-    /// The earliest event, in milliseconds since 1970.
+    /// The time of the earliest event, in milliseconds since 1970.
     pub earliest: Option<i64>,
-    /// Lines that are damaged, and lines of unknown types.
+    /// Damaged lines and lines of unknown types.
     pub odd_lines: [u64; 2],
-    /// How many secrets each rule replaced.
+    /// The number of secrets each rule replaced.
     pub redactions: BTreeMap<String, u64>,
 }
 
@@ -126,38 +125,38 @@ pub struct Sent {
 pub struct Ingest<'a> {
     /// The settings.
     pub program: &'a Program,
-    /// The sandbox, which all threads use.
+    /// The sandbox, shared by all threads.
     pub sandbox: &'a Sandbox,
-    /// Where the record is.
+    /// The record's directory.
     pub directory: &'a Path,
-    /// Where to. Without one nothing is sent: a dry run.
+    /// The destination. Without one, this is a dry run and nothing is sent.
     pub destination: Option<&'a Destination>,
-    /// The current destination in the record, for a dry run to know what was delivered there.
+    /// The current destination's number in the record, so that a dry run knows what was delivered there.
     pub known: Option<DestinationId>,
     /// How patient delivery is.
     pub patience: Patience,
-    /// Send what was delivered before, too.
+    /// Also send what was already delivered.
     pub force: bool,
-    /// The user named each of the sessions.
+    /// The user named each session explicitly.
     pub named: bool,
-    /// Sessions that are left out, because another program has sent them or may have: by their main transcripts.
+    /// Sessions that are left out because another program has sent them or may have, by main transcript.
     pub sent_before: &'a HashMap<PathBuf, String>,
-    /// Threads.
+    /// The number of threads.
     pub jobs: usize,
-    /// Told when the server takes no more for now, with the seconds until it is asked again.
+    /// Called when the server accepts no more for now, with the number of seconds until the next attempt.
     pub on_wait: &'a (dyn Fn(u64) + Sync),
-    /// Set by Ctrl-C: what is under way is brought to the end of its batch.
+    /// Set by Ctrl-C: current deliveries finish their batch.
     pub stop: &'a AtomicBool,
 }
 
-/// What stops everything.
+/// What stops the whole run.
 #[derive(Debug, thiserror::Error)]
 #[non_exhaustive]
 pub enum IngestError {
-    /// The record cannot be used: nothing may be sent that cannot be written down.
+    /// The record cannot be used: nothing may be sent that cannot be recorded.
     #[error(transparent)]
     Outbox(#[from] OutboxError),
-    /// What hooks made owed meanwhile cannot be delivered.
+    /// The sessions that hooks made owed in the meantime cannot be delivered.
     #[error(transparent)]
     Courier(#[from] CourierError),
     /// A thread cannot be set up.
@@ -165,10 +164,10 @@ pub enum IngestError {
     Sandbox(#[from] SandboxError),
 }
 
-/// What all threads share.
+/// The state that all threads share.
 struct Shared {
     next: AtomicUsize,
-    /// The server takes nothing more, or the record cannot be written.
+    /// Why the run stopped: the server accepts nothing more, or the record cannot be written.
     stopped: Mutex<Option<String>>,
     claims: Mutex<Claims>,
     claimed: Condvar,
@@ -178,18 +177,18 @@ struct Shared {
 struct Claims {
     /// The session whose turn it is to claim.
     turn: usize,
-    /// What some session sends now.
+    /// Events that a session has claimed.
     events: HashSet<(u64, u64)>,
 }
 
 fn lock<T>(mutex: &Mutex<T>) -> MutexGuard<'_, T> {
-    // Whoever panicked with it left it whole.
+    // A thread that panicked while holding the lock left the data consistent.
     mutex.lock().unwrap_or_else(PoisonError::into_inner)
 }
 
 impl Ingest<'_> {
-    /// Sends these sessions, which must be in the order in which they began. `done` is told of each, from several threads.
-    /// The second value is what stopped everything, if something did.
+    /// Sends these sessions, which must be sorted by start time. Calls `done` for each, from several threads. The
+    /// second value says what stopped the run, if anything did.
     pub fn run(
         &self,
         sessions: &[PastSession],
@@ -200,7 +199,7 @@ impl Ingest<'_> {
         if let Some(destination) = self.destination {
             let (mut outbox, _) = Outbox::open_and_check(self.directory)?;
             let to = outbox.destination(&destination.origin, &destination.api_key)?;
-            // No hook's process delivers the same meanwhile.
+            // Keeps hooks' processes from delivering the same sessions in the meantime.
             let lock = DeliveryLock::take(&outbox, to)?;
             own = Some((outbox.in_bulk()?, lock));
             id = Some(to);
@@ -220,12 +219,12 @@ impl Ingest<'_> {
                             Some(_) => Some(self.open_record()?),
                             None => None,
                         };
-                        // All that this thread sends goes over one connection.
+                        // This thread sends everything over one connection.
                         let runtime = Runtime::new()?;
                         loop {
                             let index = shared.next.fetch_add(1, Ordering::Relaxed);
                             let Some(candidate) = sessions.get(index) else { return Ok(()) };
-                            // Whatever becomes of it, the next one must have its turn.
+                            // Whatever the outcome, the next session must get its turn.
                             let turn = ClaimTurn { shared: &shared, index };
                             if self.stop.load(Ordering::Relaxed) || lock(&shared.stopped).is_some() {
                                 return Ok(());
@@ -250,7 +249,7 @@ impl Ingest<'_> {
         {
             outbox.end_bulk()?;
             drop(lock);
-            // Sessions that ended meanwhile: their own processes found the lock taken, and left.
+            // Deliver sessions that ended in the meantime: their own processes found the lock taken and exited.
             Courier::new(self.program, destination.clone(), id).work_off(&mut outbox, Duration::ZERO)?;
         }
         Ok((outcomes.into_inner().unwrap_or_else(PoisonError::into_inner), stopped))
@@ -258,7 +257,7 @@ impl Ingest<'_> {
 
     fn open_record(&self) -> Result<Outbox, OutboxError> {
         let (outbox, _) = Outbox::open(self.directory, outbox::PATIENCE)?;
-        // To look is not to write.
+        // A dry run only reads.
         if self.destination.is_some() { outbox.in_bulk() } else { Ok(outbox) }
     }
 
@@ -351,7 +350,7 @@ impl Ingest<'_> {
                 let grown =
                     || self.program.session_of(&candidate.transcript).is_ok_and(|s| s.state() != extent.state());
                 return match record.known {
-                    // What was written since the delivery was begun that this one has brought to its end.
+                    // Deliver what was written since the start of the unfinished delivery that this one has finished.
                     Some(Known { outbox, destination, .. }) if was_begun && (extent.is_part() || grown()) => {
                         outcome.and(self.send(Some((outbox, destination)), candidate, runtime, turn))
                     }
@@ -367,7 +366,7 @@ impl Ingest<'_> {
         if of_server { self.all_stops(shared, error, sent.events) } else { failed(error, sent.events) }
     }
 
-    /// What a delivery covers: what the one that was begun does, or all that there is now; and whether one was begun.
+    /// What a delivery covers (an unfinished one's extent, or everything there is now), and whether it was begun.
     fn begin(&self, known: &mut Option<Known<'_>>, session: &mut LocalSession) -> Result<(Extent, bool), OutboxError> {
         let now = outbox::now();
         let Some(Known { outbox, session: Some(id), .. }) = known else {
@@ -386,7 +385,7 @@ impl Ingest<'_> {
         Ok((extent, false))
     }
 
-    /// What is wrong with one session's delivery would be with every other's.
+    /// Stops the run: this failure would affect every other session, too.
     fn all_stops(&self, shared: &Shared, error: String, events: u64) -> IngestOutcome {
         let error = match self.destination {
             Some(destination) => crate::system::terminal::without_key(&error, &destination.api_key),
@@ -397,7 +396,7 @@ impl Ingest<'_> {
     }
 }
 
-/// The turn of one session to claim its events.
+/// One session's turn to claim its events.
 struct ClaimTurn<'a> {
     shared: &'a Shared,
     index: usize,
@@ -420,11 +419,11 @@ impl Drop for ClaimTurn<'_> {
     }
 }
 
-/// What the record knows of a session.
+/// What the record knows about a session.
 struct Known<'a> {
     outbox: &'a mut Outbox,
     destination: DestinationId,
-    /// None in a dry run of one that was never seen.
+    /// `None` in a dry run for a session that was never seen.
     session: Option<SessionId>,
 }
 
@@ -435,26 +434,26 @@ struct IngestRecord<'a> {
     state: &'a str,
     shared: &'a Shared,
     turn: &'a ClaimTurn<'a>,
-    /// How often it has waited for the server.
+    /// How often this session has waited for the server.
     waits: u32,
-    /// The last batch was written down, and with it that all of it is delivered.
+    /// The last batch was recorded, and with it that the whole session is delivered.
     is_complete: bool,
 }
 
 impl IngestRecord<'_> {
-    /// All of it is delivered.
+    /// Marks the whole session as delivered.
     fn complete(&mut self, extent: &Extent, report: Option<&ConversionReport>) -> Result<(), OutboxError> {
         let Some(Known { outbox, session: Some(session), .. }) = &mut self.known else { return Ok(()) };
         if let Some(report) = report {
             outbox.unknown_types(report)?;
             outbox.count_redactions(report)?;
         }
-        // What has nothing to send was not delivered; if it was owed, it is not any more.
+        // A session with nothing to send does not count as delivered; if it was owed, it no longer is.
         let is_nothing = report.is_some_and(report::has_nothing);
         if is_nothing && !outbox.is_owed(*session)? {
             return outbox.abandon(*session);
         }
-        // The last batch has written it down already, unless something may be held.
+        // The last batch already recorded this, unless something may be held back.
         if self.is_complete && extent.state_at_last() == extent.state_after(report) {
             return outbox.delivered_whole(*session);
         }
@@ -488,7 +487,7 @@ impl Record for IngestRecord<'_> {
     }
 
     fn uncovered(&mut self) -> Result<Vec<EventId>, OutboxError> {
-        // Called once all events are claimed.
+        // This is called once, with all events to claim.
         let mut claims = self.turn.wait();
         claims.turn = claims.turn.max(self.turn.index + 1);
         self.shared.claimed.notify_all();
@@ -560,7 +559,7 @@ impl Sent {
         }
     }
 
-    /// With what the rest of it came to.
+    /// Adds the totals of the rest of the session.
     fn and(self, rest: &Self) -> Self {
         let mut redactions = self.redactions;
         for (rule, count) in &rest.redactions {

@@ -1,33 +1,33 @@
-//! What became of a session that was due.
+//! The outcome of delivering a session that was due.
 
-/// What became of one session.
+/// The outcome for one session.
 #[derive(Debug, Clone, PartialEq, Eq, serde::Serialize)]
 #[serde(rename_all = "kebab-case", tag = "outcome")]
 pub enum Outcome {
-    /// All that was new is delivered: so many events; none if all was before.
+    /// Everything new was delivered. Zero events mean that all of it was already delivered.
     Delivered {
-        /// Events that a server answered 200 to.
+        /// Events that a server accepted with status 200.
         events: u64,
-        /// Events that it refused for good.
+        /// Events that the server permanently refused.
         rejected: u64,
     },
-    /// It failed by itself, and is tried again later.
+    /// The session failed for its own reasons and is retried later.
     Failed {
-        /// Why.
+        /// The reason.
         error: String,
     },
-    /// The server took nothing more: no other session is tried either.
+    /// The server accepted nothing more: no other session is tried either.
     ServerFailed {
-        /// Why.
+        /// The reason.
         error: String,
-        /// Events that were delivered before that.
+        /// Events delivered before the failure.
         events: u64,
     },
-    /// It is not to be sent, by the user's word or by its project's.
+    /// The user or the project has excluded the session from sending.
     Withheld {
-        /// Why.
+        /// The reason.
         reason: String,
     },
-    /// Its transcript is gone.
+    /// The transcript is gone.
     Gone,
 }

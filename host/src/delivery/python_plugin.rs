@@ -1,9 +1,9 @@
-//! What `PostHog`'s Python plugin has sent of this machine's sessions, as far as that can be known.
+//! Finds out, as far as possible, which of this machine's sessions `PostHog`'s Python plugin has sent.
 //!
-//! It keeps no record. Its events have ids of their own, made of other parts than ours, and nobody can ask `PostHog` for them
-//! with a project's key. What it leaves is its status file, with the last session that it sent, and when: that one is in
-//! `PostHog`, and each session that was written to before may be. The file's name is ours, too, so what stands in it is noted
-//! before it is replaced.
+//! The plugin keeps no record. Its event IDs are derived differently from ours, and a project token does not allow
+//! querying `PostHog` for them. The plugin only leaves its status file, with the last session it sent and the time:
+//! that session is in `PostHog`, and any session last written to before then may be. This program's file has the same
+//! name, so it notes the plugin's content before replacing it.
 
 use crate::delivery::status_file::FILE_NAME;
 use crate::outbox::{Millis, Outbox, OutboxError};
@@ -20,13 +20,13 @@ const NOTE: &str = "python-plugin";
 /// Real files have a few hundred bytes.
 const MAX_BYTES: u64 = 64 * 1024;
 
-/// How Python writes UTC in a time. This program writes `Z`.
+/// Python's suffix for UTC in a timestamp. This program writes `Z`.
 const PYTHONS_UTC: &str = "+00:00";
 
-/// After its last hook a client may write a line more.
+/// A client may write another line after its last hook.
 const LAST_LINES: Millis = 60_000;
 
-/// A session that it sent.
+/// A session that the plugin sent.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
 struct LastSent {
     session_id: String,
@@ -35,7 +35,7 @@ struct LastSent {
 }
 
 impl LastSent {
-    /// What the plugin has written; none if this program has, or if it sent nothing.
+    /// Reads what the plugin wrote; `None` if this program wrote the file, or the plugin sent nothing.
     fn read(path: &Path) -> Option<Self> {
         let status: Value = serde_json::from_slice(&regular::read(path, MAX_BYTES).ok()?).ok()?;
         let text = |name: &str| status[name].as_str().filter(|text| !text.is_empty()).map(str::to_owned);
@@ -46,9 +46,9 @@ impl LastSent {
         Some(Self { session_id: text("session_id")?, host: text("host")?, at })
     }
 
-    /// Did it go to this server?
+    /// Was the session sent to this server?
     fn went_to(&self, origin: &Origin) -> bool {
-        // A host may have been written without its scheme.
+        // The host may be written without a scheme.
         let host = if self.host.contains("://") { self.host.clone() } else { format!("https://{}", self.host) };
         Origin::parse(&host, true)
             .is_ok_and(|sent| sent == *origin || (is_cloud(&sent) && cloud(&sent) == cloud(origin)))
@@ -59,13 +59,14 @@ fn is_cloud(origin: &Origin) -> bool {
     cloud(origin).is_some()
 }
 
-/// The region of `PostHog`'s cloud that a host belongs to: `us.posthog.com`, `us.i.posthog.com` and `app.posthog.com` are one.
+/// The `PostHog` Cloud region of a host: `us.posthog.com`, `us.i.posthog.com` and `app.posthog.com` are the same
+/// region.
 fn cloud(origin: &Origin) -> Option<&'static str> {
     let name = origin.host().strip_suffix("posthog.com").filter(|name| name.is_empty() || name.ends_with('.'))?;
     Some(if name.starts_with("eu.") { "eu" } else { "us" })
 }
 
-/// Notes what the plugin has written to this file, which is about to be replaced.
+/// Notes what the plugin wrote to this file before the file is replaced.
 pub fn remember(outbox: &mut Outbox, path: &Path) -> Result<(), OutboxError> {
     match LastSent::read(path) {
         Some(sent) => outbox.note(NOTE, &serde_json::to_string(&sent).unwrap_or_default()),
@@ -73,19 +74,19 @@ pub fn remember(outbox: &mut Outbox, path: &Path) -> Result<(), OutboxError> {
     }
 }
 
-/// Has the plugin written this file?
+/// Did the plugin write this file?
 pub fn wrote(path: &Path) -> bool {
     LastSent::read(path).is_some()
 }
 
-/// What of a session the plugin has sent.
+/// Whether the plugin has sent a session.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum SentByPlugin {
-    /// It sent it.
+    /// The plugin sent it.
     Yes,
-    /// It ran when this session was written to last, or later.
+    /// The plugin ran when this session was last written to, or later.
     Perhaps,
-    /// It cannot have.
+    /// The plugin cannot have sent it.
     No,
 }
 
@@ -96,8 +97,9 @@ pub struct PythonPlugin {
 }
 
 impl PythonPlugin {
-    /// What is known of it, by its status file in these homes, and in the home directory's own, where it always writes it; and
-    /// by what was noted of one that was replaced. None if it sent nothing there.
+    /// Collects what is known from the plugin's status file in these homes and in the default one in the home
+    /// directory, where the plugin always writes it, and from the note about a replaced file. `None` if the plugin sent
+    /// nothing to this server.
     pub fn find(homes: &[PathBuf], outbox: Option<&Outbox>, origin: &Origin) -> Result<Option<Self>, OutboxError> {
         let own = std::env::home_dir().map(|home| home.join(".claude"));
         let mut sent: Vec<LastSent> =
@@ -108,12 +110,12 @@ impl PythonPlugin {
         Ok((!sent.is_empty()).then_some(Self { sent }))
     }
 
-    /// When it sent something last.
+    /// When the plugin last sent something.
     pub fn last(&self) -> Millis {
         self.sent.iter().map(|sent| sent.at).max().unwrap_or_default()
     }
 
-    /// What of a session it has sent that was written to last at this time.
+    /// Whether the plugin has sent a session that was last written to at this time.
     pub fn verdict(&self, session_id: &str, written_at: Millis) -> SentByPlugin {
         if let Some(sent) = self.sent.iter().find(|sent| sent.session_id == session_id)
             && written_at <= sent.at + LAST_LINES

@@ -1,4 +1,4 @@
-//! What was delivered before: who knows it, and how the component is told.
+//! Tracks what was already delivered, and tells the component.
 
 use crate::outbox::OutboxError;
 use posthog_llma_pipeline::delivery::lane::Lane;
@@ -12,19 +12,19 @@ use std::time::Duration;
 use wasmtime::Store;
 use wasmtime::component::ResourceAny;
 
-/// What was delivered before, and what is now.
+/// The record of what was delivered earlier and what is delivered now.
 pub trait Record {
-    /// Which of these events were delivered before; called for all of a session's generations and spans.
+    /// Which of these events were already delivered. Called for all of a session's generations and spans.
     fn known(&mut self, events: &[EventId]) -> Result<Vec<EventId>, OutboxError>;
     /// Events of this session that were delivered without the trace that covers them.
     fn uncovered(&mut self) -> Result<Vec<EventId>, OutboxError>;
-    /// What became of a batch. Nothing more is sent when this fails: it could not be written down.
+    /// Records the outcome of a batch. If this fails, nothing more is sent, because it could not be recorded.
     fn batch(&mut self, batch: &BatchReport) -> Result<(), OutboxError>;
-    /// The lane that this server is known to take, if that is not the newest.
+    /// The lane that this server is known to accept, if it is not the newest.
     fn lane(&mut self) -> Result<Option<Lane>, OutboxError> {
         Ok(None)
     }
-    /// The server takes no more for now: how long to wait before the delivery goes on; none ends it.
+    /// How long to wait before continuing when the server accepts no more for now; `None` ends the delivery.
     fn wait(&mut self, _error: &DeliveryError) -> Option<Duration> {
         None
     }
@@ -45,14 +45,14 @@ impl Record for Unrecorded {
     }
 }
 
-/// Ids that are asked for at once.
+/// How many IDs to request at once.
 const PAGE: u32 = 10_000;
 
-/// Why the component does not know it.
+/// Why the component could not be told what to leave out.
 pub(super) enum LeaveOutError {
-    /// What was delivered cannot be looked up.
+    /// The record of deliveries cannot be read.
     Record(OutboxError),
-    /// The component broke its own rules: what is left out too late would be sent twice.
+    /// The component violated its own interface: an event that is left out too late would be sent twice.
     Sequence(SequenceError),
     /// A call failed.
     Call(wasmtime::Error),
@@ -76,7 +76,7 @@ impl From<wasmtime::Error> for LeaveOutError {
     }
 }
 
-/// What both resources say of their events, and are told.
+/// The calls about events that both resources have in common.
 pub(super) trait Events {
     async fn identities(
         &self,
@@ -90,7 +90,7 @@ pub(super) trait Events {
 
 type Told = wasmtime::Result<Result<(), SequenceError>>;
 
-/// The bindings give each resource a type of its own.
+/// The bindings have a separate type for each resource.
 macro_rules! events_of {
     ($resource:ident) => {
         impl Events for $resource<'_> {
@@ -117,7 +117,7 @@ macro_rules! events_of {
 events_of!(GuestSession);
 events_of!(GuestTransfer);
 
-/// Leaves out what the record has of this session.
+/// Leaves out this session's events that are already in the record.
 pub(super) async fn leave_out(
     events: &impl Events,
     store: &mut Store<State>,

@@ -1,4 +1,4 @@
-//! What `send` says.
+//! The output of `send`.
 
 use crate::delivery::cost;
 pub use crate::delivery::counted::count;
@@ -10,10 +10,10 @@ use serde_json::{Value, json};
 use std::collections::BTreeMap;
 use std::fmt::Write as _;
 
-/// PostHog keeps content for so many days.
+/// How many days PostHog keeps content.
 pub(crate) const CONTENT_DAYS: i64 = 30;
 
-/// Rejected events that are shown one by one.
+/// How many rejected events are listed one by one.
 const SHOWN_REJECTED: usize = 10;
 
 /// Sums over a delivery.
@@ -25,30 +25,30 @@ pub struct SendReport {
     rejected: Vec<Value>,
     quota_limited: Vec<String>,
     paths: Vec<String>,
-    /// What the user should know, though nothing failed.
+    /// Warnings, when nothing failed.
     pub warnings: Vec<String>,
     /// What failed.
     pub error: Option<String>,
     error_kind: Option<&'static str>,
     tokens: [u64; 4],
     lines: [u64; 3],
-    /// How often each rule replaced a secret.
+    /// The number of secrets each rule replaced.
     redactions: Vec<(String, u64)>,
-    /// Of the tool calls those that failed, and those that are counted and not sent.
+    /// Failed tool calls, and tool calls that were counted but not sent.
     tool_calls: [u64; 2],
-    /// Events that were delivered before.
+    /// Events that were already delivered.
     before: u64,
-    /// Events that are open still.
+    /// Events that are still incomplete.
     held: u64,
     complete: bool,
-    /// There is no event in it.
+    /// The session has no events.
     nothing: bool,
 }
 
-/// What is said of a session without an event.
+/// The message for a session without events.
 pub const NOTHING: &str = "Nothing to send: no model was called in this session.";
 
-/// Does a conversion give no event, now or before?
+/// Does the session have no events, neither new ones nor delivered ones?
 pub fn has_nothing(report: &ConversionReport) -> bool {
     report.events() == 0 && report.excluded_events == 0 && report.held_events == 0
 }
@@ -93,7 +93,7 @@ impl SendReport {
             }));
         }
         if delivered.error.is_some() {
-            // The batch that failed has no report.
+            // A failed batch has no report.
             sums.requests = delivered.requests.allowed();
         }
         if let Some(counts) = &delivered.report {
@@ -136,7 +136,8 @@ impl SendReport {
         report
     }
 
-    /// So many events of the session were refused for good, now or in an earlier delivery: those are not sent again.
+    /// Adds how many of the session's events were permanently refused, now or in an earlier delivery: those are not
+    /// sent again.
     #[must_use]
     pub fn with_refused(mut self, refused: u64) -> Self {
         let earlier = refused.saturating_sub(self.rejected.len() as u64);
@@ -155,7 +156,7 @@ impl SendReport {
         self.complete
     }
 
-    /// For scripts.
+    /// The report as JSON, for scripts.
     pub fn json(&self) -> Value {
         let sums = &self.delivered;
         json!({
@@ -189,7 +190,7 @@ impl SendReport {
         })
     }
 
-    /// For people.
+    /// The report as text, for people.
     pub fn text(&self) -> String {
         let sums = &self.delivered;
         let mut out = String::new();
@@ -249,7 +250,7 @@ impl SendReport {
     }
 }
 
-/// What the lines of a transcript gave rise to.
+/// The warnings about a transcript's lines.
 pub fn line_warnings(counts: &ConversionReport) -> Vec<String> {
     let mut warnings = Vec::new();
     if counts.bad_lines > 0 {

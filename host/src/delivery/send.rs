@@ -1,5 +1,5 @@
-//! Delivers a session with the component's `delivery` interface: it is handed the session's files, and can reach the one
-//! destination.
+//! Delivers a session with the component's `delivery` interface, which is handed the session's files and can reach only
+//! the destination.
 
 use crate::delivery::record::{LeaveOutError, Record, leave_out};
 use crate::outbox::OutboxError;
@@ -14,21 +14,21 @@ use posthog_llma_sandbox::policy::{AllowedDestination, HttpPolicy, RequestLog};
 use posthog_llma_sandbox::{Run, Sandbox, SandboxError};
 use std::io;
 
-/// Is the project over its budget, so that the same events are taken later?
+/// Is the project over its budget for now, so that the server will accept the same events later?
 pub fn takes_no_more_for_now(error: &DeliveryError) -> bool {
     matches!(error, DeliveryError::RateLimited(_) | DeliveryError::Unavailable(Unavailability { status: 429, .. }))
 }
 
-/// Where a session goes.
+/// Where to send a session.
 #[derive(Debug, Clone)]
 pub struct Destination {
     /// Scheme, host and port.
     pub origin: Origin,
-    /// The project key.
+    /// The project token.
     pub api_key: ApiKey,
 }
 
-/// Why a session was not delivered, or not all of it.
+/// Why a session was not delivered, or only in part.
 #[derive(Debug, thiserror::Error)]
 #[non_exhaustive]
 pub enum SendError {
@@ -41,7 +41,7 @@ pub enum SendError {
     /// A batch was not accepted.
     #[error("{}", delivery_error(.0))]
     Delivery(DeliveryError),
-    /// What was delivered cannot be looked up, or written down.
+    /// The record of deliveries cannot be read or written.
     #[error("sending stopped, because what was sent could not be recorded: {0}")]
     Record(#[source] OutboxError),
     /// The sandbox failed.
@@ -60,7 +60,7 @@ fn start_error(error: &StartError) -> String {
 }
 
 impl SendError {
-    /// What kind of failure it is, in one word; with the server's status if it answered.
+    /// The kind of failure, in one word, with the server's status if it answered.
     pub fn kind(&self) -> (&'static str, Option<u16>) {
         match self {
             Self::Read(_) => ("read", None),
@@ -115,18 +115,18 @@ fn delivery_error(error: &DeliveryError) -> String {
     }
 }
 
-/// What became of a delivery.
+/// The outcome of a delivery.
 #[derive(Debug, Default)]
 pub struct Delivered {
-    /// The component's counts, if it came so far.
+    /// The component's counts, if it got that far.
     pub report: Option<ConversionReport>,
-    /// The batches that were decided.
+    /// The batches with a decided outcome.
     pub batches: Vec<BatchReport>,
     /// What ended it early.
     pub error: Option<SendError>,
-    /// What the sandbox allowed and refused.
+    /// The requests that the sandbox allowed and refused.
     pub requests: RequestLog,
-    /// Files that were left out.
+    /// Warnings about files that were left out.
     pub warnings: Vec<String>,
 }
 
@@ -147,7 +147,7 @@ pub async fn deliver(
     deliver_within(sandbox, policy, session, options, destination, patience, record).await
 }
 
-/// As [`deliver`], under another policy than the destination's own: to show what it refuses.
+/// Like [`deliver`], but under a policy other than the destination's own, to show what that policy refuses.
 pub async fn deliver_within(
     sandbox: &Sandbox,
     policy: HttpPolicy,
@@ -211,7 +211,7 @@ pub async fn deliver_within(
     Delivered { report, batches, error, requests, warnings }
 }
 
-/// How patient `send` is, unless told otherwise.
+/// The default patience of `send`.
 pub const PATIENCE: Patience = Patience {
     connect_timeout: 10_000,
     first_byte_timeout: 30_000,

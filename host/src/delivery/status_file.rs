@@ -1,5 +1,5 @@
-//! `posthog-llma-status.json` in Claude Code's folder: what became of the last session. Users of `PostHog`'s Python plugin
-//! know it, and their scripts read it; the keys are that plugin's.
+//! `posthog-llma-status.json` in Claude Code's folder: the outcome of the last session. Users of `PostHog`'s Python
+//! plugin know this file and have scripts that read it; the keys are that plugin's.
 
 use crate::delivery::outcome::Outcome;
 use crate::delivery::python_plugin;
@@ -16,7 +16,7 @@ use std::path::{Path, PathBuf};
 /// Name of the file.
 pub const FILE_NAME: &str = "posthog-llma-status.json";
 
-/// What will be written.
+/// The status to write.
 #[derive(Debug)]
 pub struct StatusFile {
     path: PathBuf,
@@ -24,7 +24,7 @@ pub struct StatusFile {
 }
 
 impl StatusFile {
-    /// Of a delivery; none if there is no folder for it.
+    /// The status of a delivery; `None` if there is no folder to write it to.
     pub fn new(
         program: &Program,
         destination: &Destination,
@@ -49,16 +49,16 @@ impl StatusFile {
         Some(Self { path: program.config_dir()?.join(FILE_NAME), status })
     }
 
-    /// Of a hook that could do nothing.
+    /// The status of a hook that failed.
     pub fn of_failed_hook(config_dir: &Path, session_id: &str, error: &str) -> Self {
         let status = json!({"session_id": session_id, "events_sent": 0, "status": "error", "error": error});
         Self { path: config_dir.join(FILE_NAME), status }
     }
 
-    /// Writes it whole or not at all. That it cannot be written is not a reason to fail: the record is in the outbox.
+    /// Writes the file atomically. A failed write is not an error: the outbox has the record.
     pub fn write(mut self, outbox: &mut Outbox, outcome: &Outcome) {
         let error = match outcome {
-            // Nothing was new: the file still tells of the delivery before.
+            // Nothing was new: the file still describes the previous delivery.
             Outcome::Delivered { events: 0, rejected: 0 } | Outcome::Withheld { .. } | Outcome::Gone => return,
             Outcome::Delivered { rejected: 0, .. } => None,
             Outcome::Delivered { rejected, .. } => Some(format!("{} rejected", count(*rejected, "event"))),
@@ -69,8 +69,8 @@ impl StatusFile {
         let _ = self.save(Some(outbox));
     }
 
-    /// Writes it as it is, with the time. What the Python plugin has written there is noted first; without a record, its file
-    /// stays as it is.
+    /// Writes the status as is, with the time. Notes first what the Python plugin wrote there; without a record, the
+    /// plugin's file stays as it is.
     pub fn save(mut self, outbox: Option<&mut Outbox>) -> io::Result<()> {
         match outbox {
             Some(outbox) => python_plugin::remember(outbox, &self.path).map_err(io::Error::other)?,

@@ -1,4 +1,4 @@
-//! The outbox as the record of one session's delivery.
+//! Uses the outbox as the record of one session's delivery.
 
 use super::{Courier, CourierError, DeliveryLock};
 use crate::delivery::extent::Extent;
@@ -12,7 +12,7 @@ use posthog_llma_pipeline::options::ConversionOptions;
 use posthog_llma_sandbox::bindings::exports::posthog::llm_analytics::delivery::BatchReport;
 use posthog_llma_sandbox::bindings::posthog::llm_analytics::types::{ConversionReport, EventId};
 
-/// What a command that sends a session writes down.
+/// The record for a command that sends a session.
 #[derive(Debug)]
 pub struct SessionRecord {
     outbox: Outbox,
@@ -25,9 +25,9 @@ pub struct SessionRecord {
 }
 
 impl SessionRecord {
-    /// Opens the record for a session, once no other process delivers to the destination; and says what is wrong with it.
-    /// `again`: what was delivered before is forgotten. A delivery of it that was begun is brought to its end first. What comes
-    /// into the session from now on is left out.
+    /// Opens the record for a session, once no other process is delivering to the destination, and reports damage to
+    /// the record. `again` forgets earlier deliveries. An unfinished delivery is finished first. Anything written to
+    /// the session from now on is left out.
     pub fn open(
         program: &Program,
         destination: &Destination,
@@ -51,7 +51,7 @@ impl SessionRecord {
         };
         let known = outbox.see(id, &sighting)?;
         let begun = outbox.extent(known)?.filter(|_| !again);
-        // What has not changed since is this delivery's to bring to its end.
+        // If the files have not changed since, this delivery finishes the earlier one.
         let unchanged = begun
             .as_deref()
             .and_then(Extent::parse)
@@ -71,7 +71,7 @@ impl SessionRecord {
         Ok((Self { outbox, destination: id, session: known, extent, state, again, _lock: lock }, warning))
     }
 
-    /// How many of its events a server refused for good, now or before.
+    /// How many of the session's events a server permanently refused, now or earlier.
     pub fn refused(&self) -> Result<u64, OutboxError> {
         self.outbox.refused(self.session)
     }
@@ -81,7 +81,7 @@ impl SessionRecord {
         &self.extent
     }
 
-    /// All of it is delivered, but for what is held back.
+    /// Marks everything as delivered, except for what is held back.
     pub fn complete(&mut self, report: Option<&ConversionReport>) -> Result<(), OutboxError> {
         if let Some(report) = report {
             self.outbox.count_redactions(report)?;
@@ -119,11 +119,11 @@ impl Record for SessionRecord {
     }
 }
 
-/// A record, if there is one, and somebody who is told of each batch.
+/// An optional record, and a callback for each batch.
 pub struct Told<'a, F> {
     /// The record.
     pub record: Option<&'a mut SessionRecord>,
-    /// Who is told.
+    /// The callback.
     pub on_batch: F,
 }
 
@@ -146,7 +146,7 @@ impl<F: FnMut(&BatchReport)> Record for Told<'_, F> {
     }
 }
 
-/// A session's part of the outbox, while it is delivered.
+/// A session's part of the outbox during its delivery.
 pub(super) struct OutboxRecord<'a> {
     pub(super) outbox: &'a mut Outbox,
     pub(super) destination: DestinationId,
