@@ -1,8 +1,8 @@
-//! `view`: a session as a tree in the terminal, or as a page.
+//! `view`: shows a session as a tree in the terminal or as a page.
 //!
-//! The page is one file that asks for nothing: its Content-Security-Policy allows its own script and its own style by
-//! their hashes, and no request at all. Nothing of the transcript is HTML in it. The events stand in a data block, in
-//! which `<` is written `\u003c`, so no text can end the block; the script shows them as text alone.
+//! The page is one self-contained file: its Content-Security-Policy allows its own script and style by their hashes,
+//! and no requests at all. No part of the transcript becomes HTML. The events are in a data block in which `<` is
+//! written as `\u003c`, so no text can end the block; the script shows them as text only.
 
 pub mod tree;
 pub mod words;
@@ -30,11 +30,11 @@ const SCRIPT: &str = concat!(
     include_str!("view/page.js")
 );
 
-/// Why a session is not shown.
+/// Why a session could not be shown.
 #[derive(Debug, thiserror::Error)]
 #[non_exhaustive]
 pub enum ViewError {
-    /// It cannot be converted.
+    /// The session cannot be converted.
     #[error(transparent)]
     Conversion(#[from] ConversionError),
     /// The page cannot be written.
@@ -42,10 +42,10 @@ pub enum ViewError {
     Write {
         /// The file.
         path: PathBuf,
-        /// Why.
+        /// The reason.
         error: io::Error,
     },
-    /// The user stopped it. What was at the page's path before is still there.
+    /// The user stopped it. The previous file at the page's path is still there.
     #[error("interrupted: {} is as it was before", .0.display())]
     Interrupted(PathBuf),
     /// The sandbox failed.
@@ -53,18 +53,18 @@ pub enum ViewError {
     Sandbox(#[from] sandbox::SandboxError),
 }
 
-/// What became of a page.
+/// The result of writing a page.
 #[derive(Debug)]
 pub struct Page {
-    /// What the conversion gave besides the events.
+    /// The conversion's result besides the events.
     pub converted: Converted,
-    /// Events in it.
+    /// The number of events.
     pub events: u64,
-    /// Its size.
+    /// The page's size.
     pub bytes: u64,
 }
 
-/// The session's tree, with its colors as ANSI escape sequences.
+/// The session's tree, with colors as ANSI escape sequences.
 pub async fn tree(
     sandbox: &Sandbox,
     session: &LocalSession,
@@ -75,8 +75,8 @@ pub async fn tree(
     Ok((lines.tree.draw(), converted))
 }
 
-/// Writes the session's page, as a whole or not at all. When `stop` becomes true it ends with
-/// [`ViewError::Interrupted`]: a program that a signal ends would leave the unfinished file.
+/// Atomically writes the session's page. Returns [`ViewError::Interrupted`] once `stop` becomes true: a signal that
+/// ended the program would leave the unfinished file behind.
 pub async fn page(
     sandbox: &Sandbox,
     session: &LocalSession,
@@ -102,7 +102,7 @@ pub async fn page(
     Ok(Page { converted, events, bytes })
 }
 
-/// The page before and after its events.
+/// The parts of the page before and after the events.
 fn frame() -> (String, String) {
     let hash = |text: &str| base64::engine::general_purpose::STANDARD.encode(Sha256::digest(text));
     let policy = format!(
@@ -115,17 +115,17 @@ fn frame() -> (String, String) {
     (before.replacen("@style@", STYLE, 1), after.replacen("@script@", SCRIPT, 1))
 }
 
-/// Takes events, a line each, into a tree.
+/// Reads events, one per line, into a tree.
 struct Lines {
     tree: Tree,
-    /// The line that has not ended.
+    /// The unfinished line.
     rest: Vec<u8>,
 }
 
 impl Write for Lines {
     fn write(&mut self, bytes: &[u8]) -> io::Result<usize> {
         let mut lines = bytes.split(|&byte| byte == b'\n');
-        // After the last line break begins a line that has no end yet; without one, all bytes belong to it.
+        // The last piece is a line without an end yet; without a line break, that is everything.
         let unfinished = lines.next_back().unwrap_or_default();
         for line in lines {
             self.rest.extend_from_slice(line);
@@ -142,13 +142,13 @@ impl Write for Lines {
     }
 }
 
-/// Takes events, a line each, and writes them as the members of a JSON array within a `<script>`.
+/// Reads events, one per line, and writes them as the elements of a JSON array inside a `<script>`.
 struct DataBlock<'a, W> {
     inner: &'a mut W,
     events: u64,
-    /// No byte of the next event was written yet.
+    /// No byte of the next event has been written yet.
     is_between: bool,
-    /// Write no more.
+    /// Set to stop writing.
     stop: &'a AtomicBool,
 }
 
@@ -169,7 +169,7 @@ impl<W: Write> Write for DataBlock<'_, W> {
                 self.events += 1;
                 self.is_between = false;
             }
-            // In JSON, `<` stands in strings only.
+            // In JSON, `<` only occurs in strings.
             if first == b'<' {
                 self.inner.write_all(b"\\u003c")?;
                 rest = &rest[1..];

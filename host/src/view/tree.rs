@@ -1,5 +1,5 @@
-//! A session as a tree, drawn as PostHog draws it: by `$ai_parent_id`, orphans at the top. What follows from a prompt stands
-//! below the prompt, with what was queued into it, and with the pauses in it.
+//! Draws a session as a tree the way PostHog does: by `$ai_parent_id`, with orphans at the top. What a prompt led to is
+//! below the prompt, along with prompts queued into its turn and the pauses in it.
 
 mod line;
 
@@ -12,16 +12,16 @@ use std::collections::HashMap;
 use std::fmt::Write as _;
 use unicode_width::{UnicodeWidthChar as _, UnicodeWidthStr as _};
 
-/// Characters of a line's text.
+/// Maximum characters of a line's text.
 const TEXT: usize = 60;
 
-/// Nothing happening for so many milliseconds within a turn is a pause.
+/// Nothing happening for this many milliseconds within a turn is a pause.
 const PAUSE: i64 = 60_000;
 
-/// So many between two turns are one, too.
+/// This many milliseconds between two turns are a pause, too.
 const BREAK: i64 = 300_000;
 
-/// Sub-agents nest a few levels; a circle would never end.
+/// Subagents nest a few levels; without a limit, a cycle would never end.
 const DEEPEST: usize = 64;
 
 const STRONG: Style = Style::new().bold();
@@ -31,7 +31,7 @@ const TOOL: Style = AnsiColor::Yellow.on_default();
 const AGENT: Style = AnsiColor::Magenta.on_default();
 const ERROR: Style = AnsiColor::Red.on_default();
 
-/// The events of one session as a tree, a line each.
+/// The events of one session as a tree, one line each.
 pub fn draw(events: &[Value]) -> String {
     let mut tree = Tree::default();
     for event in events {
@@ -40,7 +40,7 @@ pub fn draw(events: &[Value]) -> String {
     anstream::adapter::strip_str(&tree.draw()).to_string()
 }
 
-/// Cuts the lines of a drawn tree where a terminal of this many columns would break them.
+/// Cuts off the lines of a drawn tree where a terminal of this many columns would wrap them.
 pub fn fit(tree: &str, columns: usize) -> String {
     let mut out = String::with_capacity(tree.len());
     for line in tree.lines() {
@@ -67,12 +67,12 @@ pub fn fit(tree: &str, columns: usize) -> String {
     out
 }
 
-/// A session's tree in the making. Of the events it holds what a line shows.
+/// A session's tree under construction. It keeps only what a line shows of each event.
 #[derive(Debug, Default)]
 pub struct Tree {
     nodes: Vec<Node>,
     traces: Vec<Trace>,
-    /// Each prompt once: all responses of its turn have it.
+    /// Each prompt once: all responses in its turn repeat it.
     prompts: Vec<String>,
     by_prompt: HashMap<String, usize>,
 }
@@ -88,16 +88,16 @@ struct Node {
     line: String,
     facts: Facts,
     prompt: Option<Prompt>,
-    /// Why it was made, if no person asked.
+    /// The reason for it, if no person asked.
     reason: &'static str,
 }
 
-/// What a response of the main thread follows from.
+/// The prompt that a response of the main thread follows from.
 #[derive(Debug, Clone, Copy)]
 struct Prompt {
-    /// Index of its text.
+    /// Index of the prompt's text.
     text: usize,
-    /// The response answers the prompt itself, not a tool's result.
+    /// Whether the response answers the prompt itself rather than a tool's result.
     is_asked: bool,
 }
 
@@ -107,10 +107,10 @@ struct Trace {
     lines: String,
 }
 
-/// What follows from a prompt, in the order of time.
+/// What follows from a prompt, in chronological order.
 enum Item {
     Node(usize),
-    /// A pause, or what was queued.
+    /// A pause or a queued prompt.
     Note(String),
 }
 
@@ -119,16 +119,16 @@ struct TurnView {
     prompt: usize,
     nodes: Vec<usize>,
     items: Vec<Item>,
-    /// Milliseconds of its pauses.
+    /// Total milliseconds of its pauses.
     paused: i64,
 }
 
 impl Tree {
-    /// Adds an event, in whatever order.
+    /// Adds an event. The order does not matter.
     pub fn add(&mut self, event: &Value) {
         let p = &event["properties"];
         let text = |name: &str| p[name].as_str().map(str::to_owned);
-        // Of a session that is attached to somebody else's trace, the span that it is stands for its trace.
+        // A session attached to another trace is a span, which takes the place of its trace.
         if event["event"] == "$ai_trace" || p["$ai_span_type"] == "agent" {
             self.traces.push(Trace { id: text("$ai_trace_id"), lines: line::of_trace(p) });
             return;
@@ -145,7 +145,7 @@ impl Tree {
             id: text("$ai_span_id"),
             parent: text("$ai_parent_id"),
             trace: text("$ai_trace_id"),
-            // `timestamp` is the end.
+            // `timestamp` is the event's end.
             start: end - line::milliseconds(p, "$ai_latency") - facts.waited,
             end,
             line: line::of_event(event, &facts),
@@ -164,7 +164,7 @@ impl Tree {
         self.prompts.len() - 1
     }
 
-    /// The tree with its colors, as ANSI escape sequences.
+    /// The tree, with colors as ANSI escape sequences.
     pub fn draw(&self) -> String {
         if self.nodes.is_empty() && self.traces.is_empty() {
             return format!("{NOTHING}\n");
@@ -207,7 +207,8 @@ impl<'a> Drawing<'a> {
         &self.tree.nodes[node]
     }
 
-    /// A trace's turns. A single one is named by the trace; in privacy mode nothing tells them apart.
+    /// Draws a trace's turns. A single turn has no line of its own, because the trace names it; in privacy mode,
+    /// nothing distinguishes turns.
     fn turns(&mut self, roots: &[usize]) {
         let (before, turns) = self.split(roots);
         let single = turns.len() < 2;
@@ -234,7 +235,7 @@ impl<'a> Drawing<'a> {
         }
     }
 
-    /// What stands before any prompt, and the turns.
+    /// What comes before any prompt, and the turns.
     fn split(&self, roots: &[usize]) -> (Vec<Item>, Vec<TurnView>) {
         let mut before = Vec::new();
         let mut turns: Vec<TurnView> = Vec::new();
@@ -266,7 +267,7 @@ impl<'a> Drawing<'a> {
         (before, turns)
     }
 
-    /// What was queued into a turn, if that is how the prompt grew.
+    /// The prompt queued into a turn, if that is how the turn's prompt grew.
     fn queued(&self, before: usize, now: usize) -> Option<String> {
         let added = self.tree.prompts[now].strip_prefix(self.tree.prompts[before].as_str())?.strip_prefix("\n\n")?;
         Some(clean(added, TEXT))
@@ -316,7 +317,7 @@ impl<'a> Drawing<'a> {
 
     fn turn_line(&self, turn: &TurnView) -> String {
         let mut sum = Facts::default();
-        // Of calls that waited side by side, one counts; and what a sub-agent waited, its call did.
+        // Concurrent waits count once; a subagent's waits are also its call's.
         let mut waits: Vec<(i64, i64)> = Vec::new();
         let mut end = i64::MIN;
         for node in self.below(&turn.nodes) {
@@ -345,8 +346,8 @@ impl<'a> Drawing<'a> {
     }
 }
 
-/// One line without control characters, those that change the direction of writing too: a transcript must not steer the
-/// terminal.
+/// One line without control characters, including those that change the writing direction: a transcript must not
+/// control the terminal.
 fn clean(text: &str, most: usize) -> String {
     let steers = |c: char| c.is_control() || matches!(c, '\u{202a}'..='\u{202e}' | '\u{2066}'..='\u{2069}');
     let mut words = text.split(|c: char| c.is_whitespace() || steers(c)).filter(|word| !word.is_empty());
@@ -439,7 +440,7 @@ mod tests {
         let shown = |columns| anstream::adapter::strip_str(&fit(&line, columns)).to_string();
         assert_eq!(fit(&line, 22), format!("{line}\n"));
         assert_eq!(shown(21), "├─ opus  日本語 🦔 e…\n");
-        // Half a letter does not fit.
+        // Half of a wide character does not fit.
         assert_eq!((shown(14), shown(15)), ("├─ opus  日本…\n".to_owned(), "├─ opus  日本…\n".to_owned()));
         assert_eq!((shown(1), shown(0)), ("…\n".to_owned(), "…\n".to_owned()));
         assert!(fit(&line, 5).ends_with("…\u{1b}[0m\n"), "the color ends with the line");

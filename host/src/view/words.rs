@@ -1,9 +1,9 @@
-//! Words for a person: durations, counts, what a tool is asked to do.
+//! Text for people: durations, counts, what a tool is asked to do.
 
 use serde_json::Value;
 use std::borrow::Cow;
 
-/// Arguments that tell what a tool does, the most telling first.
+/// Arguments that say what a tool does, the most telling first.
 const TELLING: [&str; 20] = [
     "command",
     "file_path",
@@ -42,7 +42,7 @@ pub fn duration(milliseconds: i64) -> String {
     }
 }
 
-/// A number with its thousands apart: `16,355`.
+/// A number with thousands separators: `16,355`.
 pub fn number(n: u64) -> String {
     let digits = n.to_string();
     let mut out = String::with_capacity(digits.len() + digits.len() / 3);
@@ -60,7 +60,7 @@ pub fn count(n: u64, word: &str) -> String {
     format!("{} {word}{}", number(n), if n == 1 { "" } else { "s" })
 }
 
-/// Of a tool's input, the argument that tells what it does. `input` is JSON, perhaps cut.
+/// The argument of a tool's input that says what the tool does. `input` is JSON and may be cut off.
 pub fn argument(input: &str) -> Cow<'_, str> {
     match serde_json::from_str::<Value>(input) {
         Ok(Value::Object(members)) => {
@@ -73,7 +73,7 @@ pub fn argument(input: &str) -> Cow<'_, str> {
     }
 }
 
-/// What a value says, if it is a text or a list of things.
+/// A value's text, if it is a string or a list.
 fn said(value: &Value) -> Option<String> {
     match value {
         Value::String(text) if !text.trim().is_empty() => Some(text.clone()),
@@ -90,7 +90,7 @@ fn said(value: &Value) -> Option<String> {
     }
 }
 
-/// Of JSON that was cut, the value of the argument that it begins with.
+/// The value of the first telling argument in JSON that was cut off.
 fn beginning(input: &str) -> Cow<'_, str> {
     let found = TELLING.iter().find_map(|name| Some(input.split_once(&format!("\"{name}\":"))?.1.trim_start()));
     let Some(value) = found.and_then(|rest| rest.strip_prefix('"')) else { return Cow::Borrowed(input) };
@@ -108,12 +108,12 @@ fn beginning(input: &str) -> Cow<'_, str> {
         }
     }
     let raw = &value[..end];
-    // A lone back-slash at the cut is not text.
+    // Drop a lone backslash at the cut.
     let text = serde_json::from_str(&format!("\"{}\"", raw.trim_end_matches('\\')));
     text.map_or(Cow::Borrowed(raw), Cow::Owned)
 }
 
-/// What a user line that no person wrote says that it is: why the session went on.
+/// The reason why the session continued, from a user line that no person wrote.
 pub fn reason(content: &str) -> &'static str {
     let content = content.trim_start();
     if content.starts_with("<task-notification") || content.starts_with("<bash-notification") {
@@ -125,7 +125,7 @@ pub fn reason(content: &str) -> &'static str {
     }
 }
 
-/// What a tool waited for.
+/// What a tool was waiting for.
 pub fn awaited(tool: &str) -> &'static str {
     match tool {
         "AskUserQuestion" | "ExitPlanMode" => "for an answer",

@@ -1,4 +1,4 @@
-//! What a line of the tree says.
+//! The text of the tree's lines.
 
 use super::{AGENT, ERROR, FAINT, MODEL, STRONG, TEXT, TOOL, clean};
 use crate::view::words::{self, count, duration, number};
@@ -6,26 +6,26 @@ use posthog_llma_pipeline::identity::LONGEST_ID;
 use serde_json::Value;
 use std::fmt::{self, Write as _};
 
-/// What a person wants to know of an event beside its text.
+/// What a person wants to know about an event besides its text.
 #[derive(Debug, Default)]
 pub(super) struct Facts {
     input: u64,
     cached: u64,
     output: u64,
     errors: u64,
-    /// Milliseconds that it waited.
+    /// Milliseconds it waited.
     pub(super) waited: i64,
     rejected: u64,
     interrupted: u64,
     retries: u64,
     added: u64,
     removed: u64,
-    /// Secrets that were replaced in its own texts.
+    /// Number of secrets replaced in its own texts.
     redacted: u64,
 }
 
 impl Facts {
-    /// Of a generation or a span.
+    /// The facts about a generation or a span.
     pub(super) fn of(p: &Value) -> Self {
         let number = |name: &str| p[name].as_u64().unwrap_or(0);
         let flag = |name: &str| u64::from(p[name] == true);
@@ -70,7 +70,7 @@ const TEXTS: [&str; 5] = ["$ai_input", "$ai_output_choices", "$ai_input_state", 
 /// What stands where a secret was, up to the rule's name.
 const REDACTED: &str = "[redacted:";
 
-/// How many secrets were replaced in a text, or in the texts of a value.
+/// Counts the secrets replaced in a string, or in the strings of a value.
 fn redactions_in(value: &Value) -> u64 {
     match value {
         Value::String(text) => text.matches(REDACTED).count() as u64,
@@ -80,7 +80,7 @@ fn redactions_in(value: &Value) -> u64 {
     }
 }
 
-/// Nothing happens for a while.
+/// A time in which nothing happens.
 pub(super) struct Gap {
     pub(super) milliseconds: i64,
     pub(super) reason: &'static str,
@@ -97,7 +97,7 @@ pub(super) fn milliseconds(p: &Value, name: &str) -> i64 {
     (p[name].as_f64().unwrap_or(0.0) * 1000.0).round() as i64
 }
 
-/// Tokens that the client counted and no event has.
+/// Tokens that the client counted but no event contains.
 const NOT_IN_THE_TRANSCRIPT: [(&str, &str); 4] = [
     ("claude_code_unaccounted_input_tokens", "in"),
     ("claude_code_unaccounted_output_tokens", "out"),
@@ -105,9 +105,9 @@ const NOT_IN_THE_TRANSCRIPT: [(&str, &str); 4] = [
     ("claude_code_unaccounted_cache_creation_tokens", "cache write"),
 ];
 
-/// A trace's name, and below it what the session took and what came of it.
+/// A trace's name, and below it the session's costs and results.
 pub(super) fn of_trace(p: &Value) -> String {
-    // An attached session's span has no name of a trace.
+    // An attached session's span has no trace name.
     let name = p["$ai_span_name"].as_str().or_else(|| p["$ai_trace_name"].as_str()).unwrap_or("(no name)");
     let n = |name: &str| p[name].as_u64().unwrap_or(0);
     let cached = n("$ai_total_cache_read_input_tokens").saturating_add(n("$ai_total_cache_creation_input_tokens"));
@@ -163,7 +163,7 @@ pub(super) fn of_trace(p: &Value) -> String {
     out
 }
 
-/// A prompt, and what followed from it.
+/// A prompt and what followed from it.
 pub(super) fn of_turn(prompt: &str, work: i64, waited: i64, sum: &Facts) -> String {
     let waited = if waited >= 1000 { format!(" + {} waiting", duration(waited)) } else { String::new() };
     let errors = if sum.errors == 0 { String::new() } else { format!("  {ERROR}✗ {}{ERROR:#}", number(sum.errors)) };
@@ -187,7 +187,7 @@ pub(super) fn of_event(event: &Value, facts: &Facts) -> String {
     if event["event"] == "$ai_span" {
         return of_span(p, facts);
     }
-    // Errors come before texts, which a narrow terminal cuts.
+    // Errors come before text, which a narrow terminal cuts off.
     let agent = p["$ai_agent_name"].as_str();
     let agent = agent.map_or_else(String::new, |agent| format!(" {AGENT}[{}]{AGENT:#}", clean(agent, 30)));
     let model = clean(p["$ai_model"].as_str().unwrap_or("?"), 40);
@@ -204,7 +204,7 @@ pub(super) fn of_event(event: &Value, facts: &Facts) -> String {
             format!("  {ERROR}↻ {} {word}{lost}{ERROR:#}", number(n))
         }
     };
-    // A failed call's answer is its error.
+    // A failed call's answer would repeat the error.
     let answer = if p["$ai_is_error"] == true { String::new() } else { clean(&answer(p), TEXT) };
     let compacted = if p["claude_code_compacted"] == true { "  after a compaction" } else { "" };
     format!(
@@ -243,7 +243,7 @@ fn stopped(facts: &Facts) -> String {
     if facts.interrupted > 0 { format!("  {ERROR}■ stopped{ERROR:#}") } else { String::new() }
 }
 
-/// Where a secret was.
+/// The note about replaced secrets.
 fn redacted(facts: &Facts) -> String {
     if facts.redacted > 0 { format!("  {AGENT}{} redacted{AGENT:#}", number(facts.redacted)) } else { String::new() }
 }
