@@ -1,4 +1,4 @@
-//! The commands: arguments become values here, and results become words. Nothing below knows the command line.
+//! The commands: they turn arguments into values, and results into output. No lower layer knows the command line.
 
 mod checks;
 pub mod cli;
@@ -31,31 +31,31 @@ use std::borrow::Cow;
 use std::path::Path;
 use std::process::ExitCode;
 
-/// Something was not delivered, or could not be read.
+/// Exit code: something was not delivered or could not be read.
 const FAILED: u8 = 1;
-/// Called wrongly, or a setting cannot be used. (clap uses the same.)
+/// Exit code: wrong usage, or an invalid setting. (clap uses the same code.)
 const UNUSABLE: u8 = 2;
 
-/// What is missing in the settings, or cannot be used: the user has to set it.
+/// A setting is missing or invalid, and the user has to change it.
 #[derive(Debug, thiserror::Error)]
 #[error("{0}")]
 pub struct Unusable(pub Cow<'static, str>);
 
 impl Unusable {
-    /// There is no project key.
+    /// There is no project token.
     pub const NO_KEY: Self = Self(Cow::Borrowed(
         "POSTHOG_API_KEY is not set: copy the project token (phc_…) from the project's settings in PostHog",
     ));
 }
 
-/// Names of variables with their values, as a command was given them.
+/// A command's flags as variable names with their values.
 type Answers = Vec<(&'static str, String)>;
 
 fn unusable(message: String) -> anyhow::Error {
     Unusable(Cow::Owned(message)).into()
 }
 
-/// The settings, see [`Program::load`]. From here on the key is known.
+/// Loads the settings, see [`Program::load`], and hides the key in output from now on.
 fn load() -> Result<Program, ProgramError> {
     load_with(Answers::new())
 }
@@ -70,15 +70,15 @@ fn load_with(flags: Answers) -> Result<Program, ProgramError> {
     Ok(program)
 }
 
-/// Writes the log to this file from now on, unless it goes somewhere already.
+/// Starts the log in this file, unless there is already a log.
 fn log_to(path: &Path) {
     if let Err(error) = log::start(path, Detail::Full) {
         complain("warning", &format!("cannot write the log {}: {error}; continuing without it", path.display()));
     }
 }
 
-/// As [`load`], for a command that sends: not while sending is paused, and not where the project asks for something that
-/// nobody has decided.
+/// Like [`load`], for a command that sends. Fails while sending is paused, and while a request from the project is
+/// undecided.
 fn load_to_send(destination: &DestinationArguments) -> anyhow::Result<Program> {
     let program = load_with(destination.of_process()?)?;
     if let Some(until) = program.decisions.paused() {
@@ -95,7 +95,7 @@ fn load_to_send(destination: &DestinationArguments) -> anyhow::Result<Program> {
     Ok(program)
 }
 
-/// ` until 2026-11-01T…`, or nothing for a time without an end.
+/// ` until 2026-11-01T…`, or nothing for a pause without an end.
 fn until_text(until: Millis) -> String {
     if until == Millis::MAX { String::new() } else { format!(" until {}", time::format(until)) }
 }
@@ -106,7 +106,7 @@ pub fn run() -> ExitCode {
     open_files::raise_limit();
     let arguments = match Cli::try_parse() {
         Ok(arguments) => arguments,
-        // What was called wrongly is repeated, and can be anybody's text, too.
+        // clap's message repeats the arguments, which can be anyone's text.
         Err(error) if error.use_stderr() => {
             tell(error.render().to_string().trim_end());
             return ExitCode::from(UNUSABLE);
@@ -157,7 +157,7 @@ pub fn run() -> ExitCode {
     }
 }
 
-/// An error with its causes, as far as they are not part of what it says already.
+/// An error with its causes, except for causes that its message already contains.
 fn message(error: &anyhow::Error) -> String {
     let mut message = String::new();
     for part in error.chain().map(ToString::to_string) {

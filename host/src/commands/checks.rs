@@ -1,10 +1,10 @@
-//! What `doctor` and `status` both check, in one place: whether Claude Code calls our hooks, whether somebody else sends the
-//! same, whether sessions come without a hook.
+//! The checks that `doctor` and `status` share: whether Claude Code calls our hooks, whether another tool sends the
+//! same sessions, and whether sessions start without a hook.
 
 use crate::claude_code::hooks::{Hooks, Ours};
 use crate::outbox::Millis;
 
-/// One thing that was checked.
+/// The result of one check.
 #[derive(Debug, serde::Serialize)]
 pub(super) struct Check {
     pub(super) name: &'static str,
@@ -13,22 +13,22 @@ pub(super) struct Check {
     pub(super) found: String,
     /// What to do.
     pub(super) advice: Option<String>,
-    /// It is a step that is still to come on a fresh machine, not a fault.
+    /// This is a remaining step on a fresh machine, not a problem.
     #[serde(skip)]
     pub(super) is_next: bool,
 }
 
-/// A session that was begun so much later than the last hook had one, if there were hooks.
+/// A session that began this much later than the last hook should have called one, if hooks are installed.
 const WITHOUT_A_HOOK: Millis = 10 * 60 * 1000;
 
-/// What is known of hooks that came, and of sessions.
+/// What is known about hook calls and sessions.
 #[derive(Debug, Default, Clone, Copy)]
 pub(super) struct Seen {
-    /// The last hook.
+    /// When the last hook was called.
     pub(super) hook: Option<Millis>,
     /// When the newest session began.
     pub(super) newest_session: Option<Millis>,
-    /// It is in the record.
+    /// Whether it is in the record.
     pub(super) newest_is_known: bool,
 }
 
@@ -44,17 +44,17 @@ impl Checks {
         self.0.push(Check { name, ok: false, found: found.into(), advice: Some(advice.into()), is_next: false });
     }
 
-    /// As [`bad`](Self::bad), of what a fresh machine does not have yet.
+    /// Like [`bad`](Self::bad), for what a fresh machine does not have yet.
     pub(super) fn next(&mut self, name: &'static str, found: impl Into<String>, advice: impl Into<String>) {
         self.0.push(Check { name, ok: false, found: found.into(), advice: Some(advice.into()), is_next: true });
     }
 
-    /// Is anything wrong?
+    /// Did all checks pass?
     pub(super) fn all_good(&self) -> bool {
         self.0.iter().all(|check| check.ok)
     }
 
-    /// What needs the user, each as a sentence.
+    /// The problems that need the user, each as a sentence.
     pub(super) fn problems(&self) -> impl Iterator<Item = String> {
         self.0.iter().filter(|check| !check.ok).map(|check| {
             let advice = check.advice.as_deref().unwrap_or_default();
@@ -62,7 +62,7 @@ impl Checks {
         })
     }
 
-    /// Whether Claude Code calls our hooks, and nobody else's for the same.
+    /// Checks that Claude Code calls our hooks and no other tool's for the same sessions.
     pub(super) fn of_hooks(&mut self, hooks: &Hooks, seen: Seen) {
         match &hooks.ours {
             Ours::Settings => self.good("plugin", "its hooks are in settings.json"),
@@ -75,7 +75,7 @@ impl Checks {
                 format!("{name} is installed from {}, which no longer exists", path.display()),
                 "Put the folder back, or add its marketplace again and reinstall the plugin.",
             ),
-            // A plugin that was given on the command line stands nowhere, but its hooks come.
+            // A plugin that was given on the command line is in no settings file, but its hooks are called.
             Ours::Nobody if seen.hook.is_some_and(|hook| seen.newest_session.is_none_or(|newest| newest <= hook)) => {
                 self.good("plugin", "not installed, but its hooks arrive");
             }
@@ -100,7 +100,7 @@ impl Checks {
         self.newest_session(hooks, seen);
     }
 
-    /// The newest session should have come with a hook, if it began after the hooks were there.
+    /// Checks that the newest session called a hook, if it began after the hooks were installed.
     fn newest_session(&mut self, hooks: &Hooks, seen: Seen) {
         let Some(began) = seen.newest_session else { return };
         let installed = matches!(hooks.ours, Ours::Settings | Ours::Plugin(_));
@@ -135,7 +135,7 @@ mod tests {
     #[test]
     fn a_fresh_installation_is_well() {
         assert!(problems(&hooks(Ours::Plugin(PLUGIN.into())), Seen::default()).is_empty());
-        // Sessions from before.
+        // Sessions from before the installation.
         let seen = Seen { newest_session: Some(500), ..Seen::default() };
         assert!(problems(&hooks(Ours::Plugin(PLUGIN.into())), seen).is_empty());
     }
@@ -150,7 +150,7 @@ mod tests {
             let problems = problems(&hooks(ours), Seen::default());
             assert!(problems[0].contains(says), "{problems:?}");
         }
-        // It was uninstalled after its last hook.
+        // The plugin was uninstalled after its last hook.
         let seen = Seen { hook: Some(2000), newest_session: Some(3000), newest_is_known: false };
         assert_eq!(problems(&hooks(Ours::Nobody), seen).len(), 1);
         let seen = Seen { hook: Some(2000), newest_session: Some(1500), newest_is_known: true };

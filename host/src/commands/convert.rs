@@ -1,4 +1,4 @@
-//! `convert`: a session's events, as they would be sent.
+//! `convert`: prints a session's events as they would be sent.
 
 use super::cli::Convert;
 use super::{FAILED, load};
@@ -17,7 +17,7 @@ pub fn run(arguments: &Convert) -> anyhow::Result<ExitCode> {
     warn(cache_warning.as_slice());
     let mut out = BufWriter::new(events_out());
     let converted = block_on(conversion::convert(&sandbox, &session, &options, &mut out))?;
-    // The end of the process gives its memory back, too, and faster.
+    // The process's exit frees the memory faster.
     std::mem::forget(sandbox);
     match converted {
         Ok(converted) => {
@@ -26,10 +26,10 @@ pub fn run(arguments: &Convert) -> anyhow::Result<ExitCode> {
             if report::has_nothing(&converted.report) {
                 tell(report::NOTHING);
             }
-            // What is not there must not look as if it were.
+            // Incomplete output must not look complete.
             Ok(if converted.left_out.dropped() == 0 { ExitCode::SUCCESS } else { ExitCode::from(FAILED) })
         }
-        // `| head` has seen enough.
+        // A reader such as `| head` has seen enough.
         Err(ConversionError::Write(error)) if error.kind() == io::ErrorKind::BrokenPipe => Ok(ExitCode::SUCCESS),
         Err(error) => Err(error.into()),
     }

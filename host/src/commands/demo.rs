@@ -1,5 +1,5 @@
-//! `demo`: the main job without an account. A sample session goes through the real sandbox and real HTTP to a PostHog that
-//! is part of this program and applies PostHog's rules.
+//! `demo`: shows the main job without an account. It sends a sample session through the real sandbox and real HTTP to a
+//! PostHog server inside this program, which applies PostHog's rules.
 
 use super::FAILED;
 use crate::claude_code::sessions::SessionFiles;
@@ -24,10 +24,10 @@ use std::io;
 use std::path::Path;
 use std::process::ExitCode;
 
-/// The key that the demo's PostHog is sent. That one takes any.
+/// The key sent to the demo's server, which accepts any.
 const KEY: &str = "phc_demo";
 
-/// A server that the sandbox must not let the component reach. The name is reserved: it never exists.
+/// A server that the sandbox must not let the component reach. The domain is reserved and never exists.
 const ELSEWHERE: &str = "https://posthog.invalid";
 
 macro_rules! sample {
@@ -39,7 +39,7 @@ macro_rules! sample {
     };
 }
 
-/// The sample session's files, by their names in its project's folder. The real client wrote it.
+/// The sample session's files, by their names in its project's folder. The real client wrote them.
 const SAMPLE: [(&str, &str); 3] = [
     ("44e37528-1ed2-41c1-b10f-e00cfcc58584.jsonl", sample!(".jsonl")),
     (
@@ -52,17 +52,17 @@ const SAMPLE: [(&str, &str); 3] = [
     ),
 ];
 
-/// What went wrong with a demo: never the user's settings, which it does not read.
+/// Why a demo failed. It is never the user's settings, which the demo does not read.
 #[derive(Debug, thiserror::Error)]
 #[non_exhaustive]
 enum DemoError {
-    /// The sample cannot be put into a folder, or the server cannot listen.
+    /// The sample cannot be written to a folder, or the server cannot listen.
     #[error("cannot set up the demo: {0}")]
     Setup(#[from] io::Error),
-    /// The sample is not a session.
+    /// The sample is not a valid session.
     #[error(transparent)]
     Program(#[from] ProgramError),
-    /// A constant of this file is wrong.
+    /// A constant in this file is invalid.
     #[error("cannot set up the demo: {0}")]
     Constant(String),
 }
@@ -76,14 +76,14 @@ pub fn run(arguments: &super::cli::Demo) -> anyhow::Result<ExitCode> {
     Ok(if demo.is_good() { ExitCode::SUCCESS } else { ExitCode::from(FAILED) })
 }
 
-/// What the demo shows.
+/// The demo's results.
 #[derive(Debug)]
 struct Demo {
     report: SendReport,
     events: Vec<Value>,
     files: Vec<String>,
     requests: RequestLog,
-    /// The same component, asked to send elsewhere.
+    /// The result when the same component is told to send elsewhere.
     elsewhere: Delivered,
 }
 
@@ -99,7 +99,7 @@ async fn try_out(sandbox: &Sandbox, now: i64) -> Result<Demo, DemoError> {
     let patience = Patience { max_retries: 0, ..send::PATIENCE };
 
     let delivered = send::deliver(sandbox, &session, &options, &destination, patience, &mut Unrecorded).await;
-    // The same component, the same policy, another destination.
+    // Use the same component and policy with another destination.
     let policy = HttpPolicy::Allow(AllowedDestination::batches(destination.origin.clone()));
     let other = Destination { origin: origin(ELSEWHERE)?, ..destination.clone() };
     let elsewhere = send::deliver_within(sandbox, policy, &session, &options, &other, patience, &mut Unrecorded).await;
@@ -133,12 +133,12 @@ fn sample(folder: &Path) -> Result<LocalSession, DemoError> {
 }
 
 impl Demo {
-    /// Did all of it go as it should, the refusal too?
+    /// Did everything go as expected, including the refusal?
     pub fn is_good(&self) -> bool {
         self.report.is_complete() && self.elsewhere.requests.refused() > 0 && self.elsewhere.requests.allowed() == 0
     }
 
-    /// For scripts.
+    /// The results as JSON, for scripts.
     pub fn json(&self) -> Value {
         let refused: Vec<Value> = self
             .elsewhere
@@ -157,7 +157,7 @@ impl Demo {
         })
     }
 
-    /// For people.
+    /// The results as text, for people.
     pub fn text(&self) -> String {
         let mut out = tree::draw(&self.events);
         let _ = write!(out, "\n{}", self.report.text());

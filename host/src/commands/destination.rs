@@ -1,4 +1,4 @@
-//! Where to send, said in flags: `setup` writes it down, `send`, `ingest` and `flush` use it once.
+//! The destination given in flags: `setup` saves it; `send`, `ingest` and `flush` use it once.
 
 use super::cli::{DestinationArguments, Region};
 use super::{Answers, unusable};
@@ -8,26 +8,26 @@ use posthog_llma_pipeline::options::{ALLOW_CUSTOM_HOST, API_KEY, ApiKey, HOST};
 use posthog_llma_pipeline::origin::Origin;
 use std::io::{self, Read as _};
 
-/// Bytes that are read for a key: many times the longest.
+/// How many bytes to read for a key: many times the longest key.
 const MAX_KEY_INPUT: u64 = 4096;
 
 impl DestinationArguments {
-    /// Do they give a project key?
+    /// Do the flags include a project token?
     pub fn give_key(&self) -> bool {
         self.key_stdin || self.key_env.is_some()
     }
 
-    /// Do they give an origin?
+    /// Do the flags include an origin?
     pub fn give_host(&self) -> bool {
         self.host.is_some() || self.region.is_some()
     }
 
-    /// What they say of this process, in variables and their values.
+    /// The flags as variables and their values, using this process's environment and standard input.
     pub fn of_process(&self) -> anyhow::Result<Answers> {
         self.answers(|name| std::env::var(name).ok(), io::stdin())
     }
 
-    /// What they say, in variables and their values.
+    /// The flags as variables and their values.
     pub fn answers(&self, variable: impl Fn(&str) -> Option<String>, stdin: impl io::Read) -> anyhow::Result<Answers> {
         let mut answers = Answers::new();
         if let Some((text, from)) = self.key(variable, stdin)? {
@@ -53,7 +53,7 @@ impl DestinationArguments {
         Ok(answers)
     }
 
-    /// The key as it was given, and where.
+    /// The key as given, and its source.
     fn key(
         &self,
         variable: impl Fn(&str) -> Option<String>,

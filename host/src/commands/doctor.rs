@@ -1,4 +1,4 @@
-//! `doctor`: checks all that delivery needs, one thing after the other, and says what to do.
+//! `doctor`: checks everything that delivery needs, step by step, and says what to do.
 
 mod bundle;
 
@@ -25,7 +25,7 @@ use std::io::Read as _;
 use std::path::Path;
 use std::process::ExitCode;
 
-/// Runs it. Exit code 0: all is well.
+/// Runs the command. Exit code 0: all is well.
 pub fn run(arguments: &cli::Doctor) -> anyhow::Result<ExitCode> {
     let mut checks = Checks::default();
     checks.all(&Environment::of_process(), &std::env::current_dir()?)?;
@@ -41,7 +41,8 @@ pub fn run(arguments: &cli::Doctor) -> anyhow::Result<ExitCode> {
     Ok(ExitCode::from(u8::from(!ok)))
 }
 
-/// The checks after `setup`. What a fresh machine does not have yet is the next step, and no fault of what was just written.
+/// Runs the checks after `setup`. What a fresh machine does not have yet counts as a next step, not as a problem with
+/// the new settings.
 pub(super) fn after_setup() -> anyhow::Result<ExitCode> {
     let mut checks = Checks::default();
     checks.all(&Environment::of_process(), &std::env::current_dir()?)?;
@@ -59,7 +60,7 @@ pub(super) fn after_setup() -> anyhow::Result<ExitCode> {
     Ok(ExitCode::from(u8::from(has_fault)))
 }
 
-/// A line for each check, and what to do. `next` marks what is still to come.
+/// One line for each check, and what to do. `next` marks remaining steps.
 fn lines(checks: &Checks, next: char) -> String {
     let mut text = String::new();
     for check in &checks.0 {
@@ -76,7 +77,7 @@ fn lines(checks: &Checks, next: char) -> String {
     text
 }
 
-/// Writes what support needs, and says so beside the result.
+/// Writes the bundle for support, and reports that on standard error.
 fn write_bundle(path: &Path, checks: &Checks) -> anyhow::Result<()> {
     let status = status::gather(&Environment::of_process())?;
     let named = status.options.as_ref().and_then(|options| program::log_path(options.log.as_deref()?));
@@ -267,7 +268,7 @@ impl Checks {
 
     fn state_directory(&mut self) {
         let opened = outbox::directory().and_then(|directory| Outbox::open_and_check(&directory));
-        // A note that it takes proves that it can be written.
+        // Storing a note proves that the record is writable.
         let written = opened.and_then(|(mut outbox, warning)| {
             outbox.note("doctor", "was here")?;
             Ok((outbox.path().display().to_string(), warning))

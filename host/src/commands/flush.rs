@@ -1,4 +1,4 @@
-//! `flush`: delivers what is owed now.
+//! `flush`: delivers everything that is waiting, now.
 
 use super::load_to_send;
 use crate::commands::cli::Flush;
@@ -16,10 +16,10 @@ use std::fmt::Write as _;
 use std::process::ExitCode;
 use std::time::{Duration, Instant};
 
-/// How often `--wait` tries.
+/// How often `--wait` retries.
 const AGAIN: Duration = Duration::from_secs(2);
 
-/// Runs it. Exit code 0: nothing is owed any more.
+/// Runs the command. Exit code 0: nothing is owed anymore.
 pub fn run(arguments: &Flush) -> anyhow::Result<ExitCode> {
     let program = load_to_send(&arguments.destination)?;
     let destination = destination(&program)?;
@@ -45,7 +45,7 @@ pub fn run(arguments: &Flush) -> anyhow::Result<ExitCode> {
     let mut outcomes = Vec::new();
     let end = Instant::now() + Duration::from_secs(arguments.wait.unwrap_or(0).into());
     if arguments.wait.is_some() {
-        // Nothing outlives this job.
+        // No process outlives this job.
         courier = courier.without_hold();
         courier.take_running(&mut outbox)?;
     }
@@ -108,13 +108,13 @@ pub fn run(arguments: &Flush) -> anyhow::Result<ExitCode> {
     Ok(ExitCode::from(u8::from(sessions.owed + sessions.failed > 0)))
 }
 
-/// Where events go, by the settings.
+/// The destination according to the settings.
 pub fn destination(program: &Program) -> anyhow::Result<Destination> {
     let Some(api_key) = program.options.api_key.clone() else { return Err(super::Unusable::NO_KEY.into()) };
     Ok(Destination { origin: program.options.origin.clone(), api_key })
 }
 
-/// What became of a session, as a line.
+/// The outcome of a session as a line.
 fn line(ended: &SessionOutcome) -> String {
     let id = &ended.session_id;
     match &ended.outcome {

@@ -24,16 +24,16 @@ use std::path::Path;
 use std::process::ExitCode;
 use std::sync::atomic::{AtomicBool, Ordering};
 
-/// Ended by Ctrl-C, as shells give it.
+/// Shells' exit code for a command ended by Ctrl-C.
 const INTERRUPTED: u8 = 130;
 
-/// Failures that are told one by one.
+/// How many failures are listed one by one.
 const SHOWN: usize = 20;
 
 /// Set by Ctrl-C.
 static STOP: AtomicBool = AtomicBool::new(false);
 
-/// Runs it. Exit code 0: every event of every session was accepted, now or before.
+/// Runs the command. Exit code 0: every event of every session was accepted, now or earlier.
 pub fn run(arguments: &Arguments) -> anyhow::Result<ExitCode> {
     let sends = !arguments.dry_run && !arguments.list;
     let program =
@@ -46,7 +46,7 @@ pub fn run(arguments: &Arguments) -> anyhow::Result<ExitCode> {
     if arguments.list {
         return list::list(&program, &sandbox, arguments, sessions);
     }
-    // A dry run needs no key; with one it knows what was delivered.
+    // A dry run needs no key, but with one it knows what was delivered.
     let destination = if sends { Some(super::flush::destination(&program)?) } else { None };
     let directory = outbox::directory()?;
     let known = known_destination(&program, &directory)?;
@@ -97,14 +97,14 @@ fn jobs(arguments: &Arguments) -> usize {
     arguments.jobs.map_or(cores, usize::from)
 }
 
-/// The record of the current destination, if there is one already: to look at, not to write to.
+/// The current destination's number in the record, if there is a record. Only reads it.
 fn known_destination(program: &Program, directory: &Path) -> anyhow::Result<Option<outbox::DestinationId>> {
     let Some(key) = &program.options.api_key else { return Ok(None) };
     let Some(outbox) = Outbox::open_to_read(directory)? else { return Ok(None) };
     Ok(outbox.known_destination(&program.options.origin, key)?)
 }
 
-/// The first Ctrl-C stops after the batches that are under way, the second one at once.
+/// The first Ctrl-C stops after the current batches, the second one immediately.
 fn stop_on_interrupt() {
     std::thread::spawn(|| {
         let interrupts = async {
@@ -127,18 +127,18 @@ struct IngestReport {
     sends: bool,
     sent: u64,
     before: u64,
-    /// Sessions without an event.
+    /// Sessions without events.
     nothing: u64,
     failed: u64,
     not_reached: u64,
-    /// Sessions that are not to be sent, with the reason.
+    /// Sessions that must not be sent, with the reason.
     withheld: Vec<String>,
     sums: Sent,
-    /// Sessions whose content `PostHog` does not keep.
+    /// Sessions too old for `PostHog` to keep their content.
     old: u64,
     failures: Vec<String>,
     stopped: Option<String>,
-    /// Another program may have sent some of it.
+    /// A warning that another program may have sent some of the sessions.
     perhaps_twice: Option<String>,
 }
 

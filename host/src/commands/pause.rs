@@ -1,4 +1,4 @@
-//! `pause`, `resume` and `never`: the user's own ways to say no.
+//! `pause`, `resume` and `never`: the user's own ways to stop sending.
 
 use super::{Unusable, until_text};
 use crate::commands::cli::{Never, Pause};

@@ -1,4 +1,4 @@
-//! `redact`: text without its secrets, to try the rules.
+//! `redact`: prints text with its secrets replaced, to try the rules.
 
 use super::cli::Redact;
 use super::load;
@@ -18,7 +18,7 @@ pub fn run(arguments: &Redact) -> anyhow::Result<ExitCode> {
     std::io::stdin().lock().read_to_end(&mut bytes)?;
     let text = String::from_utf8_lossy(&bytes);
     if arguments.json {
-        // Where, in bytes, and by which rule; never what.
+        // Report the position in bytes and the rule, never the secret itself.
         let found: Vec<_> = redactor
             .find(&text)
             .into_iter()

@@ -1,4 +1,4 @@
-//! `send`: one session, and what arrived of it.
+//! `send`: sends one session and reports what arrived.
 
 use super::cli::Send;
 use super::{FAILED, Unusable, load_to_send};
@@ -70,14 +70,14 @@ pub fn run(arguments: &Send) -> anyhow::Result<ExitCode> {
     Ok(if report.is_complete() { ExitCode::SUCCESS } else { ExitCode::from(FAILED) })
 }
 
-/// How far a long delivery is, on a terminal.
+/// Shows the progress of a long delivery on a terminal.
 struct SendProgress {
     total: u64,
     shown: bool,
 }
 
 impl SendProgress {
-    /// Sessions below this size are done before anyone reads it.
+    /// Smaller sessions finish before anyone could read the progress.
     const WORTH_IT: u64 = 8 << 20;
 
     fn new(total: u64) -> Self {

@@ -1,4 +1,4 @@
-//! `setup`: asks what a user has to say, and writes it into a settings file of Claude Code.
+//! `setup`: asks the user for settings and writes them to one of Claude Code's settings files.
 
 pub mod plugin;
 
@@ -41,7 +41,7 @@ pub fn run(arguments: &Setup) -> anyhow::Result<ExitCode> {
         ask(&mut Terminal, &before, &mut answers).map_err(|error| anyhow!("nothing was written: {error}"))?;
     }
     if answers.is_empty() {
-        // The one in the plugin is not on the path.
+        // The plugin's copy of the program is not in `PATH`.
         let own = std::env::current_exe().map_or_else(|_| "posthog-llma".to_owned(), |path| path.display().to_string());
         return Err(unusable(format!(
             "nothing to set: run `{own} setup` in a terminal, where it asks, or give the answers as flags \
@@ -73,8 +73,8 @@ pub fn run(arguments: &Setup) -> anyhow::Result<ExitCode> {
     doctor::after_setup()
 }
 
-/// A file in a project's folder counts only where its owner has approved what it asks for. Whoever gave the whole of it just
-/// now, at a terminal or in flags, has.
+/// Approves what a project's file asks for: such a file has no effect without the person's approval. Someone who just
+/// gave the complete destination, at a terminal or in flags, has approved it.
 fn approve(arguments: &Setup, asked: bool) -> anyhow::Result<()> {
     let program = super::load()?;
     let Some(ask) = &program.ask else { return Ok(()) };
@@ -91,7 +91,7 @@ fn approve(arguments: &Setup, asked: bool) -> anyhow::Result<()> {
     Ok(())
 }
 
-/// What the flags say.
+/// The answers given in flags.
 fn of_flags(arguments: &Setup) -> anyhow::Result<Answers> {
     let mut answers = arguments.destination.of_process()?;
     if let Some(privacy) = arguments.privacy {
@@ -113,13 +113,13 @@ fn name_of(grouping: Grouping) -> &'static str {
     }
 }
 
-/// Whoever is asked.
+/// The person to ask.
 trait Person {
-    /// Says something.
+    /// Shows a text.
     fn tell(&mut self, text: &str);
-    /// Asks, and returns the answer without the white space around it. An end of the input is an error.
+    /// Asks a question and returns the answer without surrounding white space. The end of the input is an error.
     fn ask(&mut self, question: &str) -> io::Result<String>;
-    /// The same for an answer that is not shown while it is typed.
+    /// Like [`ask`](Self::ask), but does not show the answer while it is typed.
     fn ask_secret(&mut self, question: &str) -> io::Result<String>;
 }
 
@@ -146,7 +146,7 @@ impl Person for Terminal {
     }
 }
 
-/// Asks for what no flag says. An empty answer keeps what is set.
+/// Asks for what no flag specifies. An empty answer keeps the current value.
 fn ask(person: &mut impl Person, before: &Settings, answers: &mut Answers) -> io::Result<()> {
     let set = |name: &str| before.get(name).map(|(value, _)| value.to_owned());
     let options = Options::parse(set).unwrap_or_default();
@@ -191,7 +191,7 @@ fn ask_key(person: &mut impl Person, old: Option<&ApiKey>) -> io::Result<Option<
         match ApiKey::parse(&text) {
             Ok(key) => {
                 hide(Some(&key));
-                // Nothing was seen while it was typed.
+                // Confirm the key, since it was not shown while typing.
                 person.tell(&format!("  Received: {key}"));
                 if !key.looks_like_project_key() {
                     person.tell("  It does not look like a project token (phc_…), but is used as is.");
@@ -258,7 +258,8 @@ fn yes_or_no(person: &mut impl Person, question: &str, default: bool) -> io::Res
     }
 }
 
-/// Would the settings be usable? The error names what the file has already, since the answers are usable by themselves.
+/// Would the resulting settings be valid? Any error is about what the file already contains, since the answers
+/// themselves are valid.
 fn check(before: &Settings, answers: &Answers, path: &Path) -> Result<(), ProgramError> {
     let value = |name: &str| {
         let answer = answers.iter().rev().find(|(answered, _)| *answered == name);
@@ -270,7 +271,7 @@ fn check(before: &Settings, answers: &Answers, path: &Path) -> Result<(), Progra
         .map_err(|error| SettingsError::Invalid { source_of_value: Source::File(path.to_owned()), error }.into())
 }
 
-/// What is written, as it may be shown.
+/// A summary of what is written, safe to show.
 fn summary(path: &Path, answers: &Answers, dry_run: bool) -> String {
     if answers.is_empty() {
         return format!("{}: nothing to change\n", path.display());
@@ -283,7 +284,7 @@ fn summary(path: &Path, answers: &Answers, dry_run: bool) -> String {
     text
 }
 
-/// Writes the answers, unless someone else writes the file at the same time.
+/// Writes the answers, unless another process writes the file at the same time.
 fn write(path: &Path, answers: &Answers) -> anyhow::Result<()> {
     let old = read_file(path).map_err(ProgramError::from)?;
     let text = String::from_utf8(old.clone().unwrap_or_default())
@@ -301,7 +302,7 @@ fn write(path: &Path, answers: &Answers) -> anyhow::Result<()> {
     atomic::write(path, new.as_bytes()).map_err(failed)
 }
 
-/// What the user should know of what was written.
+/// Warnings about what was written.
 fn warnings(environment: &Environment, directory: &Path, path: &Path, answers: &Answers) -> Vec<String> {
     let mut warnings = Vec::new();
     if let Ok(settings) = Settings::load(environment, directory) {
@@ -337,7 +338,7 @@ mod tests {
     use super::*;
     use std::collections::VecDeque;
 
-    /// Gives these answers and remembers what was said.
+    /// Gives these answers and records what it was told.
     struct Scripted {
         answers: VecDeque<&'static str>,
         said: String,

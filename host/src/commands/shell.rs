@@ -1,5 +1,5 @@
-//! `completions` and `man`: what shells and manuals know of this program, made from the parser of its arguments, so that they
-//! cannot differ from what it takes.
+//! `completions` and `man`: shell completions and manual pages, generated from the argument parser so that they always
+//! match what the program accepts.
 
 use super::Unusable;
 use crate::commands::cli::{Cli, Completions, Man};

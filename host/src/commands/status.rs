@@ -1,4 +1,4 @@
-//! `status`: whether sessions are sent by themselves, what was delivered, what is owed, and what went wrong.
+//! `status`: shows whether automatic sending is on, what was delivered, what is owed, and what went wrong.
 
 use super::until_text;
 use crate::claude_code::hooks::Hooks;
@@ -20,25 +20,25 @@ use std::fmt::Write as _;
 use std::path::{Path, PathBuf};
 use std::process::ExitCode;
 
-/// All that is told.
+/// Everything that `status` shows.
 #[derive(Debug, Default)]
 pub(super) struct Status {
-    /// Name, value as it may be shown, source.
+    /// Name, displayable value, source.
     pub(super) settings: Vec<(&'static str, String, String)>,
     /// Why the settings cannot be used.
     pub(super) settings_error: Option<String>,
-    /// What the user should know of them, though they can be used.
+    /// Warnings about settings that can be used nonetheless.
     settings_warnings: Vec<String>,
     pub(super) options: Option<Options>,
     decisions: Decisions,
-    /// What the current project asks for, and what cannot be read of it.
+    /// What the current project asks for, and which of its files cannot be read.
     of_project: Vec<String>,
     /// Why the record cannot be read.
     pub(super) record_error: Option<String>,
     record: Option<PathBuf>,
     pub(super) hook: Option<Note>,
     pub(super) hook_failure: Option<Note>,
-    /// What hooks are given, if this terminal's settings would send nothing.
+    /// The hooks' settings, if this terminal's settings would send nothing.
     pub(super) hooks_have: Option<HookSettings>,
     pub(super) damaged: Option<Note>,
     pub(super) summary: Summary,
@@ -47,7 +47,7 @@ pub(super) struct Status {
     checks: Checks,
 }
 
-/// Runs it. Exit code 0: healthy; 1: something needs the user.
+/// Runs the command. Exit code 0: healthy; 1: something needs the user's attention.
 pub fn run(arguments: &cli::Status) -> anyhow::Result<ExitCode> {
     let status = gather(&Environment::of_process())?;
     let problems = status.problems();
@@ -78,11 +78,11 @@ pub(super) fn gather(environment: &Environment) -> anyhow::Result<Status> {
     Ok(status)
 }
 
-/// What the record and the folder tell of hooks and sessions.
+/// What the record and the folders say about hooks and sessions.
 pub(super) fn seen(homes: &[PathBuf]) -> Seen {
     let read = |outbox: &Outbox| Ok((outbox.noted(HOOK)?, outbox.known_transcripts()?));
     let opened = outbox::directory().and_then(|directory| Outbox::open_to_read(&directory));
-    // That it cannot be read is told elsewhere.
+    // A record that cannot be read is reported elsewhere.
     let (hook, known) =
         opened.and_then(|outbox| outbox.as_ref().map(read).transpose()).ok().flatten().unwrap_or_default();
     seen_by(homes, hook.map(|note| note.at), &known)
@@ -103,13 +103,13 @@ fn seen_by(homes: &[PathBuf], hook: Option<Millis>, known: &[PathBuf]) -> Seen {
     }
 }
 
-/// Two paths of one file are one.
+/// The canonical path, so that two paths to one file compare equal.
 fn resolved(path: PathBuf) -> PathBuf {
     path.canonicalize().unwrap_or(path)
 }
 
 impl Status {
-    /// What the settings say, and the current project's. An error says why they cannot be used.
+    /// Collects the settings and those of the current project. The error says why they cannot be used.
     fn of_settings(&mut self, settings: &Settings) -> Result<(), String> {
         for entry in options::table() {
             if let Some((value, source)) = settings.get(entry.variable) {
@@ -130,7 +130,7 @@ impl Status {
         Ok(())
     }
 
-    /// What the record says.
+    /// Collects what the record says.
     fn of_record(&mut self) -> Result<(), OutboxError> {
         let directory = outbox::directory()?;
         self.record = Some(directory.join(outbox::FILE_NAME));
@@ -150,12 +150,12 @@ impl Status {
         Ok(())
     }
 
-    /// Why nothing is sent by itself.
+    /// Why automatic sending is off.
     fn off(&self) -> Option<String> {
         self.own_off().filter(|_| self.hooks_have.is_none())
     }
 
-    /// The same by this terminal's settings alone.
+    /// Why automatic sending is off according to this terminal's settings alone.
     fn own_off(&self) -> Option<String> {
         let Some(options) = &self.options else { return self.settings_error.clone() };
         if !options.enabled {
@@ -166,7 +166,7 @@ impl Status {
         options.api_key.is_none().then(|| format!("{} is not set", options::API_KEY))
     }
 
-    /// What needs the user.
+    /// The problems that need the user's attention.
     fn problems(&self) -> Vec<String> {
         let mut problems = Vec::new();
         if let Some(off) = self.off() {
@@ -374,7 +374,7 @@ impl Status {
         }
     }
 
-    /// What was refused, what is not known, what was damaged.
+    /// Writes what was refused, unknown or damaged.
     fn write_oddities(&self, out: &mut String) {
         let summary = &self.summary;
         let destination = &summary.destination;

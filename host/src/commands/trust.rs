@@ -1,4 +1,4 @@
-//! `trust` and `untrust`: what a project may ask for.
+//! `trust` and `untrust`: the person's decisions about a project's requests.
 
 use super::{FAILED, Unusable, load, until_text};
 use crate::claude_code::project::Ask;
@@ -43,8 +43,8 @@ pub fn run(arguments: &Trust) -> anyhow::Result<ExitCode> {
     Ok(ExitCode::from(FAILED))
 }
 
-/// Shows what the project asks for, and approves it after a typed yes. Without a terminal that is an error, which names the
-/// command to run in one.
+/// Shows what the project asks for and approves it if the person types yes. Without a terminal this is an error that
+/// names the command to run in one.
 pub fn decide(ask: &Ask, command: &str) -> anyhow::Result<bool> {
     let Ok((origin, key)) = &ask.pair else { return Ok(false) };
     if !terminal::is_interactive() {

@@ -1,4 +1,4 @@
-//! `view`: shows a session, in the terminal or as a page.
+//! `view`: shows a session in the terminal or as a page.
 
 use super::load;
 use crate::commands::cli::View;
@@ -10,7 +10,7 @@ use posthog_llma_sandbox::{self, Limits};
 use std::process::ExitCode;
 use std::sync::atomic::{AtomicBool, Ordering};
 
-/// Ended by Ctrl-C, as shells give it.
+/// Shells' exit code for a command ended by Ctrl-C.
 const INTERRUPTED: u8 = 130;
 
 /// Set by Ctrl-C.
@@ -50,7 +50,7 @@ pub fn run(arguments: &View) -> anyhow::Result<ExitCode> {
     Ok(ExitCode::SUCCESS)
 }
 
-/// A conversion does not wait for anything, so nothing beside it would run in its thread.
+/// Uses a thread of its own: a conversion never yields, so nothing else could run in its thread.
 fn stop_on_interrupt() {
     std::thread::spawn(|| {
         let interrupt = async {

@@ -1,5 +1,5 @@
-//! `doctor --bundle`: what support needs, in one file that can be handed to a stranger: no content, no key, no setting's value, no
-//! server's words, and paths without the name of the home directory.
+//! `doctor --bundle`: writes what support needs to one file that is safe to give to a stranger. It has no content, no
+//! key, no settings' values and no server's messages, and its paths omit the home directory's name.
 
 use crate::commands::checks::Checks;
 use crate::commands::status::Status;
@@ -13,14 +13,14 @@ use serde_json::{Value, json};
 use std::io;
 use std::path::{Path, PathBuf};
 
-/// Longest name of a type of lines that is told: real ones are a word.
+/// Longest name of a line type that is included: real ones are a single word.
 const LONGEST_TYPE: usize = 40;
 
-/// Checks that find nothing but words of this program and of the system. Others find settings' values, a server's words, or the
-/// names of projects.
+/// Checks whose findings contain only this program's and the system's own words. Others may contain settings' values, a
+/// server's message, or the names of projects.
 const TOLD: [&str; 7] = ["connection", "TLS", "state directory", "plugin", "hooks", "another sender", "newest session"];
 
-/// Writes the bundle to a file that is its owner's alone.
+/// Writes the bundle to a file that only its owner can read.
 pub(super) fn write(path: &Path, checks: &Checks, status: &Status, log_file: &Path) -> io::Result<()> {
     let bundle = Cleaner::new(status.options.as_ref()).clean(gather(checks, status, log_file));
     atomic::write(path, format!("{bundle:#}\n").as_bytes())
@@ -44,7 +44,7 @@ fn gather(checks: &Checks, status: &Status, log_file: &Path) -> Value {
             "architecture": std::env::consts::ARCH,
             "cores": std::thread::available_parallelism().map_or(0, std::num::NonZero::get),
         },
-        // Which are set, and where: what they say is nobody else's business.
+        // Include which settings are set, and where, but not their values.
         "settings": status.settings.iter().map(|(name, _, source)| json!({"name": name, "source": source})).collect::<Vec<_>>(),
         "settings_can_be_used": status.settings_error.is_none(),
         "hooks_are_given": status.hooks_have.as_ref().map(|hooks| &hooks.variables),
@@ -75,7 +75,7 @@ fn gather(checks: &Checks, status: &Status, log_file: &Path) -> Value {
     })
 }
 
-/// Takes out of texts what might be in them all the same.
+/// Removes from texts what they might contain after all.
 struct Cleaner {
     redactor: Redactor,
     home: Option<PathBuf>,
@@ -90,7 +90,7 @@ impl Cleaner {
             redactor: Redactor::new(),
             home,
             key: options.and_then(|options| options.api_key.clone()),
-            // Which PostHog Cloud it is says nothing of anybody.
+            // PostHog Cloud's own hosts identify nobody.
             host: options.map(|options| options.origin.host().to_owned()).filter(|host| !host.ends_with("posthog.com")),
         }
     }

@@ -1,4 +1,4 @@
-//! `--list`: the sessions as a table, the latest first.
+//! `--list`: prints the sessions as a table, newest first.
 
 use super::remembered::Remembered;
 use super::{STOP, jobs, known_destination};
@@ -17,7 +17,7 @@ use std::fmt::Write as _;
 use std::path::Path;
 use std::process::ExitCode;
 
-/// A session, and what is known of it.
+/// A session and what is known about it.
 struct Row<'a> {
     session: &'a PastSession,
     tokens: [u64; 4],
@@ -26,7 +26,7 @@ struct Row<'a> {
     has_nothing: bool,
 }
 
-/// Converts all of these and says what is in them. Nothing is sent.
+/// Converts all these sessions and lists their contents. Sends nothing.
 pub(super) fn list(
     program: &Program,
     sandbox: &Sandbox,
@@ -35,7 +35,7 @@ pub(super) fn list(
 ) -> anyhow::Result<ExitCode> {
     let directory = outbox::directory()?;
     let destination = known_destination(program, &directory)?;
-    // A conversion without a record tells of all of it, delivered or not.
+    // Without a record, a conversion counts everything, delivered or not.
     let ingest = Ingest {
         program,
         sandbox,
@@ -44,7 +44,7 @@ pub(super) fn list(
         known: None,
         patience: send::PATIENCE,
         force: false,
-        // To see a session is not to send it.
+        // Listing a session does not send it.
         named: true,
         sent_before: &HashMap::new(),
         jobs: jobs(arguments),
@@ -135,7 +135,7 @@ fn table(rows: &[Row<'_>]) -> String {
     out
 }
 
-/// What each session holds: remembered, or found out now.
+/// What each session contains: remembered, or determined now.
 fn counted(
     program: &Program,
     ingest: &Ingest<'_>,
@@ -156,7 +156,7 @@ fn counted(
     Ok(outcomes)
 }
 
-/// The beginning of a text, harmless in a terminal.
+/// The beginning of a text, made safe for a terminal.
 fn short(text: &str, most: usize) -> String {
     let text: String = text.chars().filter(|c| !c.is_control()).collect();
     if text.chars().count() <= most {

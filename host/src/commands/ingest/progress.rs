@@ -1,4 +1,4 @@
-//! How far it is: a bar on a terminal, a line now and then elsewhere.
+//! Shows progress: a bar on a terminal, an occasional line elsewhere.
 
 use crate::delivery::ingest::{IngestOutcome, PastSession};
 use crate::delivery::report::{self, count};
@@ -8,13 +8,13 @@ use std::sync::atomic::{AtomicU64, Ordering};
 use std::sync::{Mutex, PoisonError};
 use std::time::{Duration, Instant};
 
-/// Between two lines where there is no terminal.
+/// Time between two lines without a terminal.
 const LINES: Duration = Duration::from_secs(5);
 
-/// Fewer bytes are done before anyone reads it.
+/// Fewer bytes finish before anyone could read the progress.
 const WORTH_IT: u64 = 8 << 20;
 
-/// How far it is.
+/// The progress of a run.
 pub struct IngestProgress {
     bar: ProgressBar,
     total: usize,
@@ -27,7 +27,7 @@ pub struct IngestProgress {
 }
 
 impl IngestProgress {
-    /// At the beginning. `quiet`: a script reads the output.
+    /// Starts the display. `quiet` means that a script reads the output.
     pub fn new(sessions: &[PastSession], quiet: bool) -> Self {
         let bytes = sessions.iter().map(|session| session.bytes).sum();
         let terminal = is_watched();
@@ -51,7 +51,7 @@ impl IngestProgress {
         }
     }
 
-    /// Another session is done.
+    /// Counts another finished session.
     pub fn done(&self, session: &PastSession, outcome: &IngestOutcome) {
         let events = match outcome {
             IngestOutcome::Sent(sent) => sent.events,
@@ -75,7 +75,7 @@ impl IngestProgress {
         }
     }
 
-    /// All is done.
+    /// Ends the display.
     pub fn end(&self) {
         self.bar.finish_and_clear();
     }

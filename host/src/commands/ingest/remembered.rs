@@ -1,8 +1,8 @@
-//! What the last lists of sessions have found out, so that the same list need not convert them all again.
+//! Caches the results of the last lists of sessions, so that the same list does not have to convert them all again.
 //!
-//! Kept are counts, under a hash of which sessions a list has, of the sizes and times of their files, and of the settings: no
-//! text, no name and no path. All of a list counts or nothing: sessions share events, and each event is counted once, so what
-//! one session holds depends on the others. It is a cache: without it everything works, only slower.
+//! The cache stores counts under a hash of the list's sessions, the sizes and times of their files, and the settings.
+//! It has no text, no names and no paths. A list is valid only as a whole: sessions share events, and each event is
+//! counted once, so one session's counts depend on the others. Without the cache everything still works, only slower.
 
 use crate::delivery::ingest::{IngestOutcome, PastSession, Sent};
 use crate::outbox::stored_options;
@@ -18,18 +18,18 @@ use std::path::PathBuf;
 /// Name of the file in the cache directory.
 const FILE_NAME: &str = "lists.json";
 
-/// Lists that are remembered: of all sessions, of a few projects.
+/// How many lists are kept: one of all sessions, and those of a few projects.
 const MOST: usize = 4;
 
-/// Bytes of the file.
+/// Maximum size of the file in bytes.
 const LARGEST: u64 = 64 << 20;
 
-/// What became of a session.
+/// The outcome for a session.
 #[derive(Debug, Clone, Copy, Serialize, Deserialize)]
 enum Counted {
     /// Events, and tokens: input, output, cache read, cache creation.
     Holds(u64, [u64; 4]),
-    /// Another session has all of it.
+    /// Another session contains all of it.
     InAnother,
     Nothing,
 }
@@ -40,7 +40,7 @@ impl Counted {
             IngestOutcome::Sent(sent) => Some(Self::Holds(sent.events, sent.tokens)),
             IngestOutcome::DeliveredBefore => Some(Self::InAnother),
             IngestOutcome::NothingToSend => Some(Self::Nothing),
-            // It may go better the next time.
+            // The next attempt may succeed.
             IngestOutcome::Failed { .. } | IngestOutcome::Withheld { .. } | IngestOutcome::NotReached => None,
         }
     }
@@ -54,7 +54,7 @@ impl Counted {
     }
 }
 
-/// The lists that are remembered, the latest first.
+/// The remembered lists, newest first.
 #[derive(Debug, Default)]
 pub struct Remembered {
     path: Option<PathBuf>,
@@ -62,14 +62,14 @@ pub struct Remembered {
 }
 
 impl Remembered {
-    /// Reads them.
+    /// Reads the lists.
     pub fn read() -> Self {
         let path = directories::cache(|name| std::env::var_os(name)).map(|directory| directory.join(FILE_NAME));
         let text = path.as_ref().and_then(|path| regular::read(path, LARGEST).ok()).unwrap_or_default();
         Self { path, lists: serde_json::from_slice(&text).unwrap_or_default() }
     }
 
-    /// The key of these sessions as they are now; none if one of them cannot be read.
+    /// The key for these sessions in their current state; `None` if one of them cannot be read.
     pub fn key(program: &Program, sessions: &[PastSession]) -> Option<String> {
         let mut all = format!("{} {}", env!("CARGO_PKG_VERSION"), stored_options::to_text(&program.options.conversion));
         for session in sessions {
@@ -80,13 +80,13 @@ impl Remembered {
         Some(EventId::other("list", &all).to_string())
     }
 
-    /// What became of the sessions with this key.
+    /// The outcomes of the sessions with this key.
     pub fn outcomes(&self, key: &str, count: usize) -> Option<Vec<IngestOutcome>> {
         let (_, counted) = self.lists.iter().find(|(known, counted)| known == key && counted.len() == count)?;
         Some(counted.iter().map(|counted| counted.outcome()).collect())
     }
 
-    /// Takes note of what became of them, if that is known of all. What cannot be written is found out again.
+    /// Stores the outcomes, if all are known. If they cannot be written, the next list determines them again.
     pub fn note(mut self, key: String, outcomes: &[IngestOutcome]) {
         let Some(path) = self.path else { return };
         let Some(counted) = outcomes.iter().map(Counted::of).collect() else { return };
@@ -97,7 +97,7 @@ impl Remembered {
             file.write_all(&serde_json::to_vec(&self.lists)?)?;
             file.commit()
         };
-        // The directory is there: compiled code is kept in it.
+        // The directory exists, because compiled code is stored in it.
         let _ = write();
     }
 }

@@ -1,4 +1,4 @@
-//! Which sessions are meant.
+//! Selects the sessions that the arguments mean.
 
 use crate::claude_code::client;
 use crate::claude_code::sessions::{self, Head, SessionFiles};
@@ -12,18 +12,18 @@ use std::io;
 use std::path::{Path, PathBuf};
 use std::time::UNIX_EPOCH;
 
-/// Where newer clients name the session to the commands that they run.
+/// The variable in which newer clients give their commands the session's ID.
 const OWN_SESSION: &str = "CLAUDE_CODE_SESSION_ID";
 
-/// No session is meant.
+/// The arguments match no session.
 #[derive(Debug, thiserror::Error)]
 #[error("{0}")]
 pub struct NoSession(String);
 
-/// The sessions that are meant, in the order in which they began.
+/// The selected sessions, sorted by start time.
 pub fn sessions(program: &Program, arguments: &Arguments) -> anyhow::Result<Vec<PastSession>> {
     let mut candidates = if arguments.sessions.is_empty() {
-        // What runs is sent by its hooks, or when it is named; half of it would be no session.
+        // Hooks send a running session, or the user names it; half of one would be misleading.
         let running = running()?;
         let mut candidates = of_folders(program, arguments)?;
         candidates.retain(|candidate| arguments.list || !running.contains(&candidate.id));
@@ -37,10 +37,10 @@ pub fn sessions(program: &Program, arguments: &Arguments) -> anyhow::Result<Vec<
             && arguments.until.is_none_or(|until| candidate.started < until)
     };
     candidates.retain(in_time);
-    // Clocks of file systems are coarse: of two that were made at the same time, the one that holds more is the fork.
+    // File systems' clocks are coarse: if two files were created at the same time, the larger one is the fork.
     candidates.sort_by_cached_key(|c| (c.started, c.created, c.bytes, c.transcript.clone()));
     candidates.dedup_by(|a, b| a.transcript == b.transcript);
-    // Without any word on which ones, the newest; a list has all.
+    // If nothing says which ones, take the newest; a list shows all.
     let no_word = arguments.sessions.is_empty() && !arguments.all && arguments.project.is_none();
     if no_word && arguments.since.is_none() && arguments.until.is_none() && !arguments.list {
         let newest = candidates.pop();
@@ -57,7 +57,8 @@ pub fn sessions(program: &Program, arguments: &Arguments) -> anyhow::Result<Vec<
     Ok(candidates)
 }
 
-/// The ids of sessions that run: the one whose client called this, and those whose clients are known to run.
+/// The IDs of running sessions: the one whose client called this command, and those whose clients are known to be
+/// running.
 fn running() -> anyhow::Result<HashSet<String>> {
     let mut running: HashSet<String> = std::env::var(OWN_SESSION).into_iter().collect();
     if let Some(outbox) = Outbox::open_to_read(&outbox::directory()?)? {
@@ -67,7 +68,7 @@ fn running() -> anyhow::Result<HashSet<String>> {
     Ok(running)
 }
 
-/// Those of all projects, of `--project`, or of the current one.
+/// The sessions of all projects, of `--project`, or of the current project.
 fn of_folders(program: &Program, arguments: &Arguments) -> anyhow::Result<Vec<PastSession>> {
     let homes = program.homes();
     if homes.is_empty() {
@@ -85,7 +86,7 @@ fn of_folders(program: &Program, arguments: &Arguments) -> anyhow::Result<Vec<Pa
     Ok(candidates.filter(|candidate| is_below(candidate.head.directory.as_deref(), &project)).collect())
 }
 
-/// The project whose sessions are meant. A folder that is gone can have sessions still.
+/// The project whose sessions are selected. Its folder may be gone and still have sessions.
 fn project(arguments: &Arguments) -> io::Result<PathBuf> {
     let project = match &arguments.project {
         Some(project) => project.clone(),
@@ -94,7 +95,7 @@ fn project(arguments: &Arguments) -> io::Result<PathBuf> {
     project.canonicalize().or_else(|_| std::path::absolute(&project))
 }
 
-/// What to say where these homes have no session, or none that can be read.
+/// The message if these homes have no session, or none that can be read.
 fn nothing_in(homes: &[PathBuf], error: Option<&io::Error>) -> String {
     let places: Vec<_> = homes.iter().map(|home| home.join("projects").display().to_string()).collect();
     let places = places.join(" or ");
@@ -116,7 +117,7 @@ fn is_below(directory: Option<&Path>, project: &Path) -> bool {
     directory.starts_with(project) || directory.canonicalize().is_ok_and(|directory| directory.starts_with(project))
 }
 
-/// A session by its main transcripts, which need not be in order.
+/// Creates a session from its main transcripts, in any order.
 fn of_paths(paths: Vec<PathBuf>) -> PastSession {
     match <[PathBuf; 1]>::try_from(paths) {
         Ok([only]) => of_first(only, 0),
@@ -132,7 +133,7 @@ fn candidate(files: &SessionFiles) -> PastSession {
     of_paths(files.mains().map(Path::to_owned).collect())
 }
 
-/// A session by its first main transcript; the others have so many bytes.
+/// Creates a session from its first main transcript; `more` is the size of the others in bytes.
 fn of_first(transcript: PathBuf, more: u64) -> PastSession {
     let head = Head::read(&transcript);
     let metadata = transcript.metadata().ok();

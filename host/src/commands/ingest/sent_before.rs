@@ -1,4 +1,5 @@
-//! Sessions that `PostHog`'s Python plugin has sent, or may have: they are not sent again without a word of the user's.
+//! Finds sessions that `PostHog`'s Python plugin has sent or may have sent: they are not sent again unless the user
+//! says so.
 
 use super::super::unusable;
 use crate::commands::cli::{Ingest as Arguments, SentBefore};
@@ -16,18 +17,18 @@ use std::time::UNIX_EPOCH;
 /// The flag that answers the question.
 const FLAG: &str = "--python-plugin";
 
-/// What the Python plugin has sent of the sessions that are meant.
+/// The selected sessions that the Python plugin has sent or may have sent.
 #[derive(Debug, Default)]
 pub struct SentByPython {
-    /// Their main transcripts, each with why it is thought so.
+    /// Their main transcripts, each with the reason to think so.
     pub sessions: HashMap<PathBuf, String>,
-    /// How many it sent for certain, and how many it may have.
+    /// How many it certainly sent, and how many it may have sent.
     counts: [usize; 2],
     last: Millis,
 }
 
 impl SentByPython {
-    /// Looks for them. What this program has delivered itself is its own record's business.
+    /// Looks for them. Sessions that this program delivered itself are left to its own record.
     pub fn find(
         program: &Program,
         outbox: Option<&Outbox>,
@@ -54,7 +55,7 @@ impl SentByPython {
         Ok(found)
     }
 
-    /// What the user should know of them; none if there are none.
+    /// A warning about them; `None` if there are none.
     pub fn warning(&self) -> Option<String> {
         let which = match self.counts {
             [0, 0] => return None,
@@ -69,13 +70,13 @@ impl SentByPython {
         ))
     }
 
-    /// Decides what is left out: by the flag, or by asking. Where nobody can be asked, that is an error.
+    /// Decides what to leave out, by the flag or by asking. It is an error if there is nobody to ask.
     pub fn decide(self, arguments: &Arguments) -> anyhow::Result<HashMap<PathBuf, String>> {
         let Some(warning) = self.warning() else { return Ok(HashMap::new()) };
         match arguments.python_plugin {
             Some(SentBefore::Send) => Ok(HashMap::new()),
             Some(SentBefore::Skip) => Ok(self.sessions),
-            // Nothing is sent: to look is no decision.
+            // A dry run sends nothing, so it needs no decision.
             None if arguments.dry_run => Ok(HashMap::new()),
             None if terminal::is_interactive() => {
                 tell(&format!("{warning}."));
@@ -95,7 +96,7 @@ impl SentByPython {
     }
 }
 
-/// When its first main transcript was written to last; now, if that is not known.
+/// When the session's first main transcript was last written to, or now if that is unknown.
 fn written_at(session: &PastSession) -> Millis {
     let modified = session.transcript.metadata().and_then(|metadata| metadata.modified()).ok();
     let modified = modified.and_then(|time| time.duration_since(UNIX_EPOCH).ok());

@@ -14,7 +14,7 @@ use std::io;
 use std::path::PathBuf;
 use std::process::{Command, ExitCode, Stdio};
 
-/// How `claude` may be called: npm installs a script on Windows.
+/// Possible names of the `claude` command: npm installs a script on Windows.
 const CLAUDE: &[&str] = if cfg!(windows) { &["claude", "claude.cmd"] } else { &["claude"] };
 
 /// `plugin`
@@ -120,7 +120,7 @@ fn uninstall() -> anyhow::Result<ExitCode> {
     Ok(ExitCode::SUCCESS)
 }
 
-/// The commands, as a person types them.
+/// The commands as a person would type them.
 fn as_text(commands: &[Vec<&str>]) -> String {
     let quoted = |word: &str| {
         let is_plain = word.chars().all(|c| c.is_ascii_alphanumeric() || "/._-@:\\".contains(c));
@@ -133,7 +133,7 @@ fn as_text(commands: &[Vec<&str>]) -> String {
     })
 }
 
-/// Runs one of the client's own commands, which says itself what it did.
+/// Runs one of the client's own commands, which reports what it did.
 fn claude(arguments: &[&str]) -> anyhow::Result<()> {
     for name in CLAUDE {
         let status = Command::new(name).arg("plugin").args(arguments).stdin(Stdio::null()).status();
