@@ -128,7 +128,7 @@ impl Tree {
     pub fn add(&mut self, event: &Value) {
         let p = &event["properties"];
         let text = |name: &str| p[name].as_str().map(str::to_owned);
-        // A session attached to another trace is a span, which takes the place of its trace.
+        // A session attached to another trace is a span, which stands in for its trace.
         if event["event"] == "$ai_trace" || p["$ai_span_type"] == "agent" {
             self.traces.push(Trace { id: text("$ai_trace_id"), lines: line::of_trace(p) });
             return;

@@ -67,7 +67,7 @@ impl std::ops::AddAssign<&Facts> for Facts {
 /// An event's own texts.
 const TEXTS: [&str; 5] = ["$ai_input", "$ai_output_choices", "$ai_input_state", "$ai_output_state", "$ai_error"];
 
-/// What stands where a secret was, up to the rule's name.
+/// The replacement for a secret, up to the rule's name.
 const REDACTED: &str = "[redacted:";
 
 /// Counts the secrets replaced in a string, or in the strings of a value.
