@@ -1,7 +1,7 @@
-//! The native host of the component: what to read, where it may go, what was delivered.
+//! The component's native host: it decides what to read and where to send it, and records what was delivered.
 //!
-//! `system → claude_code, outbox → program → delivery → view → commands`: each imports only from those before it;
-//! `tests/tests/layers.rs` holds that.
+//! `system → claude_code, outbox → program → delivery → view → commands`: each module imports only from those before
+//! it; `tests/tests/layers.rs` enforces that.
 
 pub mod claude_code;
 pub mod commands;

@@ -1,4 +1,4 @@
-//! `posthog-llma`, the program.
+//! The `posthog-llma` program.
 
 use std::process::ExitCode;
 

@@ -1,4 +1,4 @@
-//! What every command needs: the settings, the session's files, the sandbox.
+//! What all commands need: the settings, the session's files, the sandbox.
 
 use crate::claude_code::hooks::Hooks;
 use crate::claude_code::patterns::{self, PatternsError};
@@ -32,17 +32,17 @@ use std::thread::{self, ScopedJoinHandle};
 use std::time::UNIX_EPOCH;
 use wasmtime::Store;
 
-/// Bytes of a transcript that are read to learn where its session worked.
+/// How many bytes of a transcript to search for the session's working directory.
 const MAX_HEAD: u64 = 1024 * 1024;
 
-/// A session that cannot be used.
+/// Why a session or the program's settings cannot be used.
 #[derive(Debug, thiserror::Error)]
 #[non_exhaustive]
 pub enum ProgramError {
-    /// A setting cannot be used.
+    /// A setting is invalid.
     #[error(transparent)]
     Settings(#[from] SettingsError),
-    /// There is no home directory to look for sessions in.
+    /// There is no home directory in which to look for sessions.
     #[error("no home directory found, so sessions cannot be looked up by ID: set CLAUDE_CONFIG_DIR, or give a path")]
     NoConfigDirectory,
     /// There is no such session.
@@ -54,10 +54,10 @@ pub enum ProgramError {
     /// The sandbox failed.
     #[error(transparent)]
     Sandbox(#[from] SandboxError),
-    /// The patterns for secrets cannot be used.
+    /// The patterns for secrets are invalid or cannot be read.
     #[error(transparent)]
     Patterns(#[from] PatternsError),
-    /// What the person has decided cannot be read.
+    /// The person's decisions cannot be read.
     #[error(transparent)]
     Decisions(#[from] OutboxError),
     /// The current directory is gone.
@@ -65,7 +65,7 @@ pub enum ProgramError {
     CurrentDirectory(#[source] io::Error),
 }
 
-/// What git's files say of a folder.
+/// What git's files say about a folder.
 #[derive(Debug, Clone, Default)]
 struct GitAnswer {
     email: Option<String>,
@@ -73,33 +73,33 @@ struct GitAnswer {
     project: Option<String>,
 }
 
-/// What git's files say of each folder that was asked about, and how.
+/// The cached answers, by folder and by what was asked.
 type GitAnswers = HashMap<(PathBuf, bool, bool), GitAnswer>;
 
-/// The settings, where they were read.
+/// The settings, and the directory they were read for.
 pub struct Program {
     environment: Environment,
     directory: PathBuf,
-    /// What git said, see [`git`](Self::git).
+    /// Cached answers from git's files, see [`git`](Self::git).
     git: Mutex<GitAnswers>,
-    /// What sessions share, see [`indexed`](Self::indexed).
+    /// The index that sessions share, see [`indexed`](Self::indexed).
     index: Option<SiblingIndex>,
-    /// The settings' meaning, as strict as the project wants it.
+    /// The parsed settings, as strict as the project wants them.
     pub options: Options,
-    /// What the project asks for, as long as nobody has decided.
+    /// What the project asks for, as long as the person has not decided.
     pub ask: Option<Ask>,
-    /// The project whose own destination this is, by the person's approval: only its sessions go there.
+    /// The project whose own, approved destination this is: only this project's sessions go there.
     pub destination_of: Option<PathBuf>,
-    /// What the person has decided.
+    /// The person's decisions.
     pub decisions: Decisions,
-    /// The project wants nothing to be sent by itself.
+    /// Whether the project has turned automatic sending off.
     project_is_off: bool,
-    /// What the person should know of the project's files and of the settings.
+    /// Warnings about the project's files and the settings.
     pub warnings: Vec<String>,
 }
 
 impl Program {
-    /// Reads the settings of this process and of the current directory's project. `flags`: what its command was given, in
+    /// Reads the settings of this process and of the current directory's project. `flags` are the command's flags as
     /// variables and their values.
     pub fn load(flags: Vec<(&'static str, String)>) -> Result<Self, ProgramError> {
         let environment = Environment::of_process().with_flags(flags);
@@ -108,11 +108,11 @@ impl Program {
         Self::new(environment, directory, &settings)
     }
 
-    /// The settings for a hook, whose project the client says.
+    /// Reads the settings for a hook, whose project the client names.
     pub fn of_hook() -> Result<Self, ProgramError> {
         let environment = Environment::of_process();
         let settings = Settings::own(&environment)?;
-        // Where a hook is started is not where its session worked; where that is gone, its files are, too.
+        // A hook does not start where its session worked. If that folder is gone, so are its settings files.
         let directory = environment.project().or_else(|| std::env::current_dir().ok()).unwrap_or_default();
         Self::new(environment, directory, &settings)
     }
@@ -122,11 +122,11 @@ impl Program {
         options.conversion.redact_patterns =
             options.conversion.redact_patterns.as_deref().map(patterns::read).transpose()?;
         let demands = environment.demands(&directory, settings);
-        // Who gives a destination to a command has decided on it.
+        // A destination given as a flag needs no further decision.
         let is_given = [API_KEY, HOST].iter().any(|name| matches!(settings.get(name), Some((_, Source::Flag))));
         let decisions = match outbox::directory() {
             Ok(state) => Decisions::load(&state)?,
-            // An account without a place for it has decided nothing.
+            // An account without a state directory has no decisions.
             Err(_) => Decisions::default(),
         };
         let mut ask = demands.asks(&options).filter(|_| !is_given);
@@ -158,7 +158,8 @@ impl Program {
         })
     }
 
-    /// What the project of a session says, or each of its projects: by its files now, and by the settings that were written down with the session.
+    /// What the session's project, or each of its projects, says: in its files now, and in the settings recorded with
+    /// the session.
     pub fn demands(&self, session: &LocalSession) -> Demands {
         let folders = session.worked_in();
         folders
@@ -166,8 +167,8 @@ impl Program {
             .fold(Demands::default(), |demands, folder| demands.and(self.environment.demands_of_files(folder)))
     }
 
-    /// The settings of this process, as strict as the session's own project wants them, and as strict as they were when a
-    /// hook saw it (`stored`: what was written down then). Every way to send or to show a session goes through this.
+    /// The settings of this process, as strict as the session's own project wants them, and as strict as they were when
+    /// a hook saw the session (`stored` is what the hook recorded). All code that sends or shows a session calls this.
     pub fn options_for(&self, session: &LocalSession, stored: &Stored) -> ConversionOptions {
         let mut options = self.options.clone();
         self.demands(session).make_stricter(&mut options);
@@ -180,19 +181,19 @@ impl Program {
         options
     }
 
-    /// Is the session, or its project, on the list of what is never sent?
+    /// Is the session, or its project, on the never-send list?
     pub fn never_sends(&self, transcript: &Path) -> bool {
         self.decisions.never([self.directory.as_path(), transcript]).is_some()
     }
 
-    /// The name of the project that a session of this hook's belongs to, if its repository says one; else empty. It began where
-    /// its transcript says; one that has none yet begins in this folder.
+    /// The name of the project for a session seen by this hook, if its repository has one; else empty. The session
+    /// began where its transcript says, or in this folder if there is no transcript yet.
     pub fn project_of(&self, transcript: &Path) -> String {
         let began_in = working_directory(transcript).unwrap_or_else(|| self.directory.clone());
         git::project(&began_in).unwrap_or_default()
     }
 
-    /// The file that the person wants a log in.
+    /// The log file that the person has configured.
     pub fn log(&self) -> Option<PathBuf> {
         log_path(self.options.log.as_deref()?)
     }
@@ -202,7 +203,8 @@ impl Program {
         self.project_is_off
     }
 
-    /// Is nothing to be sent now? Somebody may say so while this runs; what cannot be read may say so, too.
+    /// Is sending paused now? The person may pause while this process is running. Decisions that cannot be read count
+    /// as a pause.
     pub fn is_paused(&self) -> bool {
         match outbox::directory() {
             Ok(state) => Decisions::load(&state).map_or(true, |decisions| decisions.paused().is_some()),
@@ -210,7 +212,8 @@ impl Program {
         }
     }
 
-    /// Why a session is not to be sent, if so. `named`: the user asked for this very session.
+    /// Why a session must not be sent, if there is a reason. `named` means that the user asked for this particular
+    /// session.
     pub fn withholds(&self, session: &LocalSession, named: bool) -> Option<Withheld> {
         let folders = session.worked_in();
         let places = folders.iter().map(PathBuf::as_path).chain(session.files.mains());
@@ -236,23 +239,24 @@ impl Program {
         self.environment.config_dir()
     }
 
-    /// Who calls us in these folders and in this directory's project, and who else sends the same.
+    /// What calls this program according to these folders and this directory's project, and which other tools send the
+    /// same sessions.
     pub fn hooks(&self) -> Hooks {
         Hooks::of_all(&self.homes(), std::slice::from_ref(&self.directory))
     }
 
-    /// All folders of Claude Code's in which sessions are looked for.
+    /// All of Claude Code's folders that are searched for sessions.
     pub fn homes(&self) -> Vec<PathBuf> {
         self.environment.homes()
     }
 
-    /// A text that changes whenever one of the session's files does, see [`LocalSession::state`].
+    /// A string that changes whenever one of the session's files does, see [`LocalSession::state`].
     pub fn session_state(&self, transcript: &Path) -> Result<String, sessions::TranscriptError> {
         let files = self.files_of(transcript)?;
         Ok(LocalSession { files, directory: None, ends: BTreeMap::new() }.state())
     }
 
-    /// The session whose main transcript this is, with what other projects' folders have of it.
+    /// The session with this main transcript, including its files in other projects' folders.
     pub fn session_of(&self, transcript: &Path) -> Result<LocalSession, sessions::TranscriptError> {
         Ok(LocalSession::of_files(self.files_of(transcript)?))
     }
@@ -264,27 +268,27 @@ impl Program {
         }
     }
 
-    /// For a run over many sessions: what other projects' folders have of each is found once, for all.
+    /// For a run over many sessions: indexes the other projects' folders once for all of them.
     #[must_use]
     pub fn indexed(self) -> Self {
         Self { index: Some(SiblingIndex::of(&self.homes())), ..self }
     }
 
-    /// The files of a session: a path, an id, or the beginning of one. A path is looked up as an id is: what stands under its
-    /// name in other projects' folders belongs to it.
+    /// Finds a session by a path, an ID or the start of an ID. For a path, too, files of the same name in other
+    /// projects' folders belong to the session.
     pub fn session(&self, query: &OsStr) -> Result<LocalSession, ProgramError> {
-        // A path needs no folder of Claude Code's.
+        // A path works without Claude Code's folder.
         let homes = self.homes();
         if homes.is_empty() && !Path::new(query).exists() {
             return Err(ProgramError::NoConfigDirectory);
         }
         let path = sessions::find(&homes, query)?;
-        // The user may name a transcript by a link; below it nothing may lead elsewhere.
+        // The user may name a transcript through a link, but nothing below it may lead elsewhere.
         let path = path.canonicalize().unwrap_or(path);
         Ok(self.session_of(&path)?)
     }
 
-    /// The sandbox, and how the session is converted. git's settings are read while the sandbox is made ready.
+    /// The sandbox and the session's conversion options. Reads git's settings while the sandbox gets ready.
     pub fn prepare(
         &self,
         session: &LocalSession,
@@ -298,7 +302,7 @@ impl Program {
         })
     }
 
-    /// How a session is converted, with what git says of the folder that it worked in.
+    /// The options for converting a session, with what git says about its working directory.
     pub fn conversion_options(&self, session: &LocalSession, own: ConversionOptions) -> wit::ConversionOptions {
         let directory = session.directory.as_deref();
         let GitAnswer { email, repository, project } = self.git(directory, own.distinct_id.is_none());
@@ -307,7 +311,8 @@ impl Program {
         ConversionOptions { distinct_id, git_repo: repository, project_name, ..own }.into()
     }
 
-    /// What git says of a session's folder; of this process's, the user's e-mail address alone. It is asked once for each.
+    /// What git says about a session's folder; for this process's folder, only the user's email address. Each answer is
+    /// cached.
     fn git(&self, session: Option<&Path>, wants_email: bool) -> GitAnswer {
         let directory = session.unwrap_or(&self.directory);
         let question = (directory.to_owned(), session.is_some(), wants_email);
@@ -316,7 +321,7 @@ impl Program {
             return answers.clone();
         }
         let answers = thread::scope(|scope| {
-            // Each takes as long as the disk does.
+            // Read both at the same time: each takes as long as the disk does.
             let repository = session.map(|session| scope.spawn(|| git::repository(session)));
             let email = if wants_email { git::user_email(directory) } else { None };
             let join = |asked: ScopedJoinHandle<'_, _>| asked.join().unwrap_or_else(|panic| resume_unwind(panic));
@@ -332,7 +337,7 @@ fn is_in(folder: &Path, project: &Path) -> bool {
     folder.starts_with(project) || folder.canonicalize().is_ok_and(|folder| folder.starts_with(project))
 }
 
-/// A log's file, where `~/` is the person's home directory.
+/// The path of a log file; `~/` is the person's home directory.
 pub fn log_path(text: &str) -> Option<PathBuf> {
     match text.strip_prefix("~/") {
         Some(rest) => Some(std::env::home_dir()?.join(rest)),
@@ -343,21 +348,21 @@ pub fn log_path(text: &str) -> Option<PathBuf> {
 /// Why a session is not sent.
 #[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
 pub enum Withheld {
-    /// The person wants nothing of it to be sent.
+    /// The person has put it on the never-send list.
     #[error("{0} is on the list of what is never sent (`posthog-llma never --remove` removes it)")]
     Never(String),
-    /// The destination is another project's.
+    /// The destination belongs to another project.
     #[error("the destination was approved only for {}", .0.display())]
     OtherProject(PathBuf),
-    /// It ran while nothing was to be sent.
+    /// It ran while sending was paused.
     #[error("it ran while sending was paused (name the session to send it)")]
     Paused,
-    /// Its project wants no sending.
+    /// Its project turned sending off.
     #[error("its project turned sending off in {0} (name the session to send it)")]
     Off(Source),
 }
 
-/// What was decided of what a project asks for.
+/// The decision about a project's request.
 fn verdict(decisions: &Decisions, ask: &Ask) -> Verdict {
     match &ask.pair {
         Ok((origin, key)) => decisions.verdict(&Pair::new(&ask.project, origin, key)),
@@ -365,11 +370,11 @@ fn verdict(decisions: &Decisions, ask: &Ask) -> Verdict {
     }
 }
 
-/// What a project asks for, as it is written down.
+/// A project's request, in the form in which it is recorded.
 pub fn asked(ask: &Ask) -> Asked {
     let pair = match &ask.pair {
         Ok((origin, key)) => Pair::new(&ask.project, origin, key),
-        // Nobody can approve it, but it is to be told.
+        // Nobody can approve it, but the person should be told.
         Err(error) => {
             let project = ask.project.to_string_lossy().into_owned();
             Pair { project, origin: error.clone(), key_hash: String::new(), key: String::new() }
@@ -378,31 +383,31 @@ pub fn asked(ask: &Ask) -> Asked {
     Asked { pair, source: ask.source.to_string(), redirects: ask.redirects, at: outbox::now() }
 }
 
-/// What was written down when hooks saw the session.
+/// What hooks recorded when they saw the session.
 pub fn stored(session: &LocalSession) -> Stored {
     let transcript = std::path::absolute(&session.files.main).unwrap_or_else(|_| session.files.main.clone());
     let outbox = outbox::directory().and_then(|directory| outbox::Outbox::open_to_read(&directory));
     let stored = outbox.and_then(|outbox| outbox.map_or(Ok(Stored::default()), |outbox| outbox.stored(&transcript)));
-    // Who sends says what is wrong with the record.
+    // The code that sends reports problems with the record.
     stored.unwrap_or_default()
 }
 
-/// A file of a session, open, what it is, and how much of it is read at most.
+/// An open file of a session, its role, and how much of it to read at most.
 pub type OpenFile = (SessionFile, wit::FileRole, Option<u64>);
 
 /// A session's files.
 #[derive(Debug)]
 pub struct LocalSession {
-    /// Its transcripts.
+    /// The session's transcripts.
     pub files: SessionFiles,
-    /// Where it worked, if that folder is still there.
+    /// The session's working directory, if that folder still exists.
     pub directory: Option<PathBuf>,
-    /// Bytes of each file that are read at most, by its path: what a delivery covers that was begun.
+    /// How many bytes of each file to read at most, by path: the extent of an unfinished delivery.
     pub ends: BTreeMap<String, u64>,
 }
 
 impl LocalSession {
-    /// The session whose main transcript this is.
+    /// The session with this main transcript.
     pub fn of_transcript(path: &Path) -> Result<Self, sessions::TranscriptError> {
         Ok(Self::of_files(SessionFiles::of_transcript(path)?))
     }
@@ -412,8 +417,7 @@ impl LocalSession {
         Self { files, directory, ends: BTreeMap::new() }
     }
 
-    /// Where it began and, if it has several main transcripts, where each of them did, whether or not these folders are still
-    /// there.
+    /// Where each of its main transcripts began, whether or not these folders still exist.
     pub fn worked_in(&self) -> Vec<PathBuf> {
         let mut folders: Vec<_> = self.directory.iter().cloned().collect();
         for folder in self.files.mains().filter_map(working_directory) {
@@ -424,12 +428,12 @@ impl LocalSession {
         folders
     }
 
-    /// The name of its project, if its repository says one; empty if it does not.
+    /// The name of its project, if its repository has one; else empty.
     pub fn project(&self) -> String {
         self.directory.as_deref().and_then(git::project).unwrap_or_default()
     }
 
-    /// A text that changes whenever one of its files does: sizes and times of modification.
+    /// A string that changes whenever one of its files does: sizes and modification times.
     pub fn state(&self) -> String {
         let mut state = String::new();
         for (path, _) in self.transcripts() {
@@ -452,8 +456,8 @@ impl LocalSession {
         }))
     }
 
-    /// Its files, open. A sub-agent's that cannot be opened is left out, and said; the main one must be there. That no more
-    /// files can be open is this session's failure: it must not be taken for one that lacks its sub-agents.
+    /// Opens its files. A subagent's file that cannot be opened is left out and reported; the main one must exist. If
+    /// no more files can be opened, the session fails: it must not look like one without its subagents.
     pub fn open(&self) -> io::Result<(Vec<OpenFile>, LeftOut)> {
         let mut open = Vec::new();
         let mut left_out = LeftOut::of(self);
@@ -470,43 +474,43 @@ impl LocalSession {
     }
 }
 
-/// Files of a session that could not be read. There can be thousands, for one reason.
+/// Files of a session that could not be read. There can be thousands with the same cause.
 #[derive(Debug, Clone, Default, PartialEq, Eq)]
 pub struct LeftOut {
     count: usize,
-    /// Those of them that may have held something.
+    /// How many of them may have had content.
     dropped: usize,
     first: Option<String>,
 }
 
 impl LeftOut {
-    /// Those that were found to be unreadable when the session's files were looked for.
+    /// The files that were found unreadable when searching for the session's files.
     pub fn of(session: &LocalSession) -> Self {
         /// `ELOOP`, on Linux and on macOS.
         const LOOP: [i32; 2] = [40, 62];
         let mut left_out = Self::default();
         for unreadable in &session.files.unreadable {
             left_out.add(unreadable);
-            // A link that leads in a circle has nothing at its end.
+            // A circular link has no content.
             let is_empty = cfg!(unix) && unreadable.error.raw_os_error().is_some_and(|code| LOOP.contains(&code));
             left_out.dropped -= usize::from(is_empty);
         }
         left_out
     }
 
-    /// Another one.
+    /// Adds another file.
     pub fn add(&mut self, error: &impl std::fmt::Display) {
         self.count += 1;
         self.dropped += 1;
         self.first.get_or_insert_with(|| error.to_string());
     }
 
-    /// How many may have held something.
+    /// How many files may have had content.
     pub fn dropped(&self) -> usize {
         self.dropped
     }
 
-    /// One warning for all.
+    /// One warning for all files.
     pub fn warning(&self) -> Option<String> {
         let first = self.first.as_ref()?;
         Some(match self.count {
@@ -524,7 +528,7 @@ pub fn grant(store: &mut Store<State>, files: Vec<OpenFile>) -> wasmtime::Result
         .collect()
 }
 
-/// The sandbox; and why its compiled code is not cached, if so.
+/// The sandbox, and a warning if its compiled code could not be cached.
 pub type Ready = (Sandbox, Option<String>);
 
 /// The sandbox, with its compiled code from the cache.
@@ -544,14 +548,14 @@ pub fn sandbox(limits: Limits) -> Result<Ready, SandboxError> {
     Ok((sandbox, engine.cache_warning().or(key_warning)))
 }
 
-/// The first working directory in a transcript. (The name of its folder is not to be turned back into one.)
+/// The first working directory in a transcript. (Its folder's name cannot be turned back into a path.)
 fn working_directory(transcript: &Path) -> Option<PathBuf> {
     #[derive(Deserialize)]
     struct Line {
         cwd: PathBuf,
     }
     let lines = BufReader::new(regular::open(transcript).ok()?.take(MAX_HEAD)).split(b'\n');
-    // A line without one is not worth reading: git waits for this, and everything for git.
+    // Skip lines without a directory: git waits for this search, and everything else waits for git.
     let mut lines = lines.map_while(Result::ok).filter(|line| memmem::find(line, b"\"cwd\"").is_some());
     lines.find_map(|line| Some(serde_json::from_slice::<Line>(&line).ok()?.cwd))
 }
