@@ -171,7 +171,7 @@ impl Demands {
         }
     }
 
-    /// Files that could not be read, each with the reason. They count as saying the strictest.
+    /// Files that could not be read, each with the reason. They count as asking for the strictest settings.
     pub fn unreadable(&self) -> impl Iterator<Item = String> {
         self.unreadable.iter().map(|(_, reason)| format!("{reason}; its sessions are treated as private"))
     }

@@ -1,4 +1,4 @@
-//! Converts a session with the component's `conversion` interface, which is handed bytes and has no access to anything.
+//! Converts a session with the component's `conversion` interface, which is handed bytes and cannot reach anything.
 
 use crate::delivery::record::{LeaveOutError, Record, Unrecorded, leave_out};
 use crate::outbox::OutboxError;

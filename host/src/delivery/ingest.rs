@@ -1,4 +1,4 @@
-//! Sends many past sessions on all cores, each event exactly once.
+//! Sends many past sessions on all cores, each event once.
 //!
 //! A fork contains its origin's events. Which of them sends these must not depend on timing, and they must not both
 //! send them. So sessions claim their events in order of start time and leave out what another one has claimed.
@@ -487,7 +487,7 @@ impl Record for IngestRecord<'_> {
     }
 
     fn uncovered(&mut self) -> Result<Vec<EventId>, OutboxError> {
-        // This is called once, with all events to claim.
+        // By the time this is called, all events are claimed.
         let mut claims = self.turn.wait();
         claims.turn = claims.turn.max(self.turn.index + 1);
         self.shared.claimed.notify_all();

@@ -25,7 +25,7 @@ pub struct SendReport {
     rejected: Vec<Value>,
     quota_limited: Vec<String>,
     paths: Vec<String>,
-    /// Warnings, when nothing failed.
+    /// Warnings, which are not failures.
     pub warnings: Vec<String>,
     /// What failed.
     pub error: Option<String>,

@@ -1,5 +1,5 @@
 //! `posthog-llma-status.json` in Claude Code's folder: the outcome of the last session. Users of `PostHog`'s Python
-//! plugin know this file and have scripts that read it; the keys are that plugin's.
+//! plugin know this file, and their scripts read it; the keys are that plugin's.
 
 use crate::delivery::outcome::Outcome;
 use crate::delivery::python_plugin;

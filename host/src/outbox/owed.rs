@@ -259,7 +259,7 @@ impl Outbox {
         })
     }
 
-    /// Gives up on sending the session: it is no longer owed.
+    /// Drops a session that must not be sent: it is no longer owed.
     pub fn forgo(&mut self, session: SessionId) -> Result<(), OutboxError> {
         self.write(|db| {
             let update = "UPDATE session SET running = 0, client_pid = NULL, client_started = NULL, owed_at = NULL, failed_at = NULL,

@@ -23,7 +23,7 @@ pub struct NoSession(String);
 /// The selected sessions, sorted by start time.
 pub fn sessions(program: &Program, arguments: &Arguments) -> anyhow::Result<Vec<PastSession>> {
     let mut candidates = if arguments.sessions.is_empty() {
-        // Hooks send a running session, or the user names it; half of one would be misleading.
+        // Hooks send a running session, or the user names it; half of one is not a session.
         let running = running()?;
         let mut candidates = of_folders(program, arguments)?;
         candidates.retain(|candidate| arguments.list || !running.contains(&candidate.id));

@@ -1,4 +1,4 @@
-//! `plugin`: Claude Code's plugin for a program that was installed without it.
+//! `plugin`: installs Claude Code's plugin for a program that was installed without it, or removes it.
 
 use crate::claude_code::hooks::{Hooks, Ours};
 use crate::claude_code::local_plugin::{self, MARKETPLACE, PLUGIN};
