@@ -5,7 +5,7 @@
 //! 2. the command's flags
 //! 3. the environment
 //! 4. the `env` block of `settings.json` in `$CLAUDE_CONFIG_DIR` (default `~/.claude`), so that commands work in a
-//!   plain terminal, where Claude Code does not set variables
+//!    plain terminal, where Claude Code does not set variables
 //!
 //! Below a client, the file takes precedence over the environment, as in the environments that the client creates. Last
 //! come the options of the Claude Code plugin: `pluginConfigs."posthog@…".options` in the same `settings.json`, the key
