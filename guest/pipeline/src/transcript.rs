@@ -1,4 +1,4 @@
-//! From bytes to entries: lines, what is in one, and its texts.
+//! From bytes to entries: splits lines, reads what is in them, and prepares their texts.
 
 pub mod context;
 pub mod elide;

@@ -1,13 +1,13 @@
-//! Where and by whom a line was written.
+//! Where a line was written, and by which client.
 
 use crate::transcript::entry::Entry;
 use crate::transcript::lenient::Str;
 use crate::transcript::text::prefix;
 
-/// Characters of a name that the client gives: of a model, a branch, a sub-agent. Real ones are far shorter.
+/// Maximum characters of a name that the client gives: of a model, a branch, a sub-agent. Real names are far shorter.
 pub const LONGEST_NAME: usize = 200;
 
-/// Where and by whom a line was written.
+/// Where a line was written, and by which client.
 #[derive(Debug, Default, Clone, PartialEq)]
 pub struct Context {
     /// Git branch.
@@ -18,7 +18,7 @@ pub struct Context {
     pub entrypoint: Option<String>,
 }
 
-/// The same, borrowed from a line: hardly any differs from the line before it.
+/// The same, borrowed from a line: most lines have the same context as the line before.
 struct Borrowed<'a> {
     branch: Option<&'a str>,
     version: Option<&'a str>,
@@ -28,7 +28,7 @@ struct Borrowed<'a> {
 impl<'a> Borrowed<'a> {
     fn of(entry: &'a Entry<'_>) -> Self {
         Self {
-            // Outside of a repository: "" up to 2.0.76, "HEAD" from 2.1.112 on.
+            // Outside a repository: "" up to 2.0.76, "HEAD" since 2.1.112.
             branch: name(&entry.git_branch).filter(|branch| *branch != "HEAD"),
             version: name(&entry.version),
             entrypoint: name(&entry.entrypoint),
@@ -37,7 +37,7 @@ impl<'a> Borrowed<'a> {
 }
 
 impl Context {
-    /// Of a line.
+    /// The context of a line.
     pub fn of(entry: &Entry<'_>) -> Self {
         let own = Borrowed::of(entry);
         Self {
@@ -47,7 +47,7 @@ impl Context {
         }
     }
 
-    /// Is it this line's?
+    /// Does this line have the same context?
     pub fn is_of(&self, entry: &Entry<'_>) -> bool {
         let other = Borrowed::of(entry);
         self.branch.as_deref() == other.branch
@@ -65,15 +65,15 @@ fn short(text: &str) -> &str {
     prefix(text, LONGEST_NAME)
 }
 
-/// The name of the project that a session works on in this directory. A worktree of the client's belongs to the project
-/// that it was made in.
+/// The name of the project that a session in this directory works on. A worktree that the client made belongs to the
+/// project it was made in.
 pub fn project(directory: &str) -> Option<&str> {
     let origin = ["/.claude/worktrees/", "\\.claude\\worktrees\\"].iter().find_map(|inside| directory.find(inside));
     last_part(origin.map_or(directory, |end| &directory[..end])).map(short)
 }
 
-/// The last part of a path. A session may have been written on another system than the one it is read on: what begins with
-/// a drive or two back-slashes is a path of Windows, and on Unix a back-slash is a character like any other.
+/// The last part of a path. A session may be read on a different system than the one it was written on: a path that
+/// starts with a drive or two backslashes is a Windows path, while on Unix a backslash is an ordinary character.
 fn last_part(path: &str) -> Option<&str> {
     let is_windows =
         path.starts_with("\\\\") || matches!(path.as_bytes(), [drive, b':', ..] if drive.is_ascii_alphabetic());

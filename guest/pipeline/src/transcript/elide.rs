@@ -1,15 +1,15 @@
-//! Cuts the long strings of a JSON line while it arrives.
+//! Cuts the long strings of a JSON line as it arrives.
 //!
-//! Nothing that is sent is longer than the attribute limit. The rest of a longer string is counted, not kept; what is left
-//! of the string ends in a mark that says how much there was: `\u0000elided:<characters>:<line breaks>:<bytes>`, where the
-//! characters and line breaks are those after JSON decoding. [`crate::transcript::text`] reads the mark.
+//! Nothing that is sent is longer than the attribute limit, so the rest of a longer string is counted, not kept. What
+//! is kept of the string ends in a mark that says how much was cut: `\u0000elided:<characters>:<line breaks>:<bytes>`,
+//! with the characters and line breaks counted after JSON decoding. [`crate::transcript::text`] reads the mark.
 
 use memchr::{memchr, memchr2};
 
-/// The mark's beginning, as it stands in the JSON text.
+/// The mark's beginning, as the JSON text has it.
 pub const MARK: &str = "\\u0000elided:";
 
-/// Where in the line we are.
+/// The position within the line.
 #[derive(Debug)]
 pub struct Elider {
     longest_string: usize,
@@ -32,19 +32,19 @@ struct Cut {
 enum Escape {
     #[default]
     None,
-    /// After the back-slash.
+    /// After the backslash.
     Begun,
-    /// After `\u`: digits to come, and the value of those before.
+    /// After `\u`: how many digits are still to come, and the value of those read.
     Unicode(u8, u32),
 }
 
 impl Elider {
-    /// Keeps this many bytes of a string, as it stands in the file.
+    /// Keeps this many bytes of a string, as the file has it.
     pub fn new(longest_string: usize) -> Self {
         Self { longest_string, in_string: false, length: 0, escape: Escape::None, cut: None }
     }
 
-    /// Appends to `out` what is kept of `bytes`.
+    /// Appends to `out` whatever is kept of `bytes`.
     pub fn push(&mut self, mut bytes: &[u8], out: &mut Vec<u8>) {
         while !bytes.is_empty() {
             let plain = self.plain(bytes, out);
@@ -54,7 +54,8 @@ impl Elider {
         }
     }
 
-    /// Takes the bytes up to the next one that may begin or end something; says how many. Most of a long line is one string.
+    /// Takes the bytes up to the next one that may begin or end something, and returns how many. Most of a long line is
+    /// one string.
     fn plain(&mut self, bytes: &[u8], out: &mut Vec<u8>) -> usize {
         if self.escape != Escape::None {
             return 0;
@@ -69,7 +70,7 @@ impl Elider {
             cut.bytes += plain as u64;
             cut.characters += bytes[..plain].iter().filter(|byte| (*byte & 0xC0) != 0x80).count() as u64;
         } else {
-            // What is beyond may have to be cut, between two characters.
+            // Anything longer may have to be cut, between two characters.
             plain = plain.min(self.longest_string.saturating_sub(self.length));
             out.extend_from_slice(&bytes[..plain]);
         }
@@ -77,7 +78,7 @@ impl Elider {
         plain
     }
 
-    /// Takes bytes one by one.
+    /// Takes bytes one at a time.
     fn step_through(&mut self, bytes: &[u8], out: &mut Vec<u8>) {
         for &byte in bytes {
             if !self.in_string {
@@ -97,7 +98,7 @@ impl Elider {
                 out.push(byte);
                 continue;
             }
-            // Only between two characters may a string be cut.
+            // A string may only be cut between two characters.
             if self.cut.is_none() && complete && self.length >= self.longest_string && (byte & 0xC0) != 0x80 {
                 self.cut = Some(Cut::default());
             }
@@ -115,7 +116,7 @@ impl Elider {
         }
     }
 
-    /// Follows the escapes; says whether a character ends with this byte (of a pair of surrogates, the first counts).
+    /// Follows escapes; returns whether a character ends with this byte (for a surrogate pair, the first one counts).
     fn step(&mut self, byte: u8) -> bool {
         match self.escape {
             Escape::None if byte == b'\\' => {

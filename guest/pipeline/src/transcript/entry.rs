@@ -1,7 +1,7 @@
-//! One line of a transcript, as far as it is used.
+//! One line of a transcript: the fields that this program uses.
 //!
-//! Nothing here is required and no type is relied on: see [`crate::transcript::lenient`]. Texts stay raw JSON until it is known that
-//! they are sent.
+//! No field is required, and no type is relied on: see [`crate::transcript::lenient`]. Texts stay raw JSON until they
+//! are known to be sent.
 
 use crate::transcript::lenient::{self, Str};
 use crate::transcript::raw::Raw;
@@ -22,7 +22,7 @@ pub struct Entry<'a> {
     /// `assistant`, `user`, `system`, …
     #[serde(borrow, rename = "type", deserialize_with = "lenient::str")]
     pub kind: Str<'a>,
-    /// What a `system` line says.
+    /// The kind of a `system` line.
     #[serde(borrow, deserialize_with = "lenient::str")]
     pub subtype: Str<'a>,
     /// Id of an `api-request` line.
@@ -34,7 +34,7 @@ pub struct Entry<'a> {
     pub parent_uuid: Str<'a>,
     #[serde(borrow, deserialize_with = "lenient::str")]
     pub timestamp: Str<'a>,
-    /// On user lines from 2.1.81 on; several lines of one prompt share it.
+    /// On user lines since 2.1.81; several lines of one prompt share it.
     #[serde(borrow, deserialize_with = "lenient::str")]
     pub prompt_id: Str<'a>,
     #[serde(deserialize_with = "lenient::bool")]
@@ -53,7 +53,7 @@ pub struct Entry<'a> {
     pub api_error_status: Option<u64>,
     #[serde(borrow, deserialize_with = "lenient::str")]
     pub api_error_type: Str<'a>,
-    /// Of a failed call: `rate_limit`, `server_error`, …, or a status. (A `system` line has an object here.)
+    /// On a failed call: `rate_limit`, `server_error`, …, or a status. (A `system` line has an object here.)
     #[serde(borrow)]
     pub error: Option<Raw<'a>>,
     /// The `id` of the `api-request` line of this response (2.1.300+).
@@ -61,7 +61,7 @@ pub struct Entry<'a> {
     pub request_ref: Str<'a>,
     #[serde(borrow, deserialize_with = "lenient::str")]
     pub requested_model: Str<'a>,
-    /// Of the request to Anthropic; other providers leave it out.
+    /// Id of the request to Anthropic; other providers omit it.
     #[serde(borrow, deserialize_with = "lenient::str")]
     pub request_id: Str<'a>,
     /// Which block of its response this line holds (2.1.330).
@@ -89,78 +89,79 @@ pub struct Entry<'a> {
     pub attribution_skill: Str<'a>,
     #[serde(borrow, rename = "attributionMcpServer", deserialize_with = "lenient::str")]
     pub attribution_mcp_server: Str<'a>,
-    /// Of a `cost-state` line: the client's own totals, by model.
+    /// On a `cost-state` line: the client's own totals, by model.
     #[serde(borrow)]
     pub model_usage: Option<Raw<'a>>,
     #[serde(borrow, deserialize_with = "lenient::object")]
     pub message: Option<Message<'a>>,
-    /// What the client knows of a tool's result beyond what the model saw. Large; never sent.
+    /// What the client knows about a tool's result beyond what the model saw. Large; never sent.
     #[serde(borrow)]
     pub tool_use_result: Option<Raw<'a>>,
-    /// Of a `progress` line.
+    /// On a `progress` line.
     #[serde(borrow, deserialize_with = "lenient::object")]
     pub data: Option<ProgressLine<'a>>,
     /// The call that a `progress` line belongs to.
     #[serde(borrow, rename = "parentToolUseID", deserialize_with = "lenient::str")]
     pub parent_tool_use_id: Str<'a>,
-    /// Who or what a user line is from, where the client says so (2.1.200+).
+    /// Who or what sent a user line, if the client says so (2.1.200+).
     #[serde(borrow, deserialize_with = "lenient::object")]
     pub origin: Option<Origin<'a>>,
-    /// How a prompt came in: `typed`, `sdk`, `system`, …
+    /// How a prompt was entered: `typed`, `sdk`, `system`, …
     #[serde(borrow, deserialize_with = "lenient::str")]
     pub prompt_source: Str<'a>,
-    /// What began the turn: `human`, `sdk`, `task_notification`, …
+    /// What started the turn: `human`, `sdk`, `task_notification`, …
     #[serde(borrow, deserialize_with = "lenient::str")]
     pub turn_origin: Str<'a>,
-    /// Where a line is from that no person wrote: `harness`, `local`, `recorded` (2.1.332).
+    /// The source of a line that no person wrote: `harness`, `local`, `recorded` (2.1.332).
     #[serde(borrow, deserialize_with = "lenient::str")]
     pub row_source: Str<'a>,
     /// The name of the teammate who wrote this line.
     #[serde(borrow, deserialize_with = "lenient::str")]
     pub agent_name: Str<'a>,
-    /// Of an `attachment` line.
+    /// On an `attachment` line.
     #[serde(borrow, deserialize_with = "lenient::object")]
     pub attachment: Option<Attachment<'a>>,
-    /// Of a `queue-operation` line: `enqueue`, `dequeue`, `remove`, `popAll`.
+    /// On a `queue-operation` line: `enqueue`, `dequeue`, `remove`, `popAll`.
     #[serde(borrow, deserialize_with = "lenient::str")]
     pub operation: Str<'a>,
-    /// Why a `queue-operation` took something out.
+    /// Why a `queue-operation` removed something.
     #[serde(borrow, deserialize_with = "lenient::str")]
     pub reason: Str<'a>,
-    /// What a `queue-operation` is about.
+    /// The content of a `queue-operation`.
     #[serde(borrow)]
     pub content: Option<Raw<'a>>,
-    /// Of a `turn_duration` line: how long the client was at work, waiting left out.
+    /// On a `turn_duration` line: how long the client worked, without the time it waited.
     #[serde(deserialize_with = "lenient::milliseconds")]
     pub duration_ms: Option<u64>,
-    /// Of an `api_error` line: how long the client waits before the next attempt.
+    /// On an `api_error` line: how long the client waits before the next attempt.
     #[serde(deserialize_with = "lenient::milliseconds")]
     pub retry_in_ms: Option<u64>,
-    /// The title that a person gave the session.
+    /// The session's title, given by a person.
     #[serde(borrow, deserialize_with = "lenient::str")]
     pub custom_title: Str<'a>,
-    /// The title that a model gave it.
+    /// The session's title, given by a model.
     #[serde(borrow, deserialize_with = "lenient::str")]
     pub ai_title: Str<'a>,
-    /// Of a `summary` line: the title of the conversation that ends in the line `leafUuid`, of this session or another one.
+    /// On a `summary` line: the title of the conversation that ends in the line `leafUuid`, in this session or another
+    /// one.
     #[serde(borrow, deserialize_with = "lenient::str")]
     pub summary: Str<'a>,
     #[serde(borrow, deserialize_with = "lenient::str")]
     pub leaf_uuid: Str<'a>,
-    /// Of a `worktree-state` line.
+    /// On a `worktree-state` line.
     #[serde(borrow, deserialize_with = "lenient::object")]
     pub worktree_session: Option<WorktreeSession<'a>>,
-    /// Of a `pr-link` line.
+    /// On a `pr-link` line.
     #[serde(borrow, deserialize_with = "lenient::str")]
     pub pr_url: Str<'a>,
     #[serde(deserialize_with = "lenient::count")]
     pub pr_number: Option<u64>,
-    /// Who decided on a tool's use, and how.
+    /// Who allowed or denied a tool's use, and how.
     #[serde(borrow, deserialize_with = "lenient::object")]
     pub permission_decision: Option<PermissionDecision<'a>>,
 }
 
-/// Who or what a user line is from.
+/// Who or what sent a user line.
 #[derive(Debug, Default, Deserialize)]
 #[serde(default)]
 pub struct Origin<'a> {
@@ -169,13 +170,13 @@ pub struct Origin<'a> {
     pub kind: Str<'a>,
 }
 
-/// What the model is told beside the user lines.
+/// What the model is told besides the user lines.
 #[derive(Debug, Default, Deserialize)]
 #[serde(default)]
 pub struct Attachment<'a> {
     #[serde(borrow, rename = "type", deserialize_with = "lenient::str")]
     pub kind: Str<'a>,
-    /// Of a `queued_command`: what was queued while the model worked. A string or a list of blocks.
+    /// On a `queued_command`: what was queued while the model worked. A string or a list of blocks.
     #[serde(borrow)]
     pub prompt: Option<Raw<'a>>,
     /// `prompt`, `task-notification`, …
@@ -187,7 +188,7 @@ pub struct Attachment<'a> {
     pub is_meta: bool,
 }
 
-/// Where a session was before it went into a worktree.
+/// Where a session ran before it moved into a worktree.
 #[derive(Debug, Default, Deserialize)]
 #[serde(rename_all = "camelCase", default)]
 pub struct WorktreeSession<'a> {
@@ -195,7 +196,7 @@ pub struct WorktreeSession<'a> {
     pub original_cwd: Str<'a>,
 }
 
-/// Who decided on a tool's use, and how (2.1.300+).
+/// Who allowed or denied a tool's use, and how (2.1.300+).
 #[derive(Debug, Default, Deserialize)]
 #[serde(default)]
 pub struct PermissionDecision<'a> {
@@ -221,7 +222,7 @@ pub struct ProgressLine<'a> {
 }
 
 impl PermissionDecision<'_> {
-    /// Did a person decide?
+    /// Did a person make the decision?
     pub fn is_by_person(&self) -> bool {
         self.source.as_deref().is_some_and(|source| source.starts_with("user"))
     }
@@ -242,8 +243,8 @@ impl<'a> Entry<'a> {
         }
     }
 
-    /// The response that this line is a part of; `None` if it is none: the client has been seen to write messages that are
-    /// `null`, a text, or the characters of one.
+    /// The response that this line is a part of, or `None` if it is not part of one: the client sometimes writes
+    /// messages that are `null`, a text, or the characters of a text.
     pub fn response(&self) -> Option<&Message<'a>> {
         let message = self.message.as_ref()?;
         let has_id = message.id.as_deref().is_some_and(|id| !id.is_empty());

@@ -1,4 +1,4 @@
-//! What tells a block of a response from another, whatever options cut it and however it is escaped.
+//! Distinguishes the blocks of a response, regardless of how options cut them and how they are escaped.
 
 use crate::transcript::entry::{Block, Content};
 use crate::transcript::raw::Raw;
@@ -6,7 +6,7 @@ use crate::transcript::text;
 use serde_json::Value;
 use std::fmt::Write;
 
-/// Characters of each text that count. Fewer than the least that is kept of a long one.
+/// Characters of each text that count: fewer than the minimum kept of a long text.
 const BEGINNING: usize = 256;
 
 /// Of the first block.
@@ -30,9 +30,9 @@ fn of(block: &Block<'_>) -> String {
     out
 }
 
-/// With its length, so that no two lists of texts look the same.
+/// Appends the text with its length, so that no two lists of texts look the same.
 fn push(out: &mut String, text: &str) {
-    // Writing to a string does not fail.
+    // Writing to a string cannot fail.
     let _ = write!(out, "{}:{text}", text.len());
 }
 
@@ -69,7 +69,7 @@ fn write_value(out: &mut String, value: &Value) {
             }
             out.push('}');
         }
-        // `1.0` of one client may be `1` of another.
+        // `1.0` from one client may be `1` from another.
         Value::Number(number) => out.push_str(&number.as_f64().unwrap_or_default().to_string()),
         Value::Bool(_) | Value::Null => out.push_str(&value.to_string()),
     }

@@ -1,7 +1,7 @@
-//! Values that accept any JSON: what has another type than expected counts as missing.
+//! Values that accept any JSON: a value of an unexpected type counts as missing.
 //!
-//! A transcript's format changes with every release of the client. A field that became a string, a number or an object
-//! must not cost the line it stands in.
+//! The transcript format changes with every release of the client. A field that became a string, a number or an object
+//! must not make its whole line unusable.
 
 use crate::transcript::raw::Raw;
 use crate::transcript::{reader, strict};
@@ -40,7 +40,7 @@ fn expecting(f: &mut fmt::Formatter<'_>) -> fmt::Result {
     f.write_str("any JSON value")
 }
 
-/// A string, borrowed where it has no escapes.
+/// A string, borrowed if it has no escapes.
 pub type Str<'a> = Option<Cow<'a, str>>;
 
 /// `#[serde(deserialize_with)]` for [`Str`].
@@ -93,7 +93,7 @@ pub fn count<'de, D: Deserializer<'de>>(deserializer: D) -> Result<Option<u64>, 
             Ok(u64::try_from(v).ok())
         }
         fn visit_f64<E: Error>(self, v: f64) -> Result<Self::Value, E> {
-            // `3.0` is what some gateways write. The bound keeps the cast exact.
+            // Some gateways write `3.0`. The bound keeps the cast exact.
             Ok((v >= 0.0 && v.fract() == 0.0 && v < 9e15).then_some(v as u64))
         }
         ignore!(bool string unit seq map);
@@ -101,7 +101,7 @@ pub fn count<'de, D: Deserializer<'de>>(deserializer: D) -> Result<Option<u64>, 
     deserializer.deserialize_any(V)
 }
 
-/// A time in milliseconds: a number that is not negative, its fraction left out.
+/// A time in milliseconds: a number that is not negative, without its fraction.
 pub fn milliseconds<'de, D: Deserializer<'de>>(deserializer: D) -> Result<Option<u64>, D::Error> {
     struct V;
     impl<'de> Visitor<'de> for V {
@@ -140,7 +140,7 @@ pub fn object<'de, D: Deserializer<'de>, T: Deserialize<'de>>(deserializer: D) -
     deserializer.deserialize_any(V(PhantomData))
 }
 
-/// A list of objects, each read as `T`, or `None` where it is none; anything else is an empty list.
+/// A list of objects, each read as `T`, or as `None` if it is not an object; anything else is an empty list.
 pub fn objects<'de, D: Deserializer<'de>, T: Deserialize<'de>>(deserializer: D) -> Result<Vec<Option<T>>, D::Error> {
     struct V<T>(PhantomData<T>);
     #[derive(Deserialize)]

@@ -1,20 +1,20 @@
-//! Bytes, pushed in pieces of any size, become lines.
+//! Splits bytes, pushed in pieces of any size, into lines.
 //!
-//! A line is held only while it is not complete, and never more than [`LONGEST_LINE`] of it: one line of a transcript
-//! can hold megabytes of images that are never sent. From [`ELIDE_FROM`] on, its long strings are cut while they
+//! A line is held only until it is complete, and never more than [`LONGEST_LINE`] of it: one line of a transcript can
+//! hold megabytes of images that are never sent. Once a line exceeds [`ELIDE_FROM`], its long strings are cut as they
 //! arrive ([`crate::transcript::elide`]).
 
 use crate::transcript::elide::Elider;
 use memchr::memchr;
 
-/// Bytes from which on the long strings of a line are cut.
+/// Size in bytes above which the long strings of a line are cut.
 pub const ELIDE_FROM: usize = 1 << 20;
 
-/// Bytes of a line, its long strings cut, that are held. What is longer is not a line that the client writes: an event may
-/// have 8 MiB (PostHog's limit).
+/// Maximum bytes held of a line, with its long strings cut. The client writes no longer lines: an event may have 8 MiB
+/// (PostHog's limit).
 pub const LONGEST_LINE: usize = 16 << 20;
 
-/// What an editor of Windows may put before the first line, and so before any line of files that were joined.
+/// Windows editors may put this before the first line, and so before any line of files that were concatenated.
 const BYTE_ORDER_MARK: &[u8] = "\u{feff}".as_bytes();
 
 /// One line, without its line break.
@@ -22,9 +22,9 @@ const BYTE_ORDER_MARK: &[u8] = "\u{feff}".as_bytes();
 pub struct Line<'a> {
     /// The line's bytes.
     pub bytes: &'a [u8],
-    /// Its long strings were cut and say so: see [`crate::transcript::elide`].
+    /// Its long strings were cut and are marked: see [`crate::transcript::elide`].
     pub elided: bool,
-    /// It was longer than [`LONGEST_LINE`]; only its beginning is here.
+    /// It was longer than [`LONGEST_LINE`]; only the beginning is here.
     pub overlong: bool,
 }
 
@@ -32,20 +32,19 @@ pub struct Line<'a> {
 #[derive(Debug)]
 pub struct Lines {
     longest_string: usize,
-    /// The beginning of a line whose end has not come yet.
+    /// The beginning of a line whose end has not arrived yet.
     partial: Vec<u8>,
     elider: Option<Elider>,
     overlong: bool,
 }
 
 impl Lines {
-    /// Of a long line's strings, `longest_string` bytes are kept.
+    /// Keeps `longest_string` bytes of each string of a long line.
     pub fn new(longest_string: usize) -> Self {
         Self { longest_string, partial: Vec::new(), elider: None, overlong: false }
     }
 
-    /// Takes the next bytes and calls `on_line` for each line that is now complete. Lines of nothing but white space are
-    /// left out.
+    /// Takes the next bytes and calls `on_line` for each line that is now complete. Skips lines of only white space.
     pub fn push(&mut self, mut bytes: &[u8], mut on_line: impl FnMut(Line<'_>)) {
         while let Some(end) = memchr(b'\n', bytes) {
             let (head, rest) = (&bytes[..end], &bytes[end + 1..]);
@@ -66,7 +65,7 @@ impl Lines {
         emit(&self.partial, elided, self.overlong, &mut on_line);
         self.overlong = false;
         self.partial.clear();
-        // One huge line must not keep its memory for the rest of the file.
+        // One huge line must not hold on to its memory for the rest of the file.
         self.partial.shrink_to(ELIDE_FROM);
     }
 

@@ -1,9 +1,9 @@
-//! Which user lines are prompts, and how a prompt is called.
+//! Which user lines are prompts, and how a prompt names its trace.
 //!
 //! Of 61,129 user lines in real transcripts only 3,990 were prompts: the others are tool results, output of local
 //! commands, notifications, summaries, reminders. The client marks most of what a person did not write (`isMeta`,
-//! `origin`, `promptSource`); what it does not mark is told by its shape. No list of wrappers decides, because each release
-//! brings new ones: a text that is wholly one or more `<tag …>…</tag>` is the client's, unless the client says that a
+//! `origin`, `promptSource`); the rest is recognized by its shape, not by a list of wrappers, because each release adds
+//! new ones: a text made up entirely of one or more `<tag …>…</tag>` is the client's, unless the client says that a
 //! person typed it.
 
 use crate::transcript::entry::{Block, Content, Entry};
@@ -12,16 +12,16 @@ use crate::transcript::shape::{self, Shape};
 use crate::transcript::text;
 use std::borrow::Cow;
 
-/// Characters of a `$ai_trace_name`.
+/// Maximum characters of a `$ai_trace_name`.
 const NAME_LIMIT: usize = 100;
 
-/// Characters that are read to name a trace.
+/// Characters read to name a trace.
 pub const BEGINNING: usize = 2000;
 
-/// Bytes of a text, as it stands in the file, that are read to know what it is. Of a longer one the beginning decides.
+/// Bytes of a text, as the file has it, that are read to classify it. A longer text is classified by its beginning.
 const LONGEST_SHAPE: usize = 64 << 10;
 
-/// Commands that say nothing of what a session is about, even where a model answers them.
+/// Commands that say nothing about what a session is about, even if a model answers them.
 const HOUSEKEEPING: [&str; 22] = [
     "/clear",
     "/compact",
@@ -52,21 +52,21 @@ const HOUSEKEEPING: [&str; 22] = [
 pub enum Said {
     /// Something that a person, or a script in their place, asked.
     Prompt,
-    /// A slash command or a `!` line. It is a prompt if a model answers it, and else none.
+    /// A slash command or a `!` line. It is a prompt only if a model answers it.
     Command,
-    /// What a local command printed: the command before needed no model.
+    /// The output of a local command: the command before it needed no model.
     Printed,
-    /// The user stopped the response before it.
+    /// The user stopped the response before this line.
     Stopped,
-    /// The user stopped, or refused, the tool whose result stands before it.
+    /// The user stopped, or refused, the tool whose result precedes this line.
     StoppedTool,
     /// Something that the client tells the model: a background job ended, a teammate wrote.
     Told,
-    /// What follows from something else: a tool's result, a caveat, a summary, the text of a skill.
+    /// A consequence of something else: a tool's result, a caveat, a summary, the text of a skill.
     Other,
 }
 
-/// What this user line is. `Entry`'s flags come first: what the client marks as its own is never a prompt.
+/// Classifies a user line. `Entry`'s flags come first: what the client marks as its own is never a prompt.
 pub fn said(entry: &Entry<'_>, content: &Content<'_>) -> Said {
     if entry.is_meta || entry.is_compact_summary || entry.is_visible_in_transcript_only || content.has_result() {
         return Said::Other;
@@ -78,7 +78,7 @@ pub fn said(entry: &Entry<'_>, content: &Content<'_>) -> Said {
     };
     let by_person = entry.by_person();
     if said == Said::Told && (by_person == Some(true) || is_instruction(entry, content)) {
-        // A script may well write its prompt in tags.
+        // A script may well wrap its prompt in tags.
         said = Said::Prompt;
     }
     if said == Said::Prompt && by_person == Some(false) { Said::Told } else { said }
@@ -101,7 +101,7 @@ fn by_shape(content: &Content<'_>) -> Option<Said> {
     for raw in content.texts() {
         let shape = match with_text(raw, shape::of) {
             Shape::Nothing => continue,
-            // A word of a person makes the line theirs, whatever stands beside it.
+            // A person's words make the line theirs, whatever else is in it.
             Shape::Words => return Some(Said::Prompt),
             Shape::Command => Said::Command,
             Shape::Printed => Said::Printed,
@@ -114,7 +114,8 @@ fn by_shape(content: &Content<'_>) -> Option<Said> {
     said
 }
 
-/// In the session of a teammate, the lead's message is the prompt. What the client sends in the same wrapper is an object.
+/// In a teammate's session, the lead's message is the prompt. If the client sends something in the same wrapper, it is
+/// an object.
 fn is_instruction(entry: &Entry<'_>, content: &Content<'_>) -> bool {
     entry.agent_name.is_some()
         && content.texts().any(|raw| with_text(raw, |text, _| shape::instruction(text).is_some()))
@@ -149,8 +150,8 @@ pub fn own_blocks<'b, 'a>(blocks: &'b [Block<'a>]) -> Vec<&'b Block<'a>> {
     blocks.iter().collect()
 }
 
-/// A prompt in the person's own words: without what the editor put before them, a slash command as it was typed, a lead's
-/// message without its wrapper.
+/// A prompt in the person's own words: without what the editor put before them, with a slash command as it was typed,
+/// and with a lead's message out of its wrapper.
 pub fn typed(text: &str) -> Cow<'_, str> {
     let text = shape::without_context(text);
     if let Some(line) = element(text, "bash-input").filter(|_| text.starts_with("<bash-input>")) {
@@ -190,8 +191,8 @@ fn element<'a>(text: &'a str, name: &str) -> Option<&'a str> {
     Some(rest.split_once(&format!("</{name}>"))?.0)
 }
 
-/// The name that a prompt gives to its trace: on one line, without tags and control characters, at most 100 characters and
-/// no more than `limit`. Nothing if nothing is left.
+/// The name that a prompt gives to its trace: on one line, without tags and control characters, at most 100 characters
+/// and no more than `limit`. `None` if nothing is left.
 pub fn name(prompt: &str, limit: usize) -> Option<String> {
     let name = typed(prompt);
     let name = shape::without_controls(&name);
@@ -206,7 +207,7 @@ pub fn name(prompt: &str, limit: usize) -> Option<String> {
     Some(format!("{}…", text::prefix(&name, limit - 1).trim_end()))
 }
 
-/// Does this prompt say nothing of what its session is about: a command such as `/clear` (`/clearance` is none), or a `!` line?
+/// Does this prompt say nothing about its session: a command such as `/clear` (but not `/clearance`), or a `!` line?
 pub fn is_housekeeping(name: &str) -> bool {
     name.split_whitespace().next().is_some_and(|word| HOUSEKEEPING.contains(&word))
 }

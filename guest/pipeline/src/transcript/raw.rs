@@ -1,11 +1,11 @@
-//! A JSON value as it is written.
+//! A JSON value as written.
 
 use serde::Deserialize;
 use serde::de::{Deserializer, Error, Visitor};
 use serde_json::value::RawValue;
 use std::fmt;
 
-/// By this name [`crate::transcript::reader`] knows that a value is wanted as it is written.
+/// The name by which [`crate::transcript::reader`] knows that a value is wanted as written.
 pub const NAME: &str = "posthog-llma raw value";
 
 /// A JSON value as it is written, without the white space around it. It knows whether its long strings were cut: see
@@ -37,7 +37,7 @@ impl<'a> Raw<'a> {
         self.elided
     }
 
-    /// What stands between the quotes of a string.
+    /// The contents of a string, between its quotes.
     pub fn inner(self) -> Option<&'a str> {
         self.json.strip_prefix('"')?.strip_suffix('"')
     }
@@ -58,7 +58,7 @@ impl<'de: 'a, 'a> Deserialize<'de> for Raw<'a> {
             fn visit_borrowed_bytes<E: Error>(self, raw: &'de [u8]) -> Result<Self::Value, E> {
                 std::str::from_utf8(raw).map(Raw::elided).map_err(E::custom)
             }
-            // `serde_json` has a type of its own for it.
+            // `serde_json` has its own type for this.
             fn visit_newtype_struct<D: Deserializer<'de>>(self, deserializer: D) -> Result<Self::Value, D::Error> {
                 <&RawValue>::deserialize(deserializer).map(|raw| Raw::whole(raw.get()))
             }

@@ -1,8 +1,8 @@
-//! Reads JSON that is as the client writes it, and leaves everything else to `serde_json`.
+//! Reads JSON in the form that the client writes, and leaves everything else to `serde_json`.
 //!
-//! What is not asked for is skipped, not parsed: the strings' ends are found by [`crate::transcript::scan`], and a value that
-//! is wanted as it is written is a piece of the line. It accepts nothing that `serde_json` would refuse and reads nothing
-//! otherwise; where it is not sure it gives up, and the text is read again by `serde_json`.
+//! Values that nobody asks for are skipped, not parsed: [`crate::transcript::scan`] finds the ends of strings, and a
+//! value wanted as written is a slice of the line. The reader accepts nothing that `serde_json` would refuse, and never
+//! reads a value differently; if it is not sure, it gives up and `serde_json` reads the text again.
 
 use crate::transcript::raw::{self, Raw};
 use crate::transcript::scan;
@@ -10,13 +10,13 @@ use serde::de::{self, DeserializeSeed, Deserializer, MapAccess, SeqAccess, Visit
 use serde::forward_to_deserialize_any;
 use std::fmt;
 
-/// How deep values may stand in others. `serde_json` takes 127.
+/// How deeply values may be nested. `serde_json` allows 127.
 const DEEPEST: u32 = 100;
 
-/// Digits of a number that surely fits.
+/// A number with this many digits is sure to fit.
 const SURE_DIGITS: usize = 15;
 
-/// It is not sure.
+/// The reader is not sure.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub struct Unsure;
 
@@ -83,7 +83,7 @@ impl<'de> Reader<'de> {
         if self.depth < DEEPEST { Ok(()) } else { Err(Unsure) }
     }
 
-    /// What stands between the quotes of the string that begins here, and whether it has escapes.
+    /// The contents of the string that begins here, between its quotes, and whether it has escapes.
     fn string(&mut self) -> Result<(&'de str, bool), Unsure> {
         let begin = self.at + 1;
         let found = scan::string(self.text.as_bytes(), begin).ok_or(Unsure)?;
@@ -100,7 +100,7 @@ impl<'de> Reader<'de> {
         Err(Unsure)
     }
 
-    /// Skips a number, by the grammar of JSON.
+    /// Skips a number, following the JSON grammar.
     fn number(&mut self) -> Result<&'de str, Unsure> {
         let begin = self.at;
         if self.byte() == Some(b'-') {
@@ -165,7 +165,7 @@ impl<'de> Reader<'de> {
         }
     }
 
-    /// Is there one more element or member? Reads the comma before it, or the end.
+    /// Is there another element or member? Reads the comma before it, or the end.
     fn more(&mut self, end: u8, first: &mut bool) -> Result<bool, Unsure> {
         if self.peek()? == end {
             self.at += 1;
@@ -174,7 +174,7 @@ impl<'de> Reader<'de> {
         }
         if !std::mem::take(first) {
             self.expect(b',')?;
-            // A comma before the end is none that JSON has.
+            // JSON has no trailing comma.
             if self.peek()? == end {
                 return Err(Unsure);
             }
@@ -182,18 +182,18 @@ impl<'de> Reader<'de> {
         Ok(true)
     }
 
-    /// The name of a member, and the colon.
+    /// Reads a member's name and the colon.
     fn member(&mut self) -> Result<&'de str, Unsure> {
         if self.peek()? != b'"' {
             return Err(Unsure);
         }
-        // A name that is written with escapes could be any.
+        // A name with escapes could be any name.
         let (name, false) = self.string()? else { return Err(Unsure) };
         self.expect(b':')?;
         Ok(name)
     }
 
-    /// The next value, as it is written.
+    /// The next value, as written.
     fn raw(&mut self) -> Result<&'de str, Unsure> {
         self.space();
         let begin = self.at;
@@ -265,7 +265,7 @@ impl<'de> Deserializer<'de> for &mut Reader<'de> {
     }
 }
 
-/// Within an object or an array.
+/// The inside of an object or an array.
 struct Nested<'a, 'de> {
     reader: &'a mut Reader<'de>,
     first: bool,
@@ -283,7 +283,7 @@ impl<'a, 'de> Nested<'a, 'de> {
         Ok(!self.ended)
     }
 
-    /// The value that was read from it, if there is nothing more in it.
+    /// Returns the value read, unless something is left in the object or array.
     fn ended<T>(&self, value: T) -> Result<T, Unsure> {
         if self.ended { Ok(value) } else { Err(Unsure) }
     }

@@ -1,30 +1,31 @@
-//! Where the strings of a JSON text end.
+//! Finds where the strings of a JSON text end.
 //!
-//! Most bytes of a transcript stand in strings that are never sent, or are sent as they are. So this looks at sixteen bytes
-//! at once for what can end a string or is not allowed in one.
+//! Most bytes of a transcript are in strings that are never sent, or are sent unchanged. So this examines sixteen bytes
+//! at once for anything that can end a string or is not allowed in one.
 
 use wide::u8x16;
 
-/// Bytes that are looked at together.
+/// Bytes examined together.
 const LANES: usize = 16;
 
-/// What a look at a string found.
+/// The result of scanning a string.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub struct StringEnd {
-    /// Behind the closing quote.
+    /// The position after the closing quote.
     pub end: usize,
-    /// It has escapes.
+    /// Does the string have escapes?
     pub escaped: bool,
 }
 
-/// Finds the end of the string whose first byte within its quotes is at `at`. `None`: it has no end, or holds something that
-/// JSON forbids, or half of a character, which `serde_json` takes in some places and not in others.
+/// Finds the end of the string whose first byte within its quotes is at `at`. `None` if it has no end, or holds
+/// something that JSON forbids, or half of a surrogate pair, which `serde_json` accepts in some places and not in
+/// others.
 pub fn string(text: &[u8], mut at: usize) -> Option<StringEnd> {
     let mut escaped = false;
     while let Some(lanes) = text.get(at..).and_then(|rest| rest.first_chunk::<LANES>()) {
         let mut found = specials(*lanes);
         let mut next = LANES;
-        // Code has an escape every few lanes: what one look found serves for all that stand in it.
+        // Code has an escape every few lanes: one check finds every special byte in the chunk.
         while found != 0 {
             let place = found.trailing_zeros() as usize;
             match lanes[place % LANES] {
@@ -54,13 +55,13 @@ pub fn string(text: &[u8], mut at: usize) -> Option<StringEnd> {
     }
 }
 
-/// Bytes of the escape that `text` begins with.
+/// Length in bytes of the escape that `text` begins with.
 fn escape(text: &[u8]) -> Option<usize> {
     match text.get(1)? {
         b'"' | b'\\' | b'/' | b'b' | b'f' | b'n' | b'r' | b't' => Some(2),
         b'u' => {
             let digits = text.get(2..6)?;
-            // `\ud83d`: half of a character.
+            // `\ud83d`: half of a surrogate pair.
             let is_whole = digits.iter().all(u8::is_ascii_hexdigit) && !matches!(digits[0], b'd' | b'D');
             is_whole.then_some(6)
         }
@@ -68,7 +69,7 @@ fn escape(text: &[u8]) -> Option<usize> {
     }
 }
 
-/// Which of these bytes are quotes, back-slashes or control characters, one bit each.
+/// Which of these bytes are quotes, backslashes or control characters, one bit each.
 fn specials(lanes: [u8; LANES]) -> u32 {
     let lanes = u8x16::new(lanes);
     let is = |byte: u8| lanes.simd_eq(u8x16::splat(byte));
@@ -115,7 +116,7 @@ mod tests {
             let whole = serde_json::from_str::<String>(&json);
             match length(&json) {
                 Some(end) => prop_assert!(serde_json::from_str::<String>(&json[..end]).is_ok()),
-                // The one that serde_json reads is two halves of a character.
+                // The one case that serde_json reads is a surrogate pair.
                 None => prop_assert!(whole.map_or(true, |_| json.to_lowercase().contains("\\ud"))),
             }
         }

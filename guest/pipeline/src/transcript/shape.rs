@@ -1,28 +1,28 @@
-//! What the client's own texts look like.
+//! Recognizes the client's own texts by their shape.
 
 use std::borrow::Cow;
 
-/// What a text is, as far as its shape tells.
+/// What a text is, judging by its shape.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum Shape {
-    /// There is none.
+    /// It is empty.
     Nothing,
-    /// A person's words, perhaps after what the editor put before them.
+    /// A person's words, perhaps after context from the editor.
     Words,
     /// A slash command, or a `!` line.
     Command,
-    /// What a local command printed.
+    /// The output of a local command.
     Printed,
-    /// `[Request interrupted by user]`, or the same for the use of a tool.
+    /// `[Request interrupted by user]`, or the same for a tool call.
     Stopped {
-        /// A tool was stopped, not a response.
+        /// Was a tool stopped, rather than a response?
         tool: bool,
     },
-    /// Wholly one or more `<tag …>…</tag>`.
+    /// Made up entirely of one or more `<tag …>…</tag>`.
     Wrapper,
 }
 
-/// What this text is. `whole`: it is all there, so the end of a wrapper must be, too.
+/// Classifies a text. `whole`: the text is complete, so a wrapper must also end.
 pub fn of(text: &str, whole: bool) -> Shape {
     let all = text.trim();
     let text = without_context(all);
@@ -32,7 +32,7 @@ pub fn of(text: &str, whole: bool) -> Shape {
     if let Some(shape) = stopped(text) {
         return shape;
     }
-    // `Another Claude session sent a message:` and then the message.
+    // `Another Claude session sent a message:` followed by the message.
     if let Some((first, rest)) = text.split_once('\n')
         && first.ends_with(':')
         && Tag::at(rest).is_some_and(|tag| !tag.closes && is_clients(tag.name))
@@ -51,12 +51,12 @@ pub fn of(text: &str, whole: bool) -> Shape {
     if is_clients(name) || is_wrapped(text, whole) { Shape::Wrapper } else { Shape::Words }
 }
 
-/// Is a tag of this name the client's, whatever stands around it?
+/// Is a tag of this name always the client's, whatever surrounds it?
 fn is_clients(name: &str) -> bool {
     ["-notification", "-message", "-caveat", "-reminder"].iter().any(|end| name.ends_with(end))
 }
 
-/// `[Request interrupted by user]`: in brackets, alone.
+/// `[Request interrupted by user]`: in brackets, with nothing else.
 fn stopped(text: &str) -> Option<Shape> {
     let inner = text.strip_prefix('[')?.strip_suffix(']').filter(|inner| !inner.contains(['[', ']', '\n']))?;
     let inner = inner.to_ascii_lowercase();
@@ -65,7 +65,7 @@ fn stopped(text: &str) -> Option<Shape> {
         .then(|| Shape::Stopped { tool: inner.contains("tool") })
 }
 
-/// Is the text nothing but elements? Of one that is not whole, the beginning must be one.
+/// Is the text nothing but elements? If it is not whole, its beginning must be one.
 fn is_wrapped(text: &str, whole: bool) -> bool {
     let mut rest = text;
     loop {
@@ -73,7 +73,7 @@ fn is_wrapped(text: &str, whole: bool) -> bool {
         if rest.is_empty() {
             return true;
         }
-        // A component's name, `<Button>`, is a person's.
+        // A tag with a component's name, `<Button>`, is from a person.
         let Some(tag) = Tag::at(rest).filter(|tag| !tag.closes && !tag.name.contains(|c: char| c.is_ascii_uppercase()))
         else {
             return false;
@@ -85,7 +85,7 @@ fn is_wrapped(text: &str, whole: bool) -> bool {
     }
 }
 
-/// What follows the element that begins with this tag.
+/// The text after the element that begins with this tag.
 fn after_element<'a>(text: &'a str, tag: &Tag<'_>) -> Option<&'a str> {
     if tag.is_empty {
         return Some(&text[tag.length..]);
@@ -106,19 +106,19 @@ fn after_element<'a>(text: &'a str, tag: &Tag<'_>) -> Option<&'a str> {
     Some(rest)
 }
 
-/// Is this what an editor or the client says in front of a person's words, in the same text?
+/// Does an editor or the client put this tag in front of a person's words, in the same text?
 fn is_context(name: &str) -> bool {
     name.starts_with("ide_") || name.starts_with("ide-") || name == "system-reminder"
 }
 
-/// The text after what the editor and the client put before it.
+/// The text without the context that the editor and the client put before it.
 pub fn without_context(text: &str) -> &str {
     let mut rest = text.trim_start();
     while let Some(tag) = Tag::at(rest).filter(|tag| !tag.closes && is_context(tag.name)) {
         let Some(after) = after_element(rest, &tag) else { break };
         rest = after.trim_start();
     }
-    // A text without such a thing stays as it is.
+    // A text without context stays as it is.
     if rest.len() == text.trim_start().len() { text } else { rest }
 }
 
@@ -131,7 +131,8 @@ pub fn instruction(text: &str) -> Option<&str> {
     Some(inner).filter(|inner| !inner.is_empty() && !inner.starts_with('{'))
 }
 
-/// Takes out tags that come in pairs, `<name …>` and `</name>`. A `<` that opens nothing, as in `a < b` or `Vec<u8>`, stays.
+/// Removes tags that come in pairs, `<name …>` and `</name>`. Keeps a `<` that opens nothing, as in `a < b` or
+/// `Vec<u8>`.
 pub fn without_tags(text: &str) -> Cow<'_, str> {
     if !text.contains("</") {
         return Cow::Borrowed(text);
@@ -160,7 +161,8 @@ pub fn without_tags(text: &str) -> Cow<'_, str> {
     Cow::Owned(out)
 }
 
-/// Takes out what steers a terminal: escape sequences, control characters, those that change the direction of writing.
+/// Removes everything that controls a terminal: escape sequences, control characters, and characters that change the
+/// writing direction.
 pub fn without_controls(text: &str) -> Cow<'_, str> {
     let steers = |c: char| c.is_control() || matches!(c, '\u{202a}'..='\u{202e}' | '\u{2066}'..='\u{2069}');
     if !text.contains(steers) {
@@ -186,11 +188,11 @@ pub fn without_controls(text: &str) -> Cow<'_, str> {
     Cow::Owned(out)
 }
 
-/// What follows an escape sequence whose ESC was read.
+/// The rest of the text after an escape sequence whose ESC was already read.
 fn after_escape(text: &str) -> &str {
     match text.chars().next() {
         Some('[') => after_csi(&text[1..]),
-        // A title, a link: up to BEL or ESC \.
+        // A title or a link: up to BEL or ESC \.
         Some(']' | 'P' | '_' | '^' | 'X') => match text.find(['\u{7}', '\u{1b}', '\u{9c}']) {
             Some(end) if text[end..].starts_with("\u{1b}\\") => &text[end + 2..],
             Some(end) if text[end..].starts_with('\u{1b}') => &text[end..],
@@ -202,7 +204,7 @@ fn after_escape(text: &str) -> &str {
     }
 }
 
-/// What follows a control sequence: parameters, then a letter.
+/// The rest of the text after a control sequence: parameters, then a letter.
 fn after_csi(text: &str) -> &str {
     let rest = text.trim_start_matches(|c: char| (' '..='?').contains(&c));
     match rest.chars().next() {
@@ -219,7 +221,7 @@ struct Tag<'a> {
     closes: bool,
     /// `<name/>`
     is_empty: bool,
-    /// Bytes.
+    /// Length in bytes.
     length: usize,
 }
 

@@ -1,8 +1,9 @@
-//! Texts as they are sent: decoded from JSON, cleaned of secrets, cut at the attribute limit, and JSON again.
+//! Texts as they are sent: decoded from JSON, cleaned of secrets, cut at the attribute limit, and encoded as JSON
+//! again.
 //!
-//! Every text of a transcript that leaves goes through [`TextRules`]: it is the one place to look at for what leaves.
-//! Only as much of a string is decoded as is kept; the rest is counted. Most texts are kept whole and written as they
-//! would be written here: those are copied as they are.
+//! Every text of a transcript that is sent goes through [`TextRules`]: this is the one place that decides what leaves.
+//! Only the part of a string that is kept is decoded; the rest is counted. Most texts are kept whole and already have
+//! the form that this module would write: those are copied unchanged.
 
 use crate::redact::{MARGIN, MARK as REDACTED, Redactor};
 use crate::transcript::elide::MARK;
@@ -15,38 +16,38 @@ use std::rc::Rc;
 /// The largest attribute limit, in characters: an event holds at most 8 MiB, so more would never be sent.
 pub const LARGEST_LIMIT: usize = 500_000;
 
-/// Characters of a `$ai_error`. PostHog keeps it long-term, so it is short.
+/// Maximum characters of a `$ai_error`. PostHog keeps it long-term, so it is short.
 pub const ERROR_LIMIT: usize = 500;
 
-/// Characters of the name of a rule, and more.
+/// More characters than the name of any rule has.
 const LONGEST_RULE: usize = 80;
 
-/// A text as it is sent. It is held as JSON, because most are sent twice: escaping is what costs most.
+/// A text as it is sent. It is stored as JSON because most texts are sent twice, and escaping costs the most.
 #[derive(Debug, Clone)]
 pub struct Text {
-    /// A string, written as `serde_json` writes it.
+    /// A string, as `serde_json` writes it.
     json: Box<str>,
-    /// Bytes of the text itself.
+    /// Length of the decoded text in bytes.
     length: usize,
 }
 
 impl Text {
-    /// Bytes of the text itself.
+    /// Length of the decoded text in bytes.
     pub fn len(&self) -> usize {
         self.length
     }
 
-    /// Is there nothing?
+    /// Is the text empty?
     pub fn is_empty(&self) -> bool {
         self.length == 0
     }
 
-    /// A JSON string, written as `serde_json` writes it.
+    /// The text as a JSON string, as `serde_json` writes it.
     pub fn json(&self) -> &str {
         &self.json
     }
 
-    /// The text itself.
+    /// The decoded text.
     pub fn decoded(&self) -> Cow<'_, str> {
         decode_inner(
             self.json.strip_prefix('"').and_then(|json| json.strip_suffix('"')).unwrap_or_default(),
@@ -58,7 +59,7 @@ impl Text {
 
 impl From<&str> for Text {
     fn from(text: &str) -> Self {
-        // Writing a string to memory does not fail.
+        // Writing a string to memory cannot fail.
         Self { json: serde_json::to_string(text).unwrap_or_default().into(), length: text.len() }
     }
 }
@@ -69,10 +70,10 @@ impl Default for Text {
     }
 }
 
-/// What is done to every text.
+/// The rules that apply to every text.
 #[derive(Debug, Clone)]
 pub struct TextRules {
-    /// Characters that are kept.
+    /// Maximum characters kept.
     pub limit: usize,
     /// Replaces secrets.
     pub redactor: Rc<Redactor>,
@@ -81,7 +82,7 @@ pub struct TextRules {
 }
 
 impl TextRules {
-    /// Bytes of a string in the file that any text can need.
+    /// The most bytes of a string in the file that any text can need.
     pub fn longest_string(&self) -> usize {
         // Two `\u` escapes, the longest form of one character, take twelve bytes.
         12 * (self.limit.max(ERROR_LIMIT) + MARGIN)
@@ -101,7 +102,7 @@ impl TextRules {
             let text = self.redactor.holds_secret(inner, || decode_inner(inner, usize::MAX / 4).0);
             return match text.and_then(|text| self.redactor.redact(&text)) {
                 None => Text { length, ..unchanged() },
-                // A mark can be longer than what it stands for.
+                // A mark can be longer than the secret that it replaces.
                 Some(clean) => Text::from(cut(&clean, clean.chars().count(), self.limit).as_str()),
             };
         }
@@ -123,7 +124,7 @@ impl TextRules {
         Text::from(self.finish(Cow::Borrowed(text), text.chars().count(), self.limit).as_ref())
     }
 
-    /// As [`TextRules::of`], cut at another limit, and not JSON again.
+    /// Like [`TextRules::of`], but cut at another limit, and not encoded as JSON.
     pub fn of_within(&self, text: &str, limit: usize) -> String {
         if self.privacy {
             return String::new();
@@ -131,17 +132,17 @@ impl TextRules {
         self.finish(Cow::Borrowed(text), text.chars().count(), limit).into_owned()
     }
 
-    /// `text` is the beginning of a text of `total` characters.
+    /// Finishes a text of `total` characters that begins with `text`.
     fn finish<'a>(&self, text: Cow<'a, str>, total: usize, limit: usize) -> Cow<'a, str> {
         let (text, kept) = self.without_secrets(text, limit);
-        // What redaction took away is not "missing".
+        // Characters removed by redaction don't count as missing.
         let missing = total.saturating_sub(kept);
         let total = text.chars().count() + missing;
         if missing == 0 && total <= limit { text } else { Cow::Owned(cut(&text, total, limit)) }
     }
 
-    /// The first `limit` characters of `text`, without their secrets; and how many characters those were. Nothing after them
-    /// is kept where secrets made them fewer: it was not looked at to its end.
+    /// The first `limit` characters of `text`, without their secrets, and how many characters those were. If redaction
+    /// made them fewer, nothing after them is kept: it was not checked to its end.
     fn without_secrets<'a>(&self, text: Cow<'a, str>, limit: usize) -> (Cow<'a, str>, usize) {
         let kept = prefix(&text, limit).len();
         let seen = kept + prefix(&text[kept..], MARGIN).len();
@@ -180,8 +181,8 @@ fn canonical_length(inner: &str) -> Option<usize> {
     Some(length)
 }
 
-/// `text`, the beginning of a text of `total` characters, within `limit` characters. What was cut says so, inside the limit:
-/// `… [truncated N characters]`.
+/// Cuts `text`, the beginning of a text of `total` characters, to `limit` characters. If anything is cut, the result
+/// says so within the limit: `… [truncated N characters]`.
 pub fn cut(text: &str, total: usize, limit: usize) -> String {
     let there = text.chars().count();
     if total <= limit && total == there {
@@ -189,13 +190,13 @@ pub fn cut(text: &str, total: usize, limit: usize) -> String {
     }
     let mut kept = limit.min(there);
     let mut mark = String::new();
-    // The number's own length changes how much is cut: two rounds settle it, the third is for a carry.
+    // The length of the number itself affects how much is cut: two rounds settle it, the third is for a carry.
     for _ in 0..3 {
         mark.clear();
         let _ = write!(mark, "… [truncated {} characters]", total - kept);
         let length = mark.chars().count();
         if length > limit {
-            // No room to say it.
+            // There is no room for the note.
             return before_mark(prefix(text, limit)).to_owned();
         }
         kept = there.min(limit - length);
@@ -203,7 +204,7 @@ pub fn cut(text: &str, total: usize, limit: usize) -> String {
     let part = prefix(text, kept);
     let whole = before_mark(part);
     if whole.len() < part.len() {
-        // More is missing: the number has one digit more at most, for which there is room now.
+        // More is missing: the number has at most one more digit, and there is room for that now.
         return format!("{whole}… [truncated {} characters]", total - whole.chars().count());
     }
     let mut out = whole.to_owned();
@@ -211,7 +212,7 @@ pub fn cut(text: &str, total: usize, limit: usize) -> String {
     out
 }
 
-/// Up to where `[redacted:…]` begins, if the text ends within one.
+/// Ends the text before a `[redacted:…]` that it would cut in two.
 fn before_mark(text: &str) -> &str {
     let tail = text.len().saturating_sub(REDACTED.len() + LONGEST_RULE);
     let Some(at) = memchr::memrchr(b'[', &text.as_bytes()[tail..]).map(|at| tail + at) else { return text };
@@ -225,7 +226,7 @@ pub fn prefix(text: &str, characters: usize) -> &str {
     if text.len() <= characters {
         return text;
     }
-    // Most begin with nothing but ASCII, where a character is a byte.
+    // Most texts begin with only ASCII, where a character is a byte.
     if let Some((begun, _)) = text.split_at_checked(characters)
         && begun.is_ascii()
     {
@@ -305,7 +306,7 @@ fn unicode_escape(text: &str) -> (char, usize) {
     (char::from_u32(first).unwrap_or('\u{FFFD}'), 6)
 }
 
-/// What of an elided string is there, and how many characters are missing.
+/// The part of an elided string that is there, and how many characters are missing.
 fn split_mark(inner: &str) -> (&str, usize) {
     let Some((at, count)) = mark(inner) else { return (inner, 0) };
     let missing = count.split(':').next().and_then(|n| n.parse().ok()).unwrap_or(0);
@@ -461,7 +462,7 @@ mod tests {
 
     #[test]
     fn many_secrets_bring_nothing_that_was_not_looked_at_within_the_limit() {
-        // Their marks are shorter than they are, so that there is room for more than the limit's text.
+        // Their marks are shorter than they are, so there is room for more than the limit's worth of text.
         let key = ["gh", "p_", &"aB3dE5fG7h".repeat(20)].concat();
         let text = format!("{}{}", format!("{key}\n").repeat(10), format!(" {key}").repeat(3));
         for limit in [100, 500, 1000, 2000] {

@@ -1,14 +1,14 @@
-//! What became of a tool's call.
+//! The outcome of a tool call.
 
 use crate::transcript::entry::{Block, Content, Entry};
 use crate::transcript::lenient;
 use crate::transcript::raw::Raw;
 use crate::transcript::text;
 
-/// How the result of a tool ends that the user stopped, but for what closes it.
+/// How the result of a tool that the user stopped ends, except for closing characters.
 const INTERRUPTED: &str = "[Request interrupted by user for tool use";
 
-/// How the result of a tool begins that the user refused, from 1.0.24 on.
+/// How the result of a tool that the user refused begins, since 1.0.24.
 const REJECTED: [&str; 4] = [
     "The user doesn't want to proceed with this tool use",
     "The user doesn't want to take this action",
@@ -16,21 +16,21 @@ const REJECTED: [&str; 4] = [
     "User rejected tool use",
 ];
 
-/// What became of a tool's call.
+/// The outcome of a tool call.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum Verdict {
-    /// It did what it was to do.
+    /// It succeeded.
     Succeeded,
     /// It failed.
     Failed,
-    /// The user said no.
+    /// The user refused it.
     Rejected,
     /// The user stopped it.
     Interrupted,
 }
 
 impl Verdict {
-    /// Of a result in this line. A user's "no" is written as an error, and so is a stop.
+    /// The outcome of a result in this line. A user's refusal is written as an error, and so is a stop.
     pub fn of(entry: &Entry<'_>, result: &Block<'_>) -> Self {
         if result.is_error && is_rejected(entry, result) {
             return Self::Rejected;
@@ -50,7 +50,7 @@ fn is_rejected(entry: &Entry<'_>, result: &Block<'_>) -> bool {
     if let Some(decision) = &entry.permission_decision
         && decision.decision.as_deref() == Some("reject")
     {
-        // A rule's "no" is not a person's.
+        // A refusal by a rule is not a person's.
         return decision.is_by_person();
     }
     let begins = |raw: &str| {
@@ -64,7 +64,7 @@ fn first_text<'a>(result: &Block<'a>) -> &'a str {
     Content::of(result.content).first_text().map_or("", Raw::get)
 }
 
-/// The last text of a tool's result, raw.
+/// The last text of a tool result, raw.
 fn last_text<'a>(result: &Block<'a>) -> &'a str {
     match Content::of(result.content) {
         Content::Text(raw) => raw.get(),
