@@ -1,7 +1,7 @@
 //! Finds secrets in text and replaces them.
 //!
-//! One pass finds where a rule may apply ([`heads`]); there the rule reads on, never far and never back. So the time that
-//! a text takes depends on its length alone.
+//! One pass finds where a rule may apply ([`heads`]); the rule then reads on from there, never far and never back. So
+//! the time that a text takes depends only on its length.
 
 mod assignment;
 mod bytes;
@@ -26,46 +26,46 @@ use std::cell::RefCell;
 use std::cmp::Reverse;
 use std::collections::BTreeMap;
 
-/// What a secret is replaced by begins with this; the rule's name and `]` follow.
+/// A replaced secret becomes this prefix, the rule's name and `]`.
 pub const MARK: &str = "[redacted:";
 
-/// Characters of a text that must be looked at beyond those that are sent, so that a secret that begins in them is known.
-/// Every rule knows a secret by fewer.
+/// How many characters beyond those that are sent must be examined, so that a secret that begins in them is recognized.
+/// Every rule needs fewer.
 pub const MARGIN: usize = 512;
 
-/// The most passes over one text: what was replaced can end a word, so that another rule applies.
+/// Maximum passes over one text: a replacement can end a word, so that another rule then applies.
 const PASSES: usize = 4;
 
-/// Characters of a secret that is replaced wherever it stands in its text.
+/// A secret with at least this many characters is replaced wherever it occurs in its text.
 const LEAST_EVERYWHERE: usize = 8;
-/// Secrets of one text that are looked for in all of it.
+/// Maximum number of secrets in one text that are searched for in all of it.
 pub const MOST_EVERYWHERE: usize = 32;
 
 /// How often each rule found a secret.
 pub type Counts = BTreeMap<Rule, u64>;
 
-/// The name of a rule: one that is built in, or the user's.
+/// The name of a rule, built-in or the user's.
 pub type Rule = Cow<'static, str>;
 
-/// Adds counts to others.
+/// Adds counts to a sum.
 pub fn add(sum: &mut Counts, counts: &Counts) {
     for (rule, count) in counts {
         *sum.entry(rule.clone()).or_default() += count;
     }
 }
 
-/// A secret that was found.
+/// A secret that was found in a text.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct Secret {
     /// The rule's name.
     pub rule: Rule,
-    /// Where it begins, in bytes.
+    /// Byte offset where it begins.
     pub start: usize,
-    /// Where it ends.
+    /// Byte offset where it ends.
     pub end: usize,
 }
 
-/// What looks at a place.
+/// The check that a head triggers.
 #[derive(Debug, Clone, Copy)]
 enum Look {
     Token(&'static Token),
@@ -90,12 +90,12 @@ pub struct Redactor {
 }
 
 impl Redactor {
-    /// Without any rule.
+    /// A redactor without any rules.
     pub fn none() -> Self {
         Self::default()
     }
 
-    /// With the rules that are built in.
+    /// A redactor with the built-in rules.
     pub fn new() -> Self {
         let mut new = Self::none();
         for token in rules::GROUPS.iter().flat_map(|(_, tokens)| *tokens) {
@@ -107,7 +107,7 @@ impl Redactor {
         for command in 0..command::COUNT {
             new.add(Look::Command(command), [command::head(command)]);
         }
-        // The last letter of a scheme stands before the colon.
+        // The last letter of a scheme precedes the colon.
         let schemes = (b'a'..=b'z').chain(b'0'..=b'9').map(|last| Head::first([last, b':', b'/', b'/']));
         new.add(Look::Url, schemes);
         new.add(Look::PrivateKey, [Head::first(*b"-BEG"), Head::first(*b" BEG")]);
@@ -127,28 +127,28 @@ impl Redactor {
         }
     }
 
-    /// With the user's own patterns and exceptions beside what it has.
+    /// Adds the user's own patterns and exceptions.
     #[must_use]
     pub fn with(self, custom: Custom) -> Self {
         Self { custom, ..self }
     }
 
-    /// What was replaced since this was asked last.
+    /// The counts since the last call.
     pub fn take_counts(&self) -> Counts {
         self.counts.take()
     }
 
-    /// Can this hold a secret? `inner` stands between the quotes of a JSON string, escaped no more than it must be. Says so
-    /// too often, never too seldom.
+    /// Can this hold a secret? `inner` is the contents of a JSON string, with only the necessary escapes. There may be
+    /// false positives, but no false negatives.
     pub fn may_hold_secret(&self, inner: &str) -> bool {
-        // The user's patterns know nothing of escapes.
+        // The user's patterns don't know about escapes.
         if self.custom.finds() {
             return true;
         }
         self.suspects(inner.as_bytes(), 0).next().is_some()
     }
 
-    /// Where a secret may be in a text that may be escaped: heads at which some rule has to look.
+    /// Where a secret may be in a text that may be escaped: heads that some rule has to check.
     fn suspects<'a>(&'a self, text: &'a [u8], from: usize) -> impl Iterator<Item = usize> + 'a {
         let mut at = from;
         std::iter::from_fn(move || {
@@ -162,8 +162,8 @@ impl Redactor {
         })
     }
 
-    /// Does the text hold a secret that stands between the quotes of a JSON string, escaped no more than it must be? It is looked
-    /// through once, and decoded (`decode`) only if it may hold one.
+    /// Does this string hold a secret? `inner` is the contents of a JSON string, with only the necessary escapes. It is
+    /// scanned once, and decoded (`decode`) only if it may hold a secret.
     pub fn holds_secret<'a>(&self, inner: &'a str, decode: impl FnOnce() -> Cow<'a, str>) -> Option<Cow<'a, str>> {
         if self.custom.finds() {
             return Some(decode());
@@ -172,7 +172,7 @@ impl Redactor {
         let mut suspects = self.suspects(escaped, 0).peekable();
         suspects.peek()?;
         let text = decode();
-        // How far the text is read as it is escaped, and how much shorter it was.
+        // How far the escaped text has been read, and how much shorter that part is when decoded.
         let (mut read, mut shorter) = (0, 0);
         for suspect in suspects {
             while let Some(at) = memchr::memchr(b'\\', &escaped[read..suspect.max(read)]) {
@@ -180,7 +180,7 @@ impl Redactor {
                 read += at + length;
                 shorter += length - 1;
             }
-            // What begins within an escape is not there.
+            // A match that begins within an escape is not real.
             if suspect < read {
                 continue;
             }
@@ -193,7 +193,7 @@ impl Redactor {
         None
     }
 
-    /// The secrets in `text`, in order; none overlaps another.
+    /// The secrets in `text`, in order and without overlaps.
     pub fn find(&self, text: &str) -> Vec<Secret> {
         let mut secrets = Vec::new();
         let bytes = text.as_bytes();
@@ -218,7 +218,7 @@ impl Redactor {
         secrets
     }
 
-    /// What the user's patterns find.
+    /// Secrets that the user's patterns find.
     fn find_custom<'a>(&'a self, text: &'a str) -> impl Iterator<Item = Secret> + 'a {
         self.custom
             .find(text)
@@ -226,10 +226,10 @@ impl Redactor {
             .map(|(name, start, end)| Secret { rule: Rule::Owned(name.to_owned()), start, end })
     }
 
-    /// The secret to which the head at `at` leads.
+    /// The secret that the head at `at` leads to.
     fn at(&self, text: &[u8], at: usize) -> Option<Secret> {
         let found = self.heads.rules(text, at).find_map(|(rule, at)| look(self.looks[usize::from(rule)], text, at))?;
-        // `GITHUB_TOKEN=ghp_…`: what the value itself says is more than what its name says.
+        // `GITHUB_TOKEN=ghp_…`: the value itself says more than its name.
         if found.start > at
             && let Some(token) = self.token_in(text, found.start, found.end)
         {
@@ -238,10 +238,10 @@ impl Redactor {
         Some(found)
     }
 
-    /// The token of which the text from `start` to `end` is all or the beginning.
+    /// The token that the text from `start` to `end` is, or is the beginning of.
     fn token_in(&self, text: &[u8], start: usize, end: usize) -> Option<Secret> {
         let mut at = start;
-        // A literal is within its first bytes.
+        // A token's literal is within its first bytes.
         while let Some(head) = self.heads.next(text, at).filter(|head| *head < end.min(start + 32)) {
             let tokens = self.heads.rules(text, head).filter_map(|(rule, at)| match self.looks[usize::from(rule)] {
                 Look::Token(token) => look(Look::Token(token), text, at),
@@ -260,7 +260,8 @@ impl Redactor {
         self.redact_within(text, text.len())
     }
 
-    /// The first `kept` bytes of `text` without their secrets, also those that go on after them; `None` if there are none.
+    /// The first `kept` bytes of `text` without their secrets, including those that extend past them; `None` if there
+    /// are none.
     pub fn redact_within(&self, text: &str, kept: usize) -> Option<String> {
         let mut found = self.find(text);
         found.retain(|secret| secret.start < kept);
@@ -294,7 +295,7 @@ impl Redactor {
         if !self.may_hold_secret(json) {
             return None;
         }
-        // As it stands, because the names of members tell of their values.
+        // As written, because the names of members say something about their values.
         let clean = self.redact(json)?;
         if serde_json::from_str::<serde::de::IgnoredAny>(&clean).is_ok() {
             return Some(clean);
@@ -352,14 +353,14 @@ fn may_be_at(look: Look, text: &[u8], at: usize) -> bool {
     }
 }
 
-/// Does the place lie within `[redacted:…]`?
+/// Is the position within `[redacted:…]`?
 fn in_mark(text: &[u8], at: usize) -> bool {
     let before = &text[at.saturating_sub(80)..at];
     let Some(open) = before.iter().rposition(|b| *b == b'[') else { return false };
     before[open..].starts_with(MARK.as_bytes()) && !before[open..].contains(&b']')
 }
 
-/// With whole characters at both ends.
+/// Widens a secret to whole characters at both ends.
 fn widened(text: &str, secret: Secret) -> Secret {
     let Secret { rule, mut start, mut end } = secret;
     while !text.is_char_boundary(start) {
@@ -371,7 +372,7 @@ fn widened(text: &str, secret: Secret) -> Secret {
     Secret { rule, start, end }
 }
 
-/// The secrets, and wherever else in the text the same ones stand.
+/// Adds every other occurrence of the secrets in the text.
 fn everywhere(text: &str, secrets: Vec<Secret>) -> Vec<Secret> {
     let mut known: Vec<(&str, Rule)> = secrets
         .iter()
@@ -391,7 +392,7 @@ fn everywhere(text: &str, secrets: Vec<Secret>) -> Vec<Secret> {
     without_overlaps(all)
 }
 
-/// In order; of two that overlap, the first one takes in the other.
+/// Sorts the secrets; of two that overlap, the first absorbs the second.
 fn without_overlaps(mut secrets: Vec<Secret>) -> Vec<Secret> {
     secrets.sort_by_key(|secret| (secret.start, Reverse(secret.end)));
     secrets.dedup_by(|next, before| {
@@ -404,7 +405,7 @@ fn without_overlaps(mut secrets: Vec<Secret>) -> Vec<Secret> {
     secrets
 }
 
-/// The first `kept` bytes of the text, and marks in place of the secrets that begin in them.
+/// The first `kept` bytes of the text, with marks in place of the secrets that begin in them.
 fn replaced(text: &str, secrets: &[Secret], kept: usize) -> String {
     let mut out = String::with_capacity(kept + 32);
     let mut done = 0;

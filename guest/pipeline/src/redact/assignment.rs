@@ -1,25 +1,25 @@
-//! Values that are given a name that tells what they are: `API_KEY=…`, `"password": "…"`, `--token …`, `<secret>…</secret>`,
-//! in the forms that environment files, JSON, YAML, shells, sources and logs have.
+//! Values whose name says that they are secret: `API_KEY=…`, `"password": "…"`, `--token …`, `<secret>…</secret>`, in
+//! the forms used in environment files, JSON, YAML, shells, source code and logs.
 
 use super::bytes::{ALNUM, DASH, DIGIT, DOT, LOWER, UPPER, VALUE, WORD, byte, goes_on, goes_on_in_any_case, is, run};
 use super::names::{self, Kind, Name};
 use super::value::{is_identifier, is_password, is_placeholder, is_random, is_uuid};
 
-/// Bytes of a value.
+/// Maximum bytes of a value.
 const LONGEST: usize = 16_384;
-/// Bytes in which a value in quotes ends, or it is not looked at.
+/// A value in quotes is ignored unless it ends within this many bytes.
 const LONGEST_QUOTED: usize = 8192;
-/// PostHog's project tokens, which stand in web pages, begin so.
+/// Prefix of PostHog's project tokens, which are public: they are in web pages.
 const PUBLIC: &[u8] = b"phc_";
-/// Bytes of a value that has no quotes, until it is known to be a secret.
+/// Bytes of an unquoted value that are read before it is known to be a secret.
 const LOOK: usize = 96;
 
-/// How a name and its value are joined.
+/// How a name is joined to its value.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 enum Join {
-    /// `=`, without white space.
+    /// `=`, without white space around it.
     Equals,
-    /// `=`, `:=`, `==`, with white space.
+    /// `=`, `:=`, `==`, with white space around it.
     SpacedEquals,
     /// `:`
     Colon,
@@ -47,7 +47,7 @@ pub struct Found {
     pub end: usize,
 }
 
-/// The value of the name whose key word is at `at`.
+/// The value of the name whose keyword is at `at`.
 pub fn find(text: &[u8], at: usize, key_word: usize) -> Option<Found> {
     let name = names::at(text, at, key_word)?;
     let (join, after) = join(text, &name)?;
@@ -57,16 +57,16 @@ pub fn find(text: &[u8], at: usize, key_word: usize) -> Option<Found> {
     Some(Found { rule: name.rule, start: value.start, end })
 }
 
-/// May a name be joined to a value, where all is escaped as in JSON? As [`find`], as far as that is cheap.
+/// May a name be joined to a value, in a text that is escaped as JSON? Like [`find`], but only the cheap checks.
 pub fn may_be_at(text: &[u8], at: usize, key_word: usize) -> bool {
     names::at(text, at, key_word).is_some_and(|name| {
-        // How far back a `login` may stand depends on what is escaped.
+        // How far back a `login` may be depends on what is escaped.
         let may_follow_login = name.kind == Kind::Password && spaces(text, name.end) > name.end;
         may_follow_login || join(text, &name).is_some()
     })
 }
 
-/// Skips blanks and tabs, also where these are escaped, however often.
+/// Skips blanks and tabs, even if they are escaped any number of times.
 fn spaces(text: &[u8], at: usize) -> usize {
     let mut at = at;
     loop {
@@ -89,7 +89,7 @@ fn backslashes(text: &[u8], at: usize) -> usize {
     at + rest.iter().take_while(|byte| **byte == b'\\').count()
 }
 
-/// White space, line ends and commas, also where they are escaped.
+/// Skips white space, line ends and commas, even if they are escaped.
 fn gap(text: &[u8], at: usize) -> usize {
     let mut at = at;
     for _ in 0..64 {
@@ -102,13 +102,13 @@ fn gap(text: &[u8], at: usize) -> usize {
     at
 }
 
-/// Skips back-slashes and the quote after them.
+/// Skips backslashes and the quote after them.
 fn quote(text: &[u8], at: usize) -> Option<(usize, u8, usize)> {
     let end = backslashes(text, at);
     matches!(byte(text, end), b'"' | b'\'' | b'`').then(|| (end - at, byte(text, end), end + 1))
 }
 
-/// What joins a name to its value, and where the value may begin.
+/// How a name is joined to its value, and where the value may begin.
 fn join(text: &[u8], name: &Name) -> Option<(Join, usize)> {
     let mut at = name.end;
     let quoted = quote(text, at);
@@ -189,15 +189,15 @@ fn after_type(text: &[u8], at: usize) -> usize {
     }
 }
 
-/// Where a value lies, and how it is written.
+/// The position of a value, and how it is written.
 #[derive(Debug)]
 struct Value {
     start: usize,
     end: usize,
     quoted: bool,
-    /// Its closing quote is there, or what ends a value without quotes.
+    /// Is its end there: the closing quote, or a byte that ends an unquoted value?
     complete: bool,
-    /// It goes on: all of it is only read once it is known to be a secret.
+    /// Does it go on? The rest is only read once the value is known to be a secret.
     open: bool,
 }
 
@@ -221,11 +221,11 @@ impl Value {
         }
         let mut end = run(text, at, VALUE, LOOK);
         let open = end - at == LOOK;
-        // `&` ends a parameter, and so it is not in the set; a line that goes on, a list, a sentence:
+        // `&` ends a parameter, and so is not in the set; a continued line, a list or a sentence ends like this:
         while end > at && b",.:;?|".contains(&text[end - 1]) {
             end -= 1;
         }
-        // What would be a call, an index, a field of something.
+        // Otherwise it is a call, an index or a field access.
         let next = byte(text, end);
         let complete = !matches!(next, b'(' | b'[' | b'{');
         (end > at).then_some(Self { start: at, end, quoted: false, complete, open })
@@ -259,7 +259,7 @@ fn judge(text: &[u8], name: &Name, join: Join, value: &Value) -> Option<usize> {
     if all.starts_with(b"[redacted:") || (all.starts_with(b"[") && !value.quoted) {
         return None;
     }
-    // A value in quotes with white space is a sentence; without an end, only its first word is one.
+    // A value in quotes with white space is a sentence; if its end is missing, only its first word is the secret.
     let word = all.iter().position(u8::is_ascii_whitespace).unwrap_or(all.len());
     if word < all.len() && value.complete && value.quoted && join != Join::Element {
         return None;
@@ -274,7 +274,7 @@ fn judge(text: &[u8], name: &Name, join: Join, value: &Value) -> Option<usize> {
     }
     let random = is_random(secret) || is_uuid(secret);
     let accepted = match name.kind {
-        // Names that hold nothing else.
+        // Names that never hold anything else.
         Kind::Password if !value.quoted => unquoted_password(name, join, value, secret, random),
         Kind::Password => {
             is_password(secret)
@@ -299,7 +299,7 @@ fn unquoted_password(name: &Name, join: Join, value: &Value, secret: &[u8], rand
     let digit = secret.iter().any(u8::is_ascii_digit);
     let symbol = secret.iter().any(|b| !is(*b, WORD | DASH | DOT));
     match join {
-        // A flag's and an environment variable's value is what it is.
+        // The value of a flag or an environment variable is taken literally.
         Join::Flag | Join::Netrc => value.complete && !secret.starts_with(b"-"),
         Join::Equals if name.is_upper || name.begins_line => {
             value.complete && !(is_reference(secret) && secret.contains(&b'.'))
@@ -309,7 +309,7 @@ fn unquoted_password(name: &Name, join: Join, value: &Value, secret: &[u8], rand
     }
 }
 
-/// `user.password`, `args.token`, `getToken`, `Foo::BAR`, `self`: what stands for a value in code.
+/// `user.password`, `args.token`, `getToken`, `Foo::BAR`, `self`: code that refers to a value.
 fn is_reference(value: &[u8]) -> bool {
     if !is_identifier(value) {
         return value.starts_with(b"@") || value.contains(&b':') && value.windows(2).any(|w| w == b"::");
@@ -319,7 +319,7 @@ fn is_reference(value: &[u8]) -> bool {
     dotted && !is_random(value)
 }
 
-/// `voyage-api-key`: the name of a secret, as in a list of names, is none.
+/// `voyage-api-key`: the name of a secret, as in a list of names, is not a secret.
 fn is_name(value: &[u8]) -> bool {
     let mut parts = value.rsplit(|byte| matches!(byte, b'_' | b'-' | b'.'));
     let last = parts.next().unwrap_or_default();
@@ -329,13 +329,13 @@ fn is_name(value: &[u8]) -> bool {
     is_kind && parts.clone().next().is_some() && parts.all(|part| part.iter().all(|byte| is(*byte, LOWER | UPPER)))
 }
 
-/// An address of something is not its secret, unless it holds one: other rules see to that.
+/// The address of something is not its secret; if it holds one, other rules find it.
 fn looks_like_address(value: &[u8]) -> bool {
     let scheme = run(value, 0, ALNUM, 12);
     goes_on(value, scheme, "://") || (value.starts_with(b"/") && value[1..].contains(&b'/') && !is_random(value))
 }
 
-/// What programs show where a password is asked for, and names of fields.
+/// Texts that programs show where they ask for a password, and names of fields.
 fn is_interface_text(value: &[u8]) -> bool {
     let letters = value.iter().all(|b| is(*b, LOWER | UPPER) || b"_-.".contains(b));
     let capital = value.first().is_some_and(u8::is_ascii_uppercase);

@@ -1,4 +1,4 @@
-//! Kinds of bytes, as sets of bits, and where a word begins in text that may be escaped.
+//! Kinds of bytes, as bit sets, and where a word begins in text that may be escaped.
 
 /// A set of kinds of bytes.
 pub type Set = u16;
@@ -23,10 +23,10 @@ pub const EQUALS: Set = 1 << 9;
 pub const TILDE: Set = 1 << 10;
 /// `%`
 pub const PERCENT: Set = 1 << 11;
-/// Anything else that is printed, but for quotes, brackets, space and what separates values.
+/// Any other printable byte except quotes, brackets, space and separators of values.
 const OTHER: Set = 1 << 12;
 
-/// Hexadecimal digits in small letters.
+/// Lowercase hexadecimal digits.
 pub const HEX: Set = DIGIT | A_TO_F;
 /// Hexadecimal digits.
 pub const ANY_HEX: Set = HEX | CAPITAL_A_TO_F;
@@ -34,9 +34,9 @@ pub const ANY_HEX: Set = HEX | CAPITAL_A_TO_F;
 pub const LOWER: Set = A_TO_F | G_TO_Z;
 /// `A` to `Z`.
 pub const UPPER: Set = CAPITAL_A_TO_F | CAPITAL_G_TO_Z;
-/// Capital letters and digits.
+/// Uppercase letters and digits.
 pub const UPPER_DIGIT: Set = UPPER | DIGIT;
-/// Small letters and digits.
+/// Lowercase letters and digits.
 pub const LOWER_DIGIT: Set = LOWER | DIGIT;
 /// Letters.
 pub const LETTER: Set = UPPER | LOWER;
@@ -48,9 +48,9 @@ pub const WORD: Set = ALNUM | UNDERSCORE;
 pub const URL64: Set = WORD | DASH;
 /// Base64, with its padding.
 pub const BASE64: Set = ALNUM | PLUS_SLASH | EQUALS;
-/// What stands in tokens with parts: [`URL64`] and the dot.
+/// Characters of tokens with parts: [`URL64`] and the dot.
 pub const DOTTED: Set = URL64 | DOT;
-/// What a value that has no quotes consists of.
+/// Characters of an unquoted value.
 pub const VALUE: Set = DOTTED | BASE64 | TILDE | PERCENT | OTHER;
 
 const KINDS: [Set; 256] = {
@@ -83,7 +83,7 @@ thread_local! {
     static LOOKED_AT: std::cell::Cell<usize> = const { std::cell::Cell::new(0) };
 }
 
-/// How many bytes were looked at so far: the work that was done, whatever else the machine does.
+/// How many bytes were examined so far: a measure of work that doesn't depend on how busy the machine is.
 #[cfg(test)]
 pub fn looked_at() -> usize {
     LOOKED_AT.get()
@@ -96,37 +96,37 @@ pub fn is(byte: u8, set: Set) -> bool {
     KINDS[usize::from(byte)] & set != 0
 }
 
-/// The byte at `at`, 0 outside of the text.
+/// The byte at `at`, or 0 outside the text.
 pub fn byte(text: &[u8], at: usize) -> u8 {
     text.get(at).copied().unwrap_or(0)
 }
 
-/// Where the run of bytes of `set` from `at` on ends, `most` bytes further at most.
+/// The end of the run of bytes in `set` that begins at `at`, at most `most` bytes long.
 pub fn run(text: &[u8], at: usize, set: Set, most: usize) -> usize {
     let end = text.len().min(at.saturating_add(most));
     let rest = text.get(at..end).unwrap_or_default();
     at + rest.iter().position(|byte| !is(*byte, set)).unwrap_or(rest.len())
 }
 
-/// Where the run of bytes of `set` that ends at `at` begins, `most` bytes before at most.
+/// The beginning of the run of bytes in `set` that ends at `at`, at most `most` bytes long.
 pub fn run_before(text: &[u8], at: usize, set: Set, most: usize) -> usize {
     let from = at.saturating_sub(most);
     let rest = &text[from..at];
     from + rest.iter().rposition(|byte| !is(*byte, set)).map_or(0, |last| last + 1)
 }
 
-/// Does `text` go on with `word` at `at`?
+/// Does `text` continue with `word` at `at`?
 pub fn goes_on(text: &[u8], at: usize, word: &str) -> bool {
     text.get(at..).is_some_and(|rest| rest.starts_with(word.as_bytes()))
 }
 
-/// As [`goes_on`], whatever the case of its letters. `word` is in small letters.
+/// Like [`goes_on`], but ignores case. `word` is in lower case.
 pub fn goes_on_in_any_case(text: &[u8], at: usize, word: &str) -> bool {
     text.get(at..at + word.len()).is_some_and(|part| part.eq_ignore_ascii_case(word.as_bytes()))
 }
 
-/// Can a word begin at `at`? It can after anything but letters, digits and `_`, and after an escape that ends in one: `\n`,
-/// `\u0022`, `\x22`, `%22`, a color of the terminal.
+/// Can a word begin at `at`? It can after anything but letters, digits and `_`, and after an escape that ends in one:
+/// `\n`, `\u0022`, `\x22`, `%22`, a terminal color.
 pub fn begins_word(text: &[u8], at: usize) -> bool {
     let Some(before) = at.checked_sub(1).map(|at| text[at]) else { return true };
     if !is(before, WORD) {
@@ -141,8 +141,8 @@ pub fn begins_word(text: &[u8], at: usize) -> bool {
         || (b"mK".contains(&before) && ends_color(&text[at.saturating_sub(24)..at - 1]))
 }
 
-/// Where the word begins whose letters begin at `at`: they may be the end of an escape (`\n`, `\u0022`, `\x22`, `%22`, a color of
-/// the terminal). It begins at `last` at the latest.
+/// The beginning of the word whose letters begin at `at`: the first ones may be the end of an escape (`\n`, `\u0022`,
+/// `\x22`, `%22`, a terminal color). The result is at most `last`.
 pub fn without_escape(text: &[u8], at: usize, last: usize) -> usize {
     let hexadecimal = |from: usize, count: usize| (from..from + count).all(|at| is(byte(text, at), ANY_HEX));
     let begin = match (at.checked_sub(1).map_or(0, |before| text[before]), byte(text, at)) {
@@ -159,7 +159,7 @@ pub fn without_escape(text: &[u8], at: usize, last: usize) -> usize {
     if begin <= last { begin } else { at }
 }
 
-/// Is this the beginning of a terminal's control sequence, all but its last letter, as it is or escaped?
+/// Is this the beginning of a terminal's control sequence, without its last letter, whether escaped or not?
 fn ends_color(text: &[u8]) -> bool {
     let digits = text.iter().rposition(|byte| !is(*byte, DIGIT) && *byte != b';');
     let Some((b'[', rest)) = digits.and_then(|at| text[..=at].split_last()) else { return false };

@@ -1,4 +1,4 @@
-//! Passwords among a command's arguments, where no name tells: `curl -u user:password`, `mysql -pPASSWORD`,
+//! Passwords among a command's arguments, where no name gives them away: `curl -u user:password`, `mysql -pPASSWORD`,
 //! `sshpass -p PASSWORD`, `redis-cli -a PASSWORD`.
 
 use super::assignment::Found;
@@ -6,10 +6,10 @@ use super::bytes::{VALUE, begins_word, byte, goes_on, run};
 use super::heads::Head;
 use super::value::is_placeholder;
 
-/// Bytes of a command in which its option is looked for.
+/// How many bytes of a command are searched for its option.
 const LONGEST: usize = 256;
 
-/// How a command takes a password.
+/// How a command accepts a password.
 struct Command {
     name: &'static str,
     /// The option.
@@ -38,10 +38,10 @@ const COMMANDS: [Command; 8] = [
     Command { name: "docker login", options: &[" -p "], form: Form::Next },
 ];
 
-/// How many there are.
+/// The number of commands.
 pub const COUNT: usize = COMMANDS.len();
 
-/// Four bytes of a command's name.
+/// Four bytes of a command's name, to find it by.
 pub fn head(command: usize) -> Head {
     Head::rarest(COMMANDS[command].name)
 }

@@ -1,16 +1,16 @@
-//! The user's own patterns, and what is not a secret although a rule takes it for one.
+//! The user's own patterns, and exceptions: text that is not a secret although a rule matches it.
 
 use regex_lite::{Regex, RegexBuilder};
 use serde::Deserialize;
 use thiserror::Error;
 
-/// Bytes of a list.
+/// Maximum bytes of a list.
 const LARGEST_LIST: usize = 64 * 1024;
-/// Patterns and exceptions of a list.
+/// Maximum number of patterns and exceptions in a list.
 const MOST: usize = 200;
-/// Bytes of a pattern.
+/// Maximum bytes of a pattern.
 const LONGEST: usize = 1000;
-/// Bytes of a compiled pattern.
+/// Maximum bytes of a compiled pattern.
 const LARGEST_PROGRAM: usize = 256 * 1024;
 
 /// Patterns and exceptions.
@@ -77,12 +77,12 @@ impl Custom {
         }
     }
 
-    /// Are there patterns? Exceptions alone find nothing.
+    /// Are there any patterns? Exceptions alone find nothing.
     pub fn finds(&self) -> bool {
         !self.patterns.is_empty()
     }
 
-    /// What the patterns match: their name, and from where to where; of a pattern with a group, the first group.
+    /// The matches of the patterns: name, start and end. If a pattern has a group, the match is its first group.
     pub fn find<'a>(&'a self, text: &'a str) -> impl Iterator<Item = (&'a str, usize, usize)> {
         self.patterns.iter().flat_map(move |(name, pattern)| {
             pattern.captures_iter(text).filter_map(move |found| {
@@ -92,7 +92,7 @@ impl Custom {
         })
     }
 
-    /// Is this no secret?
+    /// Is this one of the exceptions?
     pub fn allows(&self, secret: &str) -> bool {
         self.exceptions.iter().any(|exception| exception.is_match(secret))
     }

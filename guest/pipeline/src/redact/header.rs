@@ -1,4 +1,4 @@
-//! What HTTP headers carry: `Authorization` and its like, and cookies.
+//! Secrets in HTTP headers: `Authorization` and similar ones, and cookies.
 
 use super::assignment::Found;
 use super::bytes::{
@@ -6,15 +6,15 @@ use super::bytes::{
 };
 use super::value::{is_placeholder, is_random};
 
-/// Bytes of a header's value.
+/// Maximum bytes of a header's value.
 const LONGEST: usize = 16_384;
-/// Bytes that are read to know whether it is a secret.
+/// Bytes that are read to tell whether it is a secret.
 const LOOK: usize = 512;
 
-/// Schemes after which there are credentials, though they may look like words.
+/// Schemes whose credentials may look like words.
 const SCHEMES: [&str; 7] = ["basic", "bearer", "token", "bot", "digest", "ssws", "apikey"];
 
-/// `Authorization: Scheme credentials`, as a header or as a member of an object. `at`: where `authorization` begins.
+/// `Authorization: Scheme credentials`, as a header or as an object's member. `at`: where `authorization` begins.
 pub fn authorization(text: &[u8], at: usize) -> Option<Found> {
     let value = value_of(text, at, "authorization")?;
     let mut start = value;
@@ -30,7 +30,7 @@ pub fn authorization(text: &[u8], at: usize) -> Option<Found> {
     }
     let secret = &text[start..end];
     let shown = secret.len() >= 6 && !is_placeholder(secret) && !secret.starts_with(b"[redacted:");
-    // A scheme alone, or code: `headers.authorization = getHeader`
+    // Only a scheme, or code: `headers.authorization = getHeader`
     let plausible = start > value || (is_random(secret) && secret.len() >= 16);
     let code = matches!(byte(text, start), b'{' | b'(')
         || matches!(byte(text, end), b'(' | b'[' | b'{')
@@ -40,7 +40,7 @@ pub fn authorization(text: &[u8], at: usize) -> Option<Found> {
     shown.then_some(Found { rule: "authorization", start, end })
 }
 
-/// `Bearer token`, wherever it stands. `at`: where `bearer` begins.
+/// `Bearer token`, anywhere. `at`: where `bearer` begins.
 pub fn bearer(text: &[u8], at: usize) -> Option<Found> {
     if !goes_on_in_any_case(text, at, "bearer") || !begins_word(text, at) {
         return None;
@@ -68,12 +68,12 @@ pub fn cookie(text: &[u8], at: usize) -> Option<Found> {
         .iter()
         .position(|b| !is(*b, VALUE))
         .map_or(&value[equals + 1..], |n| &value[equals + 1..][..n]);
-    // `name=` of code
+    // `name=` in code
     let shown = named && first.len() >= 4 && !is_placeholder(first);
     shown.then(|| Found { rule: "cookie", start, end: line_end(text, start) })
 }
 
-/// Where the value of a header begins, as it stands in a request or in an object: `Name: v`, `"name": "v"`, `name=v`.
+/// Where a header's value begins, in a request or in an object: `Name: v`, `"name": "v"`, `name=v`.
 fn value_of(text: &[u8], at: usize, name: &str) -> Option<usize> {
     if !goes_on_in_any_case(text, at, name) {
         return None;
@@ -86,7 +86,7 @@ fn value_of(text: &[u8], at: usize, name: &str) -> Option<usize> {
     }
     at = spaces(text, at + 1);
     let quoted = skip_quote(text, at);
-    // `("Authorization", "Bearer …")` has quotes; without them it is a list of names.
+    // `("Authorization", "Bearer …")` has quotes; without them it would be a list of names.
     (quoted > at || byte(text, at - 1) != b',').then_some(quoted)
 }
 
@@ -107,7 +107,7 @@ fn spaces(text: &[u8], at: usize) -> usize {
     at
 }
 
-/// Where the line or the string ends.
+/// The end of the line or the string.
 fn line_end(text: &[u8], at: usize) -> usize {
     let rest = &text[at..text.len().min(at + LONGEST)];
     at + rest.iter().position(|b| matches!(b, b'\n' | b'\r' | b'"' | b'\'' | b'`' | b'\\')).unwrap_or(rest.len())

@@ -1,16 +1,16 @@
-//! Finds where a rule may apply: four characters of every key word, the rarest, in one pass.
+//! Finds where a rule may apply: looks for the rarest four characters of every keyword, in one pass.
 //!
-//! Two consecutive groups of three bytes of each head are in a set of bits, so that a look at every second byte sees one
-//! of them. Where one is, the four bytes are looked up. Letters are compared whatever their case.
+//! A bit set holds two consecutive three-byte groups of each head, so that checking every second byte finds one of
+//! them. After a hit, the four bytes are looked up in a table. Letters are compared without regard to case.
 
 use super::value::is_common_pair;
 
-/// Bits of the set of groups.
+/// Size of the bit set of groups.
 const BITS: usize = 1 << 16;
-/// Places of the table of heads.
+/// Size of the table of heads.
 const PLACES: usize = 1 << 12;
 
-/// The heads of all rules, each with the number of what looks at it.
+/// The heads of all rules, each with the number of the check that it triggers.
 #[derive(Debug)]
 pub struct Heads {
     groups: Box<[u64; BITS / 64]>,
@@ -18,10 +18,10 @@ pub struct Heads {
     table: Vec<Entry>,
 }
 
-/// A head, the rule, and how many bytes of the key word stand before the head.
+/// A head, its rule, and how many bytes of the keyword precede the head.
 type Entry = (u32, u16, u8);
 
-/// Four bytes of a key word.
+/// Four bytes of a keyword, to find it by.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub struct Head {
     bytes: [u8; 4],
@@ -29,12 +29,12 @@ pub struct Head {
 }
 
 impl Head {
-    /// The first four bytes of a key word.
+    /// The first four bytes of a keyword.
     pub const fn first(bytes: [u8; 4]) -> Self {
         Self { bytes, offset: 0 }
     }
 
-    /// Of the four consecutive bytes of a key word (it has four at least), those that text has the most seldom.
+    /// The four consecutive bytes of a keyword (it has at least four) that are rarest in text.
     pub fn rarest(word: &str) -> Self {
         let common = |window: &[u8]| window.windows(2).filter(|pair| is_common_pair(pair[0], pair[1])).count();
         let windows = word.as_bytes().windows(4).take(32).enumerate();
@@ -43,11 +43,11 @@ impl Head {
     }
 }
 
-/// A byte without its case. (Bytes that are not letters meet others; what looks at the place compares them exactly.)
+/// An OR mask that removes case. (Bytes that are not letters may then collide; the check compares them exactly.)
 const CASE: u32 = 0x2020_2020;
 
 fn group(word: u32) -> usize {
-    // The upper half of the product is the best mixed.
+    // The upper half of the product is mixed best.
     ((word & 0x00ff_ffff).wrapping_mul(0x9E37_79B1) >> 16) as usize
 }
 
@@ -66,7 +66,7 @@ impl Default for Heads {
 }
 
 impl Heads {
-    /// Adds a head. The same one can have several rules.
+    /// Adds a head. Several rules can share one.
     pub fn add(&mut self, Head { bytes, offset }: Head, rule: u16) {
         let head = word(bytes);
         for group in [group(head), group(head >> 8)] {
@@ -82,10 +82,10 @@ impl Heads {
         self.table[at] = (head, rule, offset);
     }
 
-    /// The next place from `from` on where a head of any rule is.
+    /// The next position, starting at `from`, with a head of any rule.
     pub fn next(&self, text: &[u8], from: usize) -> Option<usize> {
         let mut at = from;
-        // The second group of a head that begins before `from` is of no interest.
+        // Ignores the second group of a head that begins before `from`.
         while let Some(bytes) = text.get(at..at + 4) {
             let bytes = word([bytes[0], bytes[1], bytes[2], bytes[3]]);
             let group = group(bytes);
@@ -99,7 +99,7 @@ impl Heads {
             }
             at += 2;
         }
-        // The last group of three.
+        // The last three-byte group.
         let last = text.len().checked_sub(4).filter(|last| *last >= from)?;
         self.is_head(text, last).then_some(last)
     }
@@ -108,7 +108,7 @@ impl Heads {
         self.rules(text, at).next().is_some()
     }
 
-    /// The rules whose head is at `at`, and where their key word begins.
+    /// The rules whose head is at `at`, and where their keywords begin.
     pub fn rules(&self, text: &[u8], at: usize) -> impl Iterator<Item = (u16, usize)> {
         let bytes = text.get(at..at + 4).map_or([0; 4], |bytes| [bytes[0], bytes[1], bytes[2], bytes[3]]);
         self.rules_of(word(bytes)).filter_map(move |(rule, offset)| Some((rule, at.checked_sub(usize::from(offset))?)))

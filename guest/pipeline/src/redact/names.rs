@@ -1,22 +1,22 @@
-//! Names that tell that their value is a secret, and those that only look so.
+//! Names that say that their value is a secret, and names that only look like it.
 
 use super::bytes::{DASH, DOT, LOWER, UPPER, WORD, byte, goes_on_in_any_case, is, run, run_before, without_escape};
 use super::heads::Head;
 
-/// What a name says of its value.
+/// What a name says about its value.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum Kind {
     /// A person may have chosen it.
     Password,
-    /// Chance made it.
+    /// It was generated at random.
     Secret,
-    /// A key, of which the name says for what.
+    /// A key; the name says what it is for.
     Key,
-    /// It may be something else.
+    /// It may not be a secret.
     Weak,
 }
 
-/// A word in names.
+/// A keyword in a name.
 struct KeyWord {
     word: &'static str,
     kind: Kind,
@@ -27,7 +27,7 @@ const fn key_word(word: &'static str, kind: Kind, rule: &'static str) -> KeyWord
     KeyWord { word, kind, rule }
 }
 
-/// The words, in small letters; a longer one before one that it begins with.
+/// The keywords, in lower case; a longer one comes before a shorter one that it starts with.
 const KEY_WORDS: [KeyWord; 13] = [
     key_word("passphrase", Kind::Password, "password"),
     key_word("password", Kind::Password, "password"),
@@ -44,10 +44,10 @@ const KEY_WORDS: [KeyWord; 13] = [
     key_word("key", Kind::Key, "api-key"),
 ];
 
-/// How many there are.
+/// The number of keywords.
 pub const COUNT: usize = KEY_WORDS.len();
 
-/// Four bytes of a word; of one of three, with each byte that can follow.
+/// Four bytes of a keyword; a three-letter keyword gets one head for each byte that can follow it.
 pub fn heads(word: usize) -> Vec<Head> {
     match *KEY_WORDS[word].word.as_bytes() {
         [a, b, c] => b"=: \t\"'`_-.])\\>,?!\n0123456789".iter().map(|next| Head::first([a, b, c, *next])).collect(),
@@ -64,11 +64,11 @@ pub struct Name {
     pub end: usize,
     /// `LIKE_THIS`
     pub is_upper: bool,
-    /// Nothing but `export` or white space stands before it on its line.
+    /// Does only `export` or white space precede it on its line?
     pub begins_line: bool,
 }
 
-/// What a name ends in that says of its value that it only has to do with a secret.
+/// Words at the end of a name that say that its value is only related to a secret.
 const ABOUT: [&str; 98] = [
     "id",
     "ids",
@@ -170,7 +170,7 @@ const ABOUT: [&str; 98] = [
     "list",
 ];
 
-/// What stands before `token` where that is a word of a language, of a list, of a model.
+/// Words before `token` that give it another meaning: in a language, a list or a model.
 const OTHER_TOKENS: [&str; 28] = [
     "next",
     "page",
@@ -202,7 +202,7 @@ const OTHER_TOKENS: [&str; 28] = [
     "cancellation",
 ];
 
-/// What a key can be for: its value is a secret.
+/// What a key can be for so that its value is a secret.
 const KEY_OF: [&str; 35] = [
     "api",
     "access",
@@ -241,7 +241,7 @@ const KEY_OF: [&str; 35] = [
     "consumer",
 ];
 
-/// What stands before `key` where that is a field of a table, or meant for everybody.
+/// Words before `key` that make it a field of a table, or public.
 const OTHER_KEYS: [&str; 14] = [
     "public",
     "pub",
@@ -259,14 +259,14 @@ const OTHER_KEYS: [&str; 14] = [
     "dedupe",
 ];
 
-/// The name to which the `word`th key word at `at` belongs.
+/// The name that the keyword with index `word` at `at` belongs to.
 pub fn at(text: &[u8], at: usize, word: usize) -> Option<Name> {
     let KeyWord { word, kind, rule } = KEY_WORDS[word];
     if !goes_on_in_any_case(text, at, word) {
         return None;
     }
     let after = at + word.len();
-    // A longer word has a turn of its own.
+    // A longer keyword is checked on its own.
     if word == "pass"
         && ["word", "wort", "phra", "code", "wd"].iter().any(|rest| goes_on_in_any_case(text, after, rest))
     {
@@ -324,7 +324,7 @@ pub fn at(text: &[u8], at: usize, word: usize) -> Option<Name> {
     Some(Name { kind, rule, start, end, is_upper, begins_line: begins_line(text, start) })
 }
 
-/// In small letters, without what separates words.
+/// In lower case, without word separators.
 fn bare(name: &[u8]) -> String {
     name.iter().filter(|b| !b"_-.".contains(b)).map(|b| char::from(b.to_ascii_lowercase())).collect()
 }

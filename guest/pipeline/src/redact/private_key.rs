@@ -1,13 +1,13 @@
-//! Private keys in their armor: from `-----BEGIN … PRIVATE KEY-----` to the end, also where that is missing, in whatever
-//! way the lines were written: escaped, quoted, numbered, indented, commented out.
+//! Armored private keys: from `-----BEGIN … PRIVATE KEY-----` to the end, even if the end is missing, however the lines
+//! were written: escaped, quoted, numbered, indented, commented out.
 
 use super::bytes::{BASE64, DASH, DIGIT, WORD, byte, goes_on, is, run, run_before};
 
-/// Bytes of a key. The largest in use (RSA with 16,384 bits) has 13 KB.
+/// Maximum bytes of a key. The largest in use (RSA with 16,384 bits) has 13 KB.
 const LONGEST: usize = 32_768;
-/// What a label can have: `OPENSSH PRIVATE KEY`.
+/// Maximum length of a label such as `OPENSSH PRIVATE KEY`.
 const LONGEST_LABEL: usize = 64;
-/// A key has more than so many characters of Base64. Less is somebody speaking of keys.
+/// A key has more Base64 characters than this. Anything shorter is text about keys.
 const LEAST: usize = 24;
 
 /// The key whose `BEGIN` is at `at`.
@@ -29,7 +29,7 @@ pub fn find(text: &[u8], at: usize) -> Option<(usize, usize)> {
     (body >= LEAST).then_some((begin, end))
 }
 
-/// The `Private-Lines: n` of a key of `PuTTY`, and the lines after it.
+/// The `Private-Lines: n` of a `PuTTY` key, and the lines after it.
 pub fn putty(text: &[u8], at: usize) -> Option<(usize, usize)> {
     if !goes_on(text, at, "Private-Lines:") {
         return None;
@@ -39,7 +39,7 @@ pub fn putty(text: &[u8], at: usize) -> Option<(usize, usize)> {
     (body >= LEAST).then_some((from, end))
 }
 
-/// Where the lines of Base64 from `from` on end, or the line that says END; and how many characters they have.
+/// Where the Base64 lines that begin at `from` end, or the line that says END; and how many characters they have.
 fn body(text: &[u8], from: usize) -> (usize, usize) {
     let most = text.len().min(from + LONGEST);
     let (mut at, mut end, mut characters) = (from, from, 0);
@@ -50,7 +50,7 @@ fn body(text: &[u8], from: usize) -> (usize, usize) {
             let label = run_of_label(text, dashes, most);
             return (run(text, label, DASH, 8), characters);
         }
-        // A line that a difference took away.
+        // A line that a diff removed.
         if dashes == at + 1 {
             at = dashes;
         }
@@ -64,7 +64,7 @@ fn body(text: &[u8], from: usize) -> (usize, usize) {
             at = line_end(text, word, most);
             continue;
         }
-        // Words of a sentence are not lines of a key: they are short, and more than one to a line.
+        // Words of a sentence are not lines of a key: they are short, and a line has more than one.
         if to - at < 16 && byte(text, to) == b' ' && is(byte(text, to + 1), BASE64) {
             break;
         }
@@ -87,7 +87,7 @@ fn line_end(text: &[u8], at: usize, most: usize) -> usize {
     text[at..most].iter().position(|byte| *byte == b'\n' || *byte == b'\\').map_or(most, |n| at + n)
 }
 
-/// Skips what stands between two lines of a key: white space, escaped line ends, quotes, what joins strings, numbers of lines.
+/// Skips what separates two lines of a key: white space, escaped line ends, quotes, string concatenation, line numbers.
 fn decoration(text: &[u8], from: usize, most: usize) -> usize {
     let mut at = from;
     while at < most {
@@ -96,7 +96,7 @@ fn decoration(text: &[u8], from: usize, most: usize) -> usize {
             b'\\' if byte(text, at + 1) == b'u' => (at + 6).min(most),
             b' ' | b'\t' | b'\r' | b'\n' | b'"' | b'\'' | b'`' | b',' | b'>' | b'|' | b'#' | b'*' | b';' | b'('
             | b')' | b'\\' => at + 1,
-            // `+ "…"`, `- "…"` of a difference, `// …`
+            // `+ "…"`, `- "…"` in a diff, `// …`
             b'+' | b'-' | b'/' if matches!(byte(text, at + 1), b' ' | b'"' | b'\'') => at + 1,
             // `12→`, `12:`, `12|`
             b'0'..=b'9' => {
@@ -117,7 +117,7 @@ fn decoration(text: &[u8], from: usize, most: usize) -> usize {
     at
 }
 
-/// Base64 of a key in its armor, as Kubernetes and CI systems keep it.
+/// An armored key in Base64, as Kubernetes and CI systems store it.
 pub fn encoded(text: &[u8], at: usize) -> Option<(usize, usize)> {
     // `-----BEGIN` and the first letters of the label.
     if !goes_on(text, at, "LS0tLS1CRUdJTi") || (at > 0 && is(text[at - 1], BASE64) && text[at - 1] != b'=') {
@@ -149,7 +149,7 @@ fn contains(text: &[u8], word: &[u8]) -> bool {
     text.windows(word.len()).any(|window| window == word)
 }
 
-/// Can a key begin here, where all is escaped as in JSON?
+/// Can a key begin here, in a text that is escaped as JSON?
 pub fn may_be_at(text: &[u8], at: usize) -> bool {
     goes_on(text, at, "BEGIN ") && text[at..text.len().min(at + LONGEST_LABEL)].windows(7).any(|w| w == b"PRIVATE")
 }

@@ -1,5 +1,5 @@
-//! The tokens that are known, by who gives them out. The shapes are facts from the documentation of who gives them out
-//! (`docs/redaction.md` names it) and from tokens as they are seen.
+//! The known tokens, grouped by issuer. Their shapes are facts from the issuers' documentation (`docs/redaction.md`
+//! names it) and from tokens seen in use.
 
 mod ai;
 mod cloud;
@@ -10,7 +10,7 @@ mod work;
 
 use super::token::{Check, Part, Start, Token};
 
-/// All of them.
+/// All groups.
 pub const GROUPS: [(&str, &[Token]); 6] = [
     ("cloud", &cloud::TOKENS),
     ("source code and packages", &source::TOKENS),
@@ -20,22 +20,22 @@ pub const GROUPS: [(&str, &[Token]); 6] = [
     ("chat, mail, work", &work::TOKENS),
 ];
 
-/// A token that begins with one of these.
+/// A token that begins with one of these literals.
 const fn token(rule: &'static str, heads: &'static [&'static str], tail: &'static [Part]) -> Token {
     Token { rule, heads, start: Start::Word, tail, check: Check::None }
 }
 
-/// As [`token`]; other things begin like this, so that it must look like chance made it.
+/// Like [`token`]; other things begin like this too, so the token must look random.
 const fn random(rule: &'static str, heads: &'static [&'static str], tail: &'static [Part]) -> Token {
     Token { rule, heads, start: Start::Word, tail, check: Check::Random }
 }
 
-/// A URL whose path is the secret.
+/// A URL with a secret path.
 const fn address(rule: &'static str, heads: &'static [&'static str], tail: &'static [Part]) -> Token {
     Token { rule, heads, start: Start::Kept, tail, check: Check::None }
 }
 
-/// A token with a literal in its middle.
+/// A token with a literal in the middle.
 const fn inside(
     rule: &'static str,
     (set, least, most): (super::bytes::Set, usize, usize),

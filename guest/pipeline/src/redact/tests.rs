@@ -1,11 +1,12 @@
-//! Each rule finds what it is for, and not what only looks so. Secrets are made here, so that none stands in the source.
+//! Each rule finds what it is for, and nothing that only looks like it. The tests generate their secrets, so that the
+//! source contains none.
 
 use super::bytes::{self, Set};
 use super::token::{Part, Start, Token};
 use super::*;
 use proptest::prelude::*;
 
-/// The same numbers in each run.
+/// Generates the same numbers in every run.
 struct Numbers(u64);
 
 impl Numbers {
@@ -14,14 +15,14 @@ impl Numbers {
         (self.0 >> 33) as usize % below
     }
 
-    /// Characters of the set, without the dot with which a sentence can end.
+    /// Characters of the set, without the dot, which may end a sentence.
     fn run(&mut self, set: Set, length: usize) -> String {
         let letters: Vec<u8> = (0..127).filter(|b| bytes::is(*b, set) && *b != b'.' && *b != b'=').collect();
         (0..length).map(|_| char::from(letters[self.next(letters.len())])).collect()
     }
 }
 
-/// A token of this kind, with its `head`; `short`: the first run has one character too few.
+/// A token of this kind, with its `head`; `short`: the first run is one character too short.
 fn example(token: &Token, head: &str, numbers: &mut Numbers, short: bool) -> String {
     let mut out = match token.start {
         Start::Inside(set, least, _) => numbers.run(set, least) + head,
@@ -30,7 +31,7 @@ fn example(token: &Token, head: &str, numbers: &mut Numbers, short: bool) -> Str
     let mut short = short;
     for part in token.tail {
         match *part {
-            // Chance has some room to show.
+            // Long enough to look random.
             Part::Run(set, least, most) => {
                 let length =
                     if std::mem::take(&mut short) { least.saturating_sub(1) } else { least.max(most.min(least + 4)) };
@@ -71,7 +72,8 @@ fn each_token_is_found_whatever_stands_around_it() {
                 ("é", "é"),
                 ("%22", "%22"),
             ] {
-                // What can be a part of a URL is not told from it, and what has a run before it takes in what fits.
+                // Anything that can be part of a URL can't be told from it, and a token with a run in front of it
+                // absorbs what fits.
                 if matches!(token.start, Start::Inside(..) | Start::Kept) && (before.starts_with(['%', '\u{1b}'])) {
                     continue;
                 }
@@ -110,7 +112,7 @@ fn names_of_rules_are_words_and_no_rule_is_longer_than_a_mark_can_be() {
     }
 }
 
-/// What is to be replaced stands between `«` and `»`.
+/// The part between `«` and `»` must be replaced.
 fn check(cases: &[&str]) {
     for case in cases {
         let text = case.replace(['«', '»'], "");
@@ -129,7 +131,7 @@ fn check(cases: &[&str]) {
     }
 }
 
-/// Values that have the name of a secret, in the forms that they are written in.
+/// Values named as secrets, in the forms in which they are written.
 const VALUES: [&str; 29] = [
     "DB_PASSWORD=«hunter2»",
     "export API_TOKEN=«f3Kq9ZpL2mXvT7»\nnext",
@@ -167,13 +169,13 @@ fn values_that_have_the_name_of_a_secret_are_replaced_in_every_form() {
     check(&VALUES);
 }
 
-/// A text as it stands between the quotes of a JSON string.
+/// A text as the contents of a JSON string.
 fn escaped(text: &str) -> String {
     let json = serde_json::to_string(text).unwrap();
     json[1..json.len() - 1].to_owned()
 }
 
-/// The same that begin with their name.
+/// The same, but only those that begin with their name.
 const NAMED: [&str; 6] = [
     "FOO_KEY=«aB3dE5gH7jK9mN1pQ3sT5vW7xY9z»",
     "pass=«hunter2!»",
@@ -196,7 +198,7 @@ fn what_a_line_break_or_an_escape_stands_before_is_found_decoded_or_not() {
             let json = escaped(&text);
             let decoded = redactor.holds_secret(&json, || Cow::Borrowed(&text));
             assert!(decoded.is_some(), "{json}");
-            // A JSON document in a text: a tool's arguments, a log.
+            // A JSON document within a text: a tool's arguments, a log.
             assert!(!redacted(&json).contains(&escaped(secret)), "{json:?} is {:?}", redacted(&json));
         }
     }
@@ -293,7 +295,7 @@ fn a_private_key_is_replaced_however_its_lines_are_written() {
             let (key, body) = pem(label, join, &mut numbers);
             let out = redacted(&format!("before {key} after"));
             assert_eq!(out, "before [redacted:private-key] after", "{key}");
-            // Cut anywhere: once there is more than its first bytes, which tell the kind of the key, nothing is left.
+            // Cut anywhere: once more is there than the first bytes, which tell the kind of key, nothing is left.
             let begins = key.find(&body[..30]).unwrap() + 30;
             for end in (begins..key.len()).filter(|end| key.is_char_boundary(*end)).step_by(7) {
                 let out = redacted(&key[..end]);
@@ -377,7 +379,7 @@ fn json_stays_json() {
     assert_eq!(redactor.redact_json(r#"{"a":"b"}"#), None);
 }
 
-/// Texts in which rules meet: pieces of key words, of values, of what joins them.
+/// Texts in which rules meet: pieces of keywords, of values, and of what joins them.
 fn pieces() -> impl Strategy<Value = String> {
     let piece = prop_oneof![
         prop::sample::select(
@@ -432,7 +434,7 @@ fn pieces() -> impl Strategy<Value = String> {
     prop::collection::vec(piece, 0..24).prop_map(|pieces| pieces.concat())
 }
 
-/// What a fuzzer found: where text is escaped in JSON, the look at it must see as much as the text itself shows.
+/// Found by a fuzzer: if text is escaped as JSON, checking the JSON must find as much as checking the text.
 #[test]
 fn a_look_at_json_sees_a_secret_beside_whatever_is_escaped() {
     let redactor = Redactor::new();
@@ -466,7 +468,7 @@ fn a_look_at_json_sees_a_secret_beside_whatever_is_escaped() {
         }
     }
     assert!(found > 200, "{found}");
-    // What stands in a file that is separated by tabs, and in a log of JSON in JSON.
+    // As in a tab-separated file, and in a log with JSON in JSON.
     for text in ["password\t=\th7Kq2xW9vL4p", r#"{\"password\":\t\"h7Kq2xW9vL4p\"}"#, r"x\nDB_PASS\t=\th7Kq2xW9vL4p"] {
         assert!(redactor.redact(text).is_some_and(|clean| !clean.contains("h7Kq2xW9vL4p")), "{text}");
     }
@@ -565,9 +567,9 @@ fn every_text_takes_a_time_that_depends_on_its_length_alone() {
         let text = pattern.repeat(small * factor / pattern.len());
         let piece = &text[..text.floor_char_boundary(small)];
         let (of_piece, of_all) = (work(piece) + 1000, work(&text));
-        // With the square of the length it would be 256 times as much.
+        // If the work were quadratic, it would be 256 times as much.
         assert!(of_all < of_piece * 40, "{pattern:?}: {of_piece} bytes, and {of_all} for {factor} times as much");
     }
-    // What is not counted does not take long either: two megabytes, without optimization, on a busy machine.
+    // Work that is not counted is fast too: two megabytes, without optimization, on a busy machine.
     assert!(begun.elapsed().as_secs() < 60, "{:?}", begun.elapsed());
 }

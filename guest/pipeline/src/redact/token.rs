@@ -1,6 +1,6 @@
-//! Tokens with a shape of their own: a literal that announces them, then runs of known characters.
+//! Tokens with a distinct shape: a literal, then runs of known characters.
 //!
-//! A shape is read from left to right and never goes back, so it costs what it reads.
+//! A shape is read from left to right without backtracking, so its cost is what it reads.
 
 use super::bytes::{ALNUM, Set, UNDERSCORE, begins_word, byte, goes_on, is, run, run_before};
 use super::heads::Head;
@@ -11,55 +11,55 @@ use super::value::is_random;
 pub struct Token {
     /// The rule's name.
     pub rule: &'static str,
-    /// How it can begin (for [`Start::Inside`], what stands in its middle). Three characters at least.
+    /// The literals it can begin with (for [`Start::Inside`], those in its middle). At least three characters.
     pub heads: &'static [&'static str],
-    /// Where that stands.
+    /// Where the literal is.
     pub start: Start,
-    /// What follows.
+    /// What follows the literal.
     pub tail: &'static [Part],
-    /// What else must hold.
+    /// A further condition.
     pub check: Check,
 }
 
-/// Where a token's literal stands.
+/// Where a token's literal is.
 #[derive(Debug, Clone, Copy)]
 pub enum Start {
-    /// At its beginning, where a word begins.
+    /// At the token's beginning, where a word begins.
     Word,
-    /// After a run of these characters, of a length within these bounds, which belongs to the token.
+    /// After a run of these characters, with a length within these bounds, that belongs to the token.
     Inside(Set, usize, usize),
-    /// At its beginning, and it stays: what is replaced comes after it. A URL whose path is the secret.
+    /// At the token's beginning, but kept: only what follows is replaced. For a URL with a secret path.
     Kept,
 }
 
 /// A part of a token.
 #[derive(Debug)]
 pub enum Part {
-    /// A run of these characters, as long as it goes, of a length within these bounds.
+    /// A run of these characters, as long as possible, with a length within these bounds.
     Run(Set, usize, usize),
-    /// Just this.
+    /// Exactly this.
     Is(&'static str),
-    /// This and a run of at least so many of these characters, or nothing.
+    /// This and a run of at least this many of these characters, or nothing.
     Maybe(&'static str, Set, usize),
 }
 
-/// What must hold of a token besides its shape.
+/// A condition beyond a token's shape.
 #[derive(Debug, PartialEq, Eq)]
 pub enum Check {
-    /// Nothing: its beginning says all.
+    /// None: its beginning is enough.
     None,
-    /// It looks like chance made it, because other things begin like this, too.
+    /// It must look random, because other things begin like this too.
     Random,
 }
 
-/// No end of a run: longer than any token.
+/// No maximum length of a run: longer than any token.
 pub const LONG: usize = 16_384;
 
-/// Bytes before a match that can belong to it.
+/// How many bytes before a match can belong to it.
 const MOST_BEFORE: usize = 256;
 
 impl Token {
-    /// Where the token lies whose literal begins at `at`.
+    /// The start and end of the token whose literal begins at `at`.
     pub fn find(&self, text: &[u8], at: usize) -> Option<(usize, usize)> {
         let head = self.heads.iter().filter(|head| goes_on(text, at, head)).map(|head| head.len()).max()?;
         let mut end = at + head;
@@ -93,7 +93,7 @@ impl Token {
         if is(byte(text, end), last | ALNUM | UNDERSCORE) && end - at < LONG {
             return None;
         }
-        // A full stop ends a sentence, not a token.
+        // A full stop ends the sentence, not the token.
         while end > at + head && text[end - 1] == b'.' {
             end -= 1;
         }
@@ -103,7 +103,7 @@ impl Token {
             Start::Kept => at + head,
             Start::Inside(set, at_least, at_most) => {
                 let begin = run_before(text, at, set, at_most.min(MOST_BEFORE) + 1);
-                // The letter of an escape is not a part of it.
+                // The letter of an escape is not part of the token.
                 let escape = usize::from(begin > 0 && text[begin - 1] == b'\\' && b"nrt".contains(&text[begin]));
                 let length = at - begin - escape;
                 if !(at_least..=at_most).contains(&length) {
@@ -120,8 +120,7 @@ impl Token {
         holds.then_some((begin, end))
     }
 
-    /// Can text that is written like this in JSON, from `at` on, hold such a token? Nothing that is part of one is ever
-    /// escaped.
+    /// Can JSON text hold such a token, starting at `at`? No character of a token is ever escaped.
     pub fn may_be_at(&self, text: &[u8], at: usize) -> bool {
         let Some(head) = self.heads.iter().filter(|head| goes_on(text, at, head)).map(|head| head.len()).max() else {
             return false;
@@ -133,7 +132,7 @@ impl Token {
         }
     }
 
-    /// Four bytes of each literal. One of three has the first of what follows, too.
+    /// Four bytes of each literal. A three-byte literal is extended by the first byte of what follows.
     pub fn heads(&self) -> impl Iterator<Item = Head> {
         self.heads.iter().flat_map(|literal| match (literal.as_bytes(), self.tail.first()) {
             (&[a, b, c], Some(Part::Run(set, ..))) => {

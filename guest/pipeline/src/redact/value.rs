@@ -1,34 +1,34 @@
-//! Whether a value looks like chance made it, or like a word, a name, a reference.
+//! Tells whether a value looks random, or like a word, a name or a reference.
 
 use super::bytes::{ALNUM, ANY_HEX, is};
 
-/// The pairs of letters that make up 93 % of those in English text and source code: a set of second letters for each
-/// first one.
+/// The letter pairs that make up 93 % of those in English text and source code: for each first letter, a set of second
+/// letters.
 const PAIRS: [u32; 26] = [
     0x1de_b96e, 0x010_4911, 0x01e_4cb1, 0x006_4159, 0x1ef_b87f, 0x016_4971, 0x004_0110, 0x000_4111, 0x22e_f87d,
     0x000_0000, 0x000_0110, 0x11c_4939, 0x014_d111, 0x01c_4d7d, 0x05e_fc2c, 0x11e_c911, 0x010_0000, 0x11e_717d,
     0x11c_c195, 0x11e_d99d, 0x00e_b956, 0x000_0111, 0x002_0181, 0x008_8000, 0x000_a000, 0x000_0010,
 ];
 
-/// Do words have these two letters after each other?
+/// Are these two letters a common pair in words?
 pub fn is_common_pair(first: u8, second: u8) -> bool {
     let index = |letter: u8| letter.is_ascii_alphabetic().then(|| letter.to_ascii_lowercase() - b'a');
     matches!((index(first), index(second)), (Some(first), Some(second)) if PAIRS[usize::from(first)] >> second & 1 != 0)
 }
 
-/// Bytes of a value that are looked at: more say nothing new.
+/// How many bytes of a value are examined: more would add nothing.
 const LOOK: usize = 128;
 
-/// What a value is made of.
+/// Statistics of a value.
 #[derive(Debug, Default)]
 struct Traits {
     length: usize,
     digits: usize,
     lower: usize,
     upper: usize,
-    /// Changes from one kind of character to another: small letter, capital, digit, anything else.
+    /// Changes from one kind of character to another: lower case, upper case, digit, anything else.
     changes: usize,
-    /// Pairs of letters, and those of them that words have.
+    /// Pairs of letters, and how many of them are common in words.
     pairs: usize,
     known_pairs: usize,
     hexadecimal: bool,
@@ -65,18 +65,18 @@ impl Traits {
         traits
     }
 
-    /// Changes of kind at each step, 0 to 1.
+    /// Changes of kind per step, 0 to 1.
     fn unrest(&self) -> f64 {
         self.changes as f64 / self.length.saturating_sub(1).max(1) as f64
     }
 
-    /// How many of the pairs of letters words have, 0 to 1.
+    /// The share of letter pairs that are common in words, 0 to 1.
     fn wordiness(&self) -> f64 {
         if self.pairs == 0 { 0.0 } else { self.known_pairs as f64 / self.pairs as f64 }
     }
 }
 
-/// Does it look like chance made it? Words, names with a number, dates, paths do not.
+/// Does it look random? Words, names with a number, dates and paths do not.
 pub fn is_random(value: &[u8]) -> bool {
     let traits = Traits::of(value);
     let Traits { length, digits, lower, upper, pairs, .. } = traits;
@@ -101,7 +101,7 @@ pub fn is_random(value: &[u8]) -> bool {
         return length >= 14 && pairs >= 8 && words < if traits.unrest() > 0.3 { 0.72 } else { 0.6 };
     }
     let separators = length - letters - digits;
-    // `name-of-2-things`: most pairs are of words, and hardly any digits stand among letters.
+    // `name-of-2-things`: most pairs are common in words, and there are hardly any digits among the letters.
     if words > 0.8 && pairs * 2 > length {
         return false;
     }
@@ -111,13 +111,13 @@ pub fn is_random(value: &[u8]) -> bool {
     (digits >= 2 && traits.unrest() > 0.25) || (length >= 16 && words < 0.65)
 }
 
-/// Can this be a password? That has no form, so it is one unless it is known to be something else.
+/// Can this be a password? Passwords have no fixed form, so anything is one unless it is known to be something else.
 pub fn is_password(value: &[u8]) -> bool {
     let distinct = value.iter().take(LOOK).collect::<std::collections::BTreeSet<_>>().len();
     value.len() >= 4 && distinct >= 3
 }
 
-/// Is it the number of something with 128 bits?
+/// Is it a UUID?
 pub fn is_uuid(value: &[u8]) -> bool {
     value.len() == 36
         && value.iter().enumerate().all(|(at, byte)| match at {
@@ -126,7 +126,7 @@ pub fn is_uuid(value: &[u8]) -> bool {
         })
 }
 
-/// Words of which each makes a value a placeholder.
+/// Words that make a value a placeholder.
 const PLACEHOLDERS: [&str; 25] = [
     "placeholder",
     "changeme",
@@ -155,7 +155,7 @@ const PLACEHOLDERS: [&str; 25] = [
     "-here",
 ];
 
-/// How a value begins that stands for another one.
+/// How a value that refers to another one begins.
 const REFERENCES: [&str; 26] = [
     "$",
     "{{",
@@ -185,7 +185,7 @@ const REFERENCES: [&str; 26] = [
     "os.getenv",
 ];
 
-/// Values that say there is none, or what kind it has.
+/// Values that say that there is none, or what kind of value belongs here.
 const WORDS: [&str; 52] = [
     "password",
     "passwd",
@@ -241,7 +241,7 @@ const WORDS: [&str; 52] = [
     "await",
 ];
 
-/// Does the value only show where one belongs, or say where to find it?
+/// Does the value only show where a value belongs, or say where to find it?
 pub fn is_placeholder(value: &[u8]) -> bool {
     let value = value[..value.len().min(LOOK)].to_ascii_lowercase();
     let value = String::from_utf8_lossy(&value);
@@ -254,7 +254,7 @@ pub fn is_placeholder(value: &[u8]) -> bool {
         || (value.starts_with('%') && value.ends_with('%'))
 }
 
-/// Letters and digits that are a word, a name, or several: what code calls its variables.
+/// Letters and digits that form a word, a name, or several: the names of variables in code.
 pub fn is_identifier(value: &[u8]) -> bool {
     value.iter().all(|byte| is(*byte, ALNUM) || matches!(byte, b'_' | b'-' | b'.' | b':'))
         && !value.first().is_none_or(u8::is_ascii_digit)

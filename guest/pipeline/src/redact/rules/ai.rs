@@ -1,4 +1,4 @@
-//! Models and what serves them.
+//! Models and the services that run them.
 
 use super::super::bytes::{ALNUM, DASH, HEX, LETTER, URL64};
 use super::super::token::Part::{Is, Run};
@@ -10,7 +10,7 @@ pub const TOKENS: [Token; 32] = [
     token("openai-api-key", &["sk-proj-", "sk-svcacct-", "sk-admin-", "sk-None-"], &[Run(URL64, 20, LONG)]),
     token("openrouter-api-key", &["sk-or-v1-", "sk-or-"], &[Run(URL64, 30, 100)]),
     token("langfuse-secret-key", &["sk-lf-"], &[Run(HEX | DASH, 36, 36)]),
-    // OpenAI's first ones, and those of all who took over its form.
+    // OpenAI's first tokens, and those of everyone who adopted their form.
     random("openai-api-key", &["sk-"], &[Run(URL64, 24, 200)]),
     random("secret-key", &["sk_"], &[Run(URL64, 24, 200)]),
     token("huggingface-token", &["hf_"], &[Run(ALNUM, 30, 60)]),

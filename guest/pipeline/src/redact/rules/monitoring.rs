@@ -6,7 +6,7 @@ use super::super::token::{LONG, Token};
 use super::{inside, random, token};
 
 pub const TOKENS: [Token; 24] = [
-    // A project's own key, `phc_`, is public: it stands in web pages.
+    // A project's own token, `phc_`, is public: it is in web pages.
     token("posthog-key", &["phx_", "phs_", "pha_", "phr_"], &[Run(URL64, 20, 100)]),
     token("newrelic-key", &["NRAK-", "NRIQ-", "NRAA-", "NRII-", "NRSP-", "NRRA-"], &[Run(URL64, 24, 48)]),
     inside("newrelic-key", (HEX, 32, 36), &["NRAL", "FFFFNRAL"], &[Run(ALNUM, 0, 4)]),

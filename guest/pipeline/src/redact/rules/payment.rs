@@ -1,4 +1,4 @@
-//! Payment, shops, banks.
+//! Payments, shops, banks.
 
 use super::super::bytes::{ALNUM, ANY_HEX, DASH, DOTTED, HEX, LOWER_DIGIT, URL64};
 use super::super::token::Part::{Is, Maybe, Run};
