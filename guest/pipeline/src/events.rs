@@ -1,4 +1,4 @@
-//! What an event is made of, by kind.
+//! The parts of events, by kind.
 
 pub(crate) mod chat;
 pub mod event;

@@ -1,4 +1,4 @@
-//! Messages in OpenAI's chat format, which is what PostHog's views draw.
+//! Messages in OpenAI's chat format, which PostHog's views render.
 
 use crate::events::event::Json;
 use crate::transcript::context::LONGEST_NAME;
@@ -7,18 +7,18 @@ use crate::transcript::raw::Raw;
 use crate::transcript::text::{self, Text, TextRules};
 use std::rc::Rc;
 
-/// Bytes of texts that one event's input or output holds: an event has 8 MiB at most.
+/// Maximum bytes of text in one event's input or output: an event has at most 8 MiB.
 const LARGEST_CONTENT: usize = crate::events::event::LARGEST_EVENT;
 
-/// What a text is replaced by when its event is full.
+/// Replaces a text if its event is full.
 const FULL: &str = "[omitted: the event is full]";
 
-/// What a thread's next response answers: everything new since its last one.
+/// What a thread's next response answers: everything new since its last response.
 #[derive(Debug, Default)]
 pub struct ChatInput {
     messages: Vec<InputMessage>,
     bytes: usize,
-    /// What is still to come is left out.
+    /// Is the event full? Then everything that follows is left out.
     full: bool,
 }
 
@@ -53,7 +53,7 @@ impl ChatInput {
         }
     }
 
-    /// Adds what the model was told beside the user lines.
+    /// Adds a text that the model was told besides the user lines.
     pub fn push_text(&mut self, text: Text) {
         self.push_user(|| text);
     }
@@ -62,7 +62,7 @@ impl ChatInput {
         self.admit(|| InputMessage::User { content: text() });
     }
 
-    /// Adds a message, if there is room for one more.
+    /// Adds a message, if there is room for it.
     fn admit(&mut self, message: impl FnOnce() -> InputMessage) {
         if self.full {
             return;
@@ -99,7 +99,7 @@ impl Json for ChatInput {
     }
 }
 
-/// Writes a list, each element by `write`.
+/// Writes a list, using `write` for each element.
 fn write_list<T>(out: &mut Vec<u8>, elements: &[T], write: impl Fn(&mut Vec<u8>, &T)) {
     out.push(b'[');
     for (i, element) in elements.iter().enumerate() {
@@ -111,7 +111,7 @@ fn write_list<T>(out: &mut Vec<u8>, elements: &[T], write: impl Fn(&mut Vec<u8>,
     out.push(b']');
 }
 
-/// What a model answered.
+/// A model's answer.
 #[derive(Debug, Default)]
 pub struct Output {
     thinking: Vec<Text>,
@@ -146,7 +146,7 @@ impl Output {
                 self.bytes += 64;
                 self.thinking.push("[redacted thinking]".into());
             }
-            // Says that another model went on: no content.
+            // Says that another model took over: no content.
             "fallback" => {}
             kind if kind.ends_with("_tool_result") => {}
             _ => {
@@ -157,7 +157,7 @@ impl Output {
         }
     }
 
-    /// Adds a tool call, whose span shares its arguments.
+    /// Adds a tool call, which shares its arguments with its span.
     pub fn push_call(&mut self, block: &Block<'_>, arguments: Rc<Text>, rules: &TextRules) {
         if self.bytes >= LARGEST_CONTENT {
             return;
@@ -167,14 +167,14 @@ impl Output {
         self.calls.push(Call { id, name: tool_name(block, rules), arguments });
     }
 
-    /// The text alone: what an API error says.
+    /// Only the text: the message of an API error.
     pub fn text(&self) -> String {
         self.texts.iter().map(Text::decoded).collect::<Vec<_>>().join("\n")
     }
 }
 
 impl Output {
-    /// Writes a message of the assistant with the content that `content` writes.
+    /// Writes an assistant message with the content that `content` writes.
     fn write_message(out: &mut Vec<u8>, content: impl FnOnce(&mut Vec<u8>), calls: &[Call]) {
         out.extend_from_slice(b"{\"role\":\"assistant\",\"content\":");
         content(out);
@@ -194,7 +194,7 @@ impl Output {
     }
 }
 
-/// Writes texts as parts of a content, all of one kind.
+/// Writes texts as content parts of the same kind.
 fn write_parts(out: &mut Vec<u8>, kind: &'static str, texts: &[Text]) {
     write_list(out, texts, |out, text| {
         for piece in ["{\"type\":\"", kind, "\",\"", kind, "\":"] {
@@ -227,17 +227,17 @@ impl Json for Output {
     }
 }
 
-/// A tool's name, as it is sent. PostHog's tools tab takes a list with commas.
+/// A tool's name as it is sent. PostHog's tools tab expects a comma-separated list.
 pub fn tool_name(block: &Block<'_>, rules: &TextRules) -> String {
     name(block.name.as_deref().unwrap_or("unknown"), rules).replace(',', "_")
 }
 
-/// A name or an id that the client wrote. Real ones are short and no secrets.
+/// A name or an id that the client wrote. Real ones are short and contain no secrets.
 fn name(name: &str, rules: &TextRules) -> String {
     within(name, LONGEST_NAME, rules)
 }
 
-/// The first characters, without secrets; also without the beginning of one that goes on.
+/// The first characters, without secrets, and without the beginning of a secret that extends past them.
 fn within(text: &str, characters: usize, rules: &TextRules) -> String {
     let short = text::prefix(text, characters);
     rules.redactor.redact_within(text, short.len()).unwrap_or_else(|| short.to_owned())
@@ -268,7 +268,7 @@ pub fn blocks_text(blocks: &[&Block<'_>], rules: &TextRules) -> Text {
                 }
                 text.push_str(&block_text(block, rules).decoded());
             }
-            // Each part was cut, and their sum is one text.
+            // Each part was cut on its own; together they are one text.
             rules.of(&text)
         }
     }

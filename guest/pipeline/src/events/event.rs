@@ -1,4 +1,4 @@
-//! Events as JSON, written straight into bytes.
+//! Events as JSON, written directly into bytes.
 
 use crate::events::shape;
 use crate::events::shorten;
@@ -10,19 +10,19 @@ use crate::transcript::text::Text;
 use serde::Serialize;
 use std::rc::Rc;
 
-/// Bytes of one event that PostHog accepts on its AI path.
+/// Maximum bytes of one event that PostHog accepts on its AI path.
 pub const LARGEST_EVENT: usize = 8 * 1024 * 1024;
 
-/// What an event is.
+/// The kind of an event.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum Kind {
     /// One response of a model.
     Generation,
     /// One tool call.
     Span,
-    /// What belongs together: a session, or a prompt.
+    /// The parent of a session or of a prompt.
     Trace,
-    /// The same, of a session that is a part of somebody else's trace: that one's event is not ours to write.
+    /// The same for a session within another program's trace: that trace's event is not ours to write.
     Session,
 }
 
@@ -46,40 +46,40 @@ pub struct Event {
     pub kind: Kind,
     /// One JSON object, without a line break: `event`, `uuid`, `distinct_id`, `timestamp`, `properties`.
     pub json: Vec<u8>,
-    /// Tokens of a generation: input, output, cache read, cache creation; else zeros.
+    /// Tokens of a generation: input, output, cache read, cache creation; zeros for other kinds.
     pub tokens: [u64; 4],
-    /// Its texts were shortened for a server that takes no larger events.
+    /// Were its texts shortened for a server that accepts no larger events?
     pub shortened: bool,
-    /// It belongs to the session, not to a person: PostHog makes no profile of it.
+    /// Is it attributed to the session instead of a person? PostHog then creates no person profile.
     pub personless: bool,
 }
 
-/// What all events of a session have in common.
+/// What all events of a session share.
 #[derive(Debug, Default)]
 pub struct Envelope {
-    /// Whom they belong to.
+    /// The person they are attributed to.
     pub distinct_id: String,
-    /// `distinct_id` is the session's, no person's.
+    /// Is `distinct_id` the session's, not a person's?
     pub personless: bool,
     /// `$ai_session_id`.
     pub session_id: String,
-    /// `$ai_project_name`: one for the session, wherever it went.
+    /// `$ai_project_name`: the same for the whole session, even if it changes directories.
     pub project: Option<String>,
-    /// The trace of somebody else that the session belongs to.
+    /// The other program's trace that the session belongs to.
     pub parent: Option<Parent>,
     /// `$ai_git_repo`.
     pub git_repo: Option<String>,
     /// `$ai_purpose`.
     pub purpose: Option<String>,
-    /// Custom properties, in the order of their names.
+    /// Custom properties, sorted by name.
     pub custom: Vec<(String, serde_json::Value)>,
-    /// Takes secrets out of whatever is written.
+    /// Removes secrets from everything that is written.
     pub redactor: Rc<Redactor>,
-    /// Privacy mode: of what a transcript says only numbers and words leave, see `events::shape`.
+    /// Privacy mode: only numbers and words of a transcript are sent, see `events::shape`.
     pub privacy: bool,
 }
 
-/// A trace of somebody else that a session belongs to.
+/// Another program's trace that a session belongs to.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct Parent {
     /// Its `$ai_trace_id`.
@@ -89,12 +89,13 @@ pub struct Parent {
 }
 
 impl Envelope {
-    /// `$ai_span_id` of the session, where it is a span of somebody else's trace.
+    /// The session's `$ai_span_id`, if it is a span of another program's trace.
     pub fn session_span(&self) -> EventId {
         EventId::other("session-span", &self.session_id)
     }
 
-    /// Writes an event; `own` adds what is the event's own. The second value: it was shortened to [`LARGEST_EVENT`].
+    /// Writes an event; `own` adds its own properties. The second value says whether it was shortened to
+    /// [`LARGEST_EVENT`].
     pub fn event(
         &self,
         kind: Kind,
@@ -141,9 +142,9 @@ impl Envelope {
     }
 }
 
-/// What is written as JSON without a detour: most of it is.
+/// Types that are written as JSON directly: most values are.
 pub trait Json {
-    /// Appends itself.
+    /// Appends the value.
     fn write(&self, out: &mut Vec<u8>);
 }
 
@@ -155,18 +156,18 @@ impl Json for Text {
 
 impl Json for str {
     fn write(&self, out: &mut Vec<u8>) {
-        // Writing a string to memory does not fail.
+        // Writing a string to memory cannot fail.
         let _ = serde_json::to_writer(out, self);
     }
 }
 
-/// A JSON object that is being written. What is written loses its secrets, unless it is known to have none.
+/// A JSON object that is being written. Secrets are removed from its values, unless they are known to have none.
 #[derive(Debug)]
 pub struct Object {
     out: Vec<u8>,
     first: bool,
     redactor: Rc<Redactor>,
-    /// A member whose value has no known shape says so, and no more.
+    /// Replace a member's value if it has no known shape?
     shaped: bool,
 }
 
@@ -181,7 +182,7 @@ impl Object {
         self.out
     }
 
-    /// A name of ours: it has nothing to escape.
+    /// One of our names: nothing in it needs escaping.
     fn name(&mut self, name: &'static str) {
         self.separate();
         self.out.push(b'"');
@@ -196,7 +197,7 @@ impl Object {
     }
 
     fn value(&mut self, value: &(impl Serialize + ?Sized)) {
-        // Writing to memory does not fail, and no value here has keys that are not strings.
+        // Writing to memory cannot fail, and no value here has keys that are not strings.
         if serde_json::to_writer(&mut self.out, value).is_err() {
             self.out.extend_from_slice(b"null");
         }
@@ -223,7 +224,8 @@ impl Object {
         self.keep_shape(name, begin, from);
     }
 
-    /// Adds what people, models and tools wrote, which leaves only without privacy mode. Nothing is worked out in vain.
+    /// Adds what people, models and tools wrote, which is only sent without privacy mode. In privacy mode `write` is
+    /// not called.
     pub fn content(&mut self, write: impl FnOnce(&mut Self)) {
         if !self.shaped {
             write(self);
@@ -239,8 +241,8 @@ impl Object {
         self.keep_shape(name, begin, from);
     }
 
-    /// In privacy mode, takes back a member that is content or has no known shape: what was not written by way of
-    /// [`Object::content`] by mistake does not leave either.
+    /// In privacy mode, takes back a member that is content or has no known shape: content that is not written through
+    /// [`Object::content`] by mistake is not sent either.
     fn keep_shape(&mut self, name: &'static str, (begin, first): (usize, bool), from: usize) {
         if self.shaped && !shape::is_known(name, &self.out[from..]) {
             let is_text = self.out[from] == b'"' && !shape::is_content(name);
@@ -253,21 +255,21 @@ impl Object {
         }
     }
 
-    /// Adds a member that may be missing.
+    /// Adds a member, if it has a value.
     pub fn some<T: Serialize>(&mut self, name: &'static str, value: Option<T>) {
         if let Some(value) = value {
             self.field(name, &value);
         }
     }
 
-    /// Adds a count that is only there when there is something to count.
+    /// Adds a count, unless it is 0.
     pub fn count(&mut self, name: &'static str, count: u64) {
         if count > 0 {
             self.field(name, &count);
         }
     }
 
-    /// Adds a member that is only there when it is true.
+    /// Adds a member only if it is true.
     pub fn flag(&mut self, name: &'static str, value: bool) {
         if value {
             self.field(name, &true);

@@ -1,4 +1,4 @@
-//! Generations: one for each response of a model, and for each call that failed.
+//! Generations: one for each response of a model, and one for each failed call.
 
 use crate::events::chat::{ChatInput, Output};
 use crate::events::event::{Context, Object};
@@ -14,15 +14,15 @@ use crate::transcript::text::{self, ERROR_LIMIT, Text, TextRules};
 use std::collections::BTreeMap;
 use std::rc::Rc;
 
-/// Characters of `$ai_tools_called`. A real response has a few calls.
+/// Maximum characters of `$ai_tools_called`. A real response has a few calls.
 const LONGEST_TOOLS: usize = 100_000;
 
-/// A response whose lines have not all been read yet.
+/// A response that is still being read.
 #[derive(Debug)]
 pub struct Generation {
     /// Its event's id.
     pub id: EventId,
-    /// Order of beginning, for those still open at the end.
+    /// Position in the order of beginnings, for those still open at the end.
     pub sequence: u64,
     /// Index of its turn.
     pub turn: u32,
@@ -34,7 +34,7 @@ pub struct Generation {
     pub started: Option<i64>,
     /// When its last line was written.
     pub ended: i64,
-    /// What it answers.
+    /// What it responds to.
     pub input: ChatInput,
     /// What it says.
     pub output: Output,
@@ -42,17 +42,17 @@ pub struct Generation {
     pub tools: Vec<String>,
     /// The largest of each count.
     pub usage: Usage,
-    /// Calls that the counts leave out, by their place in `usage.iterations`.
+    /// Calls that the counts don't include, by their index in `usage.iterations`.
     pub beside: BTreeMap<usize, Iteration>,
-    /// It has content.
+    /// Does it have content?
     pub said: bool,
-    /// How often the client tried before, and for how long it waited.
+    /// The client's failed attempts before it, and how long it waited between them.
     pub retries: Retries,
     /// The failed call, if it is one.
     pub failure: Option<Failure>,
-    /// The user stopped it.
+    /// Did the user stop it?
     pub interrupted: bool,
-    /// It is the first with a compacted context.
+    /// Is it the first with a compacted context?
     pub compacted: bool,
     model: Option<Rc<str>>,
     stop_reason: Option<String>,
@@ -63,21 +63,21 @@ pub struct Generation {
 /// Attempts that failed before a call was answered (`api_error` lines).
 #[derive(Debug, Default, Clone, Copy)]
 pub struct Retries {
-    /// How many.
+    /// The number of attempts.
     pub count: u64,
     /// Milliseconds that the client waited between them.
     pub waited: u64,
 }
 
 impl Retries {
-    /// One more.
+    /// Counts one more.
     pub fn add(&mut self, waited: u64) {
         self.count += 1;
         self.waited = self.waited.saturating_add(waited);
     }
 }
 
-/// A call that failed.
+/// A failed call.
 #[derive(Debug)]
 pub struct Failure {
     kind: Option<String>,
@@ -86,7 +86,7 @@ pub struct Failure {
 
 impl Failure {
     fn of(entry: &Entry<'_>, message: &Message<'_>) -> Self {
-        // A word, a status, or an object that says more.
+        // A word, a status, or an object with more detail.
         let error = entry.error.map(|raw| raw.get().trim_matches('"'));
         let status = error.and_then(|error| error.parse().ok()).filter(is_status);
         let text = || status_in(&prompt::beginning(&Content::of(message.content)));
@@ -98,7 +98,7 @@ impl Failure {
     }
 }
 
-/// A type of error is a word, such as `rate_limit`. A text would be content.
+/// A type of error is a word, such as `rate_limit`. Longer text would be content.
 fn is_word(text: &str) -> bool {
     (1..=64).contains(&text.len())
         && text.bytes().all(|b| b.is_ascii_alphanumeric() || b"_-.".contains(&b))
@@ -111,7 +111,7 @@ fn is_status(status: &u64) -> bool {
 }
 
 impl Generation {
-    /// A response begins with this entry.
+    /// Begins a response at this entry.
     pub fn begin(id: EventId, sequence: u64, place: Place, context: Rc<Context>, ended: i64) -> Self {
         Self {
             id,
@@ -138,8 +138,8 @@ impl Generation {
         }
     }
 
-    /// Takes what a line says of the response as a whole. `model`: the response's own, or for a failed call the thread's last.
-    /// `adds`: the line holds something new, and is not a copy of an earlier one under other ids.
+    /// Takes what a line says about the response as a whole. `model`: the response's own, or for a failed call the
+    /// thread's last. `adds`: the line holds something new, and is not a copy of an earlier one under other ids.
     pub fn update(&mut self, entry: &Entry<'_>, message: &Message<'_>, model: Option<Rc<str>>, adds: bool) {
         if let Some(model) = model {
             self.model = Some(model);
@@ -162,7 +162,7 @@ impl Generation {
         }
     }
 
-    /// What a failed call's error says, within the limit of errors.
+    /// The message of a failed call's error, within the limit for errors.
     pub fn error(&self, rules: &TextRules) -> Option<String> {
         self.failure.as_ref()?;
         Some(rules.of_within(&self.output.text(), ERROR_LIMIT)).filter(|error| !error.is_empty())
@@ -219,19 +219,19 @@ impl Generation {
         let usage = &self.usage;
         p.some("$ai_reasoning_tokens", usage.output_tokens_details.as_ref().and_then(|d| d.thinking_tokens));
         p.some("$ai_web_search_count", usage.server_tool_use.as_ref().and_then(|s| s.web_search_requests));
-        // PostHog prices by the tier. A fast answer is not priced as a standard one, whatever tier it was served in.
+        // PostHog sets the price by tier. A fast answer is not priced as a standard one, whichever tier served it.
         let tier = if usage.speed.as_deref() == Some(FAST) { Some(FAST) } else { usage.service_tier.as_deref() };
         p.some("$ai_service_tier", tier.map(short));
         p.some("claude_code_speed", usage.speed.as_deref().map(short));
         p.flag("claude_code_output_tokens_partial", self.is_partial());
     }
 
-    /// Is there an answer, but no count of what it took? Some gateways count nothing.
+    /// Is there an answer without a token count? Some gateways don't count.
     fn is_usage_unknown(&self) -> bool {
         self.said && self.usage.is_zero()
     }
 
-    /// Without a stop reason, `output_tokens` is what the stream began with.
+    /// Without a stop reason, `output_tokens` is the count from the beginning of the stream.
     pub fn is_partial(&self) -> bool {
         self.failure.is_none() && self.stop_reason.is_none()
     }
@@ -241,7 +241,7 @@ impl Generation {
         if self.failure.is_some() || self.is_usage_unknown() { [None; 4] } else { self.usage.tokens() }
     }
 
-    /// Writes the properties of one of the calls beside it.
+    /// Writes the properties of one of the calls not included in its counts.
     pub fn write_beside(&self, p: &mut Object, id: EventId, iteration: &Iteration, agent: Option<&str>) {
         p.field("$ai_span_id", &id.to_string());
         p.field("$ai_parent_id", &self.id.to_string());
@@ -265,7 +265,7 @@ fn short(text: &str) -> &str {
     text::prefix(text, LONGEST_NAME)
 }
 
-/// PostHog's words for the common reasons.
+/// PostHog's names for the common reasons.
 fn stop_reason(reason: &str) -> &str {
     match reason {
         "end_turn" => "stop",
@@ -275,7 +275,7 @@ fn stop_reason(reason: &str) -> &str {
     }
 }
 
-/// The status in an error's text, where the line has no field for it: `API Error: 529 …`, `… (429) …`.
+/// The status in an error's text, if the line has no field for it: `API Error: 529 …`, `… (429) …`.
 fn status_in(text: &str) -> Option<u64> {
     let after = |mark: &'static str, ends: fn(char) -> bool| {
         text.split(mark).skip(1).filter_map(move |rest| {

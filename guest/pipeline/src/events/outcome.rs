@@ -1,4 +1,4 @@
-//! What came of a session, in numbers: lines, files, edits, commits, a pull request. No text and no name of a file is kept.
+//! The outcome of a session in numbers: lines, files, edits, commits, a pull request. No text and no file name is kept.
 
 use crate::identity::key;
 use crate::transcript::entry::{Block, Content, Entry};
@@ -12,10 +12,10 @@ use serde::Deserialize;
 /// Tools that change a file.
 const EDITING_TOOLS: [&str; 4] = ["Edit", "MultiEdit", "NotebookEdit", "Write"];
 
-/// Commits that one call can make: more is not output of git.
+/// Maximum number of commits per call: more can't be git's output.
 const MOST_COMMITS: usize = 1000;
 
-/// What came of the events of a trace.
+/// The outcome of a trace's events.
 #[derive(Debug, Default, Clone, Copy, PartialEq, Eq)]
 #[expect(missing_docs, reason = "the names say it")]
 pub struct TraceOutcome {
@@ -37,7 +37,7 @@ pub struct Change {
     pub added: u64,
     /// Lines removed.
     pub removed: u64,
-    /// The user changed what the model wanted to write.
+    /// Did the user change what the model wanted to write?
     pub user_modified: bool,
 }
 
@@ -47,7 +47,7 @@ pub enum Intent {
     /// Nothing that is counted.
     #[default]
     Other,
-    /// It changes a file: this, as far as its input tells.
+    /// It changes a file; this is the change, as far as its input tells.
     Edit(Option<Change>),
     /// It may commit.
     Commit,
@@ -62,7 +62,7 @@ pub struct PullRequest {
     pub number: Option<u64>,
 }
 
-/// Input of a tool that changes a file, or of Bash.
+/// Input of Bash, or of a tool that changes a file.
 #[derive(Debug, Default, Deserialize)]
 #[serde(default)]
 struct ToolInput<'a> {
@@ -93,7 +93,7 @@ struct Replacement<'a> {
     new_string: Option<Raw<'a>>,
 }
 
-/// What the client knows of a change beyond what the model saw.
+/// What the client knows about a change beyond what the model saw.
 #[derive(Debug, Default, Deserialize)]
 #[serde(rename_all = "camelCase", default)]
 struct Result<'a> {
@@ -170,7 +170,7 @@ fn decode(raw: Raw<'_>) -> String {
 }
 
 impl Change {
-    /// What a result says that a call changed; `intent` is what the call's input told, for results without more.
+    /// The change that a result reports; `intent`, from the call's input, is used for results that say nothing more.
     pub fn of(entry: &Entry<'_>, intent: Intent, verdict: Verdict) -> Option<Self> {
         let Intent::Edit(intended) = intent else { return None };
         if verdict != Verdict::Succeeded {
@@ -198,14 +198,14 @@ impl Change {
     }
 }
 
-/// The commits that git tells in the output of a call: `[branch 1a2b3c4] subject`, by key.
+/// The commits that git reports in a call's output: `[branch 1a2b3c4] subject`, by key.
 pub fn commits(result: &Block<'_>, intent: Intent, verdict: Verdict) -> Vec<u128> {
     if intent != Intent::Commit || verdict == Verdict::Rejected {
         return Vec::new();
     }
     let mut found = Vec::new();
     for raw in Content::of(result.content).texts() {
-        // A line begins at the beginning, or after `\n`.
+        // A line begins at the start, or after `\n`.
         for line in raw.get().trim_start_matches('"').split("\\n") {
             if found.len() < MOST_COMMITS
                 && let Some(hash) = commit(line)
@@ -218,7 +218,8 @@ pub fn commits(result: &Block<'_>, intent: Intent, verdict: Verdict) -> Vec<u128
     found
 }
 
-/// The commit's name in `[main 1a2b3c4] subject`, `[main (root-commit) 1a2b3c4] …`, `[detached HEAD 1a2b3c4] …`.
+/// The commit's abbreviated hash in `[main 1a2b3c4] subject`, `[main (root-commit) 1a2b3c4] …`, `[detached HEAD
+/// 1a2b3c4] …`.
 fn commit(line: &str) -> Option<&str> {
     let (inside, subject) = line.strip_prefix('[')?.split_once(']')?;
     let (branch, hash) = inside.rsplit_once(' ')?;
@@ -227,14 +228,14 @@ fn commit(line: &str) -> Option<&str> {
 }
 
 impl PullRequest {
-    /// Of a `pr-link` line. What has not the shape of a pull request's address is none.
+    /// The pull request of a `pr-link` line, if its address has the form of one.
     pub fn of(entry: &Entry<'_>) -> Option<Self> {
         let url = entry.pr_url.as_deref().filter(|url| is_pull_request(url))?;
         Some(Self { url: url.to_owned(), number: entry.pr_number })
     }
 }
 
-/// `https://<host>/<owner>/<name>/pull/<number>` and what other services call it.
+/// `https://<host>/<owner>/<name>/pull/<number>`, and its equivalents on other services.
 fn is_pull_request(url: &str) -> bool {
     let Some((host, path)) = url.strip_prefix("https://").and_then(|rest| rest.split_once('/')) else { return false };
     let is_word =

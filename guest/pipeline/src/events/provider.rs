@@ -1,8 +1,9 @@
-//! What a model's name says: who made it, and nothing of whose account it runs in.
+//! What a model's name says: who made it, but not whose account it runs in.
 
 use std::borrow::Cow;
 
-/// Vendors that Amazon Bedrock names before a model: `meta.llama3-3-70b-instruct-v1:0`, `eu.amazon.nova-pro-v1:0`.
+/// Vendors that Amazon Bedrock puts before a model's name: `meta.llama3-3-70b-instruct-v1:0`,
+/// `eu.amazon.nova-pro-v1:0`.
 const BEDROCK_VENDORS: [&str; 20] = [
     "ai21",
     "amazon",
@@ -26,10 +27,11 @@ const BEDROCK_VENDORS: [&str; 20] = [
     "zai",
 ];
 
-/// Digits of the number of an account at Amazon.
+/// Digits of an Amazon account number.
 const ACCOUNT: usize = 12;
 
-/// `$ai_provider`: `anthropic` for Anthropic's models, wherever they run; else what stands before `/`, or Bedrock's vendor.
+/// `$ai_provider`: `anthropic` for Anthropic's models, wherever they run; otherwise the part before `/`, or Bedrock's
+/// vendor.
 pub fn of(model: &str) -> Option<String> {
     let model = model.to_ascii_lowercase();
     // A router's rule: `openrouter,anthropic/claude-sonnet-4`.
@@ -46,7 +48,7 @@ pub fn of(model: &str) -> Option<String> {
     vendor.filter(|vendor| is_word(vendor)).map(str::to_owned)
 }
 
-/// The vendor of a Bedrock model, behind its region, if that is given.
+/// The vendor of a Bedrock model, which follows its region, if there is one.
 fn bedrock_vendor(name: &str) -> Option<&str> {
     name.split('.').take(2).find(|part| BEDROCK_VENDORS.contains(part)).filter(|vendor| name.len() > vendor.len())
 }
@@ -59,7 +61,7 @@ fn is_word(text: &str) -> bool {
     (1..=64).contains(&text.len()) && text.bytes().all(|b| b.is_ascii_alphanumeric() || b"-_.~".contains(&b))
 }
 
-/// `$ai_model`: as the client has it, but for account numbers in the names of Amazon's resources.
+/// `$ai_model`: as the client wrote it, but without account numbers in Amazon resource names.
 pub fn model(model: &str) -> Cow<'_, str> {
     if !is_arn(&model.to_ascii_lowercase()) {
         return Cow::Borrowed(model);

@@ -1,22 +1,22 @@
-//! What may leave in privacy mode: numbers, switches, and texts that are a word or an id.
+//! What may be sent in privacy mode: numbers, booleans, and texts that are a word or an id.
 //!
-//! A stop reason, a model or a tool's name is a word wherever the real client wrote it. But a transcript is only a file, and
-//! a tool's author or a server can put a sentence where a name belongs: what has no known shape is content, and [`OTHER`]
-//! stands in its place.
-//! Every property goes through here, so one that is forgotten, or added later, cannot leak a text.
+//! A stop reason, a model or a tool's name is a word whenever the real client wrote it. But a transcript is only a
+//! file, and a tool's author or a server can put a sentence where a name belongs: anything without a known shape is
+//! content, and is replaced by [`OTHER`]. Every property is checked here, so one that is forgotten, or added later,
+//! cannot leak a text.
 
-/// Stands for a text that is not a word.
+/// Replaces a text that is not a word.
 pub const OTHER: &str = "other";
 
-/// Bytes of a word. Real ones have a few dozen; a tool's name may have 128.
+/// Maximum bytes of a word. Real ones have a few dozen; a tool's name may have 128.
 const LONGEST_WORD: usize = 200;
 
-/// Properties that are names which people give: a folder, a branch, a repository, and what the user's own settings say, to
-/// which another trace's ids belong.
+/// Properties that hold names given by people: a folder, a branch, a repository, and the user's own settings, which
+/// include another trace's ids.
 const NAMES: [&str; 6] =
     ["$ai_project_name", "$ai_git_branch", "$ai_git_repo", "$ai_purpose", "$ai_trace_id", "$ai_parent_id"];
 
-/// Properties that are content, whatever their value looks like.
+/// Properties that are content, whatever their values look like.
 const CONTENT: [&str; 7] = [
     "$ai_error",
     "$ai_input",
@@ -27,7 +27,7 @@ const CONTENT: [&str; 7] = [
     "$ai_user_prompt",
 ];
 
-/// Properties that are lists of words, with commas.
+/// Properties that are comma-separated lists of words.
 const LISTS: [&str; 1] = ["$ai_tools_called"];
 
 /// Is this what people, models and tools wrote?
@@ -35,7 +35,7 @@ pub fn is_content(name: &str) -> bool {
     CONTENT.contains(&name)
 }
 
-/// Has the value, which is JSON, a shape that this property may have?
+/// Does the value, given as JSON, have a shape that this property may have?
 pub fn is_known(name: &str, json: &[u8]) -> bool {
     if is_content(name) {
         return false;

@@ -1,14 +1,14 @@
-//! Makes an event fit: its longest texts are cut until it does. Rare, so it is simple and not fast.
+//! Makes an event fit by cutting its longest texts. This is rare, so the code is simple rather than fast.
 
 use crate::transcript::text;
 use serde_json::Value;
 
-/// Properties whose texts may be cut: the ones that hold content.
+/// Properties whose texts may be cut: those that hold content.
 const CONTENT: [&str; 6] =
     ["$ai_input", "$ai_output_choices", "$ai_input_state", "$ai_output_state", "$ai_user_prompt", "$ai_error"];
 
-/// The same event within `largest` bytes: every text in it that is longer than some limit is cut at that limit, and if even
-/// that is not enough, its content is left out. The same event and limit give the same bytes.
+/// The same event within `largest` bytes: its longer texts are all cut at one limit, and if even that is not enough, its
+/// content is left out. The same event and limit give the same bytes.
 pub fn to_fit(json: Vec<u8>, largest: usize) -> Vec<u8> {
     if json.len() <= largest {
         return json;

@@ -14,9 +14,9 @@ use std::rc::Rc;
 pub struct Span {
     /// Its event's id.
     pub id: EventId,
-    /// Order of the call, for those still open at the end.
+    /// Position in the order of calls, for those still open at the end.
     pub sequence: u64,
-    /// The generation that called.
+    /// The generation that made the call.
     pub generation: EventId,
     /// Index of its turn.
     pub turn: u32,
@@ -26,13 +26,13 @@ pub struct Span {
     pub context: Rc<Context>,
     /// The tool's name.
     pub name: String,
-    /// The MCP server, where the line says it.
+    /// The MCP server, if the line names it.
     pub server: Option<String>,
-    /// The input, as it is sent.
+    /// The input as it is sent.
     pub input: Rc<Text>,
     /// When the call was written.
     pub called: i64,
-    /// What it is about to do, as far as its outcome needs to know.
+    /// What it is about to do, as far as its outcome depends on it.
     pub intent: Intent,
 }
 
@@ -41,27 +41,27 @@ pub struct Span {
 pub struct ToolResult {
     /// When it was written, if that is known.
     pub at: Option<i64>,
-    /// The output, as it is sent.
+    /// The output as it is sent.
     pub output: Rc<Text>,
-    /// What became of the call.
+    /// The call's outcome.
     pub verdict: Verdict,
     /// Milliseconds that the call waited: for a permission, an answer, a timer.
     pub waited: i64,
-    /// What it changed.
+    /// The change that it made.
     pub change: Option<Change>,
     /// Commits that it made, by key.
     pub commits: Vec<u128>,
 }
 
 impl ToolResult {
-    /// Did the call fail? A user's "no" is not a failure.
+    /// Did the call fail? A user's refusal is not a failure.
     pub fn is_error(&self) -> bool {
         self.verdict == Verdict::Failed
     }
 }
 
 impl Span {
-    /// The end of the operation.
+    /// When the operation ended.
     pub fn timestamp(&self, result: Option<&ToolResult>) -> i64 {
         result.and_then(|r| r.at).unwrap_or(self.called)
     }
@@ -104,8 +104,8 @@ impl Span {
     }
 }
 
-/// The server of a tool named `mcp__<server>__<tool>`. A server's name may hold `__`; a tool's hardly does, and where the
-/// line says which server it was (2.1.197+), that decides.
+/// The server of a tool named `mcp__<server>__<tool>`. A server's name may contain `__`, a tool's rarely does; if the
+/// line names the server (2.1.197+), that decides.
 fn mcp_server<'a>(name: &'a str, attributed: Option<&str>) -> Option<&'a str> {
     let rest = name.strip_prefix("mcp__")?;
     let says = attributed.filter(|server| !server.is_empty()).is_some_and(|server| {

@@ -1,4 +1,4 @@
-//! Traces: what becomes `$ai_trace`.
+//! Traces: the source of `$ai_trace` events.
 
 use crate::events::event::{Context, Envelope, Event, Kind};
 use crate::events::outcome::{PullRequest, TraceOutcome};
@@ -7,29 +7,29 @@ use crate::redact;
 use crate::transcript::prompt;
 use std::rc::Rc;
 
-/// A trace, and the sums over its events.
+/// A trace and its totals.
 #[derive(Debug, Default)]
 pub struct Trace {
-    /// `None`: the session's; its id is the session's id.
+    /// `None` for the session's trace, whose id is the session's id.
     id: Option<EventId>,
     name: Option<String>,
-    /// The name is more than a command such as `/clear`.
+    /// Is the name more than a command such as `/clear`?
     named_well: bool,
     first: Option<EventId>,
     timestamp: i64,
     context: Rc<Context>,
-    /// When a call of the model failed last, and what it said.
+    /// When a model call last failed, and its error message.
     failure: Option<(i64, Option<String>)>,
     /// The last pull request that was linked.
     pub pull_request: Option<PullRequest>,
-    /// Sums.
+    /// Totals of its events.
     pub totals: Totals,
 }
 
-/// Sums over the events of a trace that are sent now.
+/// Totals over the events of a trace that are sent now.
 #[derive(Debug, Default, Clone)]
 pub struct Totals {
-    /// Tokens; `None` as long as no generation says.
+    /// Tokens; `None` until a generation reports them.
     pub input_tokens: Option<u64>,
     /// See `input_tokens`.
     pub output_tokens: Option<u64>,
@@ -47,30 +47,30 @@ pub struct Totals {
     pub rejected: u64,
     /// Responses and spans that the user stopped.
     pub interrupted: u64,
-    /// What came of them.
+    /// Their outcome.
     pub outcome: TraceOutcome,
-    /// Sub-agents whose first generation is among them; those that the client started for itself do not count.
+    /// Sub-agents whose first generation is among the events; those that the client started for itself don't count.
     pub subagents: u64,
-    /// Responses without a stop reason, whose output tokens are what the stream began with.
+    /// Responses without a stop reason, whose output tokens are the count from the beginning of the stream.
     pub partial_generations: u64,
     /// Attempts that failed before a call was answered.
     pub retries: u64,
-    /// Tokens that the client counted and no event has: input, output, cache read, cache write.
+    /// Tokens that the client counted but no event has: input, output, cache read, cache write.
     pub unaccounted: [u64; 4],
-    /// They are more than a hundredth of all.
+    /// Are they more than a hundredth of all tokens?
     pub many_unaccounted: bool,
-    /// What was noticed in the lines.
+    /// What was noticed in its lines.
     pub noticed: Noticed,
 }
 
-/// What was noticed in lines that become no event.
+/// What was noticed in lines that don't become events.
 #[derive(Debug, Default, Clone, PartialEq, Eq)]
 pub struct Noticed {
     /// `compact_boundary` lines.
     pub compactions: u64,
-    /// Lines of a type that is not known.
+    /// Lines of an unknown type.
     pub unknown_lines: u64,
-    /// Lines that are not whole.
+    /// Lines that are not complete.
     pub bad_lines: u64,
     /// Secrets that were replaced.
     pub redactions: redact::Counts,
@@ -122,17 +122,17 @@ impl Trace {
         }
     }
 
-    /// `$ai_parent_id` of what stands at its top.
+    /// `$ai_parent_id` of its top-level events.
     pub fn top(&self, envelope: &Envelope) -> String {
         if envelope.parent.is_some() { envelope.session_span().to_string() } else { self.id(envelope) }
     }
 
-    /// Does a prompt give it a better name than it has?
+    /// Would a prompt give it a better name?
     pub fn wants_name(&self) -> bool {
         !self.named_well
     }
 
-    /// Takes a prompt's name, of at most `limit` characters.
+    /// Takes its name from a prompt, with at most `limit` characters.
     pub fn name_after(&mut self, prompt: &str, limit: usize) {
         if let Some(name) = prompt::name(prompt, limit) {
             self.named_well = !prompt::is_housekeeping(&name);
@@ -142,14 +142,14 @@ impl Trace {
         }
     }
 
-    /// Takes the session's own title, which is better than any prompt's name.
+    /// Takes the session's own title, which is better than a name from a prompt.
     pub fn entitle(&mut self, title: &str, limit: usize) {
         if let Some(name) = prompt::name(title, limit) {
             self.name = Some(name);
         }
     }
 
-    /// An event is sent that belongs to this trace.
+    /// Covers an event that is sent and belongs to this trace.
     pub fn cover(&mut self, id: EventId, timestamp: i64, context: &Rc<Context>) {
         let first = self.first.replace(self.first.unwrap_or(id)).is_none();
         if first || timestamp >= self.timestamp {
@@ -158,7 +158,8 @@ impl Trace {
         }
     }
 
-    /// A call of the model failed. The last error is the trace's; sub-agents' calls do not come in the order of time.
+    /// Notes a failed model call. The trace reports the last error; sub-agents' calls are not read in the order of
+    /// time.
     pub fn fail(&mut self, at: i64, error: Option<String>) {
         if self.failure.as_ref().is_none_or(|(last, _)| at >= *last) {
             self.failure = Some((at, error));
@@ -173,7 +174,7 @@ impl Trace {
     /// The `$ai_trace` event, if it covers any.
     pub fn event(&self, envelope: &Envelope, work: Work) -> Option<(Event, bool)> {
         let trace_id = self.id(envelope);
-        // Within somebody else's trace there may be several sessions.
+        // Another program's trace may hold several sessions.
         let id = EventId::trace(if envelope.parent.is_some() { &envelope.session_id } else { &trace_id }, self.first?);
         let totals = &self.totals;
         let kind = if envelope.parent.is_some() { Kind::Session } else { Kind::Trace };
@@ -183,11 +184,11 @@ impl Trace {
                 p.field("$ai_span_type", "agent");
                 p.field("$ai_parent_id", parent.span_id.as_ref().unwrap_or(&parent.trace_id));
             } else {
-                // Neither nothing nor the trace's id: else PostHog adds its latency to its generations'.
+                // Neither empty nor the trace's id: otherwise PostHog adds its latency to that of its generations.
                 p.field("$ai_parent_id", "root");
             }
             p.content(|p| {
-                // The trace's name is its owner's.
+                // Another program's trace is named by its owner.
                 p.some("$ai_trace_name", self.name.as_ref().filter(|_| envelope.parent.is_none()));
                 p.some("$ai_span_name", self.name.as_ref());
             });
@@ -240,15 +241,15 @@ impl Trace {
 pub struct Work {
     /// Prompts.
     pub turns: u64,
-    /// From each prompt to the last line that follows from it, without waiting: a night between two prompts does not count,
-    /// nor one at a permission prompt.
+    /// Seconds from each prompt to the last line that follows from it, without waiting: a night between two prompts
+    /// does not count, nor does one at a permission prompt.
     pub seconds: Option<f64>,
     /// Milliseconds of waiting.
     pub waited: i64,
 }
 
-/// What was noticed under a prompt that nothing follows from (a `/compact`, say) belongs to the next trace that is sent; at
-/// the end to the last one. So it is in one of them.
+/// Moves what was noticed under a prompt without events (a `/compact`, say) to the next trace that is sent, or at the
+/// end to the last one, so that exactly one of them reports it.
 pub fn hand_on_noticed(traces: &mut [Trace]) {
     let mut waiting = Noticed::default();
     let mut last = None;

@@ -1,10 +1,10 @@
-//! Tokens of a call: the largest of each count, and what its total leaves out.
+//! Tokens of a call: the maximum of each count, and the calls that its total leaves out.
 
 use crate::events::event::Object;
 use crate::transcript::entry::{Iteration, Usage};
 
 impl Usage {
-    /// Takes the largest of each count: they are cumulative, and the last line of some gateways says 0.
+    /// Takes the maximum of each count: counts are cumulative, and the last line of some gateways says 0.
     pub fn raise(&mut self, line: &Self) {
         let raise = |own: &mut Option<u64>, other: Option<u64>| *own = (*own).max(other);
         raise(&mut self.input_tokens, line.input_tokens);
@@ -34,13 +34,13 @@ impl Usage {
         [self.input_tokens, self.output_tokens, self.cache_read_input_tokens, self.cache_creation_input_tokens]
     }
 
-    /// Is no count more than 0?
+    /// Is every count 0 or missing?
     pub fn is_zero(&self) -> bool {
         self.tokens().into_iter().flatten().all(|count| count == 0)
     }
 
-    /// The attempts and advisers' answers that the total leaves out, by their place in `iterations`. The total counts those of
-    /// the type `message` and `fallback_message`, but not what was refused before another model answered.
+    /// The attempts and advisers' answers that the total leaves out, by their index in `iterations`. The total counts
+    /// those of the types `message` and `fallback_message`, except those refused before another model answered.
     pub fn beside(&self) -> Vec<(usize, &Iteration)> {
         let all = || self.iterations.iter().enumerate().filter_map(|(at, i)| Some((at, i.as_ref()?)));
         let attempts: Vec<_> = all().filter(|(_, i)| i.is_attempt()).collect();
@@ -66,7 +66,7 @@ impl Usage {
             .filter(|(at, i)| match i.kind.as_deref() {
                 Some("advisor_message" | "compaction") => true,
                 _ if i.is_attempt() => refused.contains(at),
-                // Of a type that is not known yet, the sum says whether it was counted.
+                // For an unknown type, the sum shows whether it was counted.
                 _ => adds_up,
             })
             .filter(|(_, i)| !i.usage().is_zero())
@@ -79,7 +79,7 @@ impl Usage {
         p.some("$ai_output_tokens", self.output_tokens);
         p.some("$ai_cache_read_input_tokens", self.cache_read_input_tokens);
         p.some("$ai_cache_creation_input_tokens", self.cache_creation_input_tokens);
-        // PostHog prices them apart if it has both, and then instead of the total.
+        // If PostHog has both, it sets their prices separately and ignores the total.
         if let Some(c) = &self.cache_creation
             && let (Some(five_minutes), Some(hour)) = (c.ephemeral_5m_input_tokens, c.ephemeral_1h_input_tokens)
             && Some(five_minutes.saturating_add(hour)) == self.cache_creation_input_tokens
@@ -95,7 +95,7 @@ impl Usage {
 }
 
 impl Iteration {
-    /// Is it an attempt to answer? Such are in the total, but for refused ones.
+    /// Is it an attempt to answer? The total includes attempts, except refused ones.
     fn is_attempt(&self) -> bool {
         matches!(self.kind.as_deref(), None | Some("message" | "fallback_message"))
     }
