@@ -1,4 +1,4 @@
-//! One session, from bytes to events: what the component's `conversion` interface exports.
+//! A session, from bytes to events: what the component's `conversion` interface exports.
 //!
 //! ```
 //! use posthog_llma_pipeline::session::{ConversionOptions, FileRole, Session};
@@ -46,10 +46,10 @@ pub struct Session {
     rules: TextRules,
     policy: Policy,
     ignored_properties: Vec<String>,
-    /// What was replaced in what the session was opened with.
+    /// Secrets that were replaced in what the session was opened with.
     redactions: redact::Counts,
     lines: Lines,
-    /// The file whose lines are in `lines`.
+    /// The file that the lines in `lines` belong to.
     file: u32,
     bytes: u64,
     stage: Stage,
@@ -59,12 +59,12 @@ pub struct Session {
 enum Stage {
     /// First reading.
     Scanning { index: Box<Index>, envelope: Box<Envelope>, before: Before },
-    /// Second reading, or the end of it.
+    /// Second reading, or after it.
     Converting { converter: Box<Converter>, order: Vec<EventId>, finished: bool },
 }
 
 impl Session {
-    /// Starts with the session `id`, whose transcripts are `files`: the main ones first.
+    /// Opens the session `id`, whose transcripts are `files`: the main ones first.
     pub fn open(id: &str, files: &[FileRole], options: ConversionOptions) -> Result<Self, InvalidOption> {
         let rules = if options.redact_secrets { Redactor::new() } else { Redactor::none() };
         let custom = options.redact_patterns.as_deref().map(Custom::parse).transpose();
@@ -146,13 +146,14 @@ impl Session {
         Ok(())
     }
 
-    /// Leaves these events out too, but lets `$ai_trace` cover them: it was not delivered with them.
+    /// Leaves these events out too, but lets `$ai_trace` cover them: they were delivered without it.
     pub fn withhold(&mut self, events: impl IntoIterator<Item = EventId>) -> Result<(), SequenceError> {
         self.before()?.uncovered.extend(events);
         Ok(())
     }
 
-    /// What was delivered before: an error once the second reading has begun, because then some of it may be out already.
+    /// What was delivered before. It is an error to change it once the second reading has begun: some of it may be out
+    /// already.
     fn before(&mut self) -> Result<&mut Before, SequenceError> {
         match &mut self.stage {
             Stage::Scanning { before, .. } => Ok(before),
@@ -161,7 +162,7 @@ impl Session {
         }
     }
 
-    /// Ids of the generations and spans that the second reading gives, after the first.
+    /// Ids of the generations and spans that the second reading will produce, after the first reading.
     pub fn identities(&mut self) -> &[EventId] {
         self.end_last_scanned_line();
         let hold = self.policy.hold;
@@ -195,7 +196,7 @@ impl Session {
         Ok(())
     }
 
-    /// The end of the second reading.
+    /// Ends the second reading.
     pub fn finish(&mut self) -> Result<(), SequenceError> {
         self.end_scan();
         let Stage::Converting { converter, finished: finished @ false, .. } = &mut self.stage else {
@@ -215,7 +216,7 @@ impl Session {
         }
     }
 
-    /// Tool calls that are counted and not sent, since this was asked for last.
+    /// Tool calls that are counted but not sent, since the last call.
     pub fn left_out(&mut self) -> Vec<EventId> {
         match &mut self.stage {
             Stage::Scanning { .. } => Vec::new(),
@@ -223,7 +224,7 @@ impl Session {
         }
     }
 
-    /// As many complete events as fit in `most` bytes, but at least one if there is one; one JSON object a line.
+    /// As many complete events as fit in `most` bytes, but at least one if there is any; one JSON object per line.
     pub fn take_events(&mut self, most: usize) -> Vec<u8> {
         let Stage::Converting { converter, .. } = &mut self.stage else { return Vec::new() };
         let events = converter.events();
@@ -288,8 +289,8 @@ impl Session {
         }
     }
 
-    /// Where the lines of a file stand: those of every main transcript in the first file. A session whose directory changed has
-    /// several, and they are one thread.
+    /// The file whose thread this file's lines belong to: the first one for every main transcript. A session that
+    /// changed its directory has several main transcripts, and they are one thread.
     fn place(&self, file: u32) -> u32 {
         if self.files.get(file as usize) == Some(&FileRole::Main) { 0 } else { file }
     }
@@ -306,7 +307,7 @@ fn convert_line(converter: &mut Converter, line: Line<'_>) {
     converter.end_line(whole);
 }
 
-/// The trace of somebody else that a session belongs to, if it does.
+/// The other program's trace that a session belongs to, if there is one.
 fn parent(trace_id: Option<String>, span_id: Option<String>) -> Result<Option<Parent>, InvalidOption> {
     for (name, id) in [("parent-trace-id", &trace_id), ("parent-span-id", &span_id)] {
         if let Some(reason) = id.as_deref().and_then(options::id_problem) {
@@ -322,7 +323,7 @@ fn parent(trace_id: Option<String>, span_id: Option<String>) -> Result<Option<Pa
     }
 }
 
-/// Custom properties, and the names of those that are left out: they would replace one of ours.
+/// Custom properties, and the names of those left out because they would replace a built-in one.
 #[expect(clippy::type_complexity, reason = "two lists, used once")]
 fn custom_properties(json: Option<&str>) -> Result<(Vec<(String, serde_json::Value)>, Vec<String>), InvalidOption> {
     let Some(json) = json.filter(|json| !json.trim().is_empty()) else { return Ok(Default::default()) };

@@ -1,9 +1,9 @@
-//! Which lines are one call of the model, and what its events are called.
+//! Decides which lines belong to the same model call, and gives calls their ids.
 //!
-//! Ids are the provider's, and only Anthropic's are unique: gateways give every response the same `message.id`, number tool
-//! ids anew in each turn, leave out `requestId`. So an id is evidence, not identity. Both readings ask here, with the same
-//! lines in the same order, and get the same answers; an answer depends on the lines before it alone, so a session that
-//! grows never renames what was sent.
+//! Ids come from the provider, and only Anthropic's are unique: gateways give every response the same `message.id`,
+//! restart tool ids in each turn, or omit `requestId`. So an id is evidence, not identity. Both readings ask here with
+//! the same lines in the same order, and get the same answers; an answer depends only on earlier lines, so a session
+//! that grows never renames what was sent.
 
 use crate::identity::{EventId, FixedMap, FixedSet, IdMap, IdSet, key};
 use crate::time;
@@ -16,9 +16,9 @@ use std::hash::{DefaultHasher, Hash, Hasher};
 /// The calls of a session, as far as it has been read.
 #[derive(Debug, Default)]
 pub struct Calls {
-    /// The thread of each line: a copy has the same `uuid`.
+    /// The thread of each line, by `uuid`: a copy has the same one.
     seen: FixedMap<u128, u32>,
-    /// By a key of the place where their lines stand.
+    /// Threads, by a key of the place of their lines.
     threads: FixedMap<u128, u32>,
     state: Vec<Thread>,
     calls: Vec<Call>,
@@ -26,13 +26,13 @@ pub struct Calls {
     open: FixedMap<(u32, u128), Open>,
     /// The call of each `requestId`, within one `message.id` of one thread.
     by_request: FixedMap<(u32, u128, u128), u32>,
-    /// The thread of each identity.
+    /// The thread that has each identity.
     identities: IdMap<u32>,
-    /// How many calls of a thread would have the same identity.
+    /// How many calls of a thread would have had the same identity.
     equal: FixedMap<(u32, EventId), u32>,
-    /// Blocks, by call.
+    /// Blocks of calls.
     blocks: FixedSet<u64>,
-    /// Prompts that have a `promptId`: the same one again is a copy, and stands between nothing.
+    /// Prompts that have a `promptId`: a second prompt with the same one is a copy, and does not count.
     prompts: FixedSet<u64>,
     spans: IdSet,
     /// `uuid`s of the lines that call tools.
@@ -40,47 +40,47 @@ pub struct Calls {
     tools: FixedMap<u128, Waiting>,
 }
 
-/// A thread, as far as calls are concerned.
+/// A thread's state that concerns calls.
 #[derive(Debug, Default)]
 struct Thread {
     /// Prompts so far.
     prompts: u32,
     /// Results of tools so far.
     results: u32,
-    /// The last response's line.
+    /// The last line of a response.
     last: Option<Open>,
 }
 
-/// A call, in the order of their first lines.
+/// A call. Calls are in the order of their first lines.
 #[derive(Debug)]
 struct Call {
     id: EventId,
-    /// It is the first with this id of Anthropic's in its thread: the id alone is its identity.
+    /// Is it the first in its thread with this Anthropic id? Then the id alone is its identity.
     direct: bool,
-    /// A result of one of its tools was read since its last line.
+    /// Was a result of one of its tools read since its last line?
     answered: bool,
-    /// It stands in another thread, too, and belongs to that one.
+    /// Is it also in another thread, and belongs to that one?
     copy: bool,
 }
 
-/// What is compared with the next line.
+/// The facts that the next line is compared with.
 #[derive(Debug, Clone, Copy)]
 struct Open {
     call: u32,
     request: Option<u128>,
     block: Option<u64>,
-    /// Input, cache read, cache write: the last that was not 0.
+    /// Input, cache read, cache write: the last counts that were not 0.
     counts: [u64; 3],
     stopped: bool,
     prompts: u32,
     results: u32,
 }
 
-/// Tool calls of one id whose result is still to come.
+/// Tool calls that share an id and have no result yet.
 #[derive(Debug, Default)]
 struct Waiting {
     calls: Vec<ToolCall>,
-    /// A result that stands before its call, and the line it names as its call's.
+    /// A result that precedes its call, and the line that it names as its call's.
     early: Option<(u32, Option<u128>)>,
 }
 
@@ -88,28 +88,28 @@ struct Waiting {
 struct ToolCall {
     thread: u32,
     call: u32,
-    /// The line's `uuid`.
+    /// The `uuid` of its line.
     line: Option<u128>,
     span: EventId,
 }
 
-/// What a line of a response is.
+/// How a line of a response relates to calls.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum Line {
-    /// The same line stood in this thread before.
+    /// The same line appeared earlier in this thread.
     Repeated,
-    /// It belongs to a call of another thread, and is a copy of what stands there.
+    /// It is a copy of a line that belongs to a call of another thread.
     Copied,
-    /// Of this call, by the order of the calls.
+    /// It belongs to the call with this index.
     Of(u32),
 }
 
-/// What becomes of a tool's result.
+/// Where a tool's result belongs.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum Answer {
     /// It is the result of this span.
     Of(EventId),
-    /// Its call is still to come: it has this key.
+    /// Its call comes later: it has this key.
     Early(u128),
     /// It is a copy, or there is no such call here.
     Nothing,
@@ -120,12 +120,13 @@ pub enum Answer {
 pub struct Opened {
     /// Its span.
     pub span: EventId,
-    /// The key of the result that stood before it.
+    /// The key of the result that preceded it.
     pub early: Option<u128>,
 }
 
 impl Calls {
-    /// The thread of a line: that of a file, of sub-agents that stand in the main file, or of one whose file is lost.
+    /// The thread of a line: that of its file, of sub-agents inside the main file, or of a sub-agent whose file is
+    /// lost.
     pub fn thread(&mut self, file: u32, sidechain: bool, lost_agent: Option<&str>) -> u32 {
         let place = match lost_agent {
             Some(agent) => key(agent),
@@ -139,7 +140,7 @@ impl Calls {
         thread
     }
 
-    /// Identity of a call.
+    /// The identity of a call.
     pub fn id(&self, call: u32) -> EventId {
         self.calls[call as usize].id
     }
@@ -149,7 +150,7 @@ impl Calls {
         self.open.get(&(thread, key(message_id))).map(|open| open.call)
     }
 
-    /// Takes note of a user line. Says whether it is none that stood in the session before.
+    /// Notes a user line. Returns whether it is new to the session.
     pub fn user(&mut self, thread: u32, entry: &Entry<'_>, content: &Content<'_>) -> bool {
         let beginning = prompt::beginning(content);
         let about = content.first_result().unwrap_or(&beginning);
@@ -170,7 +171,7 @@ impl Calls {
         self.prompts.insert(hasher.finish())
     }
 
-    /// The thread that had this line first, if it stood in the session before: a line with this `uuid` about the same thing.
+    /// The thread that had this line first, if the session had it before: a line with this `uuid` about the same thing.
     fn seen_in(&mut self, thread: u32, entry: &Entry<'_>, about: &str) -> Option<u32> {
         let mut hasher = DefaultHasher::new();
         about.hash(&mut hasher);
@@ -180,7 +181,7 @@ impl Calls {
         (self.seen.len() == next).then_some(first)
     }
 
-    /// Takes a line of a response, and says what it is.
+    /// Takes a line of a response and says how it relates to calls.
     pub fn response(&mut self, thread: u32, entry: &Entry<'_>, message: &Message<'_>) -> Line {
         let message_id = message.id.as_deref().filter(|id| !id.is_empty());
         let before = self.seen_in(thread, entry, message_id.unwrap_or_default());
@@ -200,14 +201,14 @@ impl Calls {
             (None, Some(open)) if self.continues(thread, &open, &line, message_id.is_some()) => Some(open.call),
             _ => None,
         };
-        // A line of another thread adds nothing to a call of this one.
+        // A line copied from another thread adds nothing to a call of this one.
         let same = same.filter(|call| before.is_none() || self.calls[*call as usize].copy);
         let call = same.unwrap_or_else(|| self.begin(thread, entry, message, message_id, before.is_some()));
         self.note(thread, call, message_id, &line, open.filter(|open| open.call == call));
         if self.calls[call as usize].copy { Line::Copied } else { Line::Of(call) }
     }
 
-    /// Does this line continue that call? The first rule that applies decides.
+    /// Does this line continue that call? The first applicable rule decides.
     fn continues(&self, thread: u32, open: &Open, line: &LineFacts, by_id: bool) -> bool {
         if let (Some(before), Some(now)) = (open.request, line.request) {
             return before == now;
@@ -221,14 +222,14 @@ impl Calls {
         }
         let both = open.counts.iter().zip(line.counts).filter(|(before, now)| **before > 0 && *now > 0);
         let answered = self.calls[open.call as usize].answered;
-        // A stop reason alone proves nothing: clients write it on every line of a response.
+        // A stop reason alone proves nothing: some clients write it on every line of a response.
         if both.clone().any(|(before, now)| *before != now) && (answered || open.stopped) {
             return false;
         }
         !(both.count() == 0 && open.stopped && open.results != state.results)
     }
 
-    /// Notes what the next line is compared with.
+    /// Notes the facts that the next line is compared with.
     fn note(&mut self, thread: u32, call: u32, message_id: Option<&str>, line: &LineFacts, before: Option<Open>) {
         let state = &mut self.state[thread as usize];
         let mut open = Open {
@@ -258,7 +259,7 @@ impl Calls {
         }
     }
 
-    /// A call begins with this line, or a copy of one. `copied`: the same line stood in another thread.
+    /// Begins a call with this line, or a copy of one. `copied`: the same line appeared in another thread.
     fn begin(
         &mut self,
         thread: u32,
@@ -285,7 +286,7 @@ impl Calls {
         self.calls.len() as u32 - 1
     }
 
-    /// Does another thread have the call of this id, with this content?
+    /// Does another thread have the call with this id, and with this content?
     fn is_copy_of(&self, id: EventId, thread: u32, content: &Content<'_>) -> bool {
         if self.identities.get(&id).is_none_or(|first| *first == thread) {
             return false;
@@ -297,7 +298,7 @@ impl Calls {
         }
     }
 
-    /// The identity of a call whose id does not tell it apart, and whether another thread has it.
+    /// The identity of a call whose id is not unique, and whether another thread has it.
     fn name(
         &mut self,
         thread: u32,
@@ -326,7 +327,7 @@ impl Calls {
         self.blocks.insert(block_key(id, block))
     }
 
-    /// A tool is called in a line of a response.
+    /// Notes a tool call in a line of a response.
     pub fn tool(&mut self, thread: u32, call: u32, tool_use_id: &str, line: Option<&str>) -> Opened {
         let Call { id: generation, direct, .. } = self.calls[call as usize];
         let alone = (direct && is_anthropics_tool(tool_use_id)).then(|| EventId::span(tool_use_id));
@@ -349,8 +350,8 @@ impl Calls {
         Opened { span, early: None }
     }
 
-    /// A tool's result: which call's? `source` is the `uuid` of the line with the call, where the client says so (2.1.1+);
-    /// else it is the latest earlier call without one, else the next.
+    /// Finds the call that a tool's result belongs to. `source` is the `uuid` of the line with the call, if the client
+    /// gives it (2.1.1+); otherwise it is the latest earlier call without a result, or the next call.
     pub fn result(&mut self, thread: u32, tool_use_id: &str, source: Option<&str>) -> Answer {
         self.state[thread as usize].results += 1;
         let source = source.map(key);
@@ -358,11 +359,11 @@ impl Calls {
         let named = source.and_then(|source| waiting.calls.iter().rposition(|call| call.line == Some(source)));
         let found = match (named, source) {
             (Some(found), _) => Some(found),
-            // That line was read, and its call has its result.
+            // That line was read, and its call already has a result.
             (None, Some(source)) if self.calling.contains(&source) => return Answer::Nothing,
             (None, _) => {
                 let here = waiting.calls.iter().rposition(|call| call.thread == thread);
-                // An id of Anthropic's is unique: a sub-agent's result may stand in another file.
+                // Anthropic's ids are unique: a sub-agent's result may be in another file.
                 here.or_else(|| waiting.calls.len().checked_sub(1).filter(|_| is_anthropics_tool(tool_use_id)))
             }
         };
@@ -384,7 +385,7 @@ impl Calls {
     }
 }
 
-/// What a line says of its call.
+/// What a line says about its call.
 struct LineFacts {
     request: Option<u128>,
     block: Option<u64>,
@@ -407,7 +408,7 @@ impl LineFacts {
     }
 }
 
-/// Of a block within its call. A tool call is known by its id, its name and how its input begins.
+/// The key of a block within its call. A tool call is identified by its id, its name and the beginning of its input.
 fn block_key(call: EventId, block: &Block<'_>) -> u64 {
     const INPUT: usize = 256;
     let mut hasher = DefaultHasher::new();
@@ -427,12 +428,12 @@ fn early_key(thread: u32, tool_use_id: &str) -> u128 {
     key(tool_use_id).wrapping_add(u128::from(thread))
 }
 
-/// Is it of the shape that Anthropic gives its messages' ids, also by way of Bedrock or Vertex?
+/// Does it have the form of Anthropic's message ids, including those by way of Bedrock or Vertex?
 fn is_anthropics_message(id: &str) -> bool {
     id.strip_prefix("msg_").is_some_and(is_anthropics)
 }
 
-/// The same of tool calls' ids.
+/// The same for the ids of tool calls.
 fn is_anthropics_tool(id: &str) -> bool {
     id.strip_prefix("toolu_").or_else(|| id.strip_prefix("srvtoolu_")).is_some_and(is_anthropics)
 }

@@ -1,4 +1,4 @@
-//! The second reading: entries become events.
+//! The second reading: turns entries into events.
 
 use crate::events::event::{Context, Envelope, Event};
 use crate::events::generation::Generation;
@@ -30,7 +30,7 @@ use self::emit::Emitter;
 use self::notices::Notices;
 use self::prompts::{Queue, Titles};
 
-/// Types of lines that are known, beside those that are used.
+/// Known types of lines, besides those that are used.
 const KNOWN: [&str; 26] = [
     "agent-color",
     "agent-name",
@@ -60,10 +60,10 @@ const KNOWN: [&str; 26] = [
     "worktree-state",
 ];
 
-/// Different unknown types that are named in a report.
+/// Maximum number of different unknown types in a report.
 const MOST_UNKNOWN_TYPES: usize = 32;
 
-/// Turns entries into events: understands lines, and gives what is complete to the [`Emitter`].
+/// Turns entries into events: interprets lines, and passes what is complete to the [`Emitter`].
 #[derive(Debug)]
 pub struct Converter {
     index: Index,
@@ -83,11 +83,11 @@ pub struct Converter {
 struct Open {
     generations: IdMap<Generation>,
     spans: IdMap<Span>,
-    /// Results that stand before their call.
+    /// Results that precede their calls.
     early: FixedMap<u128, ToolResult>,
-    /// Start of the calls that have an `api-request` line.
+    /// When calls started, for those that have an `api-request` line.
     requests: FixedMap<u128, i64>,
-    /// Generations and spans so far, for the order of those that are still open at the end.
+    /// Generations and spans so far, to order those that are still open at the end.
     sequence: u64,
 }
 
@@ -98,16 +98,16 @@ impl Open {
     }
 }
 
-/// The line that is being read.
+/// The line being read.
 #[derive(Debug, Default)]
 struct Position {
     file: u32,
     line: u64,
-    /// Its thread, as far as calls are concerned.
+    /// Its thread in [`Calls`].
     thread: u32,
-    /// The last time seen, for lines without one.
+    /// The last timestamp seen, for lines without one.
     now: i64,
-    /// It is of something that is held.
+    /// Does it belong to something that is held?
     held: bool,
     context: Rc<Context>,
 }
@@ -122,7 +122,7 @@ impl Position {
 }
 
 impl Converter {
-    /// Converts the session with these files, once they have been indexed.
+    /// Converts the session with these files, once they are indexed.
     pub fn new(
         mut index: Index,
         files: &[FileRole],
@@ -132,7 +132,7 @@ impl Converter {
         before: Before,
     ) -> Self {
         let threads = Threads::new(files, &mut index);
-        // Those of the second reading are its own.
+        // The second reading keeps its own.
         index.calls = Calls::default();
         let mut emitter = Emitter::new(rules, policy, envelope, before);
         emitter.counts.held_events = index.held.count();
@@ -152,12 +152,12 @@ impl Converter {
         }
     }
 
-    /// From here on the lines are this file's.
+    /// Starts a file: the following lines belong to it.
     pub fn begin_file(&mut self, file: u32) {
         self.notices.settle(&mut self.emitter);
         self.at.file = file;
         self.at.line = 0;
-        // Times are only compared within a file.
+        // Timestamps are only compared within a file.
         self.open.requests.clear();
     }
 
@@ -166,7 +166,7 @@ impl Converter {
         &mut self.emitter.events
     }
 
-    /// Tool calls that are counted and not sent, since this was asked for last.
+    /// Tool calls that are counted but not sent, since the last call.
     pub fn left_out(&mut self) -> Vec<EventId> {
         std::mem::take(&mut self.emitter.left_out)
     }
@@ -183,14 +183,14 @@ impl Converter {
         if !whole {
             self.bad();
         }
-        // What is held is told with it.
+        // Redactions in what is held are reported together with it.
         if std::mem::take(&mut self.at.held) {
             self.emitter.rules.redactor.take_counts();
         }
         self.notice_redactions();
     }
 
-    /// What was replaced since this was asked for last.
+    /// Notes the redactions since the last call.
     fn notice_redactions(&mut self) {
         let redactions = self.emitter.rules.redactor.take_counts();
         if !redactions.is_empty() {
@@ -282,7 +282,7 @@ impl Converter {
         }
     }
 
-    /// A line that says nothing but may stand between two that do. Says whether it is not a copy.
+    /// A line without content that may connect two others. Returns whether it is not a copy.
     fn pass(&mut self, entry: &Entry<'_>) -> bool {
         if self.at.file > 0 {
             return !self.is_copy(entry);
@@ -291,7 +291,7 @@ impl Converter {
         self.turns.put(entry.uuid.as_deref(), place)
     }
 
-    /// Before the client gave sub-agents files of their own that can be lost, it repeated their messages.
+    /// Before sub-agents had files of their own, which can be lost, the client repeated their messages.
     fn add_progress(&mut self, entry: &Entry<'_>) {
         self.pass(entry);
         let Some(progress) = self.index.progress_of_lost_agent(entry) else { return };
@@ -316,12 +316,12 @@ impl Converter {
         }
     }
 
-    /// Did this line stand in the main file before?
+    /// Did this line appear earlier in the main file?
     fn is_copy(&self, entry: &Entry<'_>) -> bool {
         entry.uuid.as_deref().is_some_and(|uuid| self.turns.place(uuid).is_some())
     }
 
-    /// Where an entry stands that is not a prompt.
+    /// The place of an entry that is not a prompt.
     fn place(&mut self, entry: &Entry<'_>, thread: Option<u32>) -> Place {
         let thread = match thread {
             Some(thread) => thread,
@@ -335,7 +335,8 @@ impl Converter {
         Place { turn: self.threads.get(thread).turn, thread }
     }
 
-    /// Where a line of a sub-agent stands that has no file of its own. The first one has no parent, and the prompt.
+    /// The place of a line from a sub-agent without a file of its own. Its first line has no parent, and holds the
+    /// prompt.
     fn place_inline(&mut self, entry: &Entry<'_>) -> Place {
         let parent = entry.parent_uuid.as_deref();
         let known = parent.and_then(|p| self.turns.place(p));
@@ -383,7 +384,7 @@ impl Converter {
         }
     }
 
-    /// The end: what is still open is complete now, and so are the traces.
+    /// Ends the conversion: what is still open is now complete, and so are the traces.
     pub fn finish(&mut self) {
         self.notices.settle(&mut self.emitter);
         let mut generations: Vec<_> = std::mem::take(&mut self.open.generations).into_values().collect();

@@ -1,4 +1,4 @@
-//! The first reading: what later lines say about earlier ones. Only ids are kept.
+//! The first reading: collects what later lines say about earlier ones. Only ids are kept.
 
 use crate::identity::{EventId, FixedMap, FixedSet, IdMap, IdSet, key};
 use crate::session::calls::{Answer, Calls, Line};
@@ -16,28 +16,29 @@ use crate::transcript::verdict::Verdict;
 use memchr::memmem::{self, Finder};
 use serde::Deserialize;
 
-/// What the first reading found.
+/// The findings of the first reading.
 #[derive(Debug, Default)]
 pub struct Index {
-    /// Which lines are one call.
+    /// Tells which lines are one call.
     pub calls: Calls,
     /// Responses, in the order of the calls.
     pub messages: Vec<Message>,
     /// Tool calls, by the id of their span.
     pub tools: IdMap<Tool>,
-    /// Keys of the results that stand before their call.
+    /// Keys of the results that precede their calls.
     pub early: FixedSet<u128>,
-    /// Those of them that say that the call failed.
+    /// Those of them that report a failed call.
     failed_early: FixedSet<u128>,
-    /// Tool calls whose id is not the only thing that their span is called after.
+    /// Tool calls whose spans are not identified by their id alone.
     by_tool_id: FixedMap<u128, Vec<EventId>>,
-    /// Ids of the generations and spans that will come, in file order.
+    /// Ids of the generations and spans that will be produced, in file order.
     pub order: Vec<EventId>,
     /// Calls that may have started a sub-agent, in file order.
     pub starters: Vec<Starter>,
-    /// Sub-agent (its id) or workflow run (its folder) → the call that started it, as the call's result says.
+    /// Maps a sub-agent (its id) or a workflow run (its folder) to the call that started it, according to the call's
+    /// result.
     pub started_by: FixedMap<String, EventId>,
-    /// The earliest time in any line, for lines without one.
+    /// The earliest timestamp in any line, for lines without one.
     pub earliest: Option<i64>,
     /// How each sub-agent's transcript begins, by file.
     pub roots: Vec<Option<Root>>,
@@ -45,43 +46,43 @@ pub struct Index {
     pub timeline: Timeline,
     /// The session's project: that of its first directory, or of the one it was in before it went into a worktree.
     pub project: Option<String>,
-    /// The project was told by a `worktree-state` line.
+    /// Did a `worktree-state` line give the project?
     has_origin: bool,
-    /// A command on the main thread that no model answered yet.
+    /// A command on the main thread that no model has answered yet.
     command: Option<Command>,
     /// The `promptId` of the main thread's last prompt.
     prompt_id: Option<u128>,
-    /// The file's last response, if no user line stands behind it.
+    /// The file's last response, if no user line follows it.
     last_response: Option<(u32, u32)>,
-    /// The last time seen, for lines without one.
+    /// The last timestamp seen, for lines without one.
     now: i64,
     /// Sub-agents that have a transcript of their own.
     agents: FixedSet<String>,
-    /// Calls that the counts of another leave out, and that one.
+    /// Calls that another call's counts leave out, with that call.
     beside: IdMap<EventId>,
-    /// The last response of each thread of calls, if nothing stands behind it.
+    /// The last response of each thread of calls, if nothing follows it.
     last: Vec<Option<u32>>,
-    /// What is open, and not to be given out.
+    /// What is still open, and therefore not produced.
     pub held: Held,
     marks: Marks,
 }
 
-/// What is open: more of it may come.
+/// What is still open: more of it may come.
 #[derive(Debug, Default)]
 pub struct Held {
-    /// Ids of events that are not given out.
+    /// Ids of events that are not produced.
     events: IdSet,
-    /// When the last line of those that are open for a short time only was written.
+    /// When the last line of those that are only open for a short time was written.
     pub since: Option<i64>,
 }
 
 impl Held {
-    /// Is this event not to be given out?
+    /// Is this event held?
     pub fn has(&self, event: EventId) -> bool {
         self.events.contains(&event)
     }
 
-    /// How many there are.
+    /// The number of held events.
     pub fn count(&self) -> u64 {
         self.events.len() as u64
     }
@@ -100,7 +101,7 @@ struct Command {
 pub struct Root {
     /// Key of the prompt it was given.
     pub prompt: Option<u128>,
-    /// The `promptId` of the turn it was started in.
+    /// The `promptId` of the turn in which it was started.
     pub prompt_id: Option<String>,
     /// The name of the teammate whose transcript it is.
     pub teammate: Option<String>,
@@ -109,13 +110,14 @@ pub struct Root {
 /// A response.
 #[derive(Debug, Clone, Copy, Default)]
 pub struct Message {
-    /// Its lines, copies left out.
+    /// The number of its lines, without copies.
     pub lines: u32,
-    /// Some line is of a model, or of a failed call. (The client writes lines of its own in the form of responses.)
+    /// Is any line from a model, or from a failed call? (The client writes some of its own lines in the form of
+    /// responses.)
     pub real: bool,
-    /// The user stopped it.
+    /// Did the user stop it?
     pub interrupted: bool,
-    /// Its last line has a stop reason, or says that it failed.
+    /// Does its last line have a stop reason, or report a failure?
     stopped: bool,
     /// When its last line was written.
     at: i64,
@@ -126,11 +128,11 @@ pub struct Message {
 pub struct Tool {
     /// The file with the call.
     pub file: u32,
-    /// There is a result.
+    /// Is there a result?
     pub answered: bool,
-    /// It failed.
+    /// Did it fail?
     pub failed: bool,
-    /// The generation that called.
+    /// The generation that made the call.
     pub generation: EventId,
     /// When it was called.
     called: i64,
@@ -141,13 +143,13 @@ pub struct Tool {
 pub struct Starter {
     /// The call's span.
     pub span: EventId,
-    /// The file that it stands in.
+    /// The file that contains the call.
     pub file: u32,
     /// Key of the prompt that the sub-agent gets.
     pub prompt: Option<u128>,
-    /// The kind of sub-agent asked for.
+    /// The type of sub-agent that was requested.
     pub agent_type: Option<String>,
-    /// The name of the teammate that it starts, and of its team.
+    /// The name of the teammate that it starts, and of the teammate's team.
     pub teammate: Option<(String, Option<String>)>,
 }
 
@@ -165,7 +167,7 @@ struct StarterInput<'a> {
     team_name: lenient::Str<'a>,
 }
 
-/// Of a result, what links a call to its sub-agent.
+/// The parts of a result that link a call to its sub-agent.
 #[derive(Debug, Default, Deserialize)]
 #[serde(rename_all = "camelCase", default)]
 struct ResultLinks<'a> {
@@ -175,7 +177,7 @@ struct ResultLinks<'a> {
     run_id: lenient::Str<'a>,
 }
 
-/// Characters of a prompt that its key is made of.
+/// How many characters of a prompt its key depends on.
 const PROMPT_KEY: usize = 4000;
 
 /// Key of a sub-agent's first prompt, to find the call that gave it.
@@ -187,15 +189,16 @@ pub fn prompt_key(prompt: Raw<'_>) -> Option<u128> {
     Some(key(text::prefix(prompt, PROMPT_KEY)))
 }
 
-/// What stands in lines that this reading needs, whatever file they are in. Without quotes in front: `"type": "assistant"` and
-/// `"type":"assistant"` are both JSON. Results first: theirs are the long lines, and it stands at their beginning.
+/// Marks of the lines that this reading needs, in any file. They have no quote in front, because `"type": "assistant"`
+/// and `"type":"assistant"` are both JSON. Results come first: their lines are the long ones, and have the mark near
+/// their beginning.
 const OF_ALL: [&[u8]; 6] =
     [b"tool_result\"", b"assistant\"", b"user\"", b"interruptedMessageId", b"agent_progress\"", b"interrupted by user"];
 
-/// What stands in lines of the main file that say when it worked, and where.
+/// Marks of the lines in the main file that say when and where it worked.
 const OF_MAIN: [&[u8]; 3] = [b"turn_duration\"", b"scheduled_task_fire\"", b"worktree-state\""];
 
-/// Looks for the marks of lines.
+/// Searches lines for the marks.
 #[derive(Debug)]
 struct Marks {
     of_all: [Finder<'static>; OF_ALL.len()],
@@ -218,7 +221,7 @@ impl Index {
         Self { agents: agents.collect(), roots: vec![None; files.len()], ..Self::default() }
     }
 
-    /// Does this reading need to look into this line of this file? Most lines are of no use to it.
+    /// Does this reading need to parse this line of this file? It has no use for most lines.
     pub fn concerns(&self, file: u32, line: &[u8]) -> bool {
         let holds = |marks: &[Finder<'_>]| marks.iter().any(|mark| mark.find(line).is_some());
         holds(&self.marks.of_all)
@@ -227,7 +230,7 @@ impl Index {
             || (file > 0 && self.roots.get(file as usize).is_some_and(Option::is_none))
     }
 
-    /// Has this sub-agent a transcript of its own? Then what other files repeat of it is left out.
+    /// Does this sub-agent have a transcript of its own? If so, its messages repeated in other files are left out.
     pub fn has_file(&self, agent_id: &str) -> bool {
         self.agents.contains(agent_id)
     }
@@ -275,7 +278,7 @@ impl Index {
         }
     }
 
-    /// What is open is not given out: it is taken out of the order.
+    /// Holds back what is still open: removes it from the order.
     pub fn hold_back(&mut self, rule: Hold) {
         let Some(after) = rule.after else { return };
         let held = &mut self.held;
@@ -326,7 +329,7 @@ impl Index {
         alone.into_iter().chain(self.by_tool_id.get(&key(tool_use_id)).into_iter().flatten().copied())
     }
 
-    /// The progress that repeats a message of a sub-agent whose own transcript is missing.
+    /// The progress message that repeats a sub-agent's message, if its own transcript is missing.
     pub fn progress_of_lost_agent<'e, 'a>(
         &self,
         entry: &'e Entry<'a>,
@@ -348,7 +351,7 @@ impl Index {
         known.stopped =
             message.stop_reason.as_deref().is_some_and(|reason| !reason.is_empty()) || entry.is_api_error_message;
         known.at = now;
-        // The client's own line within a response: what it had got when the user stopped it.
+        // The client's own line within a response: what had arrived when the user stopped it.
         known.interrupted |= entry.is_aborted_mid_stream || (synthetic && known.real && !entry.is_api_error_message);
         let first = real && !known.real;
         known.real |= real;
@@ -372,7 +375,7 @@ impl Index {
         }
     }
 
-    /// Where the session works. It may move later; its project stays.
+    /// Notes where the session works. It may move later, but its project stays.
     fn locate(&mut self, entry: &Entry<'_>) {
         if let Some(origin) = entry.worktree_session.as_ref().and_then(|w| w.original_cwd.as_deref())
             && !std::mem::replace(&mut self.has_origin, true)
@@ -385,7 +388,7 @@ impl Index {
         }
     }
 
-    /// A model answers on the main thread: a command that stands before it is a prompt.
+    /// A model answers on the main thread: the command before the answer is a prompt.
     fn answer(&mut self) {
         if let Some(command) = self.command.take() {
             self.timeline.begin(command.line, Beginning::Prompt, command.at);
@@ -400,7 +403,7 @@ impl Index {
         self.prompt_id = entry.prompt_id.as_deref().map(key).or(self.prompt_id);
     }
 
-    /// What a user line means for the time, and for the response before it.
+    /// What a user line means for the timeline, and for the response before it.
     fn add_said(&mut self, file: u32, entry: &Entry<'_>) {
         let response = self.last_response.take().filter(|(of, _)| *of == file);
         let Some(raw) = entry.message.as_ref().and_then(|m| m.content) else { return };
@@ -428,8 +431,8 @@ impl Index {
                 self.command = self.command.take().filter(|_| is_of_shell);
             }
             Said::Stopped | Said::StoppedTool | Said::Other => {
-                // What the client writes before the next prompt follows from no prompt: a caveat, or a summary, which has
-                // the next one's `promptId`. There may be a night between.
+                // The lines that the client writes before the next prompt don't follow from an earlier one: a caveat,
+                // or a summary with the next prompt's `promptId`. A night may lie between them.
                 let of_another = prompt_id.is_some() && prompt_id != self.prompt_id;
                 if !entry.is_meta && !entry.is_compact_summary && !of_another {
                     self.timeline.line(self.now);
@@ -478,7 +481,7 @@ impl Index {
         }
     }
 
-    /// A result: the span it belongs to, if that was called already.
+    /// Takes a result: returns the span it belongs to, if the call came first.
     fn resolve(&mut self, thread: u32, tool_use_id: &str, source: Option<&str>, verdict: Verdict) -> Option<EventId> {
         let failed = verdict == Verdict::Failed;
         match self.calls.result(thread, tool_use_id, source) {
@@ -539,7 +542,7 @@ impl Index {
     }
 }
 
-/// Did a person say yes or no to the call with this result, as far as the client says?
+/// Did a person approve or refuse the call with this result, according to the client?
 fn by_person(entry: &Entry<'_>, verdict: Verdict) -> Option<bool> {
     if verdict == Verdict::Rejected {
         return Some(false);

@@ -1,11 +1,11 @@
-//! What a person asked in a line, for those who list sessions without converting them.
+//! Finds a person's prompt in a line, for programs that list sessions without converting them.
 
 use crate::transcript::entry::{self, Content};
 use crate::transcript::lines::Line;
 use crate::transcript::prompt::{self, Said};
 
-/// What a person asked in this line of a main transcript, as its trace would be called: one line of at most 100 characters,
-/// in the person's own words. Of a line that is not a prompt, nothing.
+/// A person's prompt in this line of a main transcript, as it would name its trace: one line of at most 100 characters,
+/// in the person's own words. `None` if the line is not a prompt.
 pub fn prompt_in(line: &[u8]) -> Option<String> {
     let mut found = None;
     let line = Line { bytes: line, elided: false, overlong: false };

@@ -1,4 +1,4 @@
-//! Threads: the main one, and one for each sub-agent. A thread asks and is answered in turn.
+//! Threads: the main one, and one for each sub-agent. In a thread, inputs and responses alternate.
 
 use crate::events::chat::ChatInput;
 use crate::events::generation::Retries;
@@ -19,21 +19,21 @@ pub const MAIN: u32 = 0;
 /// A thread.
 #[derive(Debug, Default)]
 pub struct Thread {
-    /// What is new since its last response.
+    /// What is new since the thread's last response.
     pub input: ChatInput,
-    /// When the last line was written that a response can answer.
+    /// When the last line that a response can answer was written.
     pub asked: Option<i64>,
     /// Attempts that failed since its last response.
     pub retries: Retries,
-    /// The last model that answered.
+    /// The model that answered last.
     pub model: Option<Rc<str>>,
-    /// Its context was compacted since its last response.
+    /// Was its context compacted since its last response?
     pub compacted: bool,
-    /// It is a sub-agent's.
+    /// Is it a sub-agent's?
     pub is_agent: bool,
-    /// Its trace has counted it.
+    /// Has its trace counted it?
     pub counted: bool,
-    /// The kind of sub-agent.
+    /// The type of sub-agent.
     pub agent_type: Option<Rc<str>>,
     /// The span of the call that started it.
     pub call: Option<EventId>,
@@ -41,7 +41,7 @@ pub struct Thread {
     pub turn: u32,
 }
 
-/// What `agent-<id>.meta.json` says (2.1.197+).
+/// The contents of `agent-<id>.meta.json` (2.1.197+).
 #[derive(Debug, Default, Deserialize)]
 #[serde(rename_all = "camelCase", default)]
 struct Metadata<'a> {
@@ -49,23 +49,23 @@ struct Metadata<'a> {
     agent_type: lenient::Str<'a>,
     #[serde(borrow, deserialize_with = "lenient::str")]
     tool_use_id: lenient::Str<'a>,
-    /// Of a teammate.
+    /// The name of a teammate's team.
     #[serde(borrow, deserialize_with = "lenient::str")]
     name: lenient::Str<'a>,
     #[serde(borrow, deserialize_with = "lenient::str")]
     team_name: lenient::Str<'a>,
 }
 
-/// What is known of a file's sub-agent.
+/// What is known about a file's sub-agent.
 #[derive(Debug, Default)]
 struct Agent {
     agent_type: Option<Rc<str>>,
     call: Option<EventId>,
-    /// The name of the teammate that it is, and of its team.
+    /// The name of the teammate that it is, and of the teammate's team.
     teammate: Option<(String, Option<String>)>,
-    /// The `promptId` of the turn it was started in.
+    /// The `promptId` of the turn in which it was started.
     prompt_id: Option<String>,
-    /// The client itself started it, to have something in the cache.
+    /// Did the client start it on its own, to warm up the cache?
     is_warmup: bool,
     thread: Option<u32>,
 }
@@ -74,25 +74,25 @@ struct Agent {
 #[derive(Debug)]
 pub struct Threads {
     threads: Vec<Thread>,
-    /// By file; the main file's is empty.
+    /// By file; the entry of the main file is empty.
     agents: Vec<Agent>,
     /// Sub-agents without a file of their own, by id.
     lost: FixedMap<String, u32>,
-    /// The sub-agent that stood last in the main file.
+    /// The sub-agent that started last in the main file.
     last_inline: Option<u32>,
     starters: Starters,
     /// The turn of each call that may have started a sub-agent, or is known to have.
     turns: IdMap<u32>,
 }
 
-/// The calls that may have started a sub-agent. Each starts one.
+/// The calls that may have started a sub-agent. Each starts at most one.
 #[derive(Debug, Default)]
 struct Starters {
     all: Vec<Starter>,
     by_span: IdMap<u32>,
     /// In file order.
     by_prompt: FixedMap<u128, VecDeque<u32>>,
-    /// Those that were made so far.
+    /// Those made so far.
     by_turn: FixedMap<u32, Vec<u32>>,
     taken: IdSet,
 }
@@ -113,7 +113,8 @@ impl Starters {
         self.all[*self.by_span.get(&span)? as usize].agent_type.as_deref().map(Into::into)
     }
 
-    /// The call with this id: of several, the one that gave the sub-agent's prompt, else the first that has none yet.
+    /// The call with this id. If there are several: the one that gave the sub-agent's prompt, otherwise the first that
+    /// has no sub-agent yet.
     fn call_with_id(&self, tool_use_id: &str, root: Option<&Root>, index: &Index) -> Option<EventId> {
         let prompt = root.and_then(|root| root.prompt);
         let gave_it = |span: &EventId| {
@@ -123,7 +124,7 @@ impl Starters {
         free().find(gave_it).or_else(|| free().next())
     }
 
-    /// Takes the first call that gave this prompt, but none in this file: no sub-agent starts itself.
+    /// Takes the first call that gave this prompt, but not from this file: no sub-agent starts itself.
     fn take_with_prompt(&mut self, prompt: Option<u128>, not_in: Option<u32>) -> Option<EventId> {
         let waiting = self.by_prompt.get_mut(&prompt?)?;
         while waiting.front().is_some_and(|i| self.taken.contains(&self.all[*i as usize].span)) {
@@ -147,7 +148,7 @@ impl Starters {
         Some(span)
     }
 
-    /// Takes the only call of a turn that has no sub-agent yet.
+    /// Takes the call of a turn that has no sub-agent yet, if there is only one.
     fn take_only_one_in(&mut self, turn: u32) -> Option<EventId> {
         let made = self.by_turn.get(&turn)?.iter().map(|i| self.all[*i as usize].span);
         let mut free = made.filter(|span| !self.taken.contains(span));
@@ -158,7 +159,7 @@ impl Starters {
 }
 
 impl Threads {
-    /// Links each sub-agent's file to the call that started it, as far as the files' ids and prompts say.
+    /// Links each sub-agent's file to the call that started it, as far as the files' ids and prompts tell.
     pub fn new(files: &[FileRole], index: &mut Index) -> Self {
         let starters = Starters::new(std::mem::take(&mut index.starters));
         let roots = std::mem::take(&mut index.roots);
@@ -176,7 +177,7 @@ impl Threads {
                 file.metadata.as_deref().map(Raw::whole).and_then(lenient::reparse::<Metadata<'_>>).unwrap_or_default();
             agent.agent_type = metadata.name.as_deref().or(metadata.agent_type.as_deref()).map(Into::into);
             agent.teammate = metadata.name.map(|name| (name.into_owned(), metadata.team_name.map(Cow::into_owned)));
-            // The best link first: the metadata (2.1.197+), the result of the call.
+            // The best links first: the metadata (2.1.197+), then the result of the call.
             let by_metadata =
                 metadata.tool_use_id.as_deref().and_then(|id| threads.starters.call_with_id(id, root.as_ref(), index));
             let by_result = index.started_by.get(&file.agent_id);
@@ -214,12 +215,12 @@ impl Threads {
         &self.threads[thread as usize]
     }
 
-    /// A thread, to change it.
+    /// A thread, for changing it.
     pub fn get_mut(&mut self, thread: u32) -> &mut Thread {
         &mut self.threads[thread as usize]
     }
 
-    /// A call was made in this turn.
+    /// Notes that a call was made in this turn.
     pub fn called(&mut self, span: EventId, turn: u32) {
         if let Some(known) = self.turns.get_mut(&span) {
             *known = turn;
@@ -249,7 +250,7 @@ impl Threads {
         let turn = self.turn_of_agent(file, index).or(prompted).unwrap_or(BEFORE_ANY_PROMPT);
         let (call, is_warmup) = (self.agents[file as usize].call, self.agents[file as usize].is_warmup);
         let thread = self.push_agent(call, turn);
-        // Nobody asked for a warm-up: it costs, but it is not a sub-agent to count.
+        // Nobody asked for a warm-up: it costs tokens, but doesn't count as a sub-agent.
         self.get_mut(thread).counted = is_warmup;
         let agent = &mut self.agents[file as usize];
         agent.thread = Some(thread);
@@ -259,10 +260,11 @@ impl Threads {
         thread
     }
 
-    /// The turn in which a sub-agent was started: that of its call, or if a sub-agent called, of that one's call.
+    /// The turn in which a sub-agent was started: that of its call, or if a sub-agent made the call, that of the
+    /// sub-agent's call.
     fn turn_of_agent(&self, file: u32, index: &Index) -> Option<u32> {
         let mut call = self.agents[file as usize].call?;
-        // As many steps as there are files: a circle is possible in a damaged session.
+        // At most as many steps as there are files: a damaged session may have a cycle.
         for _ in 0..self.agents.len() {
             let caller = index.tools.get(&call)?.file;
             if caller == 0 {
@@ -273,7 +275,7 @@ impl Threads {
         None
     }
 
-    /// The thread of a sub-agent that stands in the main file (before 2.0.28) and begins with this prompt.
+    /// The thread of a sub-agent inside the main file (before 2.0.28) that begins with this prompt.
     pub fn inline(&mut self, prompt: Option<u128>, last_turn: u32) -> u32 {
         let call = self.starters.take_with_prompt(prompt, None);
         let turn =
@@ -283,12 +285,12 @@ impl Threads {
         thread
     }
 
-    /// The sub-agent that began last in the main file.
+    /// The sub-agent that started last in the main file.
     pub fn last_inline(&self) -> Option<u32> {
         self.last_inline
     }
 
-    /// The thread of a sub-agent whose file is missing, started by this call.
+    /// The thread of a sub-agent, started by this call, whose file is missing.
     pub fn lost_agent(&mut self, agent: &str, call: Option<&str>, turn: u32, index: &Index) -> u32 {
         if let Some(thread) = self.lost.get(agent) {
             return *thread;
@@ -314,7 +316,7 @@ mod tests {
 
     const MANY: u32 = 20_000;
 
-    /// The threads of a session with so many calls, whose prompts are these.
+    /// The threads of a session with this many calls, which have these prompts.
     fn threads(prompt: fn(u32) -> u128) -> Threads {
         let starter = |i| Starter {
             span: EventId(u128::from(i)),
@@ -328,7 +330,8 @@ mod tests {
         Threads::new(&[FileRole::Main], &mut index)
     }
 
-    /// Well within this even without optimization; searching all calls for each sub-agent takes half a minute.
+    /// It takes far less than this even without optimization; searching all calls for each sub-agent takes half a
+    /// minute.
     #[expect(clippy::disallowed_methods, reason = "a test measures time")]
     fn within_five_seconds(work: impl FnOnce()) {
         let start = Instant::now();

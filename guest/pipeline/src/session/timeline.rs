@@ -1,17 +1,17 @@
-//! When a session worked and when it waited: for a person, a background job, a timer.
+//! When a session worked, and when it waited for a person, a background job or a timer.
 //!
-//! In 769 sessions 0.4 % of the spans hold 75 % of all span seconds: nights at a permission prompt. The client measures its
-//! own turns (`turn_duration`, 2.1.1+) and leaves waiting out; of 541,952 s by the clock it says 186,641 s were work. Where
-//! it says so, what is missing to the clock was waiting, and stands in the turn's longest spans. Where it does not, only
-//! the tools that wait by their nature can be told.
+//! In 769 sessions 0.4 % of the spans hold 75 % of all span seconds: nights at a permission prompt. The client measures
+//! its own turns (`turn_duration`, 2.1.1+) without waiting; of 541,952 s of wall-clock time it counts 186,641 s as
+//! work. If there is a measurement, the difference to the wall clock was waiting, and belongs to the turn's longest
+//! spans. If there is none, only tools that wait by nature can be recognized as waiting.
 
 use crate::identity::{EventId, FixedMap, IdMap, key};
 use crate::transcript::entry::Entry;
 
-/// Less than this between the clock and the client's measure is not waiting.
+/// A smaller difference between the wall clock and the client's measurement is not waiting.
 const LEAST_WAIT: i64 = 1000;
 
-/// Spans of a stretch that are given its waiting. A few hold nearly all of it.
+/// Maximum number of spans in a stretch that share its waiting. A few hold nearly all of it.
 const MOST_WAITING: usize = 64;
 
 /// Tools that do nothing but wait: for an answer, for a background job, for a timer.
@@ -27,16 +27,17 @@ const WAITING_TOOLS: [&str; 9] = [
     "Wait",
 ];
 
-/// A stretch of work: from a prompt, or from what woke the session, to the last line that follows from it.
+/// A stretch of work: from a prompt, or from the event that woke the session, to the last line that follows from it.
 #[derive(Debug, Default, Clone)]
 struct Stretch {
     from: i64,
     last: i64,
-    /// How long nothing happened before it, if it was not a person who went on.
+    /// How long nothing happened before it, unless a person started it.
     idle: i64,
-    /// Milliseconds by the client, and the last line that they cover.
+    /// Milliseconds measured by the client, and the time of the last line that they cover.
     measured: Option<(i64, i64)>,
-    /// Waiting that is told without the client's measure, parallel waits once; up to when.
+    /// Waiting that is known without the client's measurement, counting parallel waits once; and the time up to which
+    /// it is counted.
     waited: i64,
     waited_until: i64,
     /// Calls on the main thread.
@@ -71,18 +72,18 @@ impl Stretch {
     }
 }
 
-/// A tool's call.
+/// A tool call.
 #[derive(Debug, Clone, Copy)]
 struct Call {
     span: EventId,
     file: u32,
     called: i64,
     answered: Option<i64>,
-    /// It waits by its nature, or a person said no.
+    /// Does it wait by nature, or did a person refuse it?
     waits: bool,
-    /// A person said yes.
+    /// Did a person approve it?
     was_asked: bool,
-    /// It may have started a sub-agent.
+    /// May it have started a sub-agent?
     is_starter: bool,
 }
 
@@ -92,23 +93,23 @@ impl Call {
     }
 }
 
-/// All stretches and waits of a session, as the first reading finds them.
+/// All stretches and waits of a session, collected by the first reading.
 #[derive(Debug, Default)]
 pub struct Timeline {
     stretches: Vec<Stretch>,
-    /// By the key of the line that they begin with.
+    /// By the key of the line that starts them.
     by_line: FixedMap<u128, u32>,
     calls: Vec<Call>,
     by_span: IdMap<u32>,
-    /// The client's measures: from, to, stretch, milliseconds.
+    /// The client's measurements: from, to, stretch, milliseconds.
     measures: Vec<(i64, i64, u32, i64)>,
     /// Calls on the main thread without a result yet.
     open: u32,
-    /// Milliseconds that a span waited.
+    /// Milliseconds that each span waited.
     waits: IdMap<i64>,
 }
 
-/// The key of a line that begins a stretch.
+/// The key of a line that starts a stretch.
 pub fn line_key(entry: &Entry<'_>) -> u128 {
     match (entry.uuid.as_deref(), entry.timestamp.as_deref()) {
         (Some(uuid), _) => key(uuid),
@@ -116,7 +117,7 @@ pub fn line_key(entry: &Entry<'_>) -> u128 {
     }
 }
 
-/// What begins a stretch.
+/// What starts a stretch.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum Beginning {
     /// A person.
@@ -126,13 +127,13 @@ pub enum Beginning {
 }
 
 impl Timeline {
-    /// On the main thread a stretch begins with this line.
+    /// Starts a stretch with this line on the main thread.
     pub fn begin(&mut self, line: u128, beginning: Beginning, at: i64) {
         if self.by_line.contains_key(&line) {
             return;
         }
         let idle = match (beginning, self.stretches.last()) {
-            // While a tool runs, nobody is woken.
+            // While a tool runs, nothing wakes the session.
             (Beginning::Wake, Some(_)) if self.open > 0 => return self.line(at),
             (Beginning::Wake, Some(before)) => at.saturating_sub(before.last).max(0),
             _ => 0,
@@ -143,14 +144,14 @@ impl Timeline {
         self.stretches.push(Stretch { from: at, last: at, idle, waited_until: at, ..Stretch::default() });
     }
 
-    /// A line on the main thread that follows from the last prompt.
+    /// Adds a line on the main thread that follows from the last prompt.
     pub fn line(&mut self, at: i64) {
         if let Some(stretch) = self.stretches.last_mut() {
             stretch.last = stretch.last.max(at);
         }
     }
 
-    /// The client says how long it was at work, up to now.
+    /// The client reports how long it has worked up to now.
     pub fn measured(&mut self, at: i64, milliseconds: u64) {
         let Some(stretch) = self.stretches.len().checked_sub(1) else { return };
         let milliseconds = i64::try_from(milliseconds).unwrap_or(i64::MAX);
@@ -160,7 +161,7 @@ impl Timeline {
         *known = until;
     }
 
-    /// A tool was called.
+    /// Notes a tool call.
     pub fn called(&mut self, span: EventId, file: u32, on_main: bool, tool: &str, at: i64) {
         let call = self.calls.len() as u32;
         if self.by_span.insert(span, call).is_some() {
@@ -183,7 +184,7 @@ impl Timeline {
         }
     }
 
-    /// Its result came; a person may have said yes or no.
+    /// Notes a call's result; a person may have approved or refused it.
     pub fn answered(&mut self, span: EventId, by_person: Option<bool>, at: i64) {
         let Some(&call) = self.by_span.get(&span) else { return };
         let call = &mut self.calls[call as usize];
@@ -204,7 +205,7 @@ impl Timeline {
         }
     }
 
-    /// The end of the first reading: gives the waiting that the client's measures tell to the spans.
+    /// Ends the first reading: distributes the waiting that the client's measurements reveal over the spans.
     pub fn settle(&mut self) {
         self.apply_measures();
         let mut inner: Vec<u32> = (0..self.calls.len() as u32).filter(|i| self.calls[*i as usize].file > 0).collect();
@@ -222,7 +223,7 @@ impl Timeline {
         }
     }
 
-    /// A measure that contains another one counts the same time again.
+    /// Drops a measurement that contains another one, which would count the same time twice.
     fn apply_measures(&mut self) {
         let mut measures = std::mem::take(&mut self.measures);
         measures.sort_by_key(|(_, to, ..)| *to);
@@ -241,9 +242,9 @@ impl Timeline {
         }
     }
 
-    /// Gives so much waiting to these calls: first to those that wait by nature, then to those that a person was
-    /// asked for, then to the longest. What runs beside a
-    /// waiting call waits with it. Returns the sub-agents' calls among them, and their waiting.
+    /// Distributes this much waiting over these calls: first those that wait by nature, then those that needed a
+    /// person's approval, then the longest. What runs in parallel with a waiting call waits with it. Returns the calls
+    /// among them that started sub-agents, and their waiting.
     fn distribute(&mut self, mut calls: Vec<u32>, mut left: i64) -> Vec<(u32, i64)> {
         calls.sort_by_key(|i| {
             let call = &self.calls[*i as usize];
@@ -275,7 +276,7 @@ impl Timeline {
         starters
     }
 
-    /// What a sub-agent's call waited, one of the sub-agent's own calls waited.
+    /// Assigns the waiting of a call that started a sub-agent to the sub-agent's own calls.
     fn hand_down(&mut self, starter: u32, mut left: i64, inner: &[u32]) {
         let outer = self.calls[starter as usize];
         let end = outer.called + outer.length();
@@ -300,13 +301,13 @@ impl Timeline {
         self.waits.get(&span).copied().unwrap_or(0)
     }
 
-    /// The stretch that begins with this line. It belongs to one turn: asked again, there is none.
+    /// The stretch that starts with this line. It belongs to one turn, so a second call returns none.
     pub fn take(&mut self, line: u128) -> Option<u32> {
         self.by_line.remove(&line)
     }
 
-    /// Milliseconds of work and of waiting in a stretch, but for what was there up to a point in time: an earlier delivery
-    /// told it.
+    /// Milliseconds of work and of waiting in a stretch, without what was there up to a point in time: an earlier
+    /// delivery reported that.
     pub fn work(&self, stretch: u32, after: Option<i64>) -> (i64, i64) {
         let Some(stretch) = self.stretches.get(stretch as usize) else { return (0, 0) };
         let (work, wait) = (stretch.work(), stretch.wait());
@@ -314,13 +315,13 @@ impl Timeline {
         if after >= stretch.last {
             return (0, 0);
         }
-        // Before its end, a stretch has no measure.
+        // A stretch is only measured at its end.
         let told = (after - stretch.from).saturating_sub(stretch.waited).max(0);
         (work.saturating_sub(told).max(0), wait.saturating_sub(stretch.idle).max(0))
     }
 }
 
-/// Milliseconds between `from` and `to` that lie in one of these regions.
+/// Milliseconds between `from` and `to` that lie within these regions.
 fn covered(regions: &[(i64, i64)], from: i64, to: i64) -> i64 {
     let mut clipped: Vec<_> =
         regions.iter().map(|(a, b)| ((*a).max(from), (*b).min(to))).filter(|(a, b)| a < b).collect();
@@ -405,7 +406,7 @@ mod tests {
         for (line, at) in [(1, 0), (2, 1_000_000), (3, 1_200_000)] {
             timeline.begin(line, Beginning::Prompt, at);
             timeline.line(at + 100_000);
-            // The last one covers all of them.
+            // The last measurement covers all of them.
             timeline.measured(at + 100_000, if line == 3 { 1_300_000 } else { 90_000 });
         }
         timeline.settle();

@@ -1,4 +1,4 @@
-//! Turns: a prompt and all that follows from it. Each line belongs to one.
+//! Turns: a prompt and everything that follows from it. Each line belongs to one.
 
 use crate::events::trace::Work;
 use crate::identity::{FixedMap, key};
@@ -12,10 +12,11 @@ use std::rc::Rc;
 /// Index of the turn before any prompt. It belongs to the session's trace.
 pub const BEFORE_ANY_PROMPT: u32 = 0;
 
-/// Bytes of prompts that are held for `$ai_user_prompt`. Only a session with thousands of long ones loses the oldest.
+/// Maximum bytes of prompts that are held for `$ai_user_prompt`. Only a session with thousands of long ones loses the
+/// oldest.
 const LARGEST_PROMPTS: usize = 4 << 20;
 
-/// What a turn begins with.
+/// What starts a turn.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Default)]
 pub enum Asks {
     /// Nothing: it is the turn before any prompt.
@@ -32,21 +33,21 @@ pub enum Asks {
 pub struct Turn {
     /// Index of the trace it belongs to.
     pub trace: u32,
-    /// What it begins with.
+    /// What started it.
     pub asks: Asks,
     /// The prompt, cut at the attribute limit.
     pub prompt: Option<Rc<Text>>,
-    /// A model answered.
+    /// Did a model answer?
     pub answered: bool,
-    /// The turn before, to which belongs what follows from a command that no model answered.
+    /// The turn before, which gets the lines that follow from a command that no model answered.
     before: u32,
-    /// Something else began before a model answered its command.
+    /// Did something else begin before a model answered its command?
     retired: bool,
     /// Its stretches of work in the [`Timeline`].
     stretches: Vec<u32>,
     /// All up to then was told by an earlier delivery.
     told_until: Option<i64>,
-    /// An event of it was sent now.
+    /// Has an event of it been sent by this delivery?
     pub sent: bool,
     /// An event of it was excluded.
     pub excluded: bool,
@@ -64,7 +65,7 @@ impl Turn {
         self.told_until = self.told_until.max(Some(at));
     }
 
-    /// Is it a turn at all? A command that calls no model is none.
+    /// Does it count as a turn? A command that calls no model does not.
     fn counts(&self) -> bool {
         match self.asks {
             Asks::Nothing => false,
@@ -85,9 +86,9 @@ impl Turn {
 
 /// The turns of a session, and the turn of each line.
 ///
-/// A line's turn is that of its `promptId`; without one (before 2.1.81, and on every assistant line) that of its parent:
-/// the walk along `parentUuid` is done as the lines come, so its length does not matter. Where the parent is unknown (288
-/// dangle and 12 point forward in 2,621 transcripts), it is the last prompt's.
+/// A line's turn is that of its `promptId`; without one (before 2.1.81, and on every assistant line), that of its
+/// parent: `parentUuid` is resolved as lines are read, so the length of a chain does not matter. If the parent is
+/// unknown (288 dangle and 12 point forward in 2,621 transcripts), it is the turn of the last prompt.
 #[derive(Debug)]
 pub struct Turns {
     turns: Vec<Turn>,
@@ -99,7 +100,7 @@ pub struct Turns {
 }
 
 impl Turns {
-    /// Only the turn before any prompt, which belongs to trace 0.
+    /// Starts with only the turn before any prompt, which belongs to trace 0.
     pub fn new() -> Self {
         Self {
             turns: vec![Turn::default()],
@@ -111,12 +112,12 @@ impl Turns {
         }
     }
 
-    /// Where the line with this `uuid` stands, if it was seen before.
+    /// The place of the line with this `uuid`, if it was seen before.
     pub fn place(&self, uuid: &str) -> Option<Place> {
         self.places.get(&key(uuid)).copied()
     }
 
-    /// Notes where a line stands. Says whether it is the first with this `uuid`.
+    /// Notes the place of a line. Returns whether it is the first with this `uuid`.
     pub fn put(&mut self, uuid: Option<&str>, place: Place) -> bool {
         match uuid.map(|uuid| self.places.entry(key(uuid))) {
             Some(Entry::Vacant(vacant)) => {
@@ -136,7 +137,7 @@ impl Turns {
             .map_or(self.last, |turn| self.kept(turn))
     }
 
-    /// This turn, or if it was retired the one before.
+    /// This turn, or the one before if it was retired.
     fn kept(&self, mut turn: u32) -> u32 {
         while self.get(turn).retired {
             turn = self.get(turn).before;
@@ -144,7 +145,7 @@ impl Turns {
         turn
     }
 
-    /// Something else begins: a command that no model answered is not a turn.
+    /// Something else begins: a command that no model answered does not count as a turn.
     pub fn retire_command(&mut self) {
         let last = self.last;
         let turn = self.get_mut(last);
@@ -203,7 +204,7 @@ impl Turns {
         &self.turns[turn as usize]
     }
 
-    /// A turn, to change it.
+    /// A turn, for changing it.
     pub fn get_mut(&mut self, turn: u32) -> &mut Turn {
         &mut self.turns[turn as usize]
     }

@@ -1,4 +1,4 @@
-//! What a session is opened with, and what is counted in it.
+//! What a session is opened with, and the counts of its conversion.
 
 use crate::identity::IdSet;
 pub use crate::options::{ConversionOptions, ToolSpans, TraceGrouping};
@@ -17,7 +17,7 @@ pub struct AgentFile {
     pub workflow_run: Option<String>,
 }
 
-/// What a file of a session is.
+/// The role of a file in its session.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub enum FileRole {
     /// The session's own transcript.
@@ -36,10 +36,10 @@ pub struct InvalidOption {
     pub reason: String,
 }
 
-/// A call that came at the wrong time.
+/// A call made at the wrong time.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Error)]
 pub enum SequenceError {
-    /// Holds the number of files.
+    /// The number of files.
     #[error("there are only {0} files")]
     NoSuchFile(u32),
     /// A later file, or the second reading, has begun.
@@ -66,7 +66,7 @@ pub struct Counts {
     pub spans: u64,
     /// Of those, the calls that failed.
     pub failed_spans: u64,
-    /// Tool calls that are counted and not sent.
+    /// Tool calls that are counted but not sent.
     pub spans_left_out: u64,
     pub traces: u64,
     pub input_tokens: u64,
@@ -83,25 +83,25 @@ pub struct Counts {
     pub earliest: Option<i64>,
 }
 
-/// What becomes of what a session holds.
+/// How a session becomes events.
 #[derive(Debug, Clone, Copy)]
 pub struct Policy {
-    /// What is a trace.
+    /// What one trace covers.
     pub grouping: TraceGrouping,
     /// Which tool calls become events.
     pub tool_spans: ToolSpans,
-    /// What is held.
+    /// What is held back.
     pub hold: Hold,
-    /// What was written before is left out, in milliseconds since 1970.
+    /// Anything written before this time is left out, in milliseconds since 1970.
     pub since: Option<i64>,
 }
 
-/// What is left out because more of it may come.
+/// Which events are held back because more of them may come.
 #[derive(Debug, Clone, Copy, Default)]
 pub struct Hold {
-    /// What is open and was written after this time, in milliseconds since 1970.
+    /// Anything still open that was written after this time, in milliseconds since 1970.
     pub after: Option<i64>,
-    /// Calls of tools without a result, whenever they were made.
+    /// Tool calls without a result, however old.
     pub calls: bool,
 }
 
@@ -110,6 +110,6 @@ pub struct Hold {
 pub struct Before {
     /// Together with the `$ai_trace` that covers them.
     pub covered: IdSet,
-    /// Without it: the delivery ended too early.
+    /// Events sent without it, because the delivery ended too early.
     pub uncovered: IdSet,
 }

@@ -1,4 +1,4 @@
-//! The client's own totals (`cost-state` lines, 2.1.300+), compared with the events.
+//! Compares the client's own totals (`cost-state` lines, 2.1.300+) with the events.
 
 use crate::transcript::entry::{Entry, ModelUsage};
 use crate::transcript::lenient;
@@ -7,20 +7,20 @@ use std::collections::BTreeMap;
 /// Input, output, cache read, cache write.
 type Tokens = [u64; 4];
 
-/// The share of all tokens from which on the difference is worth a property: one in so many.
+/// The difference is reported as a property once it exceeds one in this many of all tokens.
 const WORTH_TELLING: u64 = 100;
 
-/// What the client counted, and what the events say.
+/// What the client counted, and what the events add up to.
 #[derive(Debug, Default)]
 pub(super) struct Costs {
     /// The client's last totals.
     last: Option<Tokens>,
     /// Those before the first event that is sent now.
     before: Option<Tokens>,
-    /// Sums over all events, and over those of earlier deliveries.
+    /// Totals over all events, and over those of earlier deliveries.
     events: Tokens,
     covered: Tokens,
-    /// An event is sent now.
+    /// Has an event been sent by this delivery?
     sending: bool,
 }
 
@@ -47,7 +47,7 @@ impl Costs {
         }
     }
 
-    /// An event has these tokens; `covered`: an earlier delivery sent it.
+    /// Adds an event's tokens; `covered`: an earlier delivery sent it.
     pub(super) fn add(&mut self, tokens: [Option<u64>; 4], covered: bool) {
         add(&mut self.events, tokens);
         if covered {
@@ -57,7 +57,8 @@ impl Costs {
         }
     }
 
-    /// What the client counted since the last delivery and no event has, and whether that is more than a hundredth.
+    /// Tokens that the client counted since the last delivery but no event has, and whether they are more than a
+    /// hundredth.
     pub(super) fn unaccounted(&self) -> (Tokens, bool) {
         let Some(last) = self.last else { return (Tokens::default(), false) };
         let told = self.covered != Tokens::default();

@@ -1,4 +1,4 @@
-//! What a complete event is given to: the traces that cover it, the counts, the queue.
+//! Passes complete events to the traces that cover them, the counts and the queue.
 
 use super::costs::Costs;
 use crate::events::event::{Envelope, Event, Kind};
@@ -18,14 +18,14 @@ use crate::transcript::verdict::Verdict;
 use std::collections::VecDeque;
 use std::rc::Rc;
 
-/// Turns what is complete into events, and knows what each trace covers.
+/// Turns what is complete into events, and tracks what each trace covers.
 #[derive(Debug)]
 pub(super) struct Emitter {
-    /// How texts are sent.
+    /// Rules for texts that are sent.
     pub(super) rules: Rc<TextRules>,
     /// Events that are complete, in order.
     pub(super) events: VecDeque<Event>,
-    /// Tool calls that are counted and not sent, in order.
+    /// Tool calls that are counted but not sent, in order.
     pub(super) left_out: Vec<EventId>,
     /// Counts so far.
     pub(super) counts: Counts,
@@ -38,7 +38,7 @@ pub(super) struct Emitter {
     seen: Seen,
 }
 
-/// What was changed so far, by key: a file counts with its first change, a commit once.
+/// Changes so far, by key: a file counts only at its first change, and a commit only once.
 #[derive(Debug, Default)]
 struct Seen {
     files: FixedSet<u128>,
@@ -56,9 +56,9 @@ impl Seen {
 }
 
 impl Emitter {
-    /// With the session's trace, and no event.
+    /// Starts with the session's trace, and no event.
     pub(super) fn new(rules: TextRules, policy: Policy, envelope: Envelope, before: Before) -> Self {
-        // Within somebody else's trace all of the session is one span.
+        // Within another program's trace, the whole session is one span.
         let grouping = if envelope.parent.is_some() { TraceGrouping::Session } else { policy.grouping };
         Self {
             rules: Rc::new(rules),
@@ -84,12 +84,12 @@ impl Emitter {
         self.policy.hold.calls
     }
 
-    /// What is a trace.
+    /// What one trace covers.
     pub(super) fn grouping(&self) -> TraceGrouping {
         self.policy.grouping
     }
 
-    /// A pull request is linked to the session.
+    /// Links a pull request to a trace of the session.
     pub(super) fn link(&mut self, trace: u32, entry: &Entry<'_>) {
         if let Some(pull_request) = PullRequest::of(entry) {
             self.trace(trace).pull_request = Some(pull_request);
@@ -101,7 +101,7 @@ impl Emitter {
         &mut self.traces[trace as usize]
     }
 
-    /// The trace of a new prompt: one of its own with this id, or the session's.
+    /// The trace of a new prompt: its own with this id, or the session's.
     pub(super) fn trace_of_prompt(&mut self, id: EventId) -> u32 {
         if self.policy.grouping == TraceGrouping::Session {
             return 0;
@@ -110,7 +110,7 @@ impl Emitter {
         self.traces.len() as u32 - 1
     }
 
-    /// Does a tool call become an event, if it is known to have `failed` or not to?
+    /// Does a tool call become an event, given whether it `failed`?
     pub(super) fn sends(&self, failed: bool) -> bool {
         match self.policy.tool_spans {
             ToolSpans::All => true,
@@ -119,12 +119,13 @@ impl Emitter {
         }
     }
 
-    /// Is an event of this time not to be sent, because it was delivered before, or is none that is meant?
+    /// Was this event covered by an earlier delivery, or is it too old to be sent?
     fn covers(&self, event: EventId, at: i64) -> bool {
         self.before.covered.contains(&event) || self.policy.since.is_some_and(|since| at < since)
     }
 
-    /// Sends a generation of a thread that was started by `call`, if it is a sub-agent's. Returns whether it was not covered by an earlier delivery.
+    /// Sends a generation. If its thread is a sub-agent's, `call` started it. Returns false if an earlier delivery
+    /// covered it.
     pub(super) fn generation(
         &mut self,
         generation: &Generation,
@@ -198,12 +199,12 @@ impl Emitter {
         }
     }
 
-    /// Sends a span. Returns whether it was not covered by an earlier delivery.
+    /// Sends a span. Returns false if an earlier delivery covered it.
     pub(super) fn span(&mut self, span: &Span, result: Option<&ToolResult>, turn: &mut Turn, thread: &Thread) -> bool {
         let timestamp = span.timestamp(result);
         let verdict = result.map(|result| result.verdict);
         if self.covers(span.id, span.called) {
-            // What it changed first, it told first.
+            // A change that it made first was also reported with it.
             if let Some(result) = result {
                 self.seen.commits(&result.commits);
                 result.change.map(|change| self.seen.file(change.file));
@@ -251,7 +252,7 @@ impl Emitter {
 
     /// Counts a tool call that is not sent.
     fn leave_out(&mut self, span: EventId) {
-        // What was replaced in it does not leave.
+        // It is not sent, so the secrets replaced in it don't count.
         self.rules.redactor.take_counts();
         if self.before.uncovered.contains(&span) {
             self.counts.excluded_events += 1;
@@ -270,7 +271,7 @@ impl Emitter {
         false
     }
 
-    /// Gives an event out, unless it was delivered before without its trace.
+    /// Outputs an event, unless it was already delivered without its trace.
     fn emit(&mut self, event: Event, shortened: bool, timestamp: i64) {
         let counts = &mut self.counts;
         if self.before.uncovered.contains(&event.id) {

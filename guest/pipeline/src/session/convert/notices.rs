@@ -1,4 +1,4 @@
-//! What is noticed in lines that become no event, until it is known which delivery covers it.
+//! What is noticed in lines that don't become events, held until it is known which delivery covers it.
 
 use super::emit::Emitter;
 use crate::events::trace::Noticed;
@@ -18,7 +18,7 @@ impl Notices {
         *self.by_trace.entry(trace).or_default() += noticed;
     }
 
-    /// An event is complete: it is `sent`, or it was covered by an earlier delivery, and all up to it with it.
+    /// Passes a complete event: either it is `sent`, or an earlier delivery covered it and everything up to it.
     pub(super) fn passed(&mut self, sent: bool, emitter: &mut Emitter) {
         self.covered = !sent;
         if sent {
@@ -34,7 +34,7 @@ impl Notices {
         }
     }
 
-    /// A prompt begins a turn.
+    /// A prompt starts a turn.
     pub(super) fn prompted(&mut self) {
         if self.covered {
             self.by_trace.clear();

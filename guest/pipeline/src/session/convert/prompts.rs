@@ -1,4 +1,4 @@
-//! Prompts: what begins a turn, what is queued into it, and what the session is called.
+//! Prompts: how a turn begins, what is queued into it, and the session's title.
 
 use super::Converter;
 use crate::events::chat;
@@ -14,38 +14,38 @@ use crate::transcript::text::{Text, TextRules};
 use std::collections::VecDeque;
 use std::rc::Rc;
 
-/// Prompts that wait in the queue, or were taken out of it: a person types a few.
+/// Maximum number of prompts that wait in the queue, or were taken out of it: a person types a few.
 const MOST_QUEUED: usize = 100;
 
-/// What was typed while the model worked, from 2.0.76 on. Up to 2.1.49 or so the transcript says so in `queue-operation` lines
-/// alone; newer clients write what the model was told into an `attachment`, too.
+/// What was typed while the model worked, since 2.0.76. Up to about 2.1.49 only `queue-operation` lines record it;
+/// newer clients also write what the model was told into an `attachment`.
 #[derive(Debug, Default)]
 pub(super) struct Queue {
     waiting: VecDeque<Queued>,
-    /// Taken out to be told to the model: its next response answers it.
+    /// Taken out to be told to the model: its next response answers them.
     taken: Vec<Queued>,
-    /// There are attachments, which say the same.
+    /// Are there attachments? They contain the same.
     has_attachments: bool,
 }
 
-/// Something in the queue; only a person's prompt is known to be told to the model when it is taken out.
+/// An element of the queue; only a person's prompt is known to be told to the model once it is taken out.
 #[derive(Debug)]
 struct Queued {
     text: Text,
     is_prompt: bool,
 }
 
-/// What the session is called by its own lines.
+/// The session's titles from its own lines.
 #[derive(Debug, Default)]
 pub(super) struct Titles {
     custom: Option<String>,
     by_model: Option<String>,
-    /// Of conversations that end in these lines, which may be other sessions'.
+    /// Titles of conversations that end in these lines, which may belong to other sessions.
     summaries: VecDeque<(String, String)>,
 }
 
 impl Converter {
-    /// Where a user line stands on the main thread.
+    /// The place of a user line on the main thread.
     pub(super) fn place_said(&mut self, entry: &Entry<'_>, content: &Content<'_>, said: Said) -> Place {
         let turn = match said {
             Said::Prompt => self.begin_turn(entry, content, Asks::Prompt),
@@ -82,7 +82,7 @@ impl Converter {
             return turn;
         }
         let trace = self.emitter.trace(self.turns.get(turn).trace);
-        // Whether a model answers a command is not known yet.
+        // It is not known yet whether a model answers a command.
         if asks == Asks::Prompt
             && trace.wants_name()
             && let Some((raw, wanted)) = prompt::first_words(content)
@@ -96,7 +96,8 @@ impl Converter {
         turn
     }
 
-    /// A model answers in this turn of the main thread. If a command began it, it is a turn now and may name its trace.
+    /// A model answers in this turn of the main thread. If a command began it, it now counts as a turn and may name its
+    /// trace.
     pub(super) fn answer(&mut self, turn: u32) {
         self.tell_queued(turn);
         let turn = self.turns.get_mut(turn);
@@ -112,7 +113,7 @@ impl Converter {
         }
     }
 
-    /// A line of type `queue-operation`.
+    /// Adds a `queue-operation` line.
     pub(super) fn add_queue_operation(&mut self, entry: &Entry<'_>) {
         let rules = Rc::clone(&self.emitter.rules);
         let queue = &mut self.queue;
@@ -129,7 +130,7 @@ impl Converter {
                 let text = entry.content.map(|raw| own_words(&Content::of(Some(raw)), &rules).decoded().into_owned());
                 let at = text.and_then(|text| queue.waiting.iter().position(|queued| queued.text.decoded() == text));
                 let removed = queue.waiting.remove(at.unwrap_or(0));
-                // The client says why from some version on; one that the user took back was not told to the model.
+                // Newer clients give a reason; if the user took the prompt back, the model was not told.
                 let is_told = entry.reason.as_deref().is_none_or(|reason| reason.starts_with("absorbed"));
                 if is_told && !queue.has_attachments && queue.taken.len() < MOST_QUEUED {
                     queue.taken.extend(removed.filter(|queued| queued.is_prompt));
@@ -140,7 +141,7 @@ impl Converter {
         }
     }
 
-    /// A line of type `attachment`: what is told to the model beside the user lines.
+    /// Adds an `attachment` line: what the model is told besides the user lines.
     pub(super) fn add_attachment(&mut self, entry: &Entry<'_>) {
         let place = self.place(entry, None);
         let new = self.pass(entry);
@@ -162,7 +163,7 @@ impl Converter {
         self.tell(place, text, is_prompt);
     }
 
-    /// What was taken out of the queue, and stands in no line of its own, is told with the next response.
+    /// Adds what was taken out of the queue, and has no line of its own, to the next response's input.
     fn tell_queued(&mut self, turn: u32) {
         for queued in std::mem::take(&mut self.queue.taken) {
             self.tell(Place { turn, thread: MAIN }, queued.text, true);
@@ -197,7 +198,7 @@ impl Converter {
         self.threads.get_mut(place.thread).input.push_text(text);
     }
 
-    /// Takes note of a title.
+    /// Notes a title.
     pub(super) fn add_title(&mut self, entry: &Entry<'_>) {
         let rules = Rc::clone(&self.emitter.rules);
         if self.at.file > 0 || rules.privacy {

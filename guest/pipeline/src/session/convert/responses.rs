@@ -1,4 +1,4 @@
-//! Responses and tool calls: how lines become generations and spans.
+//! Responses and tool calls: turns lines into generations and spans.
 
 use super::Converter;
 use crate::events::chat;
@@ -25,10 +25,10 @@ impl Converter {
         let call = match line {
             Line::Of(call) => call,
             Line::Repeated => return,
-            // Copied from another thread, with what it answers.
+            // Copied from another thread, together with its input.
             Line::Copied => return self.threads.get_mut(place.thread).input = chat::ChatInput::default(),
         };
-        // Only a transcript that grew since the first reading has messages or lines that the index does not know.
+        // The index knows all messages and lines, unless the transcript grew since the first reading.
         let Some(known) = self.index.messages.get_mut(call as usize).filter(|m| m.lines > 0) else { return };
         known.lines -= 1;
         let known = *known;
@@ -43,7 +43,7 @@ impl Converter {
         }
     }
 
-    /// A line of a response.
+    /// Adds a line of a response.
     fn add_line(&mut self, call: u32, interrupted: bool, entry: &Entry<'_>, message: &Message<'_>, place: Place) {
         let id = self.calls.id(call);
         self.at.held |= self.index.held.has(id);
@@ -75,10 +75,10 @@ impl Converter {
             model
         };
         let blocks = Content::of(message.content).into_blocks();
-        // Evaluated for each block: no short-cut.
+        // Must run for every block, so no short-circuiting.
         let new = blocks.iter().filter(|block| self.add_block(call, &mut generation, block, entry)).count();
         let adds = new > 0 || blocks.is_empty();
-        // A copy with another `uuid` and time says nothing of when the response ended.
+        // A copy with another `uuid` and time doesn't say when the response ended.
         if adds {
             generation.ended = self.at.now;
             generation.context = context;
@@ -87,7 +87,7 @@ impl Converter {
         self.open.generations.insert(id, generation);
     }
 
-    /// A block of a response; says whether it was new.
+    /// Adds a block of a response; returns whether it was new.
     fn add_block(&mut self, call: u32, generation: &mut Generation, block: &Block<'_>, entry: &Entry<'_>) -> bool {
         if !self.calls.is_new_block(call, block) {
             return false;
@@ -140,7 +140,7 @@ impl Converter {
         }
     }
 
-    /// The results of tools in a user line; returns their texts, in order.
+    /// Adds the tool results of a user line; returns their texts, in order.
     pub(super) fn add_results(&mut self, entry: &Entry<'_>, content: &Content<'_>) -> Vec<Rc<Text>> {
         let Content::Blocks(blocks) = content else { return Vec::new() };
         let source = entry.source_tool_assistant_uuid.as_deref();
@@ -188,7 +188,7 @@ impl Converter {
             return;
         }
         let (turn, thread) = (self.turns.get_mut(generation.turn), self.threads.get_mut(generation.thread));
-        // A call that is not sent can have nothing below it: its generation has.
+        // A call that is not sent can't be a parent, so its generation is.
         let call = thread.call.map(|call| match self.index.tools.get(&call) {
             Some(tool) if !self.emitter.sends(tool.failed) => tool.generation,
             _ => call,
@@ -199,7 +199,7 @@ impl Converter {
 
     fn passed(&mut self, sent: bool) {
         if sent {
-            // Of the line that completes it, too.
+            // This includes the redactions of the line that completes it.
             self.notice_redactions();
         }
         self.notices.passed(sent, &mut self.emitter);
