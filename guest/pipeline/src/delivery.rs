@@ -1,4 +1,4 @@
-//! From events to requests: files are read, events packed in batches, answers judged.
+//! From events to requests: reads files, packs events into batches, judges answers.
 
 mod batch;
 pub mod deliver;

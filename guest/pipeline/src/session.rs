@@ -162,7 +162,7 @@ impl Session {
         }
     }
 
-    /// Ids of the generations and spans that the second reading will produce, after the first reading.
+    /// After the first reading: ids of the generations and spans that the second one will produce.
     pub fn identities(&mut self) -> &[EventId] {
         self.end_last_scanned_line();
         let hold = self.policy.hold;

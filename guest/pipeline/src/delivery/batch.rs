@@ -1,4 +1,4 @@
-//! Events become request bodies.
+//! Turns events into request bodies.
 
 use crate::delivery::lane::Lane;
 use crate::events::event::Event;
@@ -7,10 +7,10 @@ use flate2::{Compression, GzBuilder};
 use std::io::Write as _;
 use uuid::Uuid;
 
-/// Bytes of a batch before compression. PostHog accepts 20 MiB; less means less to send again.
+/// Target size of a batch in bytes, before compression. PostHog accepts 20 MiB; a smaller batch means less to resend.
 pub const TARGET_BYTES: usize = 5 << 20;
 
-/// Events of a batch.
+/// Maximum number of events in a batch.
 pub const TARGET_EVENTS: usize = 100;
 
 /// Events that are sent together.
@@ -19,22 +19,22 @@ pub struct Batch {
     /// In the order of the conversion.
     pub events: Vec<Event>,
     bytes: usize,
-    /// Its events were shortened because the server found them too large. That is done once.
+    /// Were its events shortened because the server found them too large? That is only done once.
     pub shortened: bool,
-    /// How often the server has sent it back with a 200, to be tried again.
+    /// How often the server has returned it with a 200, to be retried.
     pub returned: u32,
 }
 
-/// A batch as it leaves for one lane. Every attempt sends the same bytes under the same id.
+/// A batch as it is sent on one lane. Every attempt sends the same bytes under the same id.
 #[derive(Debug)]
 pub struct Body {
-    /// The lane it is written for.
+    /// The lane it was written for.
     pub lane: Lane,
     /// `PostHog-Request-Id`.
     pub id: Uuid,
     /// Requests that have carried it.
     pub attempts: u32,
-    /// gzip.
+    /// The body, compressed with gzip.
     pub bytes: Vec<u8>,
     /// Bytes before compression.
     pub raw: usize,
@@ -52,16 +52,17 @@ impl Batch {
         self.events.push(event);
     }
 
-    /// Two halves, to find the event that the server refuses.
+    /// Splits the batch in half, to find the event that the server refuses.
     pub fn split(mut self) -> (Self, Self) {
         let second = self.events.split_off(self.events.len() / 2);
         (self.events.into_iter().collect(), second.into_iter().collect())
     }
 
-    /// Writes the body for a lane; `now` in milliseconds since 1970.
+    /// Writes the body for a lane; `now` is in milliseconds since 1970.
     ///
-    /// Nothing in it lets the server correct timestamps by the clock difference of the request: a retry would have other
-    /// ones. On the newest lane that is an option of each event, on the older ones the absence of `sent_at`.
+    /// Nothing in it lets the server correct timestamps by the clock difference of the request, because a retry would
+    /// get different timestamps. On the newest lane that is an option of each event, on the older ones the absence of
+    /// `sent_at`.
     pub fn body(&self, lane: Lane, api_key: &str, id: Uuid, now: i64) -> Body {
         let mut raw = Vec::with_capacity(self.bytes + 256 + 100 * self.events.len());
         if lane == Lane::Events {
@@ -70,7 +71,7 @@ impl Batch {
             raw.push(b'"');
         } else {
             raw.extend_from_slice(b"{\"api_key\":");
-            // A string always becomes JSON.
+            // Serializing a string cannot fail.
             let _ = serde_json::to_writer(&mut raw, api_key);
         }
         raw.extend_from_slice(b",\"batch\":[");
@@ -83,7 +84,7 @@ impl Batch {
         raw.extend_from_slice(b"]}");
         let compressed = Vec::with_capacity(raw.len() / 6);
         let mut gzip = GzBuilder::new().mtime(0).write(compressed, Compression::fast());
-        // Writing to memory does not fail.
+        // Writing to memory cannot fail.
         let _ = gzip.write_all(&raw);
         Body { lane, id, attempts: 0, bytes: gzip.finish().unwrap_or_default(), raw: raw.len() }
     }

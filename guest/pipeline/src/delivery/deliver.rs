@@ -1,7 +1,7 @@
-//! A session is read, converted and sent, batch by batch.
+//! Reads, converts and sends a session, batch by batch.
 //!
-//! What becomes of an answer is the table in `posthog.md` of the capture API, in [`judge`]. Reading and sending are traits,
-//! so that all of it is tested without a sandbox.
+//! [`judge`] follows the table of answers in `posthog.md` of the capture API. Reading and sending are traits, so that
+//! everything is tested without a sandbox.
 
 use crate::delivery::batch::{Batch, Body};
 use crate::delivery::lane::{Lane, Request};
@@ -16,30 +16,30 @@ use std::collections::VecDeque;
 use std::time::Duration;
 use thiserror::Error;
 
-/// An event that a server finds too large is shortened to this, or to half of what it was.
+/// An event that a server finds too large is shortened to this size, or to half its own, whichever is smaller.
 const SHORTENED_EVENT: usize = 900 * 1024;
 
 /// The longest wait between two attempts.
 const LONGEST_DELAY: Duration = Duration::from_secs(30);
 const SHORTEST_DELAY: Duration = Duration::from_millis(100);
 
-/// How often a request is sent again.
+/// How often to retry a request.
 #[derive(Debug, Clone, Copy)]
 pub struct Retries {
     /// 3 means at most 4 requests.
     pub most: u32,
-    /// Before the first retry; it doubles each time.
+    /// Delay before the first retry; it doubles each time.
     pub first_delay: Duration,
 }
 
 impl Default for Retries {
-    /// Where nobody is there to say so.
+    /// For callers that don't set it.
     fn default() -> Self {
         Self { most: 3, first_delay: Duration::from_millis(500) }
     }
 }
 
-/// An event that the server refused for good.
+/// An event that the server refused permanently.
 #[derive(Debug, Clone)]
 pub struct Rejected {
     /// Its `uuid`.
@@ -52,67 +52,67 @@ pub struct Rejected {
     pub message: String,
 }
 
-/// What became of one batch.
+/// The outcome of one batch.
 #[derive(Debug, Clone, Default)]
 pub struct BatchReport {
-    /// Events that the server took.
+    /// Events that the server accepted.
     pub accepted: Vec<(EventId, Kind)>,
-    /// Those of them that it took with a warning, and its word. They are not sent again.
+    /// Those of them that it accepted with a warning, and the warning. They are not sent again.
     pub warned: Vec<(EventId, String)>,
     /// Tokens of those: input, output, cache read, cache creation.
     pub tokens: [u64; 4],
-    /// How many of those were shortened because the server takes no larger ones.
+    /// How many of those were shortened because the server accepts no larger ones.
     pub shortened: u32,
-    /// Events that were refused for good.
+    /// Events that were refused permanently.
     pub rejected: Vec<Rejected>,
-    /// Tool calls that are counted and, by an option, not sent.
+    /// Tool calls that are counted but, because of an option, not sent.
     pub left_out: Vec<EventId>,
     /// Requests since the last report.
     pub requests: u32,
     /// Bytes of the accepted body before compression.
     pub raw_bytes: u64,
-    /// And after.
+    /// Bytes after compression.
     pub sent_bytes: u64,
-    /// Lane that it was sent on.
+    /// The lane on which it was sent.
     pub lane: Lane,
     /// What the server said it does not keep.
     pub quota_limited: Vec<String>,
-    /// Bytes of the files read so far, of both readings.
+    /// Bytes of the files read so far, in both readings.
     pub bytes_read: u64,
-    /// Nothing is left to be sent.
+    /// Nothing is left to send.
     pub last: bool,
 }
 
 /// Why a batch was not accepted. It is not lost: the next call tries it again.
 #[derive(Debug, Clone, Error)]
 pub enum DeliveryError<E> {
-    /// No connection, or it broke.
+    /// No connection, or it was interrupted.
     #[error("cannot be reached: {0}")]
     Unreachable(String),
-    /// No complete answer in time.
+    /// No complete answer arrived in time.
     #[error("timed out: {0}")]
     TimedOut(String),
-    /// Come back later: status, seconds, words.
+    /// Try again later: status, seconds, the server's words.
     #[error("is not available: status {0}: {2}")]
     Unavailable(u16, Option<u32>, String),
-    /// Over the project's budget of bytes, after all retries: come back later, and slower.
+    /// Over the project's byte budget, after all retries: try again later, and more slowly.
     #[error("takes no more for now: {0}")]
     RateLimited(String),
-    /// The project's plan covers no more events.
+    /// The project's plan allows no more events.
     #[error("takes no more events: {0}")]
     BillingLimit(String),
-    /// Another attempt will not change it.
+    /// Another attempt would not change the answer.
     #[error("refused: status {0}: {1}")]
     Refused(u16, String),
     /// The answer is not PostHog's.
     #[error("does not answer as PostHog does: {0}")]
     NotPostHog(String),
-    /// The file with this index.
+    /// Holds the index of the file.
     #[error("file {0} of the session cannot be read")]
     UnreadableFile(u32, E),
 }
 
-/// A session on its way.
+/// A session that is being sent.
 #[derive(Debug)]
 pub struct Delivery<S, T> {
     session: Session,
@@ -123,36 +123,36 @@ pub struct Delivery<S, T> {
     ended: bool,
     /// An event that did not fit into the last batch.
     held: Option<Event>,
-    /// Batches that are not delivered yet: a part of one that came back, halves in which a bad event is looked for.
+    /// Batches that are not delivered yet: the returned part of a batch, or halves of one with a bad event.
     pending: VecDeque<Outgoing>,
     /// The lane that is used.
     lane: Lane,
-    /// The lane to begin with: what the host remembers of this server.
+    /// The first lane to try: the one that the host remembers for this server.
     first_lane: Lane,
-    /// Lanes that this server has turned out not to have.
+    /// Lanes that this server turned out not to have.
     missing: Vec<Lane>,
-    /// Wait before the next body: the server's budget of bytes is used up faster than it grows.
+    /// Delay before the next body: the server's byte budget is used up faster than it grows.
     pace: Duration,
-    /// What ends this delivery as soon as what was accepted before it is reported.
+    /// Ends this delivery once the events accepted before it are reported.
     stop: Option<Stop>,
     requests: u32,
 }
 
-/// Why nothing more is sent, though the server answered 200: its words.
+/// Why nothing more is sent although the server answered 200, with its words.
 #[derive(Debug)]
 enum Stop {
-    /// Events were not kept after all retries; with the seconds to wait if it said so.
+    /// Events were not kept after all retries; with the seconds to wait, if the server gave them.
     Unavailable(Option<u32>, String),
     RateLimited(String),
     BillingLimit(String),
 }
 
-/// A batch, and the body that was sent of it if one was.
+/// A batch, and its body, if it was already sent.
 #[derive(Debug, Default)]
 struct Outgoing {
     batch: Batch,
     body: Option<Body>,
-    /// Before it is sent.
+    /// Delay before it is sent.
     wait: Duration,
 }
 
@@ -162,29 +162,29 @@ impl From<Batch> for Outgoing {
     }
 }
 
-/// How a destination is spoken to.
+/// How to reach a destination.
 #[derive(Debug, Clone)]
 pub struct Access {
-    /// The project key.
+    /// The project token.
     pub api_key: String,
-    /// The lane to try first: the newest, unless the host remembers that this server does not have it.
+    /// The first lane to try: the newest, unless the host remembers that this server does not have it.
     pub lane: Lane,
 }
 
 impl Access {
-    /// To a server of which nothing is known.
+    /// For a server that nothing is known about.
     pub fn new(api_key: String) -> Self {
         Self { api_key, lane: Lane::default() }
     }
 }
 
-/// Why nothing could be started.
+/// Why a delivery could not start.
 #[derive(Debug, Error)]
 pub enum StartError<E> {
     /// An option cannot be used.
     #[error(transparent)]
     InvalidOption(#[from] InvalidOption),
-    /// The file with this index.
+    /// Holds the index of the file.
     #[error("file {0} of the session cannot be read")]
     UnreadableFile(u32, E),
 }
@@ -221,12 +221,12 @@ impl<S: Source, T: Transport> Delivery<S, T> {
         })
     }
 
-    /// The conversion.
+    /// The session's conversion.
     pub fn session(&mut self) -> &mut Session {
         &mut self.session
     }
 
-    /// Sends the next batch, or what is left of it; `None` when all is sent.
+    /// Sends the next batch, or what is left of it; returns `None` once everything is sent.
     pub fn next_batch(&mut self) -> Result<Option<BatchReport>, DeliveryError<S::Error>> {
         loop {
             match self.stop.take() {
@@ -246,14 +246,14 @@ impl<S: Source, T: Transport> Delivery<S, T> {
                 report.requests = std::mem::take(&mut self.requests);
                 report.left_out = self.session.left_out();
                 report.bytes_read = self.reading.bytes();
-                // A batch is only given out when the next event is held, or when there is none.
+                // A batch is only returned once the next event is held, or there is none.
                 report.last = self.ended && self.held.is_none() && self.pending.is_empty();
                 return Ok(Some(report));
             }
         }
     }
 
-    /// After the last batch: what is counted and not sent, where nothing was sent since it was counted.
+    /// After the last batch: tool calls that are counted but not sent, if nothing was sent since they were counted.
     fn only_left_out(&mut self) -> Option<BatchReport> {
         let left_out = self.session.left_out();
         let bytes_read = self.reading.bytes();
@@ -293,7 +293,7 @@ impl<S: Source, T: Transport> Delivery<S, T> {
         event
     }
 
-    /// Sends a batch. `None`: nothing of it is decided; what it became is pending.
+    /// Sends a batch. `None` if none of its events has an outcome yet; what is left of it is pending.
     fn send(&mut self, outgoing: Outgoing) -> Result<Option<BatchReport>, DeliveryError<S::Error>> {
         let Outgoing { batch, body, wait } = outgoing;
         let mut body = match body {
@@ -334,7 +334,7 @@ impl<S: Source, T: Transport> Delivery<S, T> {
                     self.pending.push_front(events.into());
                     return Ok(None);
                 }
-                // Whatever stood in its way may be gone the next time.
+                // Whatever blocked the lanes may be gone next time.
                 self.missing.clear();
                 self.lane = self.first_lane;
                 if answer.status == 200 {
@@ -371,15 +371,15 @@ impl<S: Source, T: Transport> Delivery<S, T> {
         Err(error)
     }
 
-    /// The next lane that is not known to be missing: below this one, else above it, because what was remembered may have
-    /// changed.
+    /// The next lane that is not known to be missing: an older one, otherwise a newer one, because what was remembered
+    /// may be outdated.
     fn other_lane(&self) -> Option<Lane> {
         let below = std::iter::successors(self.lane.next(), |lane| lane.next());
         below.chain(Lane::ALL).find(|lane| !self.missing.contains(lane))
     }
 
-    /// Each event of a batch goes its own way. What was decided is reported; what is to be sent again is a new body, with an
-    /// id of its own.
+    /// Handles each event of a batch on its own. Outcomes are reported; events to be sent again go into a new body with
+    /// its own id.
     fn each(&mut self, batch: Batch, body: &Body, fates: Vec<Fate>, retry_after: Option<u32>) -> Option<BatchReport> {
         let mut report = BatchReport { lane: self.lane, ..BatchReport::default() };
         let (mut again, mut slower, mut too_big, mut unpaid) = (Part::new(), Part::new(), Part::new(), Part::new());
@@ -403,7 +403,7 @@ impl<S: Source, T: Transport> Delivery<S, T> {
         // A budget that was enough for a whole batch has recovered.
         let slow = !slower.is_empty();
         self.pace = if slow { self.slower() } else { self.pace / 2 };
-        // What is sent first is pushed last.
+        // Pushed to the front, so the batch to send first is pushed last.
         if !unpaid.is_empty() {
             let (batch, words) = part(unpaid);
             self.stop = Some(Stop::BillingLimit(words));
@@ -435,7 +435,7 @@ impl<S: Source, T: Transport> Delivery<S, T> {
         (!report.accepted.is_empty() || !report.rejected.is_empty()).then_some(report)
     }
 
-    /// Events that the server found too large are sent again, shorter.
+    /// Queues events that the server found too large to be sent again, shortened.
     fn shortened(&mut self, events: Vec<Event>) {
         let shorter = events.into_iter().map(|mut event| {
             let largest = (event.json.len() / 2).min(SHORTENED_EVENT);
@@ -482,7 +482,7 @@ impl<S: Source, T: Transport> Delivery<S, T> {
         }
     }
 
-    /// The wait before a retry: it doubles each time, with jitter; what the server asks for is a minimum.
+    /// The delay before a retry: it doubles each time, with jitter; what the server asks for is the minimum.
     fn back_off(&mut self, retry: u32, asked: Option<u32>) -> Duration {
         let first = self.retries.first_delay.clamp(SHORTEST_DELAY, LONGEST_DELAY);
         let delay = first.saturating_mul(2_u32.saturating_pow(retry.saturating_sub(1))).min(LONGEST_DELAY);
@@ -497,7 +497,7 @@ impl<S: Source, T: Transport> Delivery<S, T> {
     }
 }
 
-/// Events of a batch that go the same way, each with the server's word.
+/// Events of a batch with the same fate, each with the server's words.
 type Part = Vec<(Event, String)>;
 
 fn part(events: Part) -> (Batch, String) {
@@ -522,7 +522,7 @@ impl BatchReport {
     }
 }
 
-/// Makes an event fit for a server that takes no larger ones.
+/// Shortens an event for a server that accepts no larger ones.
 fn shorten(event: &mut Event, largest: usize) {
     event.shortened |= event.json.len() > largest;
     event.json = shorten::to_fit(std::mem::take(&mut event.json), largest);

@@ -1,13 +1,13 @@
-//! The three ways into PostHog, newest first: their paths, headers and limits.
+//! The three routes into PostHog, newest first: their paths, headers and limits.
 
 use crate::events::event::LARGEST_EVENT;
 use crate::time;
 use uuid::Uuid;
 
-/// `name/version` of this sender: PostHog makes `$lib` and `$lib_version` of it.
+/// `name/version` of this sender, which PostHog turns into `$lib` and `$lib_version`.
 const SENDER: &str = concat!("posthog-llma/", env!("CARGO_PKG_VERSION"));
 
-/// Bytes of an event that servers without the AI lanes take.
+/// Maximum bytes of an event on servers without the AI lanes.
 const LARGEST_BATCH_EVENT: usize = 900 * 1024;
 
 /// A route of PostHog's capture API.
@@ -23,7 +23,7 @@ pub enum Lane {
 }
 
 impl Lane {
-    /// Every lane, the first choice first.
+    /// All lanes, in order of preference.
     pub const ALL: [Self; 3] = [Self::Events, Self::AiBatch, Self::Batch];
 
     /// Its path.
@@ -35,12 +35,12 @@ impl Lane {
         }
     }
 
-    /// The lane of a path.
+    /// The lane with a path.
     pub fn of_path(path: &str) -> Option<Self> {
         Self::ALL.into_iter().find(|lane| lane.path() == path)
     }
 
-    /// What to try where this one is missing.
+    /// The lane to try if this one is missing.
     pub(super) const fn next(self) -> Option<Self> {
         match self {
             Self::Events => Some(Self::AiBatch),
@@ -49,7 +49,7 @@ impl Lane {
         }
     }
 
-    /// Bytes of an event that it takes.
+    /// Maximum bytes of an event that it accepts.
     pub(super) const fn largest_event(self) -> usize {
         match self {
             Self::Events | Self::AiBatch => LARGEST_EVENT,
@@ -61,15 +61,15 @@ impl Lane {
 /// One attempt to deliver one body.
 #[derive(Debug, Clone, Copy)]
 pub struct Request<'a> {
-    /// Where to.
+    /// The lane to send it on.
     pub lane: Lane,
-    /// The project key.
+    /// The project token.
     pub api_key: &'a str,
     /// The same for every attempt of one body.
     pub id: Uuid,
     /// 1, 2, …
     pub attempt: u32,
-    /// When this attempt leaves, in milliseconds since 1970.
+    /// When this attempt is sent, in milliseconds since 1970.
     pub at: i64,
     /// The compressed body.
     pub body: &'a [u8],
@@ -84,7 +84,7 @@ impl Request<'_> {
             ("content-length", self.body.len().to_string()),
             ("user-agent", SENDER.to_owned()),
         ];
-        // The older lanes have the key in their bodies and know none of these.
+        // The older lanes have the key in their bodies, and ignore these headers.
         if self.lane == Lane::Events {
             headers.extend([
                 ("authorization", format!("Bearer {}", self.api_key)),

@@ -2,14 +2,14 @@
 
 use crate::session::Session;
 
-/// Bytes that are read at once: WASI hosts give no more.
+/// Bytes read at once: WASI hosts return no more.
 const PIECE: usize = 64 * 1024;
 
 /// The files of a session.
 pub trait Source {
     /// Why a file cannot be read.
     type Error;
-    /// Bytes of the file now.
+    /// The file's current size in bytes.
     fn size(&mut self, file: u32) -> Result<u64, Self::Error>;
     /// At most `most` bytes from `offset` on; none at the end.
     fn read(&mut self, file: u32, offset: u64, most: usize) -> Result<Vec<u8>, Self::Error>;
@@ -19,7 +19,7 @@ pub trait Source {
 #[derive(Debug)]
 pub struct Reading<S> {
     source: S,
-    /// Bytes of each file in the first reading: what is written meanwhile belongs to the next delivery.
+    /// Size of each file at the first reading: anything written later belongs to the next delivery.
     sizes: Vec<u64>,
     file: usize,
     offset: u64,
@@ -27,7 +27,7 @@ pub struct Reading<S> {
 }
 
 impl<S: Source> Reading<S> {
-    /// Does the first reading of so many files. The error has the file's index.
+    /// Does the first reading of this many files. The error holds the file's index.
     pub fn first(session: &mut Session, mut source: S, files: usize) -> Result<Self, (u32, S::Error)> {
         let mut sizes = Vec::with_capacity(files);
         for file in 0..files as u32 {
@@ -47,7 +47,8 @@ impl<S: Source> Reading<S> {
         Ok(Self { source, bytes: sizes.iter().sum(), sizes, file: 0, offset: 0 })
     }
 
-    /// Converts the next piece. At the end it finishes the session, and says `false`. The error has the file's index.
+    /// Converts the next piece. At the end it finishes the session and returns `false`. The error holds the file's
+    /// index.
     pub fn second(&mut self, session: &mut Session) -> Result<bool, (u32, S::Error)> {
         while let Some(&size) = self.sizes.get(self.file) {
             if self.offset < size {
@@ -60,17 +61,17 @@ impl<S: Source> Reading<S> {
                     let _ = session.convert(file, &piece);
                     return Ok(true);
                 }
-                // A file that shrank meanwhile: what was there is what counts.
+                // The file shrank in the meantime: what was still there counts.
             }
             self.file += 1;
             self.offset = 0;
         }
-        // It is finished once.
+        // This happens only once.
         let _ = session.finish();
         Ok(false)
     }
 
-    /// Bytes read so far, of both readings.
+    /// Bytes read so far, in both readings.
     pub fn bytes(&self) -> u64 {
         self.bytes
     }

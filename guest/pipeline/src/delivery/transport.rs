@@ -1,10 +1,10 @@
-//! The way to the server, as the delivery needs it: requests, answers, and time.
+//! The connection to the server as the delivery needs it: requests, answers, and time.
 
 use crate::delivery::lane::Request;
 use std::time::Duration;
 use thiserror::Error;
 
-/// The way to the server, and time.
+/// The connection to the server, and time.
 pub trait Transport {
     /// POSTs a compressed JSON body to the lane's path of the destination, with the request's headers.
     fn post(&mut self, request: &Request<'_>) -> Result<Answer, TransportError>;
@@ -12,11 +12,11 @@ pub trait Transport {
     fn wait(&mut self, time: Duration);
     /// Random bits.
     fn random(&mut self) -> u64;
-    /// What the clock shows, in milliseconds since 1970.
+    /// The current time, in milliseconds since 1970.
     fn now(&mut self) -> i64;
 }
 
-/// What a server answered.
+/// A server's answer.
 #[derive(Debug, Clone, Default)]
 pub struct Answer {
     /// HTTP status.
@@ -30,13 +30,13 @@ pub struct Answer {
 /// Why there is no answer.
 #[derive(Debug, Clone, Error)]
 pub enum TransportError {
-    /// No connection, or it broke.
+    /// No connection, or it was interrupted.
     #[error("{0}")]
     Unreachable(String),
     /// It took too long.
     #[error("{0}")]
     TimedOut(String),
-    /// The sandbox does not let it out. Another attempt would not either.
+    /// The sandbox forbids the request. Another attempt would not change that.
     #[error("{0}")]
     Denied(String),
 }

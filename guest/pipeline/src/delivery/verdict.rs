@@ -1,4 +1,4 @@
-//! What an answer means: one table for the status, one for each event's result.
+//! What an answer means: one table for the status, and one for each event's result.
 
 use crate::delivery::batch::Batch;
 use crate::delivery::lane::Lane;
@@ -7,34 +7,34 @@ use crate::identity::{FixedMap, FixedSet};
 use crate::transcript::text;
 use serde::Deserialize;
 
-/// Characters of a server's words that are kept.
+/// Maximum characters kept of a server's words.
 const WORDS: usize = 500;
 
-/// Characters of one event's result or its details that are kept.
+/// Maximum characters kept of one event's result or its details.
 const DETAIL: usize = 100;
 
-/// The most `quota_limited` names that are kept.
+/// Maximum number of `quota_limited` names kept.
 const QUOTAS: usize = 20;
 
-/// What a result is called when the server names no event.
+/// The result of an event that the server did not name.
 const NO_RESULT: &str = "the answer has no result for it";
 
-/// What becomes of a batch.
+/// What happens to a batch.
 #[derive(Debug, PartialEq, Eq)]
 pub(super) enum Verdict {
     /// Each event, in the order of the batch.
     Each(Vec<Fate>),
-    /// Delivered as a whole; with what the quota does not cover.
+    /// Delivered as a whole, with what the quota does not cover.
     Accepted(Vec<String>),
-    /// A 200 that PostHog did not write.
+    /// A 200 that is not from PostHog.
     NotPostHog,
-    /// Try again, the same bytes.
+    /// Try the same bytes again.
     Later,
-    /// The project has used up what its plan covers.
+    /// The project has reached its plan's limit.
     BillingLimit,
-    /// Some event of it is too large.
+    /// Some event in it is too large.
     TooLarge,
-    /// Some event of it is bad.
+    /// Some event in it is bad.
     Bad,
     /// This server does not have the lane.
     NoSuchLane,
@@ -42,24 +42,24 @@ pub(super) enum Verdict {
     Refused,
 }
 
-/// What becomes of one event.
+/// What happens to one event.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub(super) enum Fate {
-    /// Delivered; perhaps with a warning.
+    /// Delivered, perhaps with a warning.
     Accepted(Option<String>),
     /// Not kept: send it again, alone.
     Again(String),
-    /// Over the project's budget of bytes: send it again, later and slower.
+    /// Over the project's byte budget: send it again, later and more slowly.
     Slower(String),
     /// Too large: shorten it, once.
     TooBig(String),
     /// The plan does not cover it: stop.
     Unpaid(String),
-    /// Gone for good, and why.
+    /// Dropped permanently, and why.
     Dropped(String),
 }
 
-/// The answer of the newest lane to a batch that it read.
+/// The newest lane's answer to a batch that it could read.
 #[derive(Deserialize)]
 struct Results {
     results: FixedMap<String, EventResult>,
@@ -72,7 +72,7 @@ struct EventResult {
     details: Option<serde_json::Value>,
 }
 
-/// The newest lane's answer to a batch that it did not read.
+/// The newest lane's answer to a batch that it could not read.
 #[derive(Deserialize)]
 struct Failure {
     error: String,
@@ -92,7 +92,7 @@ pub(super) fn judge(answer: &Answer, lane: Lane, batch: &Batch) -> Verdict {
         },
         (status, Lane::Events) => match failure(&answer.body).as_deref() {
             Some("billing_limit_exceeded") => Verdict::BillingLimit,
-            // Of the whole request or of every event in it: halving the batch would put aside what is good.
+            // This concerns the whole request or every event in it: halving the batch would discard good events.
             Some(
                 "missing_required_headers"
                 | "invalid_header_value"
@@ -141,7 +141,7 @@ fn fate(result: &EventResult) -> Fate {
         ("drop", Some("ai_byte_rate_limited")) => Fate::Slower(word("drop")),
         ("drop", Some("ai_event_too_big" | "event_too_big")) => Fate::TooBig(word("drop")),
         ("drop", Some("billing_limit_exceeded")) => Fate::Unpaid(word("drop")),
-        // A result that is not known yet is as final as a drop: sending it again could count it twice.
+        // An unknown result is as final as a drop: sending the event again could count it twice.
         (other, _) => Fate::Dropped(word(other)),
     }
 }
@@ -156,7 +156,7 @@ fn short(word: &str) -> String {
     text::prefix(&visible, DETAIL).to_owned()
 }
 
-/// The beginning of what a server said, on one line: the newest lane's own description, else its whole answer.
+/// The beginning of what a server said, on one line: the newest lane's own description, otherwise its whole answer.
 pub(super) fn words(body: &[u8]) -> String {
     let failure = serde_json::from_slice::<Failure>(body).ok();
     let said = failure.map(|said| if said.error_description.is_empty() { said.error } else { said.error_description });
@@ -167,7 +167,7 @@ pub(super) fn words(body: &[u8]) -> String {
     if text.is_empty() { "(an empty body)".to_owned() } else { text }
 }
 
-/// Different words, each once, on one line.
+/// The distinct messages, on one line.
 pub(super) fn listed<'a>(words: impl Iterator<Item = &'a String>) -> String {
     let mut seen = FixedSet::default();
     let different: Vec<_> = words.filter(|word| seen.insert(word.as_str())).map(String::as_str).take(10).collect();

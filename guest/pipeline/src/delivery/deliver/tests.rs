@@ -4,7 +4,7 @@ use serde_json::{Value, json};
 use std::io::Read as _;
 use uuid::Uuid;
 
-/// A session of so many responses, in memory.
+/// A session held in memory.
 struct Memory(Vec<u8>);
 
 impl Source for Memory {
@@ -17,11 +17,11 @@ impl Source for Memory {
     }
 }
 
-/// Answers by a rule, and keeps what was sent.
+/// Answers by a rule, and records what was sent.
 struct Server<F> {
     rule: F,
     requests: Vec<(String, Vec<u8>)>,
-    /// Request id, attempt and time of each.
+    /// Request id, attempt and time of each request.
     heads: Vec<(Uuid, u32, i64)>,
     waits: Vec<Duration>,
     clock: i64,
@@ -51,7 +51,7 @@ impl<F: FnMut(usize, &str, &Value) -> Result<Answer, TransportError>> Transport 
         self.waits.push(time);
     }
     fn random(&mut self) -> u64 {
-        // Half of what a chance can be, and other low bits each time.
+        // Half of the random range, with different low bits each time.
         self.clock += 1;
         1 << 63 | self.clock as u64
     }
@@ -61,13 +61,13 @@ impl<F: FnMut(usize, &str, &Value) -> Result<Answer, TransportError>> Transport 
     }
 }
 
-/// The newest lane's answer with a result for each event of a body.
+/// The newest lane's answer, with a result for each event in a body.
 fn results(body: &Value, result: impl Fn(&str) -> Value) -> Answer {
     let results: serde_json::Map<_, _> = ids(body).into_iter().map(|id| (id.clone(), result(&id))).collect();
     Answer { status: 200, body: json!({"results": results}).to_string().into_bytes(), retry_after: None }
 }
 
-/// Stands for the body that says that all is well, on any lane.
+/// Stands for the body of a successful answer, on any lane.
 const ALL_GOOD: &[u8] = b"all good";
 
 fn decode(body: &[u8]) -> Value {
@@ -88,12 +88,12 @@ fn status(status: u16) -> Answer {
     Answer { status, body: b"no".to_vec(), retry_after: None }
 }
 
-/// An id of Anthropic's shape.
+/// An id in Anthropic's form.
 fn message_id(n: usize) -> String {
     format!("msg_{n:022}")
 }
 
-/// So many responses whose texts have so many characters.
+/// A transcript with this many responses, whose texts have this many characters.
 fn transcript(responses: usize, characters: usize) -> Memory {
     let text = "x".repeat(characters);
     let line = |i: usize| {
@@ -295,7 +295,7 @@ fn an_answer_that_is_not_posthogs_is_an_error() {
     for rubbish in ["<html>welcome</html>", "", "[]", "\"ok\""] {
         let (reports, server) = deliver(transcript(1, 10), |_, _, _| Ok(Answer { body: rubbish.into(), ..ok() }));
         assert!(matches!(&reports[0], Err(DeliveryError::NotPostHog(_))), "{rubbish}");
-        // The next call begins anew: whoever stood in between may be gone.
+        // The next call starts over: the proxy that answered may be gone.
         let tried: Vec<_> = server.requests.iter().map(|(path, _)| path.as_str()).collect();
         assert_eq!(tried, ["/i/v1/ai/events", "/i/v0/ai/batch/"].repeat(2));
     }
@@ -381,14 +381,14 @@ fn a_file_that_shrank_between_the_readings_gives_what_is_left() {
 
 #[test]
 fn the_last_batch_says_so_and_no_other_does() {
-    // With the trace: a batch that is not full, one that is, and two that are.
+    // Including the trace: a batch that is not full, one that is, and two that are.
     for responses in [1, 99, 199, 250] {
         let (reports, _) = deliver(transcript(responses, 10), |_, _, _| Ok(ok()));
         let last: Vec<_> = reports.iter().map(|r| r.as_ref().unwrap().last).collect();
         assert_eq!(last.iter().filter(|last| **last).count(), 1, "{responses}");
         assert_eq!(last.last(), Some(&true), "{responses}");
     }
-    // Halves of a batch with a bad event, which is the trace.
+    // Halves of a batch with a bad event: the trace.
     let (reports, _) = deliver(transcript(2, 10), |_, _, body| {
         Ok(if body.to_string().contains("$ai_trace\"") { status(400) } else { ok() })
     });

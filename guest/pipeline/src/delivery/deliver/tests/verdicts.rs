@@ -6,7 +6,7 @@ fn result(result: &str, details: &str) -> Value {
     json!({"result": result, "details": details})
 }
 
-/// The uuid of the n-th response of [`transcript`].
+/// The `uuid` of the n-th response of [`transcript`].
 fn id(n: usize) -> String {
     EventId::generation(&message_id(n)).to_string()
 }
@@ -21,7 +21,7 @@ fn sent<F>(server: &Server<F>) -> Vec<Vec<String>> {
     server.requests.iter().map(|(_, body)| ids(&decode(body))).collect()
 }
 
-/// Nothing is accepted twice.
+/// Checks that nothing is accepted twice.
 fn all_once(reports: &Reports, events: usize) {
     let mut accepted = accepted(reports);
     accepted.sort_unstable();
@@ -62,7 +62,7 @@ fn only_what_was_not_kept_is_sent_again_as_a_body_of_its_own() {
     assert_ne!(server.heads[0].0, server.heads[1].0);
     assert_eq!((server.heads[0].1, server.heads[1].1), (1, 1));
     assert_eq!(server.waits, [Duration::from_secs(1)]);
-    // What was decided is reported before the rest is sent.
+    // Outcomes are reported before the rest is sent.
     assert_eq!(reports[0].as_ref().unwrap().accepted.len(), 8);
     assert!(!reports[0].as_ref().unwrap().last);
     assert!(reports[1].as_ref().unwrap().last);
@@ -179,7 +179,7 @@ fn the_billing_limit_stops_everything_and_loses_nothing() {
     assert_eq!(reports[0].as_ref().unwrap().accepted.len(), 99);
     assert!(matches!(&reports[1], Err(DeliveryError::BillingLimit(why)) if why == "billing_limit_exceeded"));
     assert!(rejected(&reports).is_empty());
-    // The call after the error tries that event again, and nothing else was sent meanwhile.
+    // The call after the error tries that event again; nothing else was sent in the meantime.
     assert_eq!(sent(&server)[1], [id(7)]);
 }
 
