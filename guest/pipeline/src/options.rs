@@ -1,11 +1,11 @@
-//! What the user sets: the one table of options. An option is one entry here, and the place that uses its value.
+//! The user's settings: the one table of options. An option is one entry here, and the place that uses its value.
 //!
-//! From the table come the variables that are looked up, their defaults and parsers, what `--help`, `status`, `doctor` and the
-//! documentation say about them, the options of the plugin, the stored form, and what a project's settings may do. Tests compare what
-//! cannot be generated: the rows of `docs/configuration.md`, and the record of `wit/types.wit`.
+//! The table generates the variables that are looked up, their defaults and parsers, what `--help`, `status`, `doctor`
+//! and the documentation say about them, the plugin's options, the stored form, and what a project's settings may do.
+//! Tests compare what cannot be generated: the rows of `docs/configuration.md`, and the record in `wit/types.wit`.
 //!
-//! A value that cannot be read is an error, never its default: a typing error must not turn privacy off or send data
-//! elsewhere. The same holds for a name that is nearly one of these ([`judge_name`]).
+//! A value that cannot be read is an error and never falls back to the default: a typo must not turn privacy off or
+//! send data elsewhere. The same holds for a name that is close to one of these ([`judge_name`]).
 
 use crate::origin::Origin;
 
@@ -27,7 +27,7 @@ pub use table::{Entry, Privacy, Project};
 use parse::Context;
 use table::stricter;
 
-/// What becomes a trace.
+/// What one trace covers.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Hash, Default)]
 pub enum TraceGrouping {
     /// One trace for the whole session.
@@ -43,9 +43,9 @@ pub enum ToolSpans {
     /// All of them.
     #[default]
     All,
-    /// Those that failed.
+    /// Only those that failed.
     Errors,
-    /// None of them.
+    /// None.
     None,
 }
 
@@ -59,21 +59,21 @@ options! {
             privacy: Destination,
             sensitive: true,
         }
-        /// Whether sessions are sent without being asked for.
+        /// Whether sessions are sent automatically.
         enabled: bool = false => ENABLED("POSTHOG_LLMA_CC_ENABLED") {
             parse: parse::flag,
             stricter: stricter::both,
             help: "true: send sessions automatically",
             privacy: Destination,
         }
-        /// Whether what is complete is sent while a session runs, too.
+        /// Whether complete events are also sent while a session is running.
         live: bool = true => LIVE("POSTHOG_LLMA_CC_LIVE") {
             parse: parse::flag,
             stricter: stricter::both,
             help: "send finished work while a session is still running; false: only when it ends",
             privacy: Destination,
         }
-        /// Whether the origin may be neither in posthog.com nor this machine.
+        /// Whether the origin may be a host that is neither in posthog.com nor this machine.
         allow_custom_host: bool = false => ALLOW_CUSTOM_HOST("POSTHOG_LLMA_ALLOW_CUSTOM_HOST") {
             parse: parse::flag,
             help: "true: allow a POSTHOG_HOST outside posthog.com",
@@ -85,7 +85,7 @@ options! {
             help: "PostHog's origin: scheme, host and optional port",
             privacy: Destination,
         }
-        /// Where a log is written: what was done and when, with no content and no key.
+        /// Where to write a log: what was done and when, without content or keys.
         log: Option<String> = None => LOG("POSTHOG_LLMA_LOG") {
             parse: parse::log_file,
             help: "a file for a log of what is done, without content and without the token",
@@ -93,14 +93,14 @@ options! {
         }
     }
     and {
-        /// What the conversion is told of them.
+        /// The options of the conversion.
         conversion: ConversionOptions,
     }
 }
 
 options! {
     copied by $ copy_conversion_options;
-    /// How a session is converted. The component takes the same, see `wit/types.wit`.
+    /// How to convert a session. The component takes the same options, see `wit/types.wit`.
     pub struct ConversionOptions {
         /// Leave out every text.
         privacy_mode: bool = false => PRIVACY_MODE("POSTHOG_LLMA_PRIVACY_MODE") {
@@ -116,13 +116,13 @@ options! {
             unset: "git config user.email",
             privacy: Identity,
         }
-        /// What becomes a trace.
+        /// What one trace covers.
         trace_grouping: TraceGrouping = TraceGrouping::Session => TRACE_GROUPING("POSTHOG_LLMA_TRACE_GROUPING") {
             parse: parse::trace_grouping,
             help: "one trace per session, or per prompt with message",
             privacy: Unrelated,
         }
-        /// Which tool calls become events; all are counted on their generation and their trace.
+        /// Which tool calls become events; all are counted on their generation and in their trace.
         tool_spans: ToolSpans = ToolSpans::All => TOOL_SPANS("POSTHOG_LLMA_TOOL_SPANS") {
             parse: parse::tool_spans,
             stricter: stricter::fewer,
@@ -142,27 +142,27 @@ options! {
             help: "JSON object of properties to add to every event",
             privacy: Identity,
         }
-        /// Replace secrets in any text that is sent.
+        /// Replace secrets in every text that is sent.
         redact_secrets: bool = true => REDACT_SECRETS("POSTHOG_LLMA_REDACT_SECRETS") {
             parse: parse::flag,
             stricter: stricter::either,
             help: "replace secrets with [redacted:<rule>] in everything that is sent",
             privacy: Content,
         }
-        /// The user's own patterns for secrets, and exceptions: a JSON list, or the file that holds it; a host that can read
-        /// files puts what is in it here.
+        /// The user's own patterns for secrets, and exceptions: a JSON list, or the file that holds it; a host that can
+        /// read files replaces the path with the file's contents.
         redact_patterns: Option<String> = None => REDACT_PATTERNS("POSTHOG_LLMA_REDACT_PATTERNS") {
             parse: parse::text,
             help: "your own patterns and exceptions: a JSON list, or the path of a file with one",
             privacy: Content,
         }
-        /// The trace of somebody else that the session is a part of.
+        /// Another program's trace that the session is a part of.
         parent_trace_id: Option<String> = None => PARENT_TRACE_ID("POSTHOG_LLMA_PARENT_TRACE_ID") {
             parse: parent::trace_id,
             help: "the trace to attach the session to, by ID; or traceparent to use the one in TRACEPARENT",
             privacy: Unrelated,
         }
-        /// The span in it that started the session; without one the session is right below the trace.
+        /// The span in that trace that started the session; without it, the session is directly below the trace.
         parent_span_id: Option<String> = None => PARENT_SPAN_ID("POSTHOG_LLMA_PARENT_SPAN_ID") {
             parse: parent::span_id,
             help: "the span of that trace to put the session under",
@@ -176,26 +176,26 @@ options! {
         }
     }
     and {
-        /// `owner/name` of the project's repository, which no variable says.
+        /// `owner/name` of the project's repository; no variable sets it.
         git_repo: Option<String>,
-        /// What is open since then is left out, in milliseconds since 1970: no variable says it, but who delivers a session that
-        /// may be written to.
+        /// Leave out what is still open and was written after this time, in milliseconds since 1970. No variable sets
+        /// it: the caller sets it to deliver a session that may still be written to.
         hold_after: Option<i64>,
-        /// Calls of tools without a result are left out, whenever they were made: the session runs.
+        /// Leave out tool calls without a result, however old: the session is running.
         hold_calls: bool,
-        /// `$ai_project_name`, where the host knows it: the last part of the repository's root.
+        /// `$ai_project_name`, if the host knows it: the last part of the path of the repository's root.
         project_name: Option<String>,
-        /// What was written before is left out, in milliseconds since 1970: it is not meant to be sent.
+        /// Leave out anything written before this time, in milliseconds since 1970: it is not meant to be sent.
         since: Option<i64>,
     }
 }
 
-/// All options, in the order in which they are shown.
+/// All options, in display order.
 pub fn table() -> impl Iterator<Item = &'static Entry> + Clone {
     Options::ENTRIES.iter().chain(ConversionOptions::ENTRIES)
 }
 
-/// The names of all options' variables.
+/// The names of all variables.
 pub fn variables() -> impl Iterator<Item = &'static str> + Clone {
     table().map(|entry| entry.variable)
 }
@@ -206,7 +206,7 @@ pub fn entry(variable: &str) -> Option<&'static Entry> {
 }
 
 impl Options {
-    /// Reads all [`variables`]. `lookup` gives a variable's value; an empty one counts as not set.
+    /// Reads all [`variables`]. `lookup` returns a variable's value; an empty one counts as not set.
     ///
     /// The error is the first variable that cannot be used.
     pub fn parse(lookup: impl Fn(&str) -> Option<String>) -> Result<Self, InvalidVariable> {
@@ -215,9 +215,9 @@ impl Options {
         Ok(Self { conversion: ConversionOptions::in_context(&context)?, ..own })
     }
 
-    /// Lets a project's settings make these stricter, where an option allows it; what else they say counts for nothing.
-    /// `project` gives what is said of a variable, if anything is: none within it is a value that is not text. A value that
-    /// cannot be read may have been the strictest one, and counts as that.
+    /// Lets a project's settings make these stricter, if an option allows it; anything else they say is ignored.
+    /// `project` returns what they say about a variable, if anything; an inner `None` is a value that is not text. A
+    /// value that cannot be read may have been the strictest one, and counts as that.
     pub fn restrict(&mut self, project: impl Fn(&str) -> Option<Option<String>>) {
         self.tighten(&project);
         self.conversion.tighten(&project);
@@ -225,7 +225,7 @@ impl Options {
 }
 
 impl ConversionOptions {
-    /// Reads those of [`variables`] that the conversion uses, as [`Options::parse`] does.
+    /// Reads the [`variables`] that the conversion uses, as [`Options::parse`] does.
     pub fn parse(lookup: impl Fn(&str) -> Option<String>) -> Result<Self, InvalidVariable> {
         Self::in_context(&Context::without_key(&lookup))
     }
@@ -236,7 +236,7 @@ impl ConversionOptions {
         Ok(options)
     }
 
-    /// As [`Options::restrict`].
+    /// Like [`Options::restrict`].
     pub fn restrict(&mut self, project: impl Fn(&str) -> Option<Option<String>>) {
         self.tighten(&project);
     }

@@ -1,18 +1,18 @@
-//! The project key.
+//! The project token.
 
 use std::fmt;
 
-/// Longest project key in bytes that `PostHog` takes.
+/// Maximum length in bytes of a project token that `PostHog` accepts.
 const MAX_API_KEY: usize = 64;
 
-/// A project key, of a form that `PostHog` takes.
+/// A project token, in a form that `PostHog` accepts.
 ///
-/// Shown as `phc_…abcd`; only [`ApiKey::expose`] gives its text.
+/// Displayed as `phc_…abcd`; only [`ApiKey::expose`] returns the full token.
 #[derive(Clone, PartialEq, Eq)]
 pub struct ApiKey(String);
 
 impl ApiKey {
-    /// Reads a key. White space around it is dropped.
+    /// Reads a token. Surrounding white space is dropped.
     pub fn parse(text: &str) -> Result<Self, InvalidApiKey> {
         let text = text.trim();
         if text.is_empty() {
@@ -28,13 +28,13 @@ impl ApiKey {
         }
     }
 
-    /// The key itself, for the request that needs it.
+    /// The token itself, for the request that needs it.
     pub fn expose(&self) -> &str {
         &self.0
     }
 
-    /// Whether it starts with `phc_`. `PostHog` answers 200 to an unknown key too and drops the events, so one that
-    /// does not deserves a warning.
+    /// Does it start with `phc_`? `PostHog` also answers 200 to an unknown token and drops the events, so one that
+    /// doesn't deserves a warning.
     pub fn looks_like_project_key(&self) -> bool {
         self.0.starts_with("phc_")
     }
@@ -46,7 +46,7 @@ impl fmt::Display for ApiKey {
             formatter.write_str("phc_")?;
         }
         formatter.write_str("…")?;
-        // Of a short text, four characters would be a good part of the secret.
+        // In a short text, four characters would be a large part of the secret.
         let end = self.0.len().saturating_sub(4);
         match self.0.get(end..) {
             Some(last) if self.0.len() >= 20 => formatter.write_str(last),
@@ -61,11 +61,11 @@ impl fmt::Debug for ApiKey {
     }
 }
 
-/// A text that is not a project key. Does not hold the text.
+/// A text that is not a project token. Does not contain the text.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, thiserror::Error)]
 #[non_exhaustive]
 pub enum InvalidApiKey {
-    /// Nothing but white space.
+    /// Only white space.
     #[error("it is blank")]
     Blank,
     /// Over 64 bytes.
@@ -74,7 +74,7 @@ pub enum InvalidApiKey {
     /// White space, a control character, or one outside ASCII.
     #[error("it contains white space, a control character or one outside ASCII")]
     Characters,
-    /// `phx_…`, which gives access to a user's account and does not take events.
+    /// `phx_…`, which gives access to a user's account and cannot be used to send events.
     #[error("it is a personal API key (phx_…); events need the project token (phc_…) from the project's settings")]
     Personal,
 }

@@ -1,41 +1,41 @@
-//! Names that are nearly a variable of ours. A misspelt name would be passed over in silence, and what the user wanted to keep
-//! to themselves would be sent.
+//! Names that are close to one of our variables. A misspelled name would be silently ignored, and what the user wanted
+//! to keep private would be sent.
 
 use super::{Privacy, table};
 
-/// Where the record of what is owed is kept.
+/// Where to keep the record of what is waiting to be sent.
 pub const STATE_DIR: &str = "POSTHOG_LLMA_STATE_DIR";
-/// What requests to the `server` component have to bring with them.
+/// The token that requests to the `server` component must carry.
 pub const SERVER_TOKEN: &str = "POSTHOG_LLMA_SERVER_TOKEN";
 
-/// Our variables that are not options. The last two are the launcher's and the installers'.
+/// Our variables that are not options. The last two belong to the launcher and the installers.
 pub const OTHER_VARIABLES: [&str; 4] = [STATE_DIR, SERVER_TOKEN, "POSTHOG_LLMA_DIST", "POSTHOG_LLMA_BIN"];
 
-/// What the names of most of our variables begin with.
+/// Prefix of most of our variables.
 const PREFIX: &str = "POSTHOG_LLMA_";
-/// What the names of the others do, which other programs of `PostHog`'s know, too.
+/// Prefix of the others, which other `PostHog` programs use too.
 const SHARED_PREFIX: &str = "POSTHOG_";
-/// The words that say whose a variable is.
+/// The words that say who owns a variable.
 const OWNER: [&str; 2] = ["POSTHOG", "LLMA"];
-/// Letters that a word of a name must have to say what it is about.
+/// Minimum letters of a word that says what a name is about.
 const TELLING: usize = 6;
-/// Letters that two words have in common at their beginning if they mean the same: `PRIV` and `PRIVACY`.
+/// Two words mean the same if they share this many letters at the beginning: `PRIV` and `PRIVACY`.
 const STEM: usize = 4;
 
-/// What the name of a variable is to us.
+/// How the name of a variable relates to ours.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum NameVerdict {
     /// One of our variables.
     Known,
-    /// Somebody else's.
+    /// Another program's.
     Foreign,
-    /// It begins as ours do, but is none of them.
+    /// It begins like ours, but is not one of them.
     Unknown,
-    /// It is nearly this one of ours: whoever set it meant that.
+    /// It is close to this one of ours, which is what the user meant.
     NearMiss(&'static str),
 }
 
-/// Says what a name is: one of ours, nearly one of ours, or another's.
+/// Classifies a name: one of ours, close to one of ours, or another program's.
 pub fn judge_name(name: &str) -> NameVerdict {
     let known =
         || table().map(|entry| (entry.variable, entry.privacy)).chain(OTHER_VARIABLES.map(|n| (n, Privacy::Unrelated)));
@@ -43,7 +43,7 @@ pub fn judge_name(name: &str) -> NameVerdict {
         return NameVerdict::Known;
     }
     let name = name.trim().to_ascii_uppercase().replace(['-', '.', ' '], "_");
-    // Most of an environment is sorted out here.
+    // This rules out most of an environment.
     if !OWNER.iter().any(|owner| name.contains(owner)) {
         return NameVerdict::Foreign;
     }
@@ -62,29 +62,29 @@ pub fn judge_name(name: &str) -> NameVerdict {
     }
 }
 
-/// What the name says beside whose it is.
+/// The part of a name that doesn't say who owns it.
 fn own_part(variable: &str) -> &str {
     variable.strip_prefix(PREFIX).or_else(|| variable.strip_prefix(SHARED_PREFIX)).unwrap_or(variable)
 }
 
-/// The words of a name, without those that say whose it is.
+/// The words of a name, except those that say who owns it.
 fn words(name: &str) -> impl Iterator<Item = &str> {
     name.split('_').filter(|word| !word.is_empty() && !OWNER.contains(word))
 }
 
-/// Typing errors that do not make another word of a name.
+/// How many typos still leave a name recognizable.
 fn tolerance(own_part: &str) -> usize {
     (own_part.len() / 4).clamp(1, 3)
 }
 
-/// Whether only letters are wrong, or words are missing or too many.
+/// Are only letters wrong, or words missing or added?
 fn is_near(rest: &str, own_part: &str) -> bool {
     let all_in = |some: &str, others: &str| words(some).all(|word| words(others).any(|other| other == word));
     let has_words = words(rest).next().is_some();
     distance(rest, own_part) <= tolerance(own_part) || (has_words && (all_in(rest, own_part) || all_in(own_part, rest)))
 }
 
-/// Whether a word of the name says that it is about the same as the variable.
+/// Does a word of the name say that it is about the same thing as the variable?
 fn is_about(rest: &str, variable: &str) -> bool {
     words(own_part(variable)).filter(|word| word.len() >= TELLING).any(|telling| {
         words(rest).any(|word| {
@@ -94,7 +94,7 @@ fn is_about(rest: &str, variable: &str) -> bool {
     })
 }
 
-/// Letters to put in, take out, replace, or swap with their neighbor to make one name of the other.
+/// How many letters to insert, delete, replace, or swap with a neighbor to turn one name into the other.
 fn distance(one: &str, other: &str) -> usize {
     let (one, other) = (one.as_bytes(), other.as_bytes());
     let mut above = Vec::new();

@@ -1,18 +1,18 @@
-//! The trace of somebody else that a session is attached to: what started the client (a job, an orchestrator) has a trace of
-//! its own, and says its id.
+//! Another program's trace that a session is attached to: what started the client (a job, an orchestrator) has its own
+//! trace, and gives its id.
 
 use super::parse::{Context, InvalidVariable, Refusal};
 use super::{ConversionOptions, PARENT_SPAN_ID, PARENT_TRACE_ID};
 use crate::identity;
 
-/// Where OpenTelemetry says which trace a process belongs to (W3C Trace Context). It counts only where the person asks for it:
-/// many tools set it, and it is nobody's decision about this program.
+/// Where OpenTelemetry says which trace a process belongs to (W3C Trace Context). It only counts if the person asks for
+/// it: many tools set it, and none of them decided anything about this program.
 pub const TRACEPARENT: &str = "TRACEPARENT";
 
 /// The value of [`PARENT_TRACE_ID`] that asks for it.
 const ASKED: &str = "traceparent";
 
-/// The ids in a `traceparent`.
+/// The ids of a `traceparent`.
 #[derive(Debug, PartialEq, Eq)]
 struct Traceparent<'a> {
     trace_id: &'a str,
@@ -20,8 +20,8 @@ struct Traceparent<'a> {
 }
 
 impl<'a> Traceparent<'a> {
-    /// Reads `version-traceid-spanid-flags`, as the recommendation has it: lower-case digits, no id of zeros alone. A version
-    /// after 00 may have more at its end; ff is none.
+    /// Reads `version-traceid-spanid-flags`, as in the recommendation: lower-case digits, and no id of only zeros. A
+    /// version after 00 may have more at the end; ff is not a version.
     fn parse(text: &'a str) -> Result<Self, &'static str> {
         let hexadecimal = |part: &str, length: usize| {
             part.len() == length && part.bytes().all(|b| b.is_ascii_digit() || (b'a'..=b'f').contains(&b))
@@ -50,7 +50,7 @@ fn asks_for_traceparent(value: &str) -> bool {
     value.eq_ignore_ascii_case(ASKED)
 }
 
-/// What is wrong with an id that another system gave, if anything is.
+/// What is wrong with an id from another system, if anything.
 pub fn id_problem(id: &str) -> Option<String> {
     (!identity::is_sendable(id)).then(|| {
         format!("is not an ID that PostHog accepts: 1 to {} letters, digits and -_~.@()!':|", identity::LONGEST_ID)
@@ -72,7 +72,7 @@ pub(super) fn span_id(value: &str, _: &Context<'_>) -> Result<Option<String>, Re
     id_problem(value).map_or_else(|| Ok(Some(value.to_owned())), |problem| Err(Refusal::OfValue(problem)))
 }
 
-/// What the two variables say together: the span of a `traceparent`, if no other is given; and a span needs a trace.
+/// Combines the two variables: uses the span of a `traceparent` if no other is given; and a span needs a trace.
 pub(super) fn complete(options: &mut ConversionOptions, context: &Context<'_>) -> Result<(), InvalidVariable> {
     let asked = context.set(PARENT_TRACE_ID).is_some_and(|value| asks_for_traceparent(&value));
     match (&options.parent_trace_id, &options.parent_span_id) {
@@ -80,7 +80,7 @@ pub(super) fn complete(options: &mut ConversionOptions, context: &Context<'_>) -
             let text = context.set(TRACEPARENT).unwrap_or_default();
             options.parent_span_id = Traceparent::parse(&text).ok().map(|parent| parent.span_id.to_owned());
         }
-        // Nothing started this client that says its trace.
+        // Nothing that started this client gives its trace.
         (None, Some(_)) if asked => options.parent_span_id = None,
         (None, Some(_)) => {
             return Err(InvalidVariable {
@@ -157,7 +157,7 @@ mod tests {
         }
         let upper = (PARENT_TRACE_ID, "TraceParent");
         assert_eq!(parse(&[upper, (TRACEPARENT, &format!("00-{TRACE}-{SPAN}-01"))]), Ok(some(TRACE, Some(SPAN))));
-        // Nobody's: then the session is a trace of its own.
+        // Nothing gives one: then the session is a trace of its own.
         assert_eq!(parse(&[asked]), Ok((None, None)));
         assert_eq!(parse(&[asked, (TRACEPARENT, ""), (PARENT_SPAN_ID, "s")]), Ok((None, None)));
     }

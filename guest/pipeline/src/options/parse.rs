@@ -1,4 +1,4 @@
-//! The parsers of the options' values, and what is said of one that cannot be used.
+//! The parsers of the options' values, and the errors about values that cannot be used.
 
 use super::{ALLOW_CUSTOM_HOST, API_KEY, ApiKey, ToolSpans, TraceGrouping};
 use crate::identity;
@@ -6,12 +6,12 @@ use crate::origin::Origin;
 use serde_json::Value;
 use std::fmt;
 
-/// Bytes of the key that are a good piece of it: one that was pasted into the wrong variable may lack its beginning.
+/// How many bytes of the key reveal too much: a key pasted into the wrong variable may lack its beginning.
 const KEY_PIECE: usize = 12;
-/// Characters of a refused value that an error shows.
+/// Maximum characters of a refused value that an error shows.
 const SHOWN_LENGTH: usize = 60;
 
-/// What a parser can look at beside its value: the other variables.
+/// What a parser can see besides its value: the other variables.
 pub(super) struct Context<'a> {
     lookup: &'a dyn Fn(&str) -> Option<String>,
     api_key: Option<ApiKey>,
@@ -19,9 +19,9 @@ pub(super) struct Context<'a> {
 
 /// Why a value cannot be used.
 pub(super) enum Refusal {
-    /// What is wrong with it, to be said after the value.
+    /// What is wrong with it, to be appended to the value.
     OfValue(String),
-    /// All that is to be said: the value is in it, or must not be shown.
+    /// The complete reason: it contains the value, or the value must not be shown.
     Whole(String),
 }
 
@@ -29,24 +29,24 @@ pub(super) enum Refusal {
 type Parser<T> = fn(&str, &Context<'_>) -> Result<T, Refusal>;
 
 impl<'a> Context<'a> {
-    /// Reads the key before anything else, so that no later error can show one that stands in the wrong variable.
+    /// Reads the key before anything else, so that no later error can show a key that was put in the wrong variable.
     pub(super) fn new(lookup: &'a dyn Fn(&str) -> Option<String>) -> Result<Self, InvalidVariable> {
         let mut context = Self::without_key(lookup);
         context.api_key = context.value(API_KEY, api_key)?.flatten();
         Ok(context)
     }
 
-    /// Where there is no key among the variables.
+    /// For variables without a key.
     pub(super) fn without_key(lookup: &'a dyn Fn(&str) -> Option<String>) -> Self {
         Self { lookup, api_key: None }
     }
 
-    /// A variable's text; none if it is not set.
+    /// A variable's text; none if the variable is not set.
     pub(super) fn set(&self, variable: &str) -> Option<String> {
         (self.lookup)(variable).filter(|value| !value.is_empty())
     }
 
-    /// A variable's value; none if it is not set.
+    /// A variable's value; none if the variable is not set.
     pub(super) fn value<T>(&self, variable: &'static str, parse: Parser<T>) -> Result<Option<T>, InvalidVariable> {
         let Some(value) = self.set(variable) else { return Ok(None) };
         parse(&value, self).map(Some).map_err(|refusal| InvalidVariable {
@@ -58,7 +58,7 @@ impl<'a> Context<'a> {
         })
     }
 
-    /// A value as an error may show it.
+    /// A value in the form in which an error may show it.
     pub(super) fn shown(&self, value: &str) -> String {
         if self.holds_a_key(value) {
             return "a text with an API key in it".to_owned();
@@ -70,7 +70,7 @@ impl<'a> Context<'a> {
         format!("{shown:?}")
     }
 
-    /// Whether a good piece of the key, or what looks like one, stands in another variable's value.
+    /// Does another variable's value contain a large part of the key, or something that looks like a key?
     fn holds_a_key(&self, value: &str) -> bool {
         let holds = |piece: &[u8]| memchr::memmem::find(value.as_bytes(), piece).is_some();
         let of_key = |key: &ApiKey| {
@@ -81,14 +81,14 @@ impl<'a> Context<'a> {
     }
 }
 
-/// A project's value of a variable; none if it cannot be read.
+/// A project's value for a variable; none if it cannot be read.
 pub(super) fn of_project<T>(variable: &'static str, said: Option<String>, parse: Parser<T>) -> Option<T> {
     let said = said?;
     let lookup = |name: &str| (name == variable).then(|| said.trim().to_owned());
     Context::without_key(&lookup).value(variable, parse).ok().flatten()
 }
 
-/// What a variable that is true or false says, in any case; none if it says neither.
+/// The value of a boolean variable, in upper or lower case; none if it is not a boolean.
 pub fn boolean(value: &str) -> Option<bool> {
     match value.to_ascii_lowercase().as_str() {
         "true" | "1" | "yes" | "on" => Some(true),
@@ -110,7 +110,7 @@ pub(super) fn flag(value: &str, _: &Context<'_>) -> Result<bool, Refusal> {
 }
 
 pub(super) fn origin(value: &str, context: &Context<'_>) -> Result<Origin, Refusal> {
-    // What is not a boolean has an error of its own.
+    // A value that is not a boolean has its own error.
     let allowed = context.set(ALLOW_CUSTOM_HOST).is_some_and(|allowed| boolean(&allowed) != Some(false));
     Origin::parse(value, allowed).map_err(|error| {
         if context.holds_a_key(value) {
@@ -129,7 +129,7 @@ pub(super) fn distinct_id(value: &str, _: &Context<'_>) -> Result<Option<String>
 }
 
 impl TraceGrouping {
-    /// As its variable holds it.
+    /// The value that its variable would have.
     pub fn as_str(self) -> &'static str {
         match self {
             Self::Session => "session",
@@ -145,7 +145,7 @@ pub(super) fn trace_grouping(value: &str, _: &Context<'_>) -> Result<TraceGroupi
 }
 
 impl ToolSpans {
-    /// As its variable holds it.
+    /// The value that its variable would have.
     pub fn as_str(self) -> &'static str {
         match self {
             Self::All => "all",
@@ -163,7 +163,7 @@ pub(super) fn tool_spans(value: &str, _: &Context<'_>) -> Result<ToolSpans, Refu
 
 pub(super) fn length(value: &str, _: &Context<'_>) -> Result<u32, Refusal> {
     match value.parse() {
-        // The standard library takes `+5` too.
+        // The standard library also accepts `+5`.
         Ok(length) if !value.starts_with('+') => Ok(length),
         _ => refused(format_args!("is not a whole number from 0 to {}", u32::MAX)),
     }
@@ -177,7 +177,7 @@ pub(super) fn custom_properties(value: &str, _: &Context<'_>) -> Result<Option<S
     }
 }
 
-/// Hooks run wherever their session does: a path that is not absolute would lead into a project.
+/// Hooks run wherever their session does: a relative path would lead into a project.
 pub(super) fn log_file(value: &str, _: &Context<'_>) -> Result<Option<String>, Refusal> {
     let is_drive = matches!(value.as_bytes(), [drive, b':', b'/' | b'\\', ..] if drive.is_ascii_alphabetic());
     let is_absolute = is_drive || ["/", "\\\\", "~/"].iter().any(|start| value.starts_with(start));
@@ -195,7 +195,7 @@ pub(super) fn text(value: &str, _: &Context<'_>) -> Result<Option<String>, Refus
 
 /// A variable that cannot be used.
 ///
-/// Shows the value, escaped and shortened, unless there is an API key in it.
+/// Shows the value, escaped and shortened, unless it contains an API key.
 #[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
 #[error("{variable} is not valid: {reason}")]
 pub struct InvalidVariable {

@@ -1,27 +1,27 @@
-//! What an entry of the table says, and the macro that makes of entries a type, its defaults and its readers.
+//! The fields of a table entry, and the macro that turns entries into a type, its defaults and its readers.
 
 use super::{ApiKey, ToolSpans, TraceGrouping};
 use crate::origin::Origin;
 
-/// What an option does to the user's privacy.
+/// How an option affects the user's privacy.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Hash)]
 pub enum Privacy {
-    /// Nothing.
+    /// Not at all.
     Unrelated,
-    /// It adds to what events say of the user.
+    /// It adds to what events say about the user.
     Identity,
-    /// It decides how much of the texts is sent: a name that is nearly one of these must never be passed over.
+    /// It controls how much text is sent: a name that is close to one of these must never be ignored.
     Content,
-    /// It decides whether sessions are sent, and to whom.
+    /// It controls whether sessions are sent, and where.
     Destination,
 }
 
-/// What the settings of a project may do to an option. (The user's own for a project are not the project's.)
+/// What a project's settings may do to an option. (The user's own settings for a project don't count as the project's.)
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Hash)]
 pub enum Project {
-    /// Nothing: what an entry does not open is closed.
+    /// Nothing: an option is closed unless its entry opens it.
     Nothing,
-    /// Make it stricter than the user has it.
+    /// Make it stricter than the user's value.
     StricterOnly,
 }
 
@@ -30,28 +30,28 @@ pub enum Project {
 pub struct Entry {
     /// Its variable.
     pub variable: &'static str,
-    /// Its field; with `-` for `_` its name in the component's interface, if the conversion uses it.
+    /// Its field; with `-` for `_`, its name in the component's interface, if the conversion uses it.
     pub field: &'static str,
     /// What it does, in one line.
     pub help: &'static str,
-    /// What it does to privacy.
+    /// How it affects privacy.
     pub privacy: Privacy,
     /// What a project's settings may do to it.
     pub project: Project,
-    /// Whether its value must not be shown.
+    /// Must its value not be shown?
     pub sensitive: bool,
-    /// What counts where it is not set and has no default.
+    /// The effective value if it is not set and has no default.
     pub(super) unset: Option<&'static str>,
     pub(super) default: fn() -> Option<String>,
 }
 
 impl Entry {
-    /// What counts where it is not set, as it is shown; none if that is nothing.
+    /// The effective value if it is not set, in display form; none if there is none.
     pub fn default(&self) -> Option<String> {
         self.unset.map(str::to_owned).or_else(self.default)
     }
 
-    /// A value as it may be shown.
+    /// A value in the form in which it may be shown.
     pub fn shown(&self, value: &str) -> String {
         if !self.sensitive {
             return value.to_owned();
@@ -60,7 +60,7 @@ impl Entry {
     }
 }
 
-/// A value as its variable holds it, if it can be shown; none if the variable is not set.
+/// A value in the form that its variable has, if it can be shown; none if the variable is not set.
 pub(super) trait AsText {
     fn as_text(&self) -> Option<String>;
 }
@@ -102,22 +102,22 @@ impl AsText for Option<String> {
 }
 
 impl AsText for Option<ApiKey> {
-    /// As it may be shown.
+    /// In the form in which it may be shown.
     fn as_text(&self) -> Option<String> {
         self.as_ref().map(ToString::to_string)
     }
 }
 
-/// How the user's value becomes stricter by a project's; none: it cannot be read, and may have said anything.
+/// How a project's value makes the user's stricter; none means that it cannot be read, and may have said anything.
 pub(super) mod stricter {
     use crate::options::ToolSpans;
 
-    /// Holds only if both say so.
+    /// True only if both are.
     pub(in super::super) fn both(own: &mut bool, project: Option<bool>) {
         *own &= project.unwrap_or(false);
     }
 
-    /// Holds as soon as one says so.
+    /// True if either is.
     pub(in super::super) fn either(own: &mut bool, project: Option<bool>) {
         *own |= project.unwrap_or(true);
     }
@@ -133,10 +133,11 @@ pub(super) mod stricter {
     }
 }
 
-/// Makes of a list of entries their variables' names, a type with a field for each, its defaults, and its readers. `stricter`
-/// says how a project's value makes the user's stricter; an option without it is closed to projects. `and` lists fields that
-/// are not options. `copied by $ name;` before it makes a macro of that name too: `name!(value => Type)` makes a value of another
-/// type with the same fields, as the component's interface has one on each of its sides.
+/// Turns a list of entries into their variables' names, a type with a field for each, its defaults and its readers.
+/// `stricter` says how a project's value makes the user's stricter; an option without it is closed to projects. `and`
+/// lists fields that are not options. A leading `copied by $ name;` also makes a macro of that name: `name!(value =>
+/// Type)` copies a value to another type with the same fields, because each side of the component's interface has its
+/// own.
 macro_rules! options {
     (copied by $d:tt $copy:ident; $($body:tt)*) => {
         options!($($body)*);
@@ -218,7 +219,7 @@ macro_rules! options {
                 }, )*
             ];
 
-            /// Its options' values as their variables hold them; none for one that is not set.
+            /// The options' values in the form that their variables have; none for one that is not set.
             pub fn texts(&self) -> Vec<(&'static str, Option<String>)> {
                 vec![ $( ($variable, $crate::options::table::AsText::as_text(&self.$field)), )* ]
             }

@@ -312,7 +312,7 @@ fn a_project_can_only_make_things_stricter() {
         restricted(&[(ENABLED, "false"), (PRIVACY_MODE, "true"), (MAX_ATTRIBUTE_LENGTH, "20"), (REDACT_SECRETS, "1")]);
     assert!(!stricter.enabled && stricter.conversion.privacy_mode && stricter.conversion.redact_secrets);
     assert_eq!(stricter.conversion.max_attribute_length, 20);
-    // Nothing else counts.
+    // Nothing else has an effect.
     for (name, value) in [
         (API_KEY, "phc_theirs"),
         (API_KEY, "phx_personal"),
@@ -333,7 +333,7 @@ fn a_project_can_only_make_things_stricter() {
     ] {
         assert_eq!(restricted(&[(name, value)]), own(), "{name}");
     }
-    // What cannot be read may have said anything.
+    // A value that cannot be read may have said anything.
     assert!(restricted(&[(PRIVACY_MODE, "maybe")]).conversion.privacy_mode);
     assert!(!restricted(&[(ENABLED, "maybe")]).enabled);
     let mut options = own();
@@ -395,7 +395,8 @@ fn a_sensitive_value_is_never_shown() {
     assert!(!format!("{:?}", parse(&[(API_KEY, KEY)]).unwrap().texts()).contains("0123456789"));
 }
 
-/// The component takes what the conversion uses: a field of its interface for each, the repository and the project.
+/// The component takes the options that the conversion uses: its interface has a field for each, and for the repository
+/// and the project.
 #[test]
 fn the_interface_has_the_conversion_s_options() {
     let wit = include_str!("../../../../wit/types.wit");
