@@ -1,9 +1,9 @@
-//! Where events may go: scheme, host and port, without anything else.
+//! Where events may be sent: scheme, host and port, and nothing else.
 //!
-//! Parsed by hand, because a URL library repairs what it is given: `127.1`, `0x7f.1`, `https:\\host` or `host:00443` all
-//! become something it can use. Whoever checks a text and whoever connects to it may then disagree about the host. Here
-//! a text that does not stand in its normal form already is refused (upper case, a default port and one trailing `/`
-//! excepted).
+//! Parsed by hand, because URL libraries repair their input: `127.1`, `0x7f.1`, `https:\\host` or `host:00443` all
+//! become something usable. The code that checks a text and the code that connects to it may then disagree about the
+//! host. This parser refuses any text that is not already in its normal form (except for upper case, a default port and
+//! one trailing `/`).
 
 use std::fmt;
 use std::net::{Ipv4Addr, Ipv6Addr};
@@ -11,9 +11,9 @@ use std::net::{Ipv4Addr, Ipv6Addr};
 #[cfg(test)]
 mod tests;
 
-/// Longest text that is looked at; a host name has at most 253 characters.
+/// Maximum length of a text that is examined; a host name has at most 253 characters.
 const MAX_LENGTH: usize = 300;
-/// Characters of a refused text that an error shows.
+/// Maximum characters of a refused text that an error shows.
 const SHOWN_LENGTH: usize = 100;
 
 /// `http` or `https`.
@@ -51,7 +51,7 @@ impl fmt::Display for Scheme {
 
 /// An origin that events may be sent to.
 ///
-/// Shown in its normal form: lower case, no default port, no trailing `/`.
+/// Displayed in its normal form: lower case, no default port, no trailing `/`.
 #[derive(Debug, Clone, PartialEq, Eq, Hash)]
 pub struct Origin {
     scheme: Scheme,
@@ -135,22 +135,22 @@ impl Origin {
         self.scheme
     }
 
-    /// The host in lower case; an IPv6 address stands in its brackets.
+    /// The host in lower case; an IPv6 address includes its brackets.
     pub fn host(&self) -> &str {
         &self.host
     }
 
-    /// The port, the scheme's own if the text had none.
+    /// The port, or the scheme's default if the text had none.
     pub fn port(&self) -> u16 {
         self.port
     }
 
-    /// Host, and port unless it is the scheme's own: what a `Host` header holds.
+    /// The host, and the port unless it is the scheme's default: the value of a `Host` header.
     pub fn authority(&self) -> String {
         if self.port == self.scheme.default_port() { self.host.clone() } else { format!("{}:{}", self.host, self.port) }
     }
 
-    /// Whether this is the machine itself.
+    /// Is this the local machine?
     pub fn is_loopback(&self) -> bool {
         self.host == "localhost"
             || self.host == "[::1]"
@@ -164,7 +164,7 @@ impl fmt::Display for Origin {
     }
 }
 
-/// A text that is not an origin events may go to.
+/// A text that is not an origin that events may be sent to.
 #[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
 #[error("{value} {problem}; use {}", problem.use_instead())]
 pub struct OriginError {
@@ -193,7 +193,7 @@ pub enum OriginProblem {
     /// A character outside ASCII.
     #[error("contains a character outside ASCII (write an international host name in its xn-- form)")]
     NotAscii,
-    /// A back-slash, which some parsers read as `/`.
+    /// A backslash, which some parsers read as `/`.
     #[error("contains a backslash")]
     Backslash,
     /// No `://`.
@@ -220,13 +220,13 @@ pub enum OriginProblem {
     /// A `:` that is not followed by a plain number of 1 to 65535.
     #[error("has a port that is not a plain number from 1 to 65535")]
     Port,
-    /// Something else than letters, digits, `-` and single dots.
+    /// Anything but letters, digits, `-` and single dots.
     #[error("has a host that is not made of letters, digits and -, with single dots between and none at the end")]
     HostName,
     /// An address in a form such as `127.1`, `0x7f.1` or `[0:0::1]`.
     #[error("has a host that is an IP address in an unusual form")]
     Address,
-    /// `http` to another machine.
+    /// `http` to a different machine.
     #[error("is http, which is not encrypted, and the host is not this machine")]
     PlainHttp,
     /// Neither `*.posthog.com` nor loopback.
@@ -235,7 +235,7 @@ pub enum OriginProblem {
 }
 
 impl OriginProblem {
-    /// What would have been right.
+    /// What to write instead.
     fn use_instead(self) -> &'static str {
         match self {
             Self::CustomHost => {
@@ -248,7 +248,7 @@ impl OriginProblem {
     }
 }
 
-/// Host and, after a `:`, the text of the port.
+/// The host and, if there is a `:`, the text of the port.
 fn split_port(authority: &str) -> Result<(&str, Option<&str>), OriginProblem> {
     let after_host = if authority.starts_with('[') {
         authority.find(']').ok_or(OriginProblem::Address)? + 1
@@ -284,12 +284,12 @@ fn check_host(host: &str) -> Result<(), OriginProblem> {
     if host.len() > 253 || !host.split('.').all(is_label) {
         return Err(OriginProblem::HostName);
     }
-    // Resolvers and URL parsers take a host for an IPv4 address when its last label is a number, hexadecimal included.
+    // Resolvers and URL parsers treat a host as an IPv4 address if its last label is a number, even a hexadecimal one.
     let last = host.rsplit('.').next().unwrap_or(host);
     let digits = last.strip_prefix("0x");
     let numeric = last.bytes().all(|byte| byte.is_ascii_digit())
         || digits.is_some_and(|digits| digits.bytes().all(|byte| byte.is_ascii_hexdigit()));
-    // The standard library reads four decimal numbers without leading zeros, nothing else.
+    // The standard library accepts only four decimal numbers without leading zeros.
     if numeric && host.parse::<Ipv4Addr>().is_err() {
         return Err(OriginProblem::Address);
     }
@@ -303,7 +303,7 @@ fn is_label(label: &str) -> bool {
         && label.bytes().all(|byte| byte.is_ascii_lowercase() || byte.is_ascii_digit() || byte == b'-')
 }
 
-/// The refused text for an error: user info, which may be a password, does not belong on a terminal or in a log.
+/// The refused text as an error shows it: user info may contain a password, so it must not reach a terminal or a log.
 fn shown(text: &str) -> String {
     let text = match text.rsplit_once('@') {
         Some((_, host)) => format!("…@{host}"),
