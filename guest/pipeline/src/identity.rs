@@ -5,8 +5,7 @@ use std::fmt;
 use std::hash::{BuildHasherDefault, DefaultHasher, Hasher};
 use uuid::Uuid;
 
-/// Namespace of all ids, a number drawn once. It must never change: PostHog
-/// recognizes a resent event by its `uuid`.
+/// Namespace of all ids, a number drawn once. It must never change: PostHog recognizes a resent event by its `uuid`.
 const NAMESPACE: Uuid = Uuid::from_u128(0x6f0d_c1f0_58a5_5b6e_9d3c_27a1_f4c4_8be2);
 
 /// The `uuid` of an event; for a generation or a span also its `$ai_span_id`.
@@ -38,44 +37,44 @@ impl EventId {
         Self::new("generation", &[message_id])
     }
 
-    /// Of a generation without `message.id`, by its line's `uuid`.
+    /// The id of a generation without `message.id`, from its line's `uuid`.
     pub fn generation_of_line(uuid: &str) -> Self {
         Self::new("generation-line", &[uuid])
     }
 
-    /// Of one of several calls with the same `message.id`: by the time and the content of its first line.
+    /// The id of one of several calls with the same `message.id`, from the time and the content of its first line.
     pub fn generation_among(message_id: &str, time: &str, content: &str) -> Self {
         Self::new("generation-among", &[message_id, time, content])
     }
 
-    /// Of a tool call whose id does not tell it apart, by the generation that made it.
+    /// The id of a tool call whose own id is not unique, from the generation that made it.
     pub fn span_of(generation: Self, tool_use_id: &str) -> Self {
         Self::new("span-of", &[&generation.to_string(), tool_use_id])
     }
 
-    /// Of an attempt or an adviser's answer within a call: its place in `usage.iterations`.
+    /// The id of an attempt or an adviser's answer within a call, from its index in `usage.iterations`.
     #[must_use]
     pub fn iteration(self, position: usize) -> Self {
         Self::new("iteration", &[&self.to_string(), &position.to_string()])
     }
 
-    /// Of the n-th further one that would have this id.
+    /// The id of the n-th further event that would have this id.
     #[must_use]
     pub fn nth(self, n: u32) -> Self {
         Self::new("nth", &[&self.to_string(), &n.to_string()])
     }
 
-    /// Of the span of the tool call with this id.
+    /// The id of the span of the tool call with this id.
     pub fn span(tool_use_id: &str) -> Self {
         Self::new("span", &[tool_use_id])
     }
 
-    /// Of the `$ai_trace` of this trace that covers events from `first` on.
+    /// The id of the `$ai_trace` that covers this trace's events from `first` on.
     pub fn trace(trace_id: &str, first: EventId) -> Self {
         Self::new("trace", &[trace_id, &first.to_string()])
     }
 
-    /// An id of another kind than an event: of a trace.
+    /// An id of something other than an event: of a trace.
     pub fn other(kind: &str, name: &str) -> Self {
         Self::new(kind, &[name])
     }
@@ -93,7 +92,7 @@ impl fmt::Debug for EventId {
     }
 }
 
-/// Event ids are hashes already.
+/// Event ids are already hashes.
 #[derive(Debug, Default)]
 pub struct IdHasher(u64);
 
@@ -117,13 +116,13 @@ impl Hasher for IdHasher {
 pub type IdMap<V> = HashMap<EventId, V, BuildHasherDefault<IdHasher>>;
 /// A set of event ids.
 pub type IdSet = HashSet<EventId, BuildHasherDefault<IdHasher>>;
-/// A map whose order and seed are the same in every run. (The standard one asks the host for random numbers.)
+/// A map whose order and seed are the same in every run. (The standard map asks the host for random numbers.)
 pub type FixedMap<K, V> = HashMap<K, V, BuildHasherDefault<DefaultHasher>>;
 /// A set with a fixed seed.
 pub type FixedSet<K> = HashSet<K, BuildHasherDefault<DefaultHasher>>;
 
-/// A key for an id of the client's: a UUID as it is, anything else as a hash of it. It is the same in one run alone, and no
-/// part of an event.
+/// A key for one of the client's ids: a UUID as it is, anything else as its hash. It is only stable within one run, and
+/// not part of any event.
 pub fn key(id: &str) -> u128 {
     if let Ok(uuid) = Uuid::try_parse(id) {
         return uuid.as_u128();
@@ -137,18 +136,18 @@ pub fn key(id: &str) -> u128 {
     half(0) << 64 | half(1)
 }
 
-/// Characters of an id that another system gave.
+/// Maximum characters of an id from another system.
 pub const LONGEST_ID: usize = 200;
 
-/// Is this fit for `$ai_trace_id` and its like? PostHog allows letters, digits and `-_~.@()!':|`.
+/// Is this suitable as a `$ai_trace_id` or a similar id? PostHog allows letters, digits and `-_~.@()!':|`.
 pub fn is_sendable(id: &str) -> bool {
     (1..=LONGEST_ID).contains(&id.len()) && id.bytes().all(|b| b.is_ascii_alphanumeric() || b"-_~.@()!':|".contains(&b))
 }
 
-/// Characters of a session id that leave room for `claude-code:` in a `distinct_id`, of which PostHog keeps 200.
+/// Maximum characters of a session id, so that it fits in a `distinct_id` after `claude-code:`; PostHog keeps 200.
 const LONGEST_SESSION_ID: usize = 150;
 
-/// The id under which a session is sent: its own, or one derived from it where PostHog would not take it.
+/// The id under which a session is sent: its own, or one derived from it if PostHog would not accept it.
 pub fn session_id(id: &str) -> String {
     if is_sendable(id) && id.len() <= LONGEST_SESSION_ID {
         id.to_owned()
@@ -157,10 +156,10 @@ pub fn session_id(id: &str) -> String {
     }
 }
 
-/// Characters of a `distinct_id` that PostHog keeps.
+/// Maximum characters of a `distinct_id` that PostHog keeps.
 const LONGEST_DISTINCT_ID: usize = 200;
 
-/// Values that PostHog refuses as a `distinct_id`, in any case: what a program writes when it has no id.
+/// Values that PostHog refuses as a `distinct_id`, in upper or lower case: programs write them if they have no id.
 const NOBODY: [&str; 20] = [
     "0",
     "00000000-0000-0000-0000-000000000000",
@@ -184,7 +183,7 @@ const NOBODY: [&str; 20] = [
     "user",
 ];
 
-/// Why PostHog would not take this `distinct_id`, if it would not: one event with such a one costs the whole batch.
+/// Why PostHog would refuse this `distinct_id`, if it would: one event with such an id costs the whole batch.
 pub fn distinct_id_problem(id: &str) -> Option<String> {
     let length = id.chars().count();
     if length > LONGEST_DISTINCT_ID {

@@ -1,8 +1,8 @@
 //! Turns Claude Code sessions into PostHog AI events.
 //!
-//! `transcript → events → session → delivery`: each folder imports only from those before it and from the modules at the
-//! root, which import nothing of theirs; `tests/layers.rs` holds that. Everything up to the events is pure: no file, no
-//! clock, no randomness, no environment. Start at [`session::Session`] for the conversion, at
+//! `transcript → events → session → delivery`: each folder imports only from those before it and from the modules at
+//! the root, which import nothing from the folders; `tests/layers.rs` enforces that. Everything up to the events is
+//! pure: no files, clock, randomness or environment. Start at [`session::Session`] for the conversion, at
 //! [`delivery::deliver::Delivery`] for the sending.
 
 pub mod delivery;

@@ -1,6 +1,6 @@
-//! Where a line stands in its session: which turn, which thread.
+//! The place of a line in its session: which turn, which thread.
 
-/// Where a line stands.
+/// The place of a line.
 #[derive(Debug, Clone, Copy)]
 pub struct Place {
     /// Index of its turn.

@@ -2,7 +2,7 @@
 
 use jiff::Timestamp;
 
-/// Reads an RFC 3339 timestamp. What lies before 1970 is not a time of a session, and years before 0 cannot be sent.
+/// Reads an RFC 3339 timestamp. Nothing before 1970 is a time of a session, and years before 0 cannot be sent.
 pub fn parse(text: &str) -> Option<i64> {
     text.parse::<Timestamp>().ok().map(Timestamp::as_millisecond).filter(|at| *at >= 0)
 }
@@ -13,7 +13,7 @@ pub fn format(milliseconds: i64) -> String {
     format!("{timestamp:.3}")
 }
 
-/// Seconds from `start` to `end`, never negative: the timestamps of a transcript go backwards at times.
+/// Seconds from `start` to `end`, never negative: timestamps in a transcript sometimes go backwards.
 pub fn seconds(start: i64, end: i64) -> f64 {
     end.saturating_sub(start).max(0) as f64 / 1000.0
 }
