@@ -435,7 +435,7 @@ impl<S: Source, T: Transport> Delivery<S, T> {
         (!report.accepted.is_empty() || !report.rejected.is_empty()).then_some(report)
     }
 
-    /// Queues events that the server found too large to be sent again, shortened.
+    /// Shortens events that the server found too large, and queues them again.
     fn shortened(&mut self, events: Vec<Event>) {
         let shorter = events.into_iter().map(|mut event| {
             let largest = (event.json.len() / 2).min(SHORTENED_EVENT);

@@ -20,7 +20,7 @@ pub enum Kind {
     Generation,
     /// One tool call.
     Span,
-    /// The parent of a session or of a prompt.
+    /// The trace of a session or of a prompt.
     Trace,
     /// The same for a session within another program's trace: that trace's event is not ours to write.
     Session,
@@ -167,7 +167,7 @@ pub struct Object {
     out: Vec<u8>,
     first: bool,
     redactor: Rc<Redactor>,
-    /// Replace a member's value if it has no known shape?
+    /// Is the value of a member replaced if it has no known shape?
     shaped: bool,
 }
 
@@ -241,7 +241,7 @@ impl Object {
         self.keep_shape(name, begin, from);
     }
 
-    /// In privacy mode, takes back a member that is content or has no known shape: content that is not written through
+    /// In privacy mode, takes back a member that is content or has no known shape: content that bypasses
     /// [`Object::content`] by mistake is not sent either.
     fn keep_shape(&mut self, name: &'static str, (begin, first): (usize, bool), from: usize) {
         if self.shaped && !shape::is_known(name, &self.out[from..]) {

@@ -30,7 +30,7 @@ pub struct Generation {
     pub thread: u32,
     /// Where it was written.
     pub context: Rc<Context>,
-    /// When the call began: its `api-request` line, else the line it answers.
+    /// When the call began: its `api-request` line, otherwise the line it answers.
     pub started: Option<i64>,
     /// When its last line was written.
     pub ended: i64,

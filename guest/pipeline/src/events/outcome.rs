@@ -218,8 +218,8 @@ pub fn commits(result: &Block<'_>, intent: Intent, verdict: Verdict) -> Vec<u128
     found
 }
 
-/// The commit's abbreviated hash in `[main 1a2b3c4] subject`, `[main (root-commit) 1a2b3c4] …`, `[detached HEAD
-/// 1a2b3c4] …`.
+/// The abbreviated hash of a commit in `[main 1a2b3c4] subject`, `[main (root-commit) 1a2b3c4] …`,
+/// `[detached HEAD 1a2b3c4] …`.
 fn commit(line: &str) -> Option<&str> {
     let (inside, subject) = line.strip_prefix('[')?.split_once(']')?;
     let (branch, hash) = inside.rsplit_once(' ')?;

@@ -7,8 +7,8 @@ use serde_json::Value;
 const CONTENT: [&str; 6] =
     ["$ai_input", "$ai_output_choices", "$ai_input_state", "$ai_output_state", "$ai_user_prompt", "$ai_error"];
 
-/// The same event within `largest` bytes: its longer texts are all cut at one limit, and if even that is not enough, its
-/// content is left out. The same event and limit give the same bytes.
+/// The same event within `largest` bytes: its longer texts are all cut at one limit, and if even that is not enough,
+/// its content is left out. The same event and limit give the same bytes.
 pub fn to_fit(json: Vec<u8>, largest: usize) -> Vec<u8> {
     if json.len() <= largest {
         return json;

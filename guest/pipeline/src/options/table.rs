@@ -135,8 +135,8 @@ pub(super) mod stricter {
 
 /// Turns a list of entries into their variables' names, a type with a field for each, its defaults and its readers.
 /// `stricter` says how a project's value makes the user's stricter; an option without it is closed to projects. `and`
-/// lists fields that are not options. A leading `copied by $ name;` also makes a macro of that name: `name!(value =>
-/// Type)` copies a value to another type with the same fields, because each side of the component's interface has its
+/// lists fields that are not options. A leading `copied by $ name;` also makes a macro of that name, which copies a
+/// value to another type with the same fields (`name!(value => Type)`): each side of the component's interface has its
 /// own.
 macro_rules! options {
     (copied by $d:tt $copy:ident; $($body:tt)*) => {

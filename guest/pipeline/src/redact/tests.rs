@@ -295,7 +295,7 @@ fn a_private_key_is_replaced_however_its_lines_are_written() {
             let (key, body) = pem(label, join, &mut numbers);
             let out = redacted(&format!("before {key} after"));
             assert_eq!(out, "before [redacted:private-key] after", "{key}");
-            // Cut anywhere: once more is there than the first bytes, which tell the kind of key, nothing is left.
+            // Cut anywhere: once there is more than the first bytes, which tell the kind of key, nothing is left.
             let begins = key.find(&body[..30]).unwrap() + 30;
             for end in (begins..key.len()).filter(|end| key.is_char_boundary(*end)).step_by(7) {
                 let out = redacted(&key[..end]);

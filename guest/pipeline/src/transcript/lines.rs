@@ -10,8 +10,8 @@ use memchr::memchr;
 /// Size in bytes above which the long strings of a line are cut.
 pub const ELIDE_FROM: usize = 1 << 20;
 
-/// Maximum bytes held of a line, with its long strings cut. The client writes no longer lines: an event may have 8 MiB
-/// (PostHog's limit).
+/// Maximum bytes held of a line, with its long strings cut. The client never writes longer ones: an event may have 8
+/// MiB (PostHog's limit).
 pub const LONGEST_LINE: usize = 16 << 20;
 
 /// Windows editors may put this before the first line, and so before any line of files that were concatenated.
