@@ -62,7 +62,7 @@ fn verdict(uuid: &str, times: u32) -> (&'static str, &'static str) {
     match id % 16 {
         0 => ("drop", "event_restriction_drop"),
         1 if times == 1 => ("retry", "not_persisted"),
-        2 if times == 1 => ("drop", "ai_byte_rate_limited"),
+        2 if times == 1 => ("retry", ""),
         3 => ("warning", "person_processing_disabled"),
         _ => ("ok", ""),
     }
