@@ -129,10 +129,16 @@ fn remove_others(folder: &Path, written: &[PathBuf]) -> io::Result<()> {
     Ok(())
 }
 
-/// Removes the marketplace. Returns whether it existed.
+/// Removes the marketplace, and the folder that held nothing else. Returns whether it existed.
 pub fn remove(folder: &Path) -> io::Result<bool> {
     match fs::remove_dir_all(folder) {
-        Ok(()) => Ok(true),
+        Ok(()) => {
+            if let Some(parent) = folder.parent() {
+                // Fails if there is anything else in it, which then stays.
+                let _ = fs::remove_dir(parent);
+            }
+            Ok(true)
+        }
         Err(error) if error.kind() == io::ErrorKind::NotFound => Ok(false),
         Err(error) => Err(error),
     }

@@ -19,6 +19,7 @@ mod faults;
 mod flags;
 mod network;
 mod privacy;
+mod redaction;
 mod secrets;
 mod send;
 mod sessions;

@@ -62,7 +62,7 @@ fn marker(field: &str) -> String {
 }
 
 /// Writes a session with all of the markers, and its sub-agent.
-fn plant(home: &Home) -> PathBuf {
+pub(super) fn plant(home: &Home) -> PathBuf {
     let m = marker;
     let image = json!({"type": "image", "source": {"type": "base64", "media_type": "image/png", "data": m("image")}});
     let user =
@@ -200,12 +200,16 @@ fn the_same_texts_are_found_without_privacy_mode() {
     }
 }
 
+/// The files of a session that [`plant`] wrote.
+pub(super) fn planted_files(session: &Path) -> [PathBuf; 3] {
+    let folder = session.with_extension("").join("subagents");
+    [session.to_owned(), folder.join("agent-a1.jsonl"), folder.join("agent-a1.meta.json")]
+}
+
 #[test]
 fn every_marker_is_planted() {
     let home = Home::new();
-    let session = plant(&home);
-    let folder = session.with_extension("").join("subagents");
-    let files = [session, folder.join("agent-a1.jsonl"), folder.join("agent-a1.meta.json")];
+    let files = planted_files(&plant(&home));
     let planted: String = files.iter().map(|file| std::fs::read_to_string(file).unwrap()).collect();
     for field in SENT.iter().chain(&NEVER_SENT) {
         assert!(planted.contains(&marker(field)), "{field}");
