@@ -5,7 +5,6 @@
 //! that session is in `PostHog`, and any session last written to before then may be. This program's file has the same
 //! name, so it notes the plugin's content before replacing it.
 
-use crate::delivery::status_file::FILE_NAME;
 use crate::outbox::{Millis, Outbox, OutboxError};
 use crate::system::regular;
 use posthog_llma_pipeline::origin::Origin;
@@ -13,6 +12,9 @@ use posthog_llma_pipeline::time;
 use serde::{Deserialize, Serialize};
 use serde_json::Value;
 use std::path::{Path, PathBuf};
+
+/// Name of the file.
+pub const FILE_NAME: &str = "posthog-llma-status.json";
 
 /// Name of the note.
 const NOTE: &str = "python-plugin";

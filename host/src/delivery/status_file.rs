@@ -13,8 +13,7 @@ use serde_json::{Value, json};
 use std::io::{self, Write as _};
 use std::path::{Path, PathBuf};
 
-/// Name of the file.
-pub const FILE_NAME: &str = "posthog-llma-status.json";
+pub use crate::delivery::python_plugin::FILE_NAME;
 
 /// The status to write.
 #[derive(Debug)]

@@ -135,7 +135,7 @@ const PATTERN_ROWS: &[Row] = &[
 #[rustfmt::skip]
 const SESSION_ROWS: &[Row] = &[
     row("an unknown session", 1, &["no session \"nope\" among the 1 in ", ".claude/projects", "`posthog-llma ingest --list --all` lists them"], |c| c.run(&["convert", "nope"])),
-    row("no projects", 1, &["no session \"nope\": cannot read ", ".claude/projects", "set CLAUDE_CONFIG_DIR"], |c| { fs::remove_dir_all(c.home.path().join(".claude")).unwrap(); c.run(&["convert", "nope"]) }),
+    row("no projects", 1, &["no session \"nope\": Claude Code keeps sessions in ", ".claude/projects", "set CLAUDE_CONFIG_DIR"], |c| { fs::remove_dir_all(c.home.path().join(".claude")).unwrap(); c.run(&["convert", "nope"]) }),
     row("an ID that two have", 1, &["2 sessions have an ID that starts with \"5e55\"", "give more of it", ID], |c| { fs::copy(&c.session, c.session.with_file_name("5e55aaaa.jsonl")).unwrap(); c.run(&["convert", "5e55"]) }),
     row("an empty argument", 1, &["no session given", "give its ID, the start of its ID, or the path of its transcript"], |c| c.run(&["convert", ""])),
     row("a missing transcript", 1, &["cannot read the transcript /nope.jsonl"], |c| c.run(&["convert", "/nope.jsonl"])),
@@ -259,6 +259,7 @@ fn every_error_says_what_happened_where_and_what_to_do() {
 
 /// Messages that no row shows, by their beginning, and where they are shown instead.
 const ELSEWHERE: &[(&str, &str)] = &[
+    ("the transcript cannot be read: {0}", "needs a disk that fails"),
     ("interrupted: ", "`program view`: Ctrl-C leaves the page as it was"),
     ("no directory for the delivery record", "needs an account without a home"),
     ("no home directory found", "needs an account without a home"),
