@@ -90,6 +90,12 @@ pub struct Redactor {
 }
 
 impl Redactor {
+    /// A redactor as the options `redact-secrets` and `redact-patterns` ask for it.
+    pub fn of(built_in: bool, patterns: Option<&str>) -> Result<Self, InvalidPatterns> {
+        let rules = if built_in { Self::new() } else { Self::none() };
+        Ok(rules.with(patterns.map(Custom::parse).transpose()?.unwrap_or_default()))
+    }
+
     /// A redactor without any rules.
     pub fn none() -> Self {
         Self::default()

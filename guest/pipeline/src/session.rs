@@ -32,7 +32,7 @@ use self::types::{Before, Hold, Policy};
 use crate::events::event::{Envelope, Event, Parent};
 use crate::identity::{self, EventId};
 use crate::options;
-use crate::redact::{self, Custom, InvalidPatterns, Redactor};
+use crate::redact::{self, InvalidPatterns, Redactor};
 use crate::transcript::entry;
 use crate::transcript::lines::{Line, Lines};
 use crate::transcript::text::{LARGEST_LIMIT, TextRules};
@@ -66,10 +66,9 @@ enum Stage {
 impl Session {
     /// Opens the session `id`, whose transcripts are `files`: the main ones first.
     pub fn open(id: &str, files: &[FileRole], options: ConversionOptions) -> Result<Self, InvalidOption> {
-        let rules = if options.redact_secrets { Redactor::new() } else { Redactor::none() };
-        let custom = options.redact_patterns.as_deref().map(Custom::parse).transpose();
+        let redactor = Redactor::of(options.redact_secrets, options.redact_patterns.as_deref());
         let invalid = |error: InvalidPatterns| InvalidOption { name: "redact-patterns", reason: error.to_string() };
-        let redactor = Rc::new(rules.with(custom.map_err(invalid)?.unwrap_or_default()));
+        let redactor = Rc::new(redactor.map_err(invalid)?);
         let clean = |text: String| redactor.redact(&text).unwrap_or(text);
         let custom_json = options.custom_properties.map(|json| redactor.redact_json(&json).unwrap_or(json));
         let (custom, ignored_properties) = custom_properties(custom_json.as_deref())?;

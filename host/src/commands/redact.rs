@@ -3,17 +3,15 @@
 use super::cli::Redact;
 use super::load;
 use crate::system::terminal::print;
-use posthog_llma_pipeline::redact::{Custom, Redactor};
+use posthog_llma_pipeline::redact::Redactor;
 use serde_json::json;
 use std::io::Read as _;
 use std::process::ExitCode;
 
 /// Reads text from standard input and prints it as it would be sent.
 pub fn run(arguments: &Redact) -> anyhow::Result<ExitCode> {
-    let options = load()?.options;
-    let rules = if options.conversion.redact_secrets { Redactor::new() } else { Redactor::none() };
-    let custom = options.conversion.redact_patterns.as_deref().map(Custom::parse).transpose()?;
-    let redactor = rules.with(custom.unwrap_or_default());
+    let options = load()?.options.conversion;
+    let redactor = Redactor::of(options.redact_secrets, options.redact_patterns.as_deref())?;
     let mut bytes = Vec::new();
     std::io::stdin().lock().read_to_end(&mut bytes)?;
     let text = String::from_utf8_lossy(&bytes);

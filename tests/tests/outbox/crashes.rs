@@ -17,6 +17,16 @@ impl Moments {
     }
 }
 
+/// Kills a delivery after this time and lets another one finish it. Returns the number of events that had arrived before.
+fn killed_and_finished(home: &Home, posthog: &LocalPostHog, after: Duration) -> usize {
+    let delivery = home.ready("flush", posthog).start();
+    std::thread::sleep(after);
+    delivery.kill();
+    let before = posthog.events().len();
+    home.ready("flush", posthog).run().exits_with(0);
+    before
+}
+
 #[test]
 fn killed_at_fifty_moments_of_a_delivery_every_event_arrives_and_none_more_than_twice() {
     let mut moments = Moments(7);
@@ -29,12 +39,8 @@ fn killed_at_fifty_moments_of_a_delivery_every_event_arrives_and_none_more_than_
         let transcript = session(&home, "aaaa", &Transcript::new().turns(250));
         let expected = expected(&home, &transcript);
         owe(&home, &posthog, &transcript);
-        let delivery = home.ready("flush", &posthog).start();
-        std::thread::sleep(moments.next(Duration::from_millis(600)));
-        delivery.kill();
-        let before = posthog.events().len();
+        let before = killed_and_finished(&home, &posthog, moments.next(Duration::from_millis(600)));
         killed_in_the_middle += usize::from(before > 0 && before < expected.len());
-        home.ready("flush", &posthog).run().exits_with(0);
 
         let events = posthog.events();
         let arrivals = arrivals(&posthog);
@@ -94,12 +100,8 @@ fn killed_at_fifty_moments_among_partial_verdicts_every_event_arrives_or_is_put_
         let transcript = session(&home, "aaaa", &Transcript::new().turns(250));
         let expected = expected(&home, &transcript);
         owe(&home, &posthog, &transcript);
-        let delivery = home.ready("flush", &posthog).start();
-        std::thread::sleep(moments.next(Duration::from_millis(1800)));
-        delivery.kill();
-        let before = posthog.events().len();
+        let before = killed_and_finished(&home, &posthog, moments.next(Duration::from_millis(1800)));
         killed_in_the_middle += usize::from(before > 0 && before < expected.len());
-        home.ready("flush", &posthog).run().exits_with(0);
 
         let (dropped, wanted): (BTreeSet<&String>, BTreeSet<&String>) =
             expected.keys().partition(|uuid| is_dropped(uuid));

@@ -99,14 +99,7 @@ fn another_key_is_another_destination() {
 
 #[test]
 fn what_was_owed_before_a_switch_goes_to_the_old_one_when_it_can_and_nothing_of_what_came_after() {
-    let (mut session, other) = (Session::new(), posthog());
-    // The old one is down until the session has gone on elsewhere.
-    let one = Switchable::new();
-    session.turn();
-    session.hook("SessionEnd", &one.posthog, KEY);
-    session.turn();
-    session.hook("SessionEnd", &other, KEY);
-    until_nothing_is_owed(&session.home, &other);
+    let (mut session, one, other) = owed_to_one_and_sent_to_another();
     assert!(prompts(&one.posthog.events()).is_empty());
     let said = session.home.ready("status", &other).run();
     assert!(said.stdout.contains(&one.posthog.origin()), "{}", said.stdout);
@@ -125,13 +118,7 @@ fn what_was_owed_before_a_switch_goes_to_the_old_one_when_it_can_and_nothing_of_
 
 #[test]
 fn a_switch_back_while_something_is_owed_loses_nothing_and_sends_no_middle() {
-    let (mut session, other) = (Session::new(), posthog());
-    let one = Switchable::new();
-    session.turn();
-    session.hook("SessionEnd", &one.posthog, KEY);
-    session.turn();
-    session.hook("SessionEnd", &other, KEY);
-    until_nothing_is_owed(&session.home, &other);
+    let (mut session, one, other) = owed_to_one_and_sent_to_another();
     session.turn();
     session.hook("SessionEnd", &one.posthog, KEY);
     one.up();
@@ -143,13 +130,7 @@ fn a_switch_back_while_something_is_owed_loses_nothing_and_sends_no_middle() {
 
 #[test]
 fn what_is_owed_to_a_destination_that_is_no_more_can_be_redirected() {
-    let (mut session, other) = (Session::new(), posthog());
-    let one = Switchable::new();
-    session.turn();
-    session.hook("SessionEnd", &one.posthog, KEY);
-    session.turn();
-    session.hook("SessionEnd", &other, KEY);
-    until_nothing_is_owed(&session.home, &other);
+    let (session, one, other) = owed_to_one_and_sent_to_another();
     session.home.ready("flush", &other).run().prints(&["1 session waiting for another host or token", "--redirect"]);
     session.home.ready("flush", &other).arg("--redirect").run().exits_with(0);
     assert_eq!(prompts(&other.events()), ["prompt 1", "prompt 2"]);
@@ -162,6 +143,17 @@ fn what_is_owed_to_a_destination_that_is_no_more_can_be_redirected() {
     assert!(one.posthog.events().is_empty());
     session.home.ready("flush", &other).arg("--redirect").run().exits_with(0);
     assert_eq!(prompts(&other.events()).len(), 2);
+}
+
+/// A session whose first turn is owed to a server that is down, and whose second turn another server has.
+fn owed_to_one_and_sent_to_another() -> (Session, Switchable, LocalPostHog) {
+    let (mut session, one, other) = (Session::new(), Switchable::new(), posthog());
+    session.turn();
+    session.hook("SessionEnd", &one.posthog, KEY);
+    session.turn();
+    session.hook("SessionEnd", &other, KEY);
+    until_nothing_is_owed(&session.home, &other);
+    (session, one, other)
 }
 
 /// A server that is down until it is switched on.

@@ -7,6 +7,7 @@ use super::*;
 use std::cell::OnceCell;
 use std::fs;
 use std::path::PathBuf;
+use std::sync::LazyLock;
 
 /// The environment that a row runs in.
 struct Case {
@@ -192,9 +193,11 @@ fn not_utf8() -> std::ffi::OsString {
     std::os::unix::ffi::OsStringExt::from_vec(vec![b'a', 0xff])
 }
 
-fn rows() -> impl Iterator<Item = &'static Row> {
-    [SETTING_ROWS, PATTERN_ROWS, SESSION_ROWS, OUTPUT_ROWS, SERVER_ROWS].into_iter().flatten()
-}
+/// Each row with its error, or with what is wrong with how it ended. Each runs once, for both tests.
+static ERRORS: LazyLock<Vec<(&Row, Result<String, String>)>> = LazyLock::new(|| {
+    let rows = [SETTING_ROWS, PATTERN_ROWS, SESSION_ROWS, OUTPUT_ROWS, SERVER_ROWS].into_iter().flatten();
+    rows.map(|row| (row, error_of(row))).collect()
+});
 
 /// The error that a run printed, or what was wrong with how it ended.
 fn error_of(row: &Row) -> Result<String, String> {
@@ -240,8 +243,8 @@ fn repeats_itself(message: &str) -> bool {
 #[test]
 fn every_error_says_what_happened_where_and_what_to_do() {
     let mut faults = Vec::new();
-    for row in rows() {
-        let error = match error_of(row) {
+    for (row, error) in &*ERRORS {
+        let error = match error {
             Ok(error) => error,
             Err(fault) => {
                 faults.push(format!("{}: {fault}", row.name));
@@ -251,8 +254,8 @@ fn every_error_says_what_happened_where_and_what_to_do() {
         for part in row.parts.iter().filter(|part| !error.contains(**part)) {
             faults.push(format!("{}: {part:?} is missing in {error}", row.name));
         }
-        let repeats = repeats_itself(&error).then_some("says the same twice");
-        faults.extend(fault_of_form(&error).or(repeats).map(|fault| format!("{}: {fault}: {error}", row.name)));
+        let repeats = repeats_itself(error).then_some("says the same twice");
+        faults.extend(fault_of_form(error).or(repeats).map(|fault| format!("{}: {fault}: {error}", row.name)));
     }
     assert!(faults.is_empty(), "{}", faults.join("\n"));
 }
@@ -353,7 +356,7 @@ fn has_in_order(text: &str, parts: &[String]) -> bool {
 
 #[test]
 fn every_message_has_the_form_and_a_row_or_another_test() {
-    let errors: Vec<_> = rows().filter_map(|row| error_of(row).ok()).collect();
+    let errors: Vec<_> = ERRORS.iter().filter_map(|(_, error)| error.as_ref().ok()).collect();
     let mut faults = Vec::new();
     let mut unused: Vec<&str> = ELSEWHERE.iter().map(|(begin, _)| *begin).collect();
     for (path, message) in messages() {

@@ -2,7 +2,6 @@
 
 use crate::system::regular;
 use memchr::memmem;
-use posthog_llma_pipeline::redact::Redactor;
 use posthog_llma_pipeline::session::prompt_in;
 use posthog_llma_pipeline::time;
 use serde::Deserialize;
@@ -38,7 +37,7 @@ impl Head {
         let mut head = Self::default();
         let Ok(file) = regular::open(transcript) else { return head };
         for line in BufReader::new(file.take(MOST)).split(b'\n').map_while(Result::ok) {
-            head.prompt = head.prompt.or_else(|| prompt_in(&line).map(without_secrets));
+            head.prompt = head.prompt.or_else(|| prompt_in(&line));
             let Ok(line) = serde_json::from_slice::<Line>(&line) else { continue };
             head.directory = head.directory.or_else(|| line.cwd.as_str().map(PathBuf::from));
             head.started = head.started.or_else(|| time::parse(line.timestamp.as_str()?));
@@ -64,18 +63,6 @@ pub fn written_until(transcript: &Path, until: i64) -> io::Result<u64> {
         line.clear();
     }
     Ok(end)
-}
-
-/// A prompt as lists show it, with its secrets replaced as in the name of its trace.
-fn without_secrets(prompt: String) -> String {
-    thread_local! {
-        static RULES: Redactor = Redactor::new();
-    }
-    RULES.with(|rules| {
-        let clean = rules.redact(&prompt);
-        rules.take_counts();
-        clean.unwrap_or(prompt)
-    })
 }
 
 /// The first timestamp in a transcript, in milliseconds since 1970.

@@ -9,6 +9,7 @@ use crate::delivery::{cost, report, send};
 use crate::outbox::{self, Outbox};
 use crate::program::Program;
 use crate::system::terminal::{print, tell};
+use posthog_llma_pipeline::redact::Redactor;
 use posthog_llma_pipeline::time;
 use posthog_llma_sandbox::Sandbox;
 use serde_json::{Value, json};
@@ -20,6 +21,8 @@ use std::process::ExitCode;
 /// A session and what is known about it.
 struct Row<'a> {
     session: &'a PastSession,
+    /// Its secrets are replaced: a list can be shown to others.
+    prompt: Option<String>,
     tokens: [u64; 4],
     events: u64,
     is_delivered: bool,
@@ -60,6 +63,7 @@ pub(super) fn list(
     };
     sessions.reverse();
     outcomes.reverse();
+    let redactor = Redactor::new();
     let mut rows = Vec::new();
     for (session, outcome) in sessions.iter().zip(&outcomes) {
         let (tokens, events) = match outcome {
@@ -67,7 +71,9 @@ pub(super) fn list(
             _ => ([0; 4], 0),
         };
         let has_nothing = matches!(outcome, IngestOutcome::NothingToSend);
-        rows.push(Row { session, tokens, events, is_delivered: is_delivered(session)?, has_nothing });
+        let prompt =
+            session.head.prompt.as_ref().map(|prompt| redactor.redact(prompt).unwrap_or_else(|| prompt.clone()));
+        rows.push(Row { session, prompt, tokens, events, is_delivered: is_delivered(session)?, has_nothing });
     }
     if arguments.json {
         let rows: Vec<_> = rows.iter().map(Row::json).collect();
@@ -80,13 +86,13 @@ pub(super) fn list(
 
 impl Row<'_> {
     fn json(&self) -> Value {
-        let Self { session, tokens, events, is_delivered, has_nothing } = self;
+        let Self { session, prompt, tokens, events, is_delivered, has_nothing } = self;
         json!({
             "session_id": session.id,
             "transcript": session.transcript,
             "started": time::format(session.started),
             "project": session.head.directory,
-            "prompt": session.head.prompt,
+            "prompt": prompt,
             "bytes": session.bytes,
             "tokens": tokens,
             "events": events,
@@ -102,7 +108,7 @@ fn table(rows: &[Row<'_>]) -> String {
         "{:<16}  {:<8}  {:<16}  {:>9}  {:>9}  {:>9}  {:>7}  {:<9}  PROMPT\n",
         "BEGAN (UTC)", "SESSION", "PROJECT", "SIZE", "IN", "OUT", "EVENTS", "DELIVERED"
     );
-    for Row { session, tokens: [input, output, read, creation], events, is_delivered, has_nothing } in rows {
+    for Row { session, prompt, tokens: [input, output, read, creation], events, is_delivered, has_nothing } in rows {
         let began = time::format(session.started);
         let project = session.head.directory.as_deref().and_then(Path::file_name).unwrap_or_default().to_string_lossy();
         let _ = writeln!(
@@ -120,7 +126,7 @@ fn table(rows: &[Row<'_>]) -> String {
                 (_, true) => "yes",
                 (_, false) => "no",
             },
-            short(session.head.prompt.as_deref().unwrap_or("–"), 60),
+            short(prompt.as_deref().unwrap_or("–"), 60),
         );
     }
     let events = rows.iter().map(|row| row.events).sum();
