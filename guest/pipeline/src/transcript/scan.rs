@@ -1,12 +1,16 @@
 //! Finds where the strings of a JSON text end.
 //!
-//! Most bytes of a transcript are in strings that are never sent, or are sent unchanged. So this examines sixteen bytes
-//! at once for anything that can end a string or is not allowed in one.
+//! Most bytes of a transcript are in strings that are never sent, or are sent unchanged. So this examines many bytes at
+//! once for anything that can end a string or is not allowed in one: sixteen first, since most strings are short, then
+//! 64. Code has an escape every few of them, so which bytes are escaped is computed for all 64 together.
 
 use wide::u8x16;
 
-/// Bytes examined together.
+/// Bytes examined together in a short string.
 const LANES: usize = 16;
+
+/// Bytes examined together in a longer string.
+const BLOCK: usize = 64;
 
 /// The result of scanning a string.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -20,28 +24,54 @@ pub struct StringEnd {
 /// Finds the end of the string whose first byte within its quotes is at `at`. `None` if it has no end, or holds
 /// something that JSON forbids, or half of a surrogate pair, which `serde_json` accepts in some places and not in
 /// others.
-pub fn string(text: &[u8], mut at: usize) -> Option<StringEnd> {
-    let mut escaped = false;
-    while let Some(lanes) = text.get(at..).and_then(|rest| rest.first_chunk::<LANES>()) {
-        let mut found = specials(*lanes);
-        let mut next = LANES;
-        // Code has an escape every few lanes: one check finds every special byte in the chunk.
-        while found != 0 {
-            let place = found.trailing_zeros() as usize;
-            match lanes[place % LANES] {
-                b'"' => return Some(StringEnd { end: at + place + 1, escaped }),
-                b'\\' => next = place + escape(&text[at + place..])?,
-                _ => return None,
+#[inline]
+pub fn string(text: &[u8], at: usize) -> Option<StringEnd> {
+    if let Some(lanes) = text.get(at..).and_then(|rest| rest.first_chunk::<LANES>()) {
+        let lanes = u8x16::new(*lanes);
+        let found = (equal(lanes, b'"') | equal(lanes, b'\\') | controls(lanes)).to_bitmask();
+        if found != 0 {
+            let place = at + found.trailing_zeros() as usize;
+            if text[place] == b'"' {
+                return Some(StringEnd { end: place + 1, escaped: false });
             }
-            escaped = true;
-            if next >= LANES {
-                break;
-            }
-            found &= u32::MAX << next;
-            next = LANES;
+        } else {
+            return long_string(text, at + LANES);
         }
-        at += next;
     }
+    long_string(text, at)
+}
+
+/// As [`string`], for one that has more than a few bytes or an escape.
+fn long_string(text: &[u8], mut at: usize) -> Option<StringEnd> {
+    let mut escaped = false;
+    // One if the last byte was a backslash that escapes the next one.
+    let mut carried = 0;
+    while let Some(block) = text.get(at..).and_then(|rest| rest.first_chunk::<BLOCK>()) {
+        let quotes = places(block, |lanes| equal(lanes, b'"'));
+        let backslashes = places(block, |lanes| equal(lanes, b'\\'));
+        let controls = places(block, controls);
+        let mut ends = quotes | controls;
+        if backslashes | carried != 0 {
+            escaped = true;
+            let follow = after_backslash(backslashes, &mut carried);
+            ends = (quotes & !follow) | controls;
+            let inside = ends.wrapping_sub(1) & !ends;
+            let common = places(block, |lanes| equal(lanes, b'n') | equal(lanes, b't')) | quotes | backslashes;
+            let mut others = follow & inside & !common;
+            while others != 0 {
+                let place = at + others.trailing_zeros() as usize;
+                // The escape's backslash is before it.
+                escape(&text[place - 1..])?;
+                others &= others - 1;
+            }
+        }
+        if ends != 0 {
+            let place = ends.trailing_zeros() as usize;
+            return (block[place] == b'"').then_some(StringEnd { end: at + place + 1, escaped });
+        }
+        at += BLOCK;
+    }
+    at -= usize::from(carried != 0);
     loop {
         match text.get(at)? {
             b'"' => return Some(StringEnd { end: at + 1, escaped }),
@@ -53,6 +83,19 @@ pub fn string(text: &[u8], mut at: usize) -> Option<StringEnd> {
             _ => at += 1,
         }
     }
+}
+
+/// Which bytes follow a backslash that is not escaped itself, one bit each; of a run of backslashes, every second one
+/// does. `carried` says it of the first byte, and afterwards of the next block's.
+fn after_backslash(backslashes: u64, carried: &mut u64) -> u64 {
+    const EVEN: u64 = 0x5555_5555_5555_5555;
+    let begin = backslashes & !*carried;
+    let follow = begin << 1 | *carried;
+    // Adding a run's first bit carries to the place after the run: it tells whether the run has an odd length.
+    let odd_runs = begin & !EVEN & !follow;
+    let (after_odd_runs, overflow) = odd_runs.overflowing_add(begin);
+    *carried = u64::from(overflow);
+    (EVEN ^ (after_odd_runs << 1)) & follow
 }
 
 /// Length in bytes of the escape that `text` begins with.
@@ -69,12 +112,19 @@ fn escape(text: &[u8]) -> Option<usize> {
     }
 }
 
-/// Which of these bytes are quotes, backslashes or control characters, one bit each.
-fn specials(lanes: [u8; LANES]) -> u32 {
-    let lanes = u8x16::new(lanes);
-    let is = |byte: u8| lanes.simd_eq(u8x16::splat(byte));
-    let control = lanes.min(u8x16::splat(0x1f)).simd_eq(lanes);
-    (is(b'"') | is(b'\\') | control).to_bitmask()
+/// Which bytes of a block are of a kind, one bit each.
+fn places(block: &[u8; BLOCK], of_kind: impl Fn(u8x16) -> u8x16) -> u64 {
+    let (lanes, _) = block.as_chunks::<LANES>();
+    lanes.iter().rev().fold(0, |places, lanes| places << LANES | u64::from(of_kind(u8x16::new(*lanes)).to_bitmask()))
+}
+
+fn equal(lanes: u8x16, byte: u8) -> u8x16 {
+    lanes.simd_eq(u8x16::splat(byte))
+}
+
+/// Bytes that JSON forbids in a string.
+fn controls(lanes: u8x16) -> u8x16 {
+    lanes.min(u8x16::splat(0x1f)).simd_eq(lanes)
 }
 
 #[cfg(test)]
@@ -88,7 +138,7 @@ mod tests {
 
     #[test]
     fn what_json_forbids_in_a_string_has_no_end() {
-        for padding in [0, 1, 14, 15, 16, 17, 40] {
+        for padding in [0, 1, 14, 15, 16, 17, 40, 62, 63, 64, 65, 79, 80, 81, 143, 144, 145] {
             let padding = "x".repeat(padding);
             for bad in ["\n", "\0", "\u{1f}", r"\x", r"\u12g4", r"\u12", r"\ud83d", r"\ude00", "\\"] {
                 assert_eq!(length(&format!("\"{padding}{bad}{padding}\"")), None, "{bad:?} after {}", padding.len());
@@ -99,7 +149,7 @@ mod tests {
 
     #[test]
     fn a_string_ends_at_the_first_quote_that_is_not_escaped() {
-        for padding in 0..40 {
+        for padding in 0..150 {
             let inner = "é".repeat(padding);
             for escape in ["", r#"\""#, r"\\", r#"\\\""#, r"\u0022", r"\n", "\u{7f}"] {
                 let text = format!("\"{inner}{escape}\"");
@@ -111,7 +161,7 @@ mod tests {
 
     proptest! {
         #[test]
-        fn what_has_an_end_is_what_serde_json_reads(text in r#"(\PC|[ "\\bnu0-9a-f\n]){0,60}"#) {
+        fn what_has_an_end_is_what_serde_json_reads(text in r#"(\PC|[ "\\bnu0-9a-f\n]|\\{1,70}|\\["nu]|a{60,70}){0,60}"#) {
             let json = format!("\"{text}\"");
             let whole = serde_json::from_str::<String>(&json);
             match length(&json) {
