@@ -1,16 +1,15 @@
 //! Compiled code on disk, so that only the first run on a machine compiles.
 //!
 //! Files are stored uncompressed; with wasmtime's own cache, each start would decompress megabytes. Because the files
-//! contain code that will run, each has a mark that only the holder of a key can make (AES-256-GCM over the whole file,
-//! used as a MAC; processors compute it at gigabytes per second). The key is kept elsewhere. An attacker who can write
-//! to the directory, or choose it, gains nothing.
+//! contain code that will run, each has a mark that only the holder of a key can make (keyed BLAKE3 over the whole file;
+//! processors compute it at gigabytes per second). The key is kept elsewhere. An attacker who can write to the directory,
+//! or choose it, gains nothing.
 
 use crate::private_directory::make_private;
-use ring::aead::{AES_256_GCM, Aad, LessSafeKey, NONCE_LEN, Nonce, UnboundKey};
 use ring::rand::{SecureRandom as _, SystemRandom};
-use std::fs;
+use std::fs::{self, File};
 use std::hash::{DefaultHasher, Hash, Hasher};
-use std::io::{self, Write as _};
+use std::io::{self, Read as _, Seek as _, Write};
 use std::path::{Path, PathBuf};
 use wasmtime::Engine;
 use wasmtime::component::Component;
@@ -31,13 +30,16 @@ pub fn new_cache_key() -> io::Result<CacheKey> {
     Ok(key)
 }
 
-/// Bytes before the code: the mark and its nonce.
-const HEAD: usize = 16 + NONCE_LEN;
+/// Bytes before the code: the mark.
+const HEAD: usize = blake3::OUT_LEN;
+
+/// Bytes of a file that are checked at a time. A larger buffer's memory would take longer to get than the check takes.
+const PIECE: usize = 64 * 1024;
 
 /// A private directory with compiled code.
 pub(super) struct CodeCache {
     directory: PathBuf,
-    key: LessSafeKey,
+    key: CacheKey,
 }
 
 impl std::fmt::Debug for CodeCache {
@@ -65,8 +67,7 @@ impl CodeCache {
         }
         // Its contents get executed.
         make_private(directory).map_err(|error| unusable(&error.to_string()))?;
-        let key = UnboundKey::new(&AES_256_GCM, key).map_err(|error| unusable(&error.to_string()))?;
-        Ok(Self { directory: directory.to_owned(), key: LessSafeKey::new(key) })
+        Ok(Self { directory: directory.to_owned(), key: *key })
     }
 
     /// Loads the component's compiled code if it is in the cache; otherwise, compiles the component.
@@ -84,14 +85,8 @@ impl CodeCache {
 
     /// Writes the file atomically, because other processes may be reading it.
     fn keep(&self, path: &Path, code: &[u8]) -> io::Result<()> {
-        let refused = |_| io::Error::other("the system gives no random numbers");
-        let mut nonce = [0; NONCE_LEN];
-        SystemRandom::new().fill(&mut nonce).map_err(refused)?;
-        let unique = Nonce::assume_unique_for_key(nonce);
-        let mark = self.key.seal_in_place_separate_tag(unique, Aad::from(code), &mut []).map_err(refused)?;
         let mut file = tempfile::Builder::new().prefix(".new-").tempfile_in(&self.directory)?;
-        file.write_all(mark.as_ref())?;
-        file.write_all(&nonce)?;
+        file.write_all(blake3::keyed_hash(&self.key, code).as_bytes())?;
         file.write_all(code)?;
         file.persist(path).map_err(|error| error.error)?;
         self.remove_old();
@@ -103,20 +98,57 @@ impl CodeCache {
         if !fs::symlink_metadata(path).ok()?.is_file() {
             return None;
         }
-        // Read, not mapped: what runs must be what was checked, even if someone changes the file in the meantime.
         #[expect(clippy::disallowed_methods, reason = "it was checked to be a regular file")]
-        let bytes = fs::read(path).ok()?;
-        let (head, code) = bytes.split_at_checked(HEAD)?;
-        let (mark, nonce) = head.split_at(16);
-        let nonce = Nonce::try_assume_unique_for_key(nonce).ok()?;
-        let mut mark = <[u8; 16]>::try_from(mark).ok()?;
-        self.key.open_in_place(nonce, Aad::from(code), &mut mark).ok()?;
+        let mut file = File::open(path).ok()?;
+        // What runs must be what was checked, even if someone changes the file in the meantime: so never the file itself.
+        #[cfg(target_os = "linux")]
+        if let Some(component) = self.load_sealed(engine, &mut file) {
+            return Some(component);
+        }
+        file.rewind().ok()?;
+        let mut code = Vec::new();
+        self.check(&mut file, &mut code)?;
         #[expect(unsafe_code, reason = "compiled code is trusted, as a program's own file is")]
         // SAFETY: these bytes become machine code, so they must be what wasmtime wrote. The mark shows that someone
         // with the key wrote them, and only this program has it. They are in memory, so nothing can change them after
         // the check. wasmtime checks that the version, the settings and the processor match.
         let component = unsafe { Component::deserialize(engine, code) };
         component.ok()
+    }
+
+    /// Loads the code from memory that nothing can write to any more, of which only the pages that are used are mapped.
+    /// Copying all of it took longer than everything else at a start. `None` where the system has no such memory.
+    #[cfg(target_os = "linux")]
+    fn load_sealed(&self, engine: &Engine, file: &mut File) -> Option<Component> {
+        use rustix::fs::{MemfdFlags, SealFlags, fcntl_add_seals, memfd_create};
+        use std::os::fd::AsRawFd as _;
+        let flags = MemfdFlags::CLOEXEC | MemfdFlags::ALLOW_SEALING;
+        let mut memory = File::from(memfd_create("posthog-llma compiled code", flags).ok()?);
+        self.check(file, &mut memory)?;
+        fcntl_add_seals(&memory, SealFlags::WRITE | SealFlags::GROW | SealFlags::SHRINK | SealFlags::SEAL).ok()?;
+        let path = format!("/proc/self/fd/{}", memory.as_raw_fd());
+        #[expect(unsafe_code, reason = "compiled code is trusted, as a program's own file is")]
+        // SAFETY: as in `load`: the mark shows who wrote these bytes. They were sealed after they were checked.
+        let component = unsafe { Component::deserialize_file(engine, path) };
+        component.ok()
+    }
+
+    /// Copies a file's code, if the file has our mark.
+    fn check(&self, file: &mut File, copy: &mut impl Write) -> Option<()> {
+        let mut mark = [0; HEAD];
+        file.read_exact(&mut mark).ok()?;
+        let mut hasher = blake3::Hasher::new_keyed(&self.key);
+        let mut piece = vec![0; PIECE];
+        loop {
+            let length = file.read(&mut piece).ok()?;
+            if length == 0 {
+                break;
+            }
+            hasher.update(&piece[..length]);
+            copy.write_all(&piece[..length]).ok()?;
+        }
+        // In constant time.
+        (hasher.finalize() == mark).then_some(())
     }
 
     /// Removes files of versions that are no longer used. Failing to remove one does no harm.
@@ -208,6 +240,23 @@ mod tests {
         *changed.last_mut().unwrap() ^= 1;
         fs::write(&path, &changed).unwrap();
         assert!(ours.load(&engine(), &path).is_none());
+    }
+
+    #[test]
+    #[cfg(target_os = "linux")]
+    fn what_is_mapped_is_a_sealed_copy_of_a_file_with_our_mark() {
+        let directory = tempfile::tempdir().unwrap();
+        let path = directory.path().join("x").with_extension(EXTENSION);
+        let ours = CodeCache::open(directory.path(), &KEY).unwrap();
+        let theirs = CodeCache::open(directory.path(), &[2; 32]).unwrap();
+        let code = Component::new(&engine(), super::super::COMPONENT).unwrap().serialize().unwrap();
+        theirs.keep(&path, &code).unwrap();
+        assert!(ours.load_sealed(&engine(), &mut File::open(&path).unwrap()).is_none());
+        ours.keep(&path, &code).unwrap();
+        let component = ours.load_sealed(&engine(), &mut File::open(&path).unwrap()).unwrap();
+        // The code is not the file's: it stays as it was checked.
+        fs::write(&path, vec![0; code.len()]).unwrap();
+        assert_eq!(component.serialize().unwrap(), code);
     }
 
     #[test]
