@@ -117,7 +117,8 @@ impl CodeCache {
     }
 
     /// Loads the code from memory that nothing can write to any more, of which only the pages that are used are mapped.
-    /// Copying all of it took longer than everything else at a start. `None` where the system has no such memory.
+    /// Copying all of it took longer than everything else at a start. `None` if the file lacks our mark, or if the system
+    /// has no such memory.
     #[cfg(target_os = "linux")]
     fn load_sealed(&self, engine: &Engine, file: &mut File) -> Option<Component> {
         use rustix::fs::{MemfdFlags, SealFlags, fcntl_add_seals, memfd_create};
