@@ -24,5 +24,6 @@ fn build() -> Result<(), String> {
         ],
         workspace: misbehaving,
     }
-    .build("MISBEHAVING_COMPONENT")
+    .build("MISBEHAVING_COMPONENT")?;
+    Ok(())
 }

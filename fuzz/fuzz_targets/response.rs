@@ -13,9 +13,8 @@ use posthog_llma_pipeline::options::{ConversionOptions, Options};
 use posthog_llma_pipeline::origin::Origin;
 use posthog_llma_sandbox::bindings::exports::posthog::llm_analytics::delivery::{BatchReport, Patience};
 use posthog_llma_sandbox::bindings::posthog::llm_analytics::types::EventId;
-use posthog_llma_sandbox::engine::Engine;
 use posthog_llma_sandbox::proxy::ProxySettings;
-use posthog_llma_sandbox::{COMPONENT, Limits, Sandbox, block_on};
+use posthog_llma_sandbox::{Limits, Sandbox, block_on};
 use std::collections::HashSet;
 use std::io::{Read, Write};
 use std::net::{TcpListener, TcpStream};
@@ -35,8 +34,7 @@ static ANSWERS: Mutex<Vec<Vec<u8>>> = Mutex::new(Vec::new());
 static SERVERS: LazyLock<Vec<Destination>> = LazyLock::new(|| (0..PORTS).map(|_| server()).collect());
 
 static SANDBOX: LazyLock<Sandbox> = LazyLock::new(|| {
-    let engine = Engine::new(None).expect("there is an engine");
-    Sandbox::new(&engine, COMPONENT, Limits::default(), ProxySettings::default()).expect("the component is good")
+    Sandbox::new(Limits::default(), ProxySettings::default()).expect("the component is good")
 });
 
 static SESSION: LazyLock<(TempDir, Session)> = LazyLock::new(|| {

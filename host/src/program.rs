@@ -8,18 +8,16 @@ use crate::claude_code::settings::{Environment, Settings, SettingsError, Source}
 use crate::outbox::decisions::{Asked, Decisions, Pair, Verdict};
 use crate::outbox::stored_options;
 use crate::outbox::{self, OutboxError, Stored};
-use crate::system::directories;
 use crate::system::git;
-use crate::system::{cache_key, regular};
+use crate::system::regular;
 use memchr::memmem;
 use posthog_llma_pipeline::identity::{EventId, distinct_id_problem};
 use posthog_llma_pipeline::options::{API_KEY, ConversionOptions, HOST, Options};
 use posthog_llma_sandbox::bindings::exports::posthog::llm_analytics::delivery as wit_delivery;
 use posthog_llma_sandbox::bindings::posthog::llm_analytics::types as wit;
-use posthog_llma_sandbox::engine::Engine;
 use posthog_llma_sandbox::files::SessionFile;
 use posthog_llma_sandbox::proxy::ProxySettings;
-use posthog_llma_sandbox::{COMPONENT, Limits, Sandbox, SandboxError, State};
+use posthog_llma_sandbox::{Limits, Sandbox, SandboxError, State};
 use serde::Deserialize;
 use std::collections::{BTreeMap, HashMap};
 use std::ffi::OsStr;
@@ -293,7 +291,7 @@ impl Program {
         &self,
         session: &LocalSession,
         limits: Limits,
-    ) -> Result<(Ready, wit::ConversionOptions), SandboxError> {
+    ) -> Result<(Sandbox, wit::ConversionOptions), SandboxError> {
         thread::scope(|scope| {
             let options = scope.spawn(|| self.conversion_options(session, self.options_for(session, &stored(session))));
             let ready = sandbox(limits);
@@ -528,24 +526,10 @@ pub fn grant(store: &mut Store<State>, files: Vec<OpenFile>) -> wasmtime::Result
         .collect()
 }
 
-/// The sandbox, and a warning if its compiled code could not be cached.
-pub type Ready = (Sandbox, Option<String>);
-
-/// The sandbox, with its compiled code from the cache.
-pub fn sandbox(limits: Limits) -> Result<Ready, SandboxError> {
-    let cache = directories::cache(|name| std::env::var_os(name));
-    let key = cache.as_ref().map(|_| {
-        directories::config(|name| std::env::var_os(name))
-            .map_or_else(|| Err(io::Error::other("no home directory found")), |directory| cache_key::of(&directory))
-    });
-    let (key, key_warning) = match key.transpose() {
-        Ok(key) => (key, None),
-        Err(error) => (None, Some(format!("compiled code is not cached, because its MAC key cannot be used: {error}"))),
-    };
-    let engine = Engine::new(cache.as_deref().zip(key.as_ref()))?;
+/// The sandbox with this program's component.
+pub fn sandbox(limits: Limits) -> Result<Sandbox, SandboxError> {
     let proxies = ProxySettings::from_variables(|name| std::env::var(name).ok());
-    let sandbox = Sandbox::new(&engine, COMPONENT, limits, proxies)?;
-    Ok((sandbox, engine.cache_warning().or(key_warning)))
+    Sandbox::new(limits, proxies)
 }
 
 /// The first working directory in a transcript. (Its folder's name cannot be turned back into a path.)

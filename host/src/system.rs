@@ -1,7 +1,6 @@
 //! Everything that depends on the operating system: files, directories, processes, git, the terminal.
 
 pub mod atomic;
-pub mod cache_key;
 pub mod detach;
 pub mod directories;
 pub mod git;

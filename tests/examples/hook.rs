@@ -31,7 +31,7 @@ fn main() {
         assert!(python.is_ok_and(|status| status.success()), "this needs python3");
         start.elapsed()
     };
-    // Compiled code is in the cache afterwards.
+    // The record is there afterwards.
     hook();
     home.until_quiet();
     let mut times = [const { Vec::new() }; 3];

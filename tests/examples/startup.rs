@@ -1,4 +1,4 @@
-//! From start to exit: `convert` of a session of about 1 MB, with compiled code in the cache, beside Python's start.
+//! From start to exit: `convert` of a session of about 1 MB, beside Python's start.
 //!
 //! `cargo run --release -p posthog-llma-tests --example startup` runs both in turn and prints the ratio of their fastest
 //! and of their median runs. Only ratios mean something: machines are noisy. It fails if the fastest take more than a fifth;
@@ -23,7 +23,7 @@ fn main() -> Result<(), Box<dyn Error>> {
     std::fs::write(&transcript, session())?;
     let convert = || {
         let mut command = Command::new(program);
-        command.env("HOME", home.path()).env("XDG_CACHE_HOME", home.path().join("cache")).current_dir(home.path());
+        command.env("HOME", home.path()).current_dir(home.path());
         command.arg("convert").arg(&transcript);
         time(command)
     };

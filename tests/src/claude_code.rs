@@ -4,7 +4,7 @@
 #![expect(clippy::unwrap_used, reason = "a test that cannot go on has failed")]
 
 use crate::lock;
-use crate::program::{Home, binary, cache};
+use crate::program::{Home, binary};
 use http::{Request, Response};
 use http_body_util::{BodyExt as _, Full};
 use hyper::body::{Bytes, Incoming};
@@ -160,7 +160,6 @@ impl Machine {
             .envs([("LANG", "C.UTF-8"), ("TERM", "xterm-256color"), ("SHELL", "/bin/sh"), ("IS_SANDBOX", "1")])
             .env("PATH", &self.path)
             .env("HOME", self.home.path())
-            .env("XDG_CACHE_HOME", cache())
             .env("GIT_CONFIG_NOSYSTEM", "1")
             .env("ANTHROPIC_BASE_URL", format!("http://{}", self.api.loopback.address()))
             .env("ANTHROPIC_API_KEY", "sk-ant-not-a-real-key")

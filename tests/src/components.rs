@@ -26,18 +26,20 @@ pub fn xtask() -> PathBuf {
     built("xtask")
 }
 
-/// A program of this workspace, built with the running test's profile.
+/// A program of this workspace, built with the running test's profile. Tests use the features of the workspace, whose
+/// dependencies exist already; benchmarks use the program as it is released.
 pub fn built(program: &str) -> PathBuf {
     let directory = profile_directory();
     let mut cargo = cargo();
-    cargo.args(["build", "--quiet", "--workspace", "--bin", program, "--profile", &profile(), "--target-dir"]);
+    let packages: &[_] = if cfg!(debug_assertions) { &["--workspace"] } else { &["--package", program] };
+    cargo.args(["build", "--quiet", "--bin", program, "--profile", &profile()]).args(packages).arg("--target-dir");
     let status = cargo.arg(directory.parent().unwrap()).current_dir(env!("CARGO_MANIFEST_DIR")).status().unwrap();
     assert!(status.success(), "{program} cannot be built");
     directory.join(program).with_extension(std::env::consts::EXE_EXTENSION)
 }
 
 /// The running test's profile, by cargo's name.
-pub(crate) fn profile() -> String {
+fn profile() -> String {
     match profile_directory().file_name().and_then(OsStr::to_str) {
         None | Some("debug") => "dev".to_owned(),
         Some(profile) => profile.to_owned(),
@@ -45,7 +47,7 @@ pub(crate) fn profile() -> String {
 }
 
 /// Cargo without the variables that it sets for this package's tests; build scripts would see a change and run again.
-pub(crate) fn cargo() -> Command {
+fn cargo() -> Command {
     let mut cargo = Command::new(env!("CARGO"));
     for (name, _) in std::env::vars_os() {
         let name = name.to_string_lossy();

@@ -14,7 +14,7 @@ use std::sync::LazyLock;
 use std::thread::{self, JoinHandle};
 use std::time::{Duration, Instant};
 
-use crate::components::{cargo, profile};
+use crate::components::built;
 use posthog_llma_local_posthog::LocalPostHog;
 use serde_json::Value;
 use tempfile::TempDir;
@@ -31,18 +31,9 @@ const TIME_LIMIT: Duration = Duration::from_mins(3);
 /// The number of consecutive characters of the key that reveal too much.
 const KEY_PIECE: usize = 6;
 
-static BINARY: LazyLock<PathBuf> = LazyLock::new(build);
-
-/// Compiled code that all tests share: compiling takes seconds, so it is done once.
-static CACHE: LazyLock<PathBuf> = LazyLock::new(|| {
-    let cache = BINARY.with_file_name("program-tests-cache");
-    let home = Home::new();
-    home.program(["convert"]).arg(home.session("{}\n")).env("XDG_CACHE_HOME", &cache).run().exits_with(0);
-    cache
-});
-
-/// The key that authenticates the compiled code, and its path in each home.
-const CODE_KEY: &str = ".config/posthog-llma/code.key";
+/// Cargo knows whether the program is older than its sources, but a test of this package doesn't make cargo build it,
+/// because `CARGO_BIN_EXE_…` exists only for the program's own package.
+static BINARY: LazyLock<PathBuf> = LazyLock::new(|| built("posthog-llma"));
 
 /// Waits up to half a minute until something holds.
 #[track_caller]
@@ -57,31 +48,6 @@ pub fn until(what: &str, holds: impl Fn() -> bool) {
 /// The path of the program.
 pub fn binary() -> &'static Path {
     &BINARY
-}
-
-/// A cache directory with the compiled code.
-pub fn cache() -> &'static Path {
-    &CACHE
-}
-
-/// Cargo knows whether the program is older than its sources, but a test of this package doesn't make cargo build the
-/// program, because `CARGO_BIN_EXE_…` exists only for the program's own package. Its dependencies are already built, so
-/// this only links it.
-fn build() -> PathBuf {
-    let output = cargo()
-        .args(["build", "--package", "posthog-llma", "--bin", "posthog-llma", "--profile", &profile()])
-        .arg("--message-format=json-render-diagnostics")
-        .current_dir(env!("CARGO_MANIFEST_DIR"))
-        .stderr(Stdio::inherit())
-        .output()
-        .unwrap();
-    assert!(output.status.success(), "the program cannot be built");
-    let messages = String::from_utf8(output.stdout).unwrap();
-    let executable = messages
-        .lines()
-        .map(|line| serde_json::from_str::<Value>(line).unwrap())
-        .find_map(|message| Some(PathBuf::from(message["executable"].as_str()?)));
-    executable.unwrap()
 }
 
 /// A user's machine: a home directory with Claude Code's folder in it, and a project to work in.
@@ -103,7 +69,6 @@ impl Home {
         let home = Self { directory };
         fs::create_dir_all(home.path().join("work")).unwrap();
         fs::create_dir_all(home.path().join(".claude/projects")).unwrap();
-        home.write(CODE_KEY, "the compiled code of all tests 2");
         home
     }
 
@@ -131,7 +96,7 @@ impl Home {
         command.args(arguments).current_dir(self.path().join("work")).env_clear().env("HOME", self.path());
         // For `git`, which must not use the system's configuration.
         command.env("PATH", std::env::var_os("PATH").unwrap_or_default()).env("GIT_CONFIG_NOSYSTEM", "1");
-        Program { command, has_cache: false, input: None }
+        Program { command, input: None }
     }
 
     /// `hook`, called as Claude Code calls it, with this event of this transcript's session, and set up to send to this
@@ -198,7 +163,6 @@ impl Home {
 #[must_use = "nothing runs before `run` or `start`"]
 pub struct Program {
     command: Command,
-    has_cache: bool,
     input: Option<Vec<u8>>,
 }
 
@@ -217,7 +181,6 @@ impl Program {
 
     /// Sets an environment variable.
     pub fn env(mut self, name: &str, value: impl AsRef<OsStr>) -> Self {
-        self.has_cache |= name == "XDG_CACHE_HOME";
         self.command.env(name, value);
         self
     }
@@ -258,7 +221,6 @@ impl Program {
     /// Removes all variables, even those that every run has.
     pub fn without_environment(mut self) -> Self {
         self.command.env_clear();
-        self.has_cache = true;
         self
     }
 
@@ -295,9 +257,6 @@ impl Program {
     }
 
     fn spawn(mut self) -> Running {
-        if !self.has_cache {
-            self.command.env("XDG_CACHE_HOME", &*CACHE);
-        }
         let start = Instant::now();
         let stdin = if self.input.is_some() { Stdio::piped() } else { Stdio::null() };
         let mut child = self.command.stdin(stdin).stderr(Stdio::piped()).spawn().unwrap();

@@ -4,7 +4,7 @@
 #![expect(clippy::unwrap_used, reason = "a test fails by panicking")]
 
 use posthog_llma_local_posthog::{Config, LocalPostHog};
-use posthog_llma_tests::program::{Home, KEY, binary, cache};
+use posthog_llma_tests::program::{Home, KEY, binary};
 use std::fs::{self, File};
 use std::io::{BufWriter, Write as _};
 use std::path::{Path, PathBuf};
@@ -75,7 +75,7 @@ fn watch(mut child: Child) -> u64 {
 
 fn command(home: &Path, arguments: &[&str], transcript: &PathBuf) -> Command {
     let mut command = Command::new(binary());
-    command.env_clear().env("HOME", home).env("XDG_CACHE_HOME", cache()).current_dir(home);
+    command.env_clear().env("HOME", home).current_dir(home);
     command.args(arguments).arg(transcript).stdout(Stdio::null());
     command
 }

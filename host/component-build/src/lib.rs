@@ -3,7 +3,6 @@
 #![expect(clippy::disallowed_macros, reason = "a build script talks to cargo by printing")]
 
 use std::env;
-use std::hash::{DefaultHasher, Hash, Hasher};
 use std::path::{Path, PathBuf};
 use std::process::{Command, ExitCode};
 
@@ -50,9 +49,8 @@ pub struct ComponentPackage<'a> {
 }
 
 impl ComponentPackage<'_> {
-    /// Builds the component, and sets two variables for the crate: its path as `env!(variable)`, and its hash as
-    /// `variable` with the suffix `_HASH`.
-    pub fn build(&self, variable: &str) -> Result<(), String> {
+    /// Builds the component, sets its path as `env!(variable)` for the crate, and returns it.
+    pub fn build(&self, variable: &str) -> Result<PathBuf, String> {
         for path in &self.sources {
             println!("cargo:rerun-if-changed={}", path.display());
         }
@@ -98,13 +96,8 @@ impl ComponentPackage<'_> {
         if !component.is_file() {
             return Err(format!("cargo built no {}", component.display()));
         }
-        #[expect(clippy::disallowed_methods, reason = "a file that cargo just made")]
-        let wasm = std::fs::read(&component).map_err(|error| format!("{}: {error}", component.display()))?;
-        let mut hasher = DefaultHasher::new();
-        wasm.hash(&mut hasher);
         println!("cargo:rustc-env={variable}={}", component.display());
-        println!("cargo:rustc-env={variable}_HASH={:016x}", hasher.finish());
-        Ok(())
+        Ok(component)
     }
 }
 

@@ -1,98 +1,123 @@
-//! The compiler and its cache of compiled code.
+//! What runs components: wasmtime, and the machine code of this program's component.
 
 use super::SandboxError;
-use super::cache::{CacheKey, CodeCache, Compiled};
-use std::path::Path;
-use std::sync::{Mutex, MutexGuard, PoisonError};
-use wasmtime::Config;
+use std::sync::LazyLock;
+use wasmtime::Engine;
 use wasmtime::component::Component;
 
-/// The compiler and its cache of compiled code.
-#[derive(Debug)]
-pub struct Engine {
-    compiler: wasmtime::Engine,
-    cache: Option<CodeCache>,
-    state: Mutex<CacheState>,
+/// Alignment of the machine code in the program's file, in bytes: the largest page that a system of this processor has,
+/// because protection is set by pages.
+#[cfg(target_arch = "x86_64")]
+#[repr(C, align(4096))]
+struct Aligned<T: ?Sized>(T);
+#[cfg(not(target_arch = "x86_64"))]
+#[repr(C, align(65536))]
+struct Aligned<T: ?Sized>(T);
+
+/// The machine code of [`COMPONENT`](super::COMPONENT), which the build script compiled.
+static CODE: &Aligned<[u8]> = &Aligned(*include_bytes!(env!("POSTHOG_LLMA_MACHINE_CODE")));
+
+/// Runs components. There is one for the process: wasmtime knows each piece of machine code by where it stands, and the
+/// program's stands there once.
+static ENGINE: LazyLock<Result<Engine, SandboxError>> = LazyLock::new(|| {
+    #[cfg_attr(not(target_os = "linux"), expect(unused_mut, reason = "changed on Linux"))]
+    let mut config = posthog_llma_machine_code::settings(cfg!(windows));
+    #[cfg(target_os = "linux")]
+    config.with_custom_code_memory(Some(std::sync::Arc::new(in_place::Protection)));
+    Engine::new(&config).map_err(SandboxError::setup)
+});
+
+/// The program's own component, loaded once.
+static OURS: LazyLock<Result<Component, SandboxError>> = LazyLock::new(|| {
+    let engine = engine()?;
+    #[cfg(target_os = "linux")]
+    if in_place::is_possible() {
+        return in_place::component(engine).map_err(not_this_processor);
+    }
+    #[expect(unsafe_code, reason = "the code is part of this program")]
+    // SAFETY: wasmtime wrote these bytes when this program was built. It checks that version, settings and processor
+    // match.
+    let component = unsafe { Component::deserialize(engine, &CODE.0) };
+    component.map_err(not_this_processor)
+});
+
+fn engine() -> Result<&'static Engine, SandboxError> {
+    ENGINE.as_ref().map_err(Clone::clone)
 }
 
-#[derive(Debug, Default)]
-struct CacheState {
-    warning: Option<String>,
-    hits: usize,
+/// The program's own component. Fails on a processor that lacks what its code uses.
+pub fn component() -> Result<&'static Component, SandboxError> {
+    OURS.as_ref().map_err(Clone::clone)
 }
 
-impl Engine {
-    /// Keeps compiled code in the cache's directory, which it creates with mode 0700, and loads from there only files
-    /// with the key's mark. If it can't create or use the directory, the engine works without it; see
-    /// [`cache_warning`](Self::cache_warning).
-    pub fn new(cache: Option<(&Path, &CacheKey)>) -> Result<Self, SandboxError> {
-        let (cache, warning) = match cache.map(|(directory, key)| CodeCache::open(directory, key)).transpose() {
-            Ok(cache) => (cache, None),
-            Err(reason) => (None, Some(reason)),
-        };
-        let mut config = Config::new();
-        config.wasm_component_model(true);
-        config.epoch_interruption(true);
-        // Data for debuggers and unwinders only makes the compiled code larger and each start slower.
-        config.generate_address_map(false);
-        // Only Windows requires it: exceptions there are unwound through compiled code.
-        config.native_unwind_info(cfg!(windows));
-        config.wasm_backtrace_max_frames(None);
-        let compiler = wasmtime::Engine::new(&config).map_err(SandboxError::setup)?;
-        Ok(Self { compiler, cache, state: Mutex::new(CacheState { warning, hits: 0 }) })
+/// Compiles another component.
+#[cfg(feature = "compiler")]
+pub fn compile(component: &[u8]) -> Result<Component, SandboxError> {
+    Component::new(engine()?, component).map_err(SandboxError::setup)
+}
+
+/// Version and settings always match, because the code is part of the program.
+fn not_this_processor(error: wasmtime::Error) -> SandboxError {
+    SandboxError::setup(error.context("this processor cannot run the program's code; on x86-64, it needs SSE4.2"))
+}
+
+/// Code that runs where it stands in the program's file: the system reads only the pages that are used, and all processes
+/// share them. Copying the code would take longer than everything else at a start.
+#[cfg(target_os = "linux")]
+mod in_place {
+    use super::CODE;
+    use rustix::mm::{MprotectFlags, mprotect};
+    use rustix::param::page_size;
+    use std::ptr::NonNull;
+    use wasmtime::CustomCodeMemory;
+    use wasmtime::component::Component;
+
+    /// Do pages begin where the code begins? Old loaders ignore large alignments.
+    pub(super) fn is_possible() -> bool {
+        CODE.0.as_ptr().addr().is_multiple_of(page_size())
     }
 
-    /// Why compiled code is not kept, if it should be.
-    pub fn cache_warning(&self) -> Option<String> {
-        self.state().warning.clone()
+    pub(super) fn component(engine: &wasmtime::Engine) -> wasmtime::Result<Component> {
+        #[expect(unsafe_code, reason = "the code is part of this program")]
+        // SAFETY: as in `OURS`; and it is in read-only memory as long as this process lives.
+        unsafe {
+            Component::deserialize_raw(engine, NonNull::from(&CODE.0))
+        }
     }
 
-    /// The number of components whose compiled code was found on disk.
-    pub fn cache_hits(&self) -> usize {
-        self.state().hits
-    }
+    /// Makes code executable.
+    pub(super) struct Protection;
 
-    fn state(&self) -> MutexGuard<'_, CacheState> {
-        // A panic while the lock was held leaves nothing half-done.
-        self.state.lock().unwrap_or_else(PoisonError::into_inner)
-    }
+    impl CustomCodeMemory for Protection {
+        fn required_alignment(&self) -> usize {
+            page_size()
+        }
 
-    pub(super) fn wasmtime(&self) -> &wasmtime::Engine {
-        &self.compiler
-    }
+        fn publish_executable(&self, code: *const u8, length: usize) -> wasmtime::Result<()> {
+            #[expect(unsafe_code, reason = "the system's own call")]
+            // SAFETY: wasmtime calls this for the pages of its code alone, which nothing writes to any more.
+            unsafe {
+                mprotect(code.cast_mut().cast(), length, MprotectFlags::READ | MprotectFlags::EXEC)?;
+            }
+            Ok(())
+        }
 
-    /// Compiles a component, or loads its compiled code from the cache.
-    pub(super) fn component(&self, wasm: &[u8]) -> wasmtime::Result<Component> {
-        let Some(cache) = &self.cache else { return Component::new(&self.compiler, wasm) };
-        let Compiled { component, hit, warning } = cache.component(&self.compiler, wasm)?;
-        let mut state = self.state();
-        state.hits += usize::from(hit);
-        state.warning = warning.or(state.warning.take());
-        Ok(component)
+        /// Nothing to do: another component may run the same code, and what wasmtime copied is unmapped next.
+        fn unpublish_executable(&self, _code: *const u8, _length: usize) -> wasmtime::Result<()> {
+            Ok(())
+        }
     }
 }
 
-#[cfg(test)]
+#[cfg(all(test, target_os = "linux"))]
 mod tests {
     use super::*;
 
     #[test]
-    fn an_unusable_cache_directory_is_a_warning_and_no_error() {
-        let file = tempfile::NamedTempFile::new().unwrap();
-        let engine = Engine::new(Some((&file.path().join("x"), &[1; 32]))).unwrap();
-        let warning = engine.cache_warning().unwrap();
-        assert!(warning.contains("cannot be used"), "{warning}");
-    }
-
-    #[test]
-    fn compiled_code_is_found_the_second_time() {
-        let directory = tempfile::tempdir().unwrap();
-        let compile = || {
-            let engine = Engine::new(Some((directory.path(), &[1; 32]))).unwrap();
-            engine.component(super::super::COMPONENT).unwrap();
-            engine.cache_hits()
-        };
-        assert_eq!(compile(), 0);
-        assert_eq!(compile(), 1);
+    fn code_runs_where_it_stands() {
+        assert!(in_place::is_possible());
+        let code = CODE.0.as_ptr_range();
+        let image = component().unwrap().image_range();
+        assert!(code.start <= image.start && image.end <= code.end);
     }
 }

@@ -8,7 +8,7 @@ use wasmtime_wasi::I32Exit;
 const MAX_MESSAGE_CHARS: usize = 500;
 
 /// Why a run of the component gave no result.
-#[derive(Debug, thiserror::Error)]
+#[derive(Debug, Clone, thiserror::Error)]
 #[non_exhaustive]
 pub enum SandboxError {
     /// The engine, the component or the runtime cannot be set up: a bug in this program or a problem with the machine.

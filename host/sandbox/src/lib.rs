@@ -6,14 +6,12 @@
 //!
 //! ```no_run
 //! use posthog_llma_sandbox::bindings::posthog::llm_analytics::types::{ConversionOptions, FileRole};
-//! use posthog_llma_sandbox::engine::Engine;
 //! use posthog_llma_sandbox::policy::HttpPolicy;
 //! use posthog_llma_sandbox::proxy::ProxySettings;
-//! use posthog_llma_sandbox::{COMPONENT, Limits, Sandbox, block_on};
+//! use posthog_llma_sandbox::{Limits, Sandbox, block_on};
 //!
 //! # fn run(options: &ConversionOptions) -> Result<(), posthog_llma_sandbox::SandboxError> {
-//! let engine = Engine::new(None)?;
-//! let sandbox = Sandbox::new(&engine, COMPONENT, Limits::default(), ProxySettings::default())?;
+//! let sandbox = Sandbox::new(Limits::default(), ProxySettings::default())?;
 //! let run = block_on(sandbox.run(HttpPolicy::Deny, async |exporter, store| {
 //!     let sessions = exporter.posthog_llm_analytics_conversion().session();
 //!     sessions.call_open(store, "my-session", &[FileRole::Main], options).await
@@ -24,7 +22,6 @@
 //! ```
 
 pub mod bindings;
-mod cache;
 mod connect;
 pub mod engine;
 mod error;
@@ -32,14 +29,12 @@ mod exchange;
 pub mod files;
 mod limits;
 pub mod policy;
-pub mod private_directory;
 pub mod probe;
 pub mod proxy;
 mod reports;
 mod runtime;
 mod state;
 
-pub use cache::{CacheKey, new_cache_key};
 pub use error::SandboxError;
 pub use exchange::MAX_RESPONSE_BYTES;
 pub use limits::Limits;
@@ -48,17 +43,19 @@ pub use state::State;
 
 use bindings::{Exporter, ExporterPre};
 use connect::Connector;
-use engine::Engine;
 use limits::{TimeExhausted, Watchdog};
 use policy::{HttpPolicy, RequestLog};
 use proxy::ProxySettings;
 use std::sync::Arc;
 use std::time::{Duration, Instant};
-use wasmtime::component::Linker;
+use wasmtime::component::{Component, Linker};
 use wasmtime::{Store, UpdateDeadline};
 
-/// The component embedded in this program.
+/// The component whose machine code this program contains.
 pub static COMPONENT: &[u8] = include_bytes!(env!("POSTHOG_LLMA_COMPONENT"));
+
+/// The SHA-256 digest of [`COMPONENT`] in hexadecimal. The component itself is not part of the program.
+pub const COMPONENT_SHA256: &str = env!("POSTHOG_LLMA_COMPONENT_SHA256");
 
 /// A component that is ready to run, any number of times.
 pub struct Sandbox {
@@ -77,17 +74,15 @@ pub struct Run<T> {
 }
 
 impl Sandbox {
-    /// Compiles the component, or loads its compiled code from the engine's cache, and links it. Fails if it is not a
-    /// component of the `exporter` world.
-    pub fn new(
-        engine: &Engine,
-        component: &[u8],
-        limits: Limits,
-        proxies: ProxySettings,
-    ) -> Result<Self, SandboxError> {
-        let component = engine.component(component).map_err(SandboxError::setup)?;
-        let linker = linker(engine.wasmtime()).map_err(SandboxError::setup)?;
-        let component = linker.instantiate_pre(&component).and_then(ExporterPre::new).map_err(SandboxError::setup)?;
+    /// Loads and links this program's component. Fails on a processor that lacks what its code uses.
+    pub fn new(limits: Limits, proxies: ProxySettings) -> Result<Self, SandboxError> {
+        Self::of(engine::component()?, limits, proxies)
+    }
+
+    /// Links a component. Fails if it is not one of the `exporter` world.
+    pub fn of(component: &Component, limits: Limits, proxies: ProxySettings) -> Result<Self, SandboxError> {
+        let linker = linker(component.engine()).map_err(SandboxError::setup)?;
+        let component = linker.instantiate_pre(component).and_then(ExporterPre::new).map_err(SandboxError::setup)?;
         Ok(Self { component, limits, connector: Arc::new(Connector::new(proxies)) })
     }
 

@@ -13,8 +13,7 @@ use std::process::ExitCode;
 pub fn run(arguments: &Convert) -> anyhow::Result<ExitCode> {
     let program = load()?;
     let session = program.session(&arguments.session)?;
-    let ((sandbox, cache_warning), options) = program.prepare(&session, Limits::from(&arguments.limits))?;
-    warn(cache_warning.as_slice());
+    let (sandbox, options) = program.prepare(&session, Limits::from(&arguments.limits))?;
     let mut out = BufWriter::new(events_out());
     let converted = block_on(conversion::convert(&sandbox, &session, &options, &mut out))?;
     // The process's exit frees the memory faster.

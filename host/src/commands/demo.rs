@@ -8,7 +8,7 @@ use crate::delivery::report::SendReport;
 use crate::delivery::send::{self, Delivered, Destination};
 use crate::outbox::now;
 use crate::program::{self, LocalSession, ProgramError};
-use crate::system::terminal::{print, warn};
+use crate::system::terminal::print;
 use crate::view::tree;
 use posthog_llma_local_posthog::{Config, LocalPostHog};
 use posthog_llma_pipeline::options::ApiKey;
@@ -69,8 +69,7 @@ enum DemoError {
 
 /// Runs the demo.
 pub fn run(arguments: &super::cli::Demo) -> anyhow::Result<ExitCode> {
-    let (sandbox, cache_warning) = program::sandbox(Limits::default())?;
-    warn(cache_warning.as_slice());
+    let sandbox = program::sandbox(Limits::default())?;
     let demo = block_on(try_out(&sandbox, now()))??;
     print(&if arguments.json { format!("{:#}\n", demo.json()) } else { demo.text() })?;
     Ok(if demo.is_good() { ExitCode::SUCCESS } else { ExitCode::from(FAILED) })

@@ -41,8 +41,7 @@ pub fn run(arguments: &Arguments) -> anyhow::Result<ExitCode> {
     let program = program.indexed();
     let sessions = select::sessions(&program, arguments)?;
     let limits = Limits::from(&arguments.limits);
-    let (sandbox, cache_warning) = program::sandbox(limits)?;
-    warn(cache_warning.as_slice());
+    let sandbox = program::sandbox(limits)?;
     if arguments.list {
         return list::list(&program, &sandbox, arguments, sessions);
     }

@@ -27,8 +27,7 @@ pub fn run(arguments: &Send) -> anyhow::Result<ExitCode> {
              doesn't know"
         ));
     }
-    let ((sandbox, cache_warning), mut options) = program.prepare(&session, Limits::from(&arguments.limits))?;
-    warnings.extend(cache_warning);
+    let (sandbox, mut options) = program.prepare(&session, Limits::from(&arguments.limits))?;
     let destination = Destination { origin: program.options.origin.clone(), api_key };
     let patience = arguments.patience.patience();
     let size: u64 = session.transcripts().filter_map(|(path, _)| path.metadata().ok()).map(|m| m.len()).sum();

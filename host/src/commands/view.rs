@@ -20,8 +20,7 @@ static STOP: AtomicBool = AtomicBool::new(false);
 pub fn run(arguments: &View) -> anyhow::Result<ExitCode> {
     let program = load()?;
     let session = program.session(&arguments.session)?;
-    let ((sandbox, cache_warning), options) = program.prepare(&session, Limits::from(&arguments.limits))?;
-    warn(cache_warning.as_slice());
+    let (sandbox, options) = program.prepare(&session, Limits::from(&arguments.limits))?;
     let converted = if let Some(path) = &arguments.html {
         stop_on_interrupt();
         match posthog_llma_sandbox::block_on(view::page(&sandbox, &session, &options, path, &STOP))? {

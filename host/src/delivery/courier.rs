@@ -351,7 +351,7 @@ impl<'a> Courier<'a> {
         extent.apply(&mut options);
         let (sandbox, runtime) = match &mut self.sandbox {
             Some(ready) => ready,
-            none => none.insert((program::sandbox(self.limits)?.0, Runtime::new()?)),
+            none => none.insert((program::sandbox(self.limits)?, Runtime::new()?)),
         };
         let state = extent.state_at_last();
         info!(session = ?owed.session_id, attempts = owed.attempts, running = owed.turn_at.is_some(), "delivering");

@@ -1,9 +1,9 @@
-//! Where this program keeps its own files, such as compiled code and the record of deliveries.
+//! Where this program keeps its own files, such as the record of deliveries.
 
 pub use posthog_llma_pipeline::options::STATE_DIR;
-pub use posthog_llma_sandbox::private_directory::make_private;
 use std::ffi::OsString;
-use std::path::PathBuf;
+use std::path::{Path, PathBuf};
+use std::{fs, io};
 
 /// Name of this program's directory inside the platform's shared ones.
 const DIRECTORY_NAME: &str = "posthog-llma";
@@ -28,18 +28,11 @@ impl Platform {
     }
 }
 
-/// The directory for compiled code: `$XDG_CACHE_HOME/posthog-llma`, `~/.cache/posthog-llma` (macOS:
+/// The directory for what can be made again: `$XDG_CACHE_HOME/posthog-llma`, `~/.cache/posthog-llma` (macOS:
 /// `~/Library/Caches/posthog-llma`), on Windows `%LOCALAPPDATA%\posthog-llma\cache`. `None` if the environment does not
 /// determine it.
 pub fn cache(variable: impl Fn(&str) -> Option<OsString>) -> Option<PathBuf> {
     on(Platform::current(), &CACHE, variable)
-}
-
-/// The directory for the key that authenticates compiled code: `$XDG_CONFIG_HOME/posthog-llma`,
-/// `~/.config/posthog-llma` (macOS: `~/Library/Application Support/posthog-llma`), on Windows
-/// `%LOCALAPPDATA%\posthog-llma\config`. `None` if the environment does not determine it.
-pub fn config(variable: impl Fn(&str) -> Option<OsString>) -> Option<PathBuf> {
-    on(Platform::current(), &CONFIG, variable)
 }
 
 /// The directory for the outbox: `$POSTHOG_LLMA_STATE_DIR`, else `$XDG_STATE_HOME/posthog-llma`,
@@ -68,8 +61,6 @@ struct Places {
 }
 
 const CACHE: Places = Places { xdg: "XDG_CACHE_HOME", unix: ".cache", mac_os: "Library/Caches", windows: "cache" };
-const CONFIG: Places =
-    Places { xdg: "XDG_CONFIG_HOME", unix: ".config", mac_os: "Library/Application Support", windows: "config" };
 const DATA: Places =
     Places { xdg: "XDG_DATA_HOME", unix: ".local/share", mac_os: "Library/Application Support", windows: "data" };
 const STATE: Places =
@@ -89,6 +80,24 @@ fn on(platform: Platform, places: &Places, variable: impl Fn(&str) -> Option<OsS
     }
     let below_home = if platform == Platform::MacOs { places.mac_os } else { places.unix };
     Some(absolute("HOME")?.join(below_home).join(DIRECTORY_NAME))
+}
+
+/// Makes a directory private to this user, with mode 0700, even if it already exists. Checks the owner as well, because
+/// root could change the mode of another user's directory.
+#[cfg(unix)]
+pub fn make_private(directory: &Path) -> io::Result<()> {
+    use std::os::unix::fs::{DirBuilderExt, MetadataExt, PermissionsExt};
+    fs::DirBuilder::new().recursive(true).mode(0o700).create(directory)?;
+    if fs::metadata(directory)?.uid() != rustix::process::geteuid().as_raw() {
+        return Err(io::Error::new(io::ErrorKind::PermissionDenied, "it is another user's"));
+    }
+    fs::set_permissions(directory, fs::Permissions::from_mode(0o700))
+}
+
+/// A directory below the user's profile inherits its permissions, so it is private.
+#[cfg(not(unix))]
+pub fn make_private(directory: &Path) -> io::Result<()> {
+    fs::create_dir_all(directory)
 }
 
 #[cfg(test)]

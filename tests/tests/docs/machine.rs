@@ -46,7 +46,6 @@ impl Machine {
             .env_clear()
             .env("PATH", path)
             .env("HOME", self.home.path())
-            .env("XDG_CACHE_HOME", Path::new(env!("CARGO_TARGET_TMPDIR")).join("docs-cache"))
             .env("POSTHOG_API_KEY", KEY)
             .env("POSTHOG_LLMA_CC_ENABLED", "true")
             .env("POSTHOG_HOST", self.posthog.origin());

@@ -6,11 +6,9 @@ use posthog_llma::delivery::conversion;
 use posthog_llma::program::LocalSession;
 use posthog_llma_pipeline::options::ConversionOptions;
 use posthog_llma_pipeline::session as native;
-use posthog_llma_sandbox::engine::Engine as Sandboxes;
 use posthog_llma_sandbox::proxy::ProxySettings;
-use posthog_llma_sandbox::{COMPONENT, Limits, Sandbox, block_on};
+use posthog_llma_sandbox::{Limits, Sandbox, block_on};
 use posthog_llma_tests::components::built;
-use posthog_llma_tests::program::cache;
 use std::fs;
 use wasmtime::component::{Component, Linker};
 use wasmtime::{Engine, Store};
@@ -100,8 +98,7 @@ fn every_host_gives_the_same_events_byte_for_byte() {
     let transcripts = fixtures::transcripts("").unwrap();
     assert!(transcripts.len() > 100);
 
-    let sandboxes = Sandboxes::new(Some((cache(), &[1; 32]))).unwrap();
-    let sandbox = Sandbox::new(&sandboxes, COMPONENT, Limits::default(), ProxySettings::default()).unwrap();
+    let sandbox = Sandbox::new(Limits::default(), ProxySettings::default()).unwrap();
     let engine = Engine::default();
     let converter = Component::from_file(&engine, component("converter")).unwrap();
     let options = options().into();

@@ -152,7 +152,6 @@ fn the_worker_outlives_the_process_group_and_the_session_of_the_hook() {
     let shell = ["setsid", "-w", "sh", "-c", &script, binary.to_str().unwrap()];
     let mut command = std::process::Command::new(shell[0]);
     command.args(&shell[1..]).env_clear().env("HOME", home.path()).env("PATH", std::env::var_os("PATH").unwrap());
-    command.env("XDG_CACHE_HOME", posthog_llma_tests::program::cache());
     command.env("POSTHOG_LLMA_CC_ENABLED", "true").env("POSTHOG_HOST", posthog.origin());
     command.env("POSTHOG_API_KEY", posthog_llma_tests::program::KEY);
     assert!(!command.status().unwrap().success(), "the group was killed");

@@ -11,18 +11,13 @@ use posthog_llma_pipeline::options::ApiKey;
 use posthog_llma_pipeline::origin::Origin;
 use posthog_llma_pipeline::session;
 use posthog_llma_sandbox::bindings::posthog::llm_analytics::types::{ConversionOptions, TraceGrouping};
-use posthog_llma_sandbox::engine::Engine;
 use posthog_llma_sandbox::proxy::ProxySettings;
-use posthog_llma_sandbox::{COMPONENT, Limits, Sandbox, block_on};
+use posthog_llma_sandbox::{Limits, Sandbox, block_on};
 use serde_json::Value;
-use std::path::Path;
 use std::sync::LazyLock;
 
-static SANDBOX: LazyLock<Sandbox> = LazyLock::new(|| {
-    let cache = Path::new(env!("CARGO_TARGET_TMPDIR")).join("program-cache");
-    let engine = Engine::new(Some((&cache, &[1; 32]))).unwrap();
-    Sandbox::new(&engine, COMPONENT, Limits::default(), ProxySettings::default()).unwrap()
-});
+static SANDBOX: LazyLock<Sandbox> =
+    LazyLock::new(|| Sandbox::new(Limits::default(), ProxySettings::default()).unwrap());
 
 fn converted(session: &LocalSession, options: &ConversionOptions) -> String {
     let mut events = Vec::new();

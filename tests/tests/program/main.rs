@@ -10,7 +10,6 @@ use posthog_llma_tests::transcript::Transcript;
 use std::io::Read;
 use std::path::PathBuf;
 
-mod cache;
 mod convert;
 mod demo;
 mod errors;

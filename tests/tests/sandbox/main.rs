@@ -7,7 +7,7 @@ use posthog_llma_sandbox::bindings::exports::posthog::llm_analytics::delivery::{
     Destination, Patience, SessionFile as FileArgument, StartError,
 };
 use posthog_llma_sandbox::bindings::posthog::llm_analytics::types::{ConversionOptions, FileRole};
-use posthog_llma_sandbox::engine::Engine;
+use posthog_llma_sandbox::engine;
 use posthog_llma_sandbox::files::SessionFile;
 use posthog_llma_sandbox::policy::{AllowedDestination, HttpPolicy, Origin};
 use posthog_llma_sandbox::proxy::ProxySettings;
@@ -16,16 +16,13 @@ use std::net::TcpListener;
 use std::path::Path;
 use std::sync::LazyLock;
 use std::time::{Duration, Instant};
+use wasmtime::component::Component;
 
 mod network;
 
-static COMPONENT: &[u8] = include_bytes!(env!("MISBEHAVING_COMPONENT"));
-
-/// One engine for all tests: they run concurrently, and must not stop each other.
-static ENGINE: LazyLock<Engine> = LazyLock::new(|| {
-    let cache = Path::new(env!("CARGO_TARGET_TMPDIR")).join("misbehaving-cache");
-    Engine::new(Some((&cache, &[1; 32]))).unwrap()
-});
+/// Compiled once. All tests share its engine: they run concurrently, and must not stop each other.
+static COMPONENT: LazyLock<Component> =
+    LazyLock::new(|| engine::compile(include_bytes!(env!("MISBEHAVING_COMPONENT"))).unwrap());
 
 /// An attempt of the component, and what it gets for it.
 struct Attempt<'a> {
@@ -49,7 +46,7 @@ impl Default for Attempt<'_> {
 impl Attempt<'_> {
     /// Runs the attempt with this name; the result is what the component reports.
     fn run(self, name: &str) -> Run<String> {
-        let sandbox = Sandbox::new(&ENGINE, COMPONENT, self.limits, ProxySettings::default()).unwrap();
+        let sandbox = Sandbox::of(&COMPONENT, self.limits, ProxySettings::default()).unwrap();
         block_on(sandbox.run(self.policy, async |exporter, store| {
             let files = match self.file {
                 None => Vec::new(),
@@ -368,7 +365,8 @@ fn an_exit_is_an_error_and_does_not_end_the_program() {
 #[test]
 fn a_file_that_is_no_component_is_an_error() {
     for bytes in [&b""[..], b"not wasm", b"\0asm\x01\0\0\0", b"\0asm\x0d\0\x01\0"] {
-        let result = Sandbox::new(&ENGINE, bytes, Limits::default(), ProxySettings::default());
+        let component = engine::compile(bytes);
+        let result = component.and_then(|c| Sandbox::of(&c, Limits::default(), ProxySettings::default()));
         assert!(matches!(result, Err(SandboxError::Setup(_))));
     }
 }

@@ -38,6 +38,7 @@ fn gather(checks: &Checks, status: &Status, log_file: &Path) -> Value {
     json!({
         "program": {
             "version": env!("CARGO_PKG_VERSION"),
+            "component_sha256": posthog_llma_sandbox::COMPONENT_SHA256,
         },
         "platform": {
             "system": std::env::consts::OS,

@@ -10,6 +10,7 @@ use crate::program::Program;
 use crate::system::atomic::AtomicFile;
 use crate::system::{directories, regular};
 use posthog_llma_pipeline::identity::EventId;
+use posthog_llma_sandbox::COMPONENT_SHA256;
 use serde::{Deserialize, Serialize};
 use std::collections::VecDeque;
 use std::io::Write as _;
@@ -71,7 +72,7 @@ impl Remembered {
 
     /// The key for these sessions in their current state; `None` if one of them cannot be read.
     pub fn key(program: &Program, sessions: &[PastSession]) -> Option<String> {
-        let mut all = format!("{} {}", env!("CARGO_PKG_VERSION"), stored_options::to_text(&program.options.conversion));
+        let mut all = format!("{COMPONENT_SHA256} {}", stored_options::to_text(&program.options.conversion));
         for session in sessions {
             all.push_str(&program.session_state(&session.transcript).ok()?);
             all.push_str(&session.transcript.to_string_lossy());

@@ -106,8 +106,7 @@ fn uninstall() -> anyhow::Result<ExitCode> {
     let in_config = |name: &str| config.as_ref().map(|config| config.join(name));
     let left = [
         ("the record of what was delivered (ids and paths, no content, no key)", outbox::directory().ok()),
-        ("compiled code", directories::cache(of_environment)),
-        ("the key that marks compiled code as yours", directories::config(of_environment)),
+        ("counts for `ingest --list`, which can be made again", directories::cache(of_environment)),
         ("what became of the last session", in_config(status_file::FILE_NAME)),
         ("settings that `posthog-llma setup` wrote", in_config("settings.json")),
     ];
