@@ -4,7 +4,7 @@
 
 use libfuzzer_sys::arbitrary::{self, Arbitrary};
 use libfuzzer_sys::fuzz_target;
-use posthog_llma::delivery::report::Report;
+use posthog_llma::delivery::report::SendReport;
 use posthog_llma::delivery::send::Delivered;
 use posthog_llma::outbox::{DestinationId, Outbox, PATIENCE, SessionId, Sighting};
 use posthog_llma_pipeline::options::Options;
@@ -121,8 +121,19 @@ thread_local! {
 
 fuzz_target!(|input: Input| {
     let batches: Vec<BatchReport> = input.batches.into_iter().map(BatchReport::from).collect();
-    let [bytes, lines, bad_lines, unknown_lines, generations, spans, traces, excluded_events, held_events, shortened_events, now] =
-        input.numbers;
+    let [
+        bytes,
+        lines,
+        bad_lines,
+        unknown_lines,
+        generations,
+        spans,
+        traces,
+        excluded_events,
+        held_events,
+        shortened_events,
+        now,
+    ] = input.numbers;
     let [unknown_types, other_counts] = input.named.map(counts);
     let report = ConversionReport {
         bytes,
@@ -159,6 +170,6 @@ fuzz_target!(|input: Input| {
         let _ = format!("{summary:?}");
     });
     let delivered = Delivered { batches, report: Some(report), ..Delivered::default() };
-    let said = Report::of("fuzz", &origin(), &delivered, Vec::new(), now as i64);
+    let said = SendReport::of("fuzz", &origin(), &delivered, Vec::new(), now as i64);
     let _ = (said.text(), said.json());
 });

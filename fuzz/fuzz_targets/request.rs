@@ -12,7 +12,9 @@ const ORIGINS: [&str; 4] =
 /// Another way to write the same address, as far as it may differ: hosts are compared in lower case, a default port is left out.
 fn is_the_same(url: &str, origin: &Origin, path: &str) -> bool {
     let address = format!("{}://{}", origin.scheme().as_str(), origin.host());
-    let Some(rest) = url.get(..address.len()).filter(|start| start.eq_ignore_ascii_case(&address)) else { return false };
+    let Some(rest) = url.get(..address.len()).filter(|start| start.eq_ignore_ascii_case(&address)) else {
+        return false;
+    };
     let rest = &url[rest.len()..];
     rest == format!("{}{path}", &origin.authority()[origin.host().len()..])
         || rest == format!(":{}{path}", origin.port())

@@ -4,11 +4,11 @@
 #![no_main]
 
 use libfuzzer_sys::fuzz_target;
-use posthog_llma::delivery::report::Report;
 use posthog_llma::delivery::record::Record;
+use posthog_llma::delivery::report::SendReport;
 use posthog_llma::delivery::send::{Delivered, Destination, PATIENCE, deliver};
 use posthog_llma::outbox::OutboxError;
-use posthog_llma::program::Session;
+use posthog_llma::program::LocalSession;
 use posthog_llma_pipeline::options::{ConversionOptions, Options};
 use posthog_llma_pipeline::origin::Origin;
 use posthog_llma_sandbox::bindings::exports::posthog::llm_analytics::delivery::{BatchReport, Patience};
@@ -33,15 +33,14 @@ static ANSWERS: Mutex<Vec<Vec<u8>>> = Mutex::new(Vec::new());
 
 static SERVERS: LazyLock<Vec<Destination>> = LazyLock::new(|| (0..PORTS).map(|_| server()).collect());
 
-static SANDBOX: LazyLock<Sandbox> = LazyLock::new(|| {
-    Sandbox::new(Limits::default(), ProxySettings::default()).expect("the component is good")
-});
+static SANDBOX: LazyLock<Sandbox> =
+    LazyLock::new(|| Sandbox::new(Limits::default(), ProxySettings::default()).expect("the component is good"));
 
-static SESSION: LazyLock<(TempDir, Session)> = LazyLock::new(|| {
+static SESSION: LazyLock<(TempDir, LocalSession)> = LazyLock::new(|| {
     let folder = TempDir::new().expect("the temporary directory can be written");
     let path = folder.path().join("44e37528-1ed2-41c1-b10f-e00cfcc58584.jsonl");
     std::fs::write(&path, include_bytes!("../session.jsonl")).expect("the temporary directory can be written");
-    let session = Session::of_transcript(&path).expect("it is a transcript");
+    let session = LocalSession::of_transcript(&path).expect("it is a transcript");
     (folder, session)
 });
 
@@ -122,11 +121,11 @@ fuzz_target!(|input: &[u8]| {
     let options = ConversionOptions::default().into();
     let mut seen = Seen::default();
     let start = Instant::now();
-    let delivered: Delivered =
-        block_on(deliver(&SANDBOX, &SESSION.1, &options, destination, patience, &mut seen)).expect("there is a runtime");
+    let delivered: Delivered = block_on(deliver(&SANDBOX, &SESSION.1, &options, destination, patience, &mut seen))
+        .expect("there is a runtime");
     assert!(start.elapsed() < Duration::from_secs(20), "it took {:?}", start.elapsed());
     assert!(seen.own.is_subset(&seen.decided) || delivered.error.is_some(), "an event was forgotten");
-    let report = Report::of("fuzz", &destination.origin, &delivered, Vec::new(), 1_790_000_000_000);
+    let report = SendReport::of("fuzz", &destination.origin, &delivered, Vec::new(), 1_790_000_000_000);
     assert!(delivered.error.is_none() || !report.is_complete());
     let _ = (report.text(), report.json());
 });

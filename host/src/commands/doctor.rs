@@ -105,12 +105,12 @@ impl Checks {
         }
         self.state_directory();
         match git::user_email(directory) {
-            Some(email) => self.good("git e-mail", email),
+            Some(email) => self.good("git email", email),
             None if settings.as_ref().is_some_and(|s| s.get(options::DISTINCT_ID).is_some()) => {
-                self.good("git e-mail", "none, but POSTHOG_LLMA_DISTINCT_ID is set");
+                self.good("git email", "none, but POSTHOG_LLMA_DISTINCT_ID is set");
             }
             None => self.next(
-                "git e-mail",
+                "git email",
                 "none: events are not attributed to a person",
                 "Run `git config --global user.email you@example.com`, or set POSTHOG_LLMA_DISTINCT_ID.",
             ),

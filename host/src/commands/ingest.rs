@@ -219,16 +219,19 @@ impl IngestReport {
 
     fn text(&self) -> String {
         let mut out = String::new();
-        let Self { sent, before, nothing, failed, not_reached, sums, .. } = self;
+        let Self { sent, not_reached, sums, .. } = self;
+        let [before, nothing, failed] = [self.before, self.nothing, self.failed].map(report::number);
         let (done, would) = if self.sends { ("sent", "") } else { ("to send", "would be ") };
         let _ = writeln!(
             out,
-            "{} {done}, {before} delivered before, {nothing} with nothing to send, {failed} failed, {not_reached} not reached",
-            report::count(*sent, "session")
+            "{} {done}, {before} delivered before, {nothing} with nothing to send, {failed} failed, {} not reached",
+            report::count(*sent, "session"),
+            report::number(not_reached)
         );
-        let [input, output, read, creation] = sums.tokens;
+        let [input, output, read, creation] = sums.tokens.map(report::number);
         let events = sums.events;
-        let _ = writeln!(out, "  events  {events} {would}accepted, {} before compression", report::bytes(sums.bytes));
+        let (shown, bytes) = (report::number(events), report::bytes(sums.bytes));
+        let _ = writeln!(out, "  events  {shown} {would}accepted, {bytes} before compression");
         let _ = writeln!(out, "  tokens  {input} in, {output} out, {read} cache read, {creation} cache written");
         if !sums.redactions.is_empty() {
             let rules: Vec<_> = sums.redactions.iter().map(|(rule, count)| format!("{count} {rule}")).collect();

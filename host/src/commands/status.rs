@@ -7,7 +7,7 @@ use crate::claude_code::settings::{Environment, Settings};
 use crate::commands::checks::{Checks, Seen};
 use crate::commands::cli;
 use crate::delivery::cost;
-use crate::delivery::report::count;
+use crate::delivery::counted::{count, number};
 use crate::outbox::decisions::{Decisions, Verdict};
 use crate::outbox::{self, DAMAGED, HOOK, HOOK_FAILURE, HookSettings, Millis, Note, Outbox, OutboxError, Summary, now};
 use crate::program::Program;
@@ -327,7 +327,13 @@ impl Status {
             let _ = writeln!(out, "  last error     {error}\n  next try       {next}, or `posthog-llma flush`");
         }
         let events = destination.events;
-        let _ = writeln!(out, "  events         {events}, {} in PostHog ({})", cost::shown(events), cost::basis());
+        let _ = writeln!(
+            out,
+            "  events         {}, {} in PostHog ({})",
+            number(events),
+            cost::shown(events),
+            cost::basis()
+        );
         if !summary.redactions.is_empty() {
             let replaced: u64 = summary.redactions.iter().map(|(_, count)| count).sum();
             let _ = writeln!(out, "  redacted       {} (--json counts them by rule)", count(replaced, "secret"));
@@ -347,7 +353,7 @@ impl Status {
             ("running", sessions.running),
             ("never seen", self.never_seen),
         ] {
-            let _ = writeln!(out, "  {name:<13}  {count}");
+            let _ = writeln!(out, "  {name:<13}  {}", number(count));
         }
         for (origin, sessions) in &summary.owed_to {
             let _ = writeln!(out, "  {:<13}  {sessions} (to another project at {origin})", "waiting");

@@ -1,6 +1,35 @@
-//! Numbers with their nouns, for people.
+//! Numbers for people.
+
+use std::fmt::Display;
+
+/// A whole number with thousands separators: `16,355`.
+pub fn number(n: impl Display) -> String {
+    let digits = n.to_string();
+    let mut out = String::with_capacity(digits.len() + digits.len() / 3);
+    for (i, digit) in digits.chars().enumerate() {
+        if i > 0 && (digits.len() - i).is_multiple_of(3) {
+            out.push(',');
+        }
+        out.push(digit);
+    }
+    out
+}
 
 /// A number with its noun: `1 trace`, `2 traces`.
-pub fn count<N: std::fmt::Display + PartialEq + From<u8> + Copy>(n: N, noun: &str) -> String {
-    format!("{n} {noun}{}", if n == N::from(1) { "" } else { "s" })
+pub fn count<N: Display + PartialEq + From<u8> + Copy>(n: N, noun: &str) -> String {
+    format!("{} {noun}{}", number(n), if n == N::from(1) { "" } else { "s" })
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn numbers_have_separators_and_nouns_agree() {
+        let numbers = [(0, "0"), (999, "999"), (1000, "1,000"), (123_456, "123,456"), (1_234_567, "1,234,567")];
+        for (n, text) in numbers {
+            assert_eq!(number(n), text);
+        }
+        assert_eq!([0, 1, 2000].map(|n| count(n, "trace")), ["0 traces", "1 trace", "2,000 traces"]);
+    }
 }

@@ -1,7 +1,7 @@
 //! The output of `send`.
 
 use crate::delivery::cost;
-pub use crate::delivery::counted::count;
+pub use crate::delivery::counted::{count, number};
 use crate::delivery::send::Delivered;
 use posthog_llma_pipeline::identity::EventId;
 use posthog_llma_pipeline::origin::Origin;
@@ -207,18 +207,19 @@ impl SendReport {
         let _ = writeln!(out, "Session {session} {what} {origin}");
         let _ = writeln!(
             out,
-            "  events    {events}: {}, {}, {}",
+            "  events    {}: {}, {}, {}",
+            number(events),
             count(sums.generations, "generation"),
             count(sums.spans, "span"),
             count(sums.traces, "trace")
         );
-        let [input, output, read, creation] = self.tokens;
+        let [input, output, read, creation] = self.tokens.map(number);
         let _ = writeln!(out, "  tokens    {input} in, {output} out, {read} cache read, {creation} cache written");
         let paths = if self.paths.is_empty() { String::new() } else { format!(" to {}", self.paths.join(", ")) };
         let _ = writeln!(
             out,
             "  requests  {}{paths}: {} before, {} after compression",
-            sums.requests,
+            number(sums.requests),
             bytes(sums.raw_bytes),
             bytes(sums.sent_bytes)
         );

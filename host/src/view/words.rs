@@ -1,5 +1,6 @@
 //! Text for people: durations, counts, what a tool is asked to do.
 
+use crate::delivery::counted::count;
 use serde_json::Value;
 use std::borrow::Cow;
 
@@ -40,24 +41,6 @@ pub fn duration(milliseconds: i64) -> String {
         60..2880 => format!("{} h {:02} min", minutes / 60, minutes % 60),
         _ => format!("{} days {} h", minutes / 1440, minutes % 1440 / 60),
     }
-}
-
-/// A number with thousands separators: `16,355`.
-pub fn number(n: u64) -> String {
-    let digits = n.to_string();
-    let mut out = String::with_capacity(digits.len() + digits.len() / 3);
-    for (i, digit) in digits.chars().enumerate() {
-        if i > 0 && (digits.len() - i).is_multiple_of(3) {
-            out.push(',');
-        }
-        out.push(digit);
-    }
-    out
-}
-
-/// `1 commit`, `2 commits`.
-pub fn count(n: u64, word: &str) -> String {
-    format!("{} {word}{}", number(n), if n == 1 { "" } else { "s" })
 }
 
 /// The argument of a tool's input that says what the tool does. `input` is JSON and may be cut off.
@@ -152,13 +135,6 @@ mod tests {
             (273_600_000, "3 days 4 h"),
         ] {
             assert_eq!(duration(milliseconds), words);
-        }
-    }
-
-    #[test]
-    fn numbers_have_their_thousands_apart() {
-        for (n, words) in [(0, "0"), (999, "999"), (1000, "1,000"), (16_355, "16,355"), (1_234_567, "1,234,567")] {
-            assert_eq!(number(n), words);
         }
     }
 

@@ -30,7 +30,7 @@ fn when_all_is_well_every_check_is_good() {
         "TLS",
         "request",
         "state directory",
-        "git e-mail",
+        "git email",
         "plugin",
         "hooks",
         "transcripts",

@@ -9,7 +9,7 @@ fn the_demo_shows_the_trace_what_arrived_and_what_was_refused() {
     let outcome = outcome.prints(&[
         "Why does the checkout test fail? Fix it.",
         "events    18: 9 generations, 8 spans, 1 trace",
-        "tokens    42 in, 1996 out, 91079 cache read, 26424 cache written",
+        "tokens    42 in, 1,996 out, 91,079 cache read, 26,424 cache written",
         "API Error: 529 Overloaded",
         "What the sandbox allowed",
         "What it refused",

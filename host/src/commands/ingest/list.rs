@@ -105,7 +105,7 @@ impl Row<'_> {
 
 fn table(rows: &[Row<'_>]) -> String {
     let mut out = format!(
-        "{:<16}  {:<8}  {:<16}  {:>9}  {:>9}  {:>9}  {:>7}  {:<9}  PROMPT\n",
+        "{:<16}  {:<8}  {:<16}  {:>9}  {:>11}  {:>11}  {:>7}  {:<9}  PROMPT\n",
         "BEGAN (UTC)", "SESSION", "PROJECT", "SIZE", "IN", "OUT", "EVENTS", "DELIVERED"
     );
     for Row { session, prompt, tokens: [input, output, read, creation], events, is_delivered, has_nothing } in rows {
@@ -113,14 +113,14 @@ fn table(rows: &[Row<'_>]) -> String {
         let project = session.head.directory.as_deref().and_then(Path::file_name).unwrap_or_default().to_string_lossy();
         let _ = writeln!(
             out,
-            "{:<16}  {:<8}  {:<16}  {:>9}  {:>9}  {:>9}  {:>7}  {:<9}  {}",
+            "{:<16}  {:<8}  {:<16}  {:>9}  {:>11}  {:>11}  {:>7}  {:<9}  {}",
             began[..16].replace('T', " "),
             session.id.chars().filter(|c| !c.is_control()).take(8).collect::<String>(),
             short(&project, 16),
             report::bytes(session.bytes),
-            input.saturating_add(*read).saturating_add(*creation),
-            output,
-            events,
+            report::number(input.saturating_add(*read).saturating_add(*creation)),
+            report::number(output),
+            report::number(events),
             match (has_nothing, is_delivered) {
                 (true, _) => "nothing",
                 (_, true) => "yes",

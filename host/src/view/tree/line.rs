@@ -1,7 +1,8 @@
 //! The text of the tree's lines.
 
 use super::{AGENT, ERROR, FAINT, MODEL, STRONG, TEXT, TOOL, clean};
-use crate::view::words::{self, count, duration, number};
+use crate::delivery::counted::{count, number};
+use crate::view::words::{self, duration};
 use posthog_llma_pipeline::identity::LONGEST_ID;
 use serde_json::Value;
 use std::fmt::{self, Write as _};
