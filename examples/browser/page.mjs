@@ -59,25 +59,37 @@ async function filesIn(entry) {
   }
 }
 
-/** Which of the files is the session's transcript, and which are those of its sub-agents: the component says it. */
+/** Which of the files are the session's transcripts, and which are those of its sub-agents: the component says it. */
 async function session(conversion, files) {
   const mains = files.filter(({ path }) => conversion.mainTranscript(path) !== undefined);
-  if (mains.length !== 1) throw new Error(`One session's transcript is needed, and there are ${mains.length}.`);
-  const [main] = mains;
-  const id = conversion.mainTranscript(main.path);
-  const folder = main.path.slice(0, main.path.lastIndexOf('/') + 1);
+  const [id, ...others] = new Set(mains.map(({ path }) => conversion.mainTranscript(path)));
+  if (!id || others.length > 0) throw new Error(`One session's transcript is needed, and there are ${mains.length}.`);
+  // A session whose directory changed has one in each project's folder.
+  for (const main of mains) main.began = conversion.began(await beginning(main.file, PIECE)) ?? Infinity;
+  mains.sort((a, b) => compare(a.began, b.began) || compare(a.path, b.path));
+  const folders = new Set(mains.map(({ path }) => path.slice(0, path.lastIndexOf('/') + 1)));
+  const agents = [];
+  for (const folder of folders) agents.push(...(await agentsIn(conversion, id, folder, files)));
+  agents.sort((a, b) => compare(a.role.val.agentId, b.role.val.agentId) || compare(a.path, b.path));
+  return { id, files: [...mains.map((main) => ({ ...main, role: { tag: 'main' } })), ...agents] };
+}
+
+async function agentsIn(conversion, id, folder, files) {
   const below = files.filter(({ path }) => path.startsWith(folder));
-  const session = { id, files: [{ ...main, role: { tag: 'main' } }] };
+  const agents = [];
   for (const found of conversion.subAgents(id, below.map(({ path }) => path.slice(folder.length)))) {
     const { agentId, workflowRun } = found;
-    const { file } = below[found.file];
-    const beginning = async () => new Uint8Array(await file.slice(0, HEAD).arrayBuffer());
-    if (found.flat && !conversion.belongsTo(id, await beginning())) continue;
+    const { file, path } = below[found.file];
+    if (found.flat && !conversion.belongsTo(id, await beginning(file, HEAD))) continue;
     const metadata = await below[found.metadata]?.file.text();
-    session.files.push({ file, role: { tag: 'agent', val: { agentId, metadata, workflowRun } } });
+    agents.push({ file, path, role: { tag: 'agent', val: { agentId, metadata, workflowRun } } });
   }
-  return session;
+  return agents;
 }
+
+const beginning = async (file, most) => new Uint8Array(await file.slice(0, most).arrayBuffer());
+
+const compare = (a, b) => (a < b ? -1 : Number(a > b));
 
 async function convert(conversion, { id, files }) {
   const session = conversion.Session.open(id, files.map(({ role }) => role), OPTIONS);

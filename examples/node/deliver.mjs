@@ -4,7 +4,7 @@
 // what `allowing` below lets through: no other host, path or method, whatever is in the component.
 import { filesystem, http } from '@bytecodealliance/preview2-shim';
 import { WASIShim } from '@bytecodealliance/preview2-shim/instantiation';
-import { dirname, relative } from 'node:path';
+import { relative } from 'node:path';
 import { options, start } from './component.mjs';
 import { session as find } from './session.mjs';
 
@@ -53,8 +53,8 @@ const imports = new WASIShim({ sandbox: { preopens: {}, env: {}, args: [] } }).g
 imports['wasi:http/outgoing-handler'] = allowing(process.env.ALLOWED_ORIGIN ?? destination.origin);
 const { conversion, delivery } = await start('exporter', imports);
 
-const { id, files } = find(conversion, transcript);
-const handles = open(dirname(transcript), files.map(({ path }) => path));
+const { id, folder, files } = find(conversion, transcript);
+const handles = open(folder, files.map(({ path }) => path));
 const sessionFiles = files.map(({ role }, index) => ({ role, contents: handles[index] }));
 try {
   const transfer = delivery.Transfer.start(id, sessionFiles, options, destination, patience);

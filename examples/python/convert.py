@@ -6,7 +6,7 @@ from collections.abc import Iterator
 from pathlib import Path
 
 from converter import MAIN, Converter, agent, record
-from session import agents_of
+from session import agents_of, mains_of
 
 PIECE = 64 * 1024
 
@@ -40,9 +40,10 @@ def pieces(path: Path) -> Iterator[bytes]:
 
 
 def convert(converter: Converter, transcript: Path) -> Iterator[bytes]:
-    agents = agents_of(converter, transcript)
-    roles = [MAIN] + [agent(a.agent_id, a.metadata, a.workflow_run) for a in agents]
-    paths = [transcript] + [a.path for a in agents]
+    mains = mains_of(converter, transcript)
+    agents = agents_of(converter, mains)
+    roles = [MAIN] * len(mains) + [agent(a.agent_id, a.metadata, a.workflow_run) for a in agents]
+    paths = mains + [a.path for a in agents]
     session = converter.session(transcript.stem, roles, options())
     for index, path in enumerate(paths):
         for piece in pieces(path):

@@ -58,6 +58,10 @@ class Converter:
         fields = ("file", "agent-id", "workflow-run", "metadata", "flat")
         return [SubAgent(*(getattr(agent, field) for field in fields)) for agent in found]
 
+    def began(self, beginning: bytes) -> int | None:
+        """When does the transcript that begins so begin, in milliseconds since 1970?"""
+        return Instance(self).call("began", beginning)
+
     def belongs_to(self, session_id: str, beginning: bytes) -> bool:
         """Does the transcript that begins so say that it belongs to this session?"""
         return Instance(self).call("belongs-to", session_id, beginning)

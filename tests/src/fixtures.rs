@@ -13,6 +13,25 @@ pub fn transcripts(folder: &str) -> io::Result<Vec<PathBuf>> {
     Ok(found)
 }
 
+/// Puts the session with this main transcript into two folders: the first half of its lines into one, the rest and its
+/// sub-agents into the other. Returns the two main transcripts.
+pub fn in_two_folders(main: &Path, folders: [&Path; 2]) -> io::Result<[PathBuf; 2]> {
+    let name = main.file_name().unwrap_or_default();
+    let text = fs::read_to_string(main)?;
+    let lines: Vec<&str> = text.split_inclusive('\n').collect();
+    let (first, second) = lines.split_at(lines.len() / 2);
+    for (folder, lines) in folders.iter().zip([first, second]) {
+        fs::create_dir_all(folder)?;
+        fs::write(folder.join(name), lines.concat())?;
+    }
+    let [one, two] = folders.map(|folder| folder.join(name));
+    let folder = main.with_extension("");
+    if folder.is_dir() {
+        copy(&folder, &two.with_extension(""))?;
+    }
+    Ok([one, two])
+}
+
 /// Copies a folder with all its contents.
 pub fn copy(from: &Path, to: &Path) -> io::Result<()> {
     fs::create_dir_all(to)?;

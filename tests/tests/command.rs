@@ -6,7 +6,7 @@ use http::{Request, Response};
 use posthog_llma_tests::components::component;
 use posthog_llma_tests::fixtures;
 use posthog_llma_tests::program::{Home, KEY};
-use std::path::Path;
+use std::path::{Path, PathBuf};
 use std::sync::LazyLock;
 use wasmtime::component::{Component, Linker, ResourceTable};
 use wasmtime::{Engine, Store};
@@ -94,6 +94,60 @@ async fn the_command_converts_as_our_program_does() {
             home.program(["convert"]).arg(&transcript).env("POSTHOG_LLMA_DISTINCT_ID", "dev@example.com").run();
         assert_eq!(String::from_utf8(events).unwrap(), program.exits_with(0).stdout, "{case}");
     }
+}
+
+/// What our program makes of a session, with the distinct ID that [`ME`] gives.
+fn expected(home: &Home, main: &Path, homes: &[&Path]) -> String {
+    let homes: Vec<_> = homes.iter().map(|home| home.display().to_string()).collect();
+    let program = home.program(["convert"]).arg(main).env(ME.0, ME.1).env("CLAUDE_CONFIG_DIR", homes.join(","));
+    program.run().exits_with(0).stdout.clone()
+}
+
+const ME: (&str, &str) = ("POSTHOG_LLMA_DISTINCT_ID", "dev@example.com");
+
+#[tokio::test(flavor = "current_thread")]
+async fn what_a_session_has_in_other_projects_folders_belongs_to_it() {
+    let home = Home::new();
+    for case in ["2.1.330/parallel", "2.1.330/subfg"] {
+        let folder = tempfile::tempdir().unwrap();
+        let folders = ["projects/-b-first", "projects/-a-second"].map(|name| folder.path().join(name));
+        let main = fixtures::transcripts(case).unwrap().remove(0);
+        let mains = fixtures::in_two_folders(&main, folders.each_ref().map(PathBuf::as_path)).unwrap();
+        #[cfg(unix)]
+        std::os::unix::fs::symlink("-b-first", folder.path().join("projects/-c-link")).unwrap();
+        let expected = expected(&home, &mains[0], &[]);
+        assert_eq!(expected.lines().count(), self::expected(&home, &main, &[]).lines().count(), "{case}");
+        // Whichever of them is named.
+        for main in &mains {
+            let named = main.strip_prefix(folder.path()).unwrap().to_str().unwrap();
+            let arguments = ["convert", &format!("/session/{named}")];
+            let (succeeded, events, errors) = run(folder.path(), &arguments, &[ME]).await;
+            assert!(succeeded, "{case}: {errors}");
+            assert_eq!(String::from_utf8(events).unwrap(), expected, "{case}: {named}");
+        }
+    }
+}
+
+#[tokio::test(flavor = "current_thread")]
+async fn what_a_session_has_in_another_home_can_be_named_too() {
+    let home = Home::new();
+    let folder = tempfile::tempdir().unwrap();
+    let homes = ["one", "two"].map(|name| folder.path().join(name));
+    let folders = homes.each_ref().map(|home| home.join("projects/-shop"));
+    let main = fixtures::transcripts("2.1.330/subfg").unwrap().remove(0);
+    let mains = fixtures::in_two_folders(&main, folders.each_ref().map(PathBuf::as_path)).unwrap();
+    let expected = expected(&home, &mains[0], &homes.each_ref().map(PathBuf::as_path));
+    let named = |main: &PathBuf| format!("/session/{}", main.strip_prefix(folder.path()).unwrap().display());
+    let [first, second] = mains.each_ref().map(named);
+    for order in [[&first, &second], [&second, &first]] {
+        let (succeeded, events, errors) = run(folder.path(), &["convert", order[0], order[1]], &[ME]).await;
+        assert!(succeeded, "{errors}");
+        assert_eq!(String::from_utf8(events).unwrap(), expected);
+    }
+    let other = folders[0].join("other.jsonl");
+    std::fs::write(&other, "").unwrap();
+    let (succeeded, _, errors) = run(folder.path(), &["convert", &first, &named(&other)], &[ME]).await;
+    assert!(!succeeded && errors.contains("are not of one session"), "{errors}");
 }
 
 #[tokio::test(flavor = "current_thread")]

@@ -12,7 +12,7 @@ use posthog_llma_tests::server::Server;
 use serde_json::Value;
 use std::fs;
 use std::io::Write as _;
-use std::path::Path;
+use std::path::{Path, PathBuf};
 use std::sync::LazyLock;
 
 static SERVER: LazyLock<Server> =
@@ -20,7 +20,7 @@ static SERVER: LazyLock<Server> =
 
 const TAR: (&str, &str) = ("content-type", "application/x-tar");
 
-fn transcript(case: &str) -> std::path::PathBuf {
+fn transcript(case: &str) -> PathBuf {
     fixtures::transcripts(case).unwrap().remove(0)
 }
 
@@ -59,6 +59,23 @@ fn an_archive_is_converted_as_our_program_does() {
         let main = transcript(case);
         let (status, events) = SERVER.request("POST /convert", &[TAR], &archive(&main)).unwrap();
         assert_eq!((status, String::from_utf8(events).unwrap()), (200, expected(&main)), "{case}");
+    }
+}
+
+#[test]
+fn the_transcripts_of_one_session_in_several_projects_folders_are_one_session() {
+    for case in ["2.1.330/parallel", "2.1.330/subfg"] {
+        let folder = tempfile::tempdir().unwrap();
+        let folders = ["projects/-b-first", "projects/-a-second"].map(|name| folder.path().join(name));
+        let mains = fixtures::in_two_folders(&transcript(case), folders.each_ref().map(PathBuf::as_path)).unwrap();
+        // With the folder's name before them, or without, as from two homes.
+        for prefix in ["", "projects"] {
+            let mut archive = tar::Builder::new(Vec::new());
+            archive.append_dir_all(prefix, folder.path().join("projects")).unwrap();
+            let archive = archive.into_inner().unwrap();
+            let (status, events) = SERVER.request("POST /convert", &[TAR], &archive).unwrap();
+            assert_eq!((status, String::from_utf8(events).unwrap()), (200, expected(&mains[1])), "{case} {prefix}");
+        }
     }
 }
 

@@ -28,6 +28,10 @@ impl Guest for Redactor {
         conversion::main_transcript(&path)
     }
 
+    fn began(beginning: Vec<u8>) -> Option<i64> {
+        conversion::began(&beginning)
+    }
+
     fn sub_agents(id: String, paths: Vec<String>) -> Vec<SubAgent> {
         let found = conversion::sub_agents(&id, &paths).into_iter().map(|found| SubAgent {
             file: found.file,

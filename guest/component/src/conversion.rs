@@ -17,6 +17,10 @@ impl Guest for Component {
         files::main_transcript(&path.split('/').collect::<Vec<_>>()).map(str::to_owned)
     }
 
+    fn began(beginning: Vec<u8>) -> Option<i64> {
+        files::began(beginning.as_slice())
+    }
+
     fn sub_agents(id: String, paths: Vec<String>) -> Vec<SubAgent> {
         let paths: Vec<Vec<&str>> = paths.iter().map(|path| path.split('/').collect()).collect();
         let found = files::agents(&id, &paths).into_iter().map(|found| SubAgent {

@@ -48,6 +48,8 @@ POST /deliver   a session; sends it to POSTHOG_HOST with POSTHOG_API_KEY and ans
 The body is a tar archive of the transcript and its folder (content-type: application/x-tar)
   tar -C PROJECT -cf - SESSION.jsonl SESSION | curl -H content-type:application/x-tar --data-binary @- URL/convert
 or the transcript alone, with its session's id (posthog-session-id: SESSION). It may be compressed (content-encoding: gzip).
+A session whose directory changed has a transcript in each project's folder; all of them go into one archive:
+  (cd ~/.claude/projects && tar -cf - */SESSION*) | curl -H content-type:application/x-tar --data-binary @- URL/convert
 posthog-distinct-id and posthog-git-repo say whose the session is. Settings are the POSTHOG_… variables that the host passes;
 with POSTHOG_LLMA_SERVER_TOKEN, requests need it (authorization: Bearer TOKEN).
 ";

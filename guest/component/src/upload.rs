@@ -3,6 +3,7 @@
 use flate2::read::MultiGzDecoder;
 use posthog_llma_pipeline::delivery::reading::Source;
 use posthog_llma_pipeline::session::{AgentFile, FileRole, files};
+use std::collections::BTreeSet;
 use std::convert::Infallible;
 use std::io::{self, Read};
 use std::path::{Component, Path};
@@ -17,8 +18,8 @@ pub(crate) enum UploadError {
     TooLarge,
     #[error("the body is not what its headers say: {0}")]
     Unreadable(#[from] io::Error),
-    #[error("the archive must hold the transcript of one session, SESSION.jsonl; it holds {0}")]
-    Transcripts(usize),
+    #[error("the archive must hold one session, SESSION.jsonl; it holds {0}")]
+    Sessions(usize),
     #[error("a transcript needs its session's id, in the header posthog-session-id")]
     NoId,
 }
@@ -99,34 +100,46 @@ fn names(path: &Path) -> Vec<String> {
 /// Finds the session in the files of an archive, which has Claude Code's folder layout.
 fn in_archive(mut entries: Vec<Entry>) -> Result<Upload, UploadError> {
     let is_main = |(path, _): &Entry| main_id(path).is_some();
-    let mains: Vec<_> = entries.extract_if(.., |entry| is_main(entry)).collect();
-    let [(path, main)] = <[Entry; 1]>::try_from(mains).map_err(|mains| UploadError::Transcripts(mains.len()))?;
-    let (id, folder) = (main_id(&path).unwrap_or_default().to_owned(), &path[..path.len() - 1]);
+    let mut mains: Vec<_> = entries.extract_if(.., |entry| is_main(entry)).collect();
+    let ids: BTreeSet<_> = mains.iter().filter_map(|(path, _)| main_id(path)).collect();
+    let id = match ids.first() {
+        Some(id) if ids.len() == 1 => (*id).to_owned(),
+        _ => return Err(UploadError::Sessions(ids.len())),
+    };
+    files::order_mains(&mut mains, |(path, bytes)| (files::began(bytes.as_slice()), path.clone()));
 
-    // Files elsewhere in the archive don't belong to the session.
-    entries.retain(|(path, _)| path.starts_with(folder));
-    let below = entries.iter().map(|(path, _)| path[folder.len()..].iter().map(String::as_str).collect());
-    let below: Vec<Vec<&str>> = below.collect();
-    let agents = files::agents(&id, &below).into_iter().filter_map(|found| {
-        let is_its = || files::belongs_to(&id, entries[found.file].1.as_slice()).unwrap_or(false);
+    let folders: BTreeSet<_> = mains.iter().map(|(path, _)| &path[..path.len() - 1]).collect();
+    let mut agents: Vec<_> = folders.into_iter().flat_map(|folder| agents_in(&id, folder, &entries)).collect();
+    agents.sort_by(|(a, i), (b, j)| (&a.agent_id, &entries[*i].0).cmp(&(&b.agent_id, &entries[*j].0)));
+
+    let (mut roles, mut files): (Vec<_>, Vec<_>) = mains.into_iter().map(|(_, main)| (FileRole::Main, main)).unzip();
+    for (agent, file) in agents {
+        roles.push(FileRole::Agent(agent));
+        files.push(std::mem::take(&mut entries[file].1));
+    }
+    Ok(Upload { id, roles, files: Files(files) })
+}
+
+/// The session's sub-agents that belong to the main transcript in this folder, each with the index of its file.
+fn agents_in(id: &str, folder: &[String], entries: &[Entry]) -> Vec<(AgentFile, usize)> {
+    // Files elsewhere in the archive don't belong to it.
+    let below = entries.iter().enumerate().filter_map(|(file, (path, _))| Some((file, path.strip_prefix(folder)?)));
+    let (indices, paths): (Vec<usize>, Vec<Vec<&str>>) =
+        below.map(|(file, path)| (file, path.iter().map(String::as_str).collect())).unzip();
+    let contents = |found: usize| entries[indices[found]].1.as_slice();
+    let agents = files::agents(id, &paths).into_iter().filter_map(|found| {
+        let is_its = || files::belongs_to(id, contents(found.file)).unwrap_or(false);
         if found.agent.is_flat && !is_its() {
             return None;
         }
         let agent = AgentFile {
             agent_id: found.agent.agent_id.to_owned(),
-            metadata: found.metadata.and_then(|file| String::from_utf8(entries[file].1.clone()).ok()),
+            metadata: found.metadata.and_then(|file| String::from_utf8(contents(file).to_vec()).ok()),
             workflow_run: found.agent.workflow_run.map(str::to_owned),
         };
-        Some((found.file, agent))
+        Some((agent, indices[found.file]))
     });
-    let agents: Vec<_> = agents.collect();
-
-    let (mut roles, mut files) = (vec![FileRole::Main], vec![main]);
-    for (file, agent) in agents {
-        roles.push(FileRole::Agent(agent));
-        files.push(std::mem::take(&mut entries[file].1));
-    }
-    Ok(Upload { id, roles, files: Files(files) })
+    agents.collect()
 }
 
 /// The session's ID from the path of a main transcript.

@@ -47,6 +47,10 @@ impl Conversion for Component {
         Vec::new()
     }
 
+    fn began(_beginning: Vec<u8>) -> Option<i64> {
+        None
+    }
+
     fn belongs_to(_id: String, _beginning: Vec<u8>) -> bool {
         false
     }

@@ -42,6 +42,20 @@ fn the_page_shows_the_trace_and_makes_no_request() {
 }
 
 #[test]
+fn the_page_takes_a_session_that_went_on_in_another_folder() {
+    let folder = tempfile::tempdir().unwrap();
+    let folders = ["first", "second"].map(|name| folder.path().join(name));
+    let transcript = fixtures::transcripts("demo").unwrap().remove(0);
+    let [first, second] = fixtures::in_two_folders(&transcript, folders.each_ref().map(PathBuf::as_path)).unwrap();
+    let agents = std::fs::read_dir(second.with_extension("").join("subagents")).unwrap();
+    let agents = agents.map(|entry| entry.unwrap().path());
+    // In either order.
+    let files: Vec<_> = [second, first].into_iter().chain(agents).collect();
+    let Some(seen) = opened(&files) else { return };
+    assert_eq!(seen["said"], "18 events: 9 model calls, 8 tool calls; 117545 tokens in, 1996 out");
+}
+
+#[test]
 fn the_page_says_that_a_file_is_no_transcript() {
     let directory = tempfile::tempdir().unwrap();
     let (notes, damaged) = (directory.path().join("notes.txt"), directory.path().join("damaged.jsonl"));

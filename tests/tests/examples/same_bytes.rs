@@ -95,8 +95,12 @@ fn in_the_converter(engine: &Engine, component: &Component, files: &SessionFiles
 
 #[test]
 fn every_host_gives_the_same_events_byte_for_byte() {
-    let transcripts = fixtures::transcripts("").unwrap();
+    let mut transcripts = fixtures::transcripts("").unwrap();
     assert!(transcripts.len() > 100);
+    // And one that went on in another project's folder, whichever of the two transcripts is named.
+    let home = tempfile::tempdir().unwrap();
+    let folders = ["projects/-b-first", "projects/-a-second"].map(|name| home.path().join(name));
+    transcripts.extend(fixtures::in_two_folders(&transcript(), folders.each_ref().map(PathBuf::as_path)).unwrap());
 
     let sandbox = Sandbox::new(Limits::default(), ProxySettings::default()).unwrap();
     let engine = Engine::default();

@@ -2,8 +2,13 @@
 //!
 //! The program, the components and, by `conversion.sub-agents`, hosts in other languages ask here. Nothing is opened here.
 
+use crate::time;
+use crate::transcript::lenient;
 use serde::Deserialize;
 use std::io::{self, BufRead};
+
+/// The folder of all projects' folders, in Claude Code's own.
+pub const PROJECTS: &str = "projects";
 
 /// The folder of a session's sub-agents, in the folder that is called after the session.
 pub const SUBAGENTS: &str = "subagents";
@@ -13,6 +18,9 @@ pub const WORKFLOWS: &str = "workflows";
 
 /// Bytes of a transcript that are looked into to learn whose it is.
 pub const LONGEST_HEAD: u64 = 64 << 10;
+
+/// Bytes of a main transcript that are looked into to learn when it begins. The first lines of some have no timestamp.
+pub const LONGEST_BEGINNING: u64 = 1 << 20;
 
 /// Bytes of a sub-agent's metadata that are read: real ones have a few hundred.
 pub const LONGEST_METADATA: u64 = 64 << 10;
@@ -41,6 +49,30 @@ pub fn is_run(name: &str) -> bool {
 pub fn main_transcript<'a>(path: &[&'a str]) -> Option<&'a str> {
     // What lies there belongs to a main transcript.
     main_id(path.last()?).filter(|_| !path.contains(&SUBAGENTS))
+}
+
+/// The first timestamp of a transcript, in milliseconds since 1970.
+pub fn began(transcript: impl BufRead) -> Option<i64> {
+    #[derive(Deserialize)]
+    struct Line<'a> {
+        #[serde(borrow, default, deserialize_with = "lenient::str")]
+        timestamp: lenient::Str<'a>,
+    }
+
+    let mut lines = transcript.take(LONGEST_BEGINNING).split(b'\n').map_while(Result::ok);
+    lines.find_map(|line| {
+        let line: Line<'_> = serde_json::from_slice(&line).ok()?;
+        time::parse(line.timestamp.as_deref()?)
+    })
+}
+
+/// Puts the main transcripts of one session in the order in which they are read: by their first timestamps, then by their
+/// paths. One without a timestamp comes last. `key` gives the two.
+pub fn order_mains<T, P: Ord>(mains: &mut [T], mut key: impl FnMut(&T) -> (Option<i64>, P)) {
+    mains.sort_by_cached_key(|main| {
+        let (began, path) = key(main);
+        (began.unwrap_or(i64::MAX), path)
+    });
 }
 
 /// A transcript of a sub-agent.
@@ -176,6 +208,23 @@ mod tests {
         let paths = paths.map(|path| path.split('/').collect::<Vec<_>>());
         let found: Vec<_> = agents("s", &paths).iter().map(|found| (found.file, found.metadata)).collect();
         assert_eq!(found, [(4, Some(2)), (1, None), (0, Some(3))]);
+    }
+
+    #[test]
+    fn a_transcript_begins_at_its_first_timestamp_wherever_that_stands() {
+        let at = |lines: &str| began(lines.as_bytes());
+        let time = time::parse("2026-01-02T03:04:05Z");
+        assert_eq!(at("{\"timestamp\":\"2026-01-02T03:04:05Z\"}"), time);
+        assert_eq!(at("{}\nno json\n{\"timestamp\":5}\n\n {\"timestamp\":\"2026-01-02T03:04:05Z\"}\r\n"), time);
+        assert_eq!(at(""), None);
+        assert_eq!(at("null\n[]\n{\"timestamp\":\"yesterday\"}"), None);
+    }
+
+    #[test]
+    fn a_main_transcript_without_a_timestamp_comes_last_and_paths_decide_between_equals() {
+        let mut mains = [("d", None), ("c", Some(2)), ("b", Some(2)), ("a", None), ("z", Some(1))];
+        order_mains(&mut mains, |(path, began)| (*began, *path));
+        assert_eq!(mains.map(|(path, _)| path), ["z", "b", "c", "a", "d"]);
     }
 
     #[test]

@@ -2,7 +2,7 @@
 
 use crate::system::regular;
 use memchr::memmem;
-use posthog_llma_pipeline::session::prompt_in;
+use posthog_llma_pipeline::session::{files, prompt_in};
 use posthog_llma_pipeline::time;
 use serde::Deserialize;
 use serde_json::Value;
@@ -67,11 +67,7 @@ pub fn written_until(transcript: &Path, until: i64) -> io::Result<u64> {
 
 /// The first timestamp in a transcript, in milliseconds since 1970.
 pub(super) fn first_timestamp(transcript: &Path) -> Option<i64> {
-    let file = regular::open(transcript).ok()?;
-    let lines = BufReader::new(file.take(MOST)).split(b'\n').map_while(Result::ok);
-    lines
-        .filter_map(|line| serde_json::from_slice::<Line>(&line).ok())
-        .find_map(|line| time::parse(line.timestamp.as_str()?))
+    files::began(BufReader::new(regular::open(transcript).ok()?))
 }
 
 #[cfg(test)]

@@ -5,13 +5,11 @@
 //! them is requested.
 
 use super::head;
+use posthog_llma_pipeline::session::files::{self, PROJECTS};
 use std::collections::HashMap;
 use std::ffi::OsString;
 use std::fs;
 use std::path::{Path, PathBuf};
-
-/// The folder that contains all projects' folders, inside Claude Code's folder.
-const PROJECTS: &str = "projects";
 
 /// The `projects` folder that contains a main transcript, if it is where Claude Code writes it.
 fn projects_of(main: &Path) -> Option<&Path> {
@@ -90,7 +88,7 @@ pub(super) fn of(main: &Path, siblings: Siblings<'_>) -> Vec<PathBuf> {
 
 /// Sorts the main transcripts of one session by first timestamp, then by path. One without a timestamp comes last.
 pub fn ordered(mut mains: Vec<PathBuf>) -> Vec<PathBuf> {
-    mains.sort_by_cached_key(|main| (head::first_timestamp(main).unwrap_or(i64::MAX), main.clone()));
+    files::order_mains(&mut mains, |main| (head::first_timestamp(main), main.clone()));
     mains
 }
 
