@@ -32,6 +32,10 @@ pub fn of(text: &str, whole: bool) -> Shape {
     if let Some(shape) = stopped(text) {
         return shape;
     }
+    // What 1.0 prints when it does not have a command.
+    if text.strip_prefix("Unknown slash command: ").is_some_and(|name| !name.contains(char::is_whitespace)) {
+        return Shape::Printed;
+    }
     // `Another Claude session sent a message:` followed by the message.
     if let Some((first, rest)) = text.split_once('\n')
         && first.ends_with(':')
@@ -304,6 +308,8 @@ mod tests {
             ("<local-command-stdout></local-command-stdout>", Shape::Printed),
             ("<local-command-stderr>no</local-command-stderr>", Shape::Printed),
             ("<bash-stdout>x</bash-stdout><bash-stderr></bash-stderr>", Shape::Printed),
+            ("Unknown slash command: rename", Shape::Printed),
+            ("Unknown slash command: why does it say that?", Shape::Words),
             ("[Request interrupted by user]", Shape::Stopped { tool: false }),
             ("[Request interrupted by user for tool use]", Shape::Stopped { tool: true }),
             ("[Response cancelled by user]", Shape::Stopped { tool: false }),
