@@ -55,7 +55,8 @@ const { conversion, delivery } = await start('exporter', imports);
 
 const { id, folder, files } = find(conversion, transcript);
 const handles = open(folder, files.map(({ path }) => path));
-const sessionFiles = files.map(({ role }, index) => ({ role, contents: handles[index] }));
+// Nothing of it was delivered before.
+const sessionFiles = files.map(({ role }, index) => ({ role, contents: handles[index], readBefore: 0n }));
 try {
   const transfer = delivery.Transfer.start(id, sessionFiles, options, destination, patience);
   let accepted = 0;

@@ -251,7 +251,7 @@ impl Program {
     /// A string that changes whenever one of the session's files does, see [`LocalSession::state`].
     pub fn session_state(&self, transcript: &Path) -> Result<String, sessions::TranscriptError> {
         let files = self.files_of(transcript)?;
-        Ok(LocalSession { files, directory: None, ends: BTreeMap::new() }.state())
+        Ok(LocalSession::new(files, None).state())
     }
 
     /// The session with this main transcript, including its files in other projects' folders.
@@ -390,8 +390,16 @@ pub fn stored(session: &LocalSession) -> Stored {
     stored.unwrap_or_default()
 }
 
-/// An open file of a session, its role, and how much of it to read at most.
-pub type OpenFile = (SessionFile, wit::FileRole, Option<u64>);
+/// An open file of a session.
+#[derive(Debug)]
+pub struct OpenFile {
+    file: SessionFile,
+    role: wit::FileRole,
+    /// How many bytes of it earlier deliveries have read.
+    read_before: u64,
+    /// How much of it to read at most.
+    end: Option<u64>,
+}
 
 /// A session's files.
 #[derive(Debug)]
@@ -402,6 +410,8 @@ pub struct LocalSession {
     pub directory: Option<PathBuf>,
     /// How many bytes of each file to read at most, by path: the extent of an unfinished delivery.
     pub ends: BTreeMap<String, u64>,
+    /// How many bytes of each file earlier deliveries have read, by path.
+    pub read_before: BTreeMap<String, u64>,
 }
 
 impl LocalSession {
@@ -412,7 +422,17 @@ impl LocalSession {
 
     fn of_files(files: SessionFiles) -> Self {
         let directory = files.mains().find_map(working_directory).filter(|directory| directory.is_dir());
-        Self { files, directory, ends: BTreeMap::new() }
+        Self::new(files, directory)
+    }
+
+    /// The session with these files, of which nothing has been delivered.
+    pub fn new(files: SessionFiles, directory: Option<PathBuf>) -> Self {
+        Self { files, directory, ends: BTreeMap::new(), read_before: BTreeMap::new() }
+    }
+
+    /// How many bytes of a file earlier deliveries have read.
+    pub fn read_before(&self, path: &Path) -> u64 {
+        self.read_before.get(path.to_string_lossy().as_ref()).copied().unwrap_or(0)
     }
 
     /// Where each of its main transcripts began, whether or not these folders still exist.
@@ -461,7 +481,12 @@ impl LocalSession {
         let mut left_out = LeftOut::of(self);
         for (path, role) in self.transcripts() {
             match SessionFile::open(path) {
-                Ok(file) => open.push((file, role, self.ends.get(path.to_string_lossy().as_ref()).copied())),
+                Ok(file) => open.push(OpenFile {
+                    file,
+                    role,
+                    read_before: self.read_before(path),
+                    end: self.ends.get(path.to_string_lossy().as_ref()).copied(),
+                }),
                 Err(error) if matches!(role, wit::FileRole::Main) || error.is_exhaustion() => {
                     return Err(io::Error::other(error));
                 }
@@ -520,10 +545,11 @@ impl LeftOut {
 
 /// Hands open files to the component.
 pub fn grant(store: &mut Store<State>, files: Vec<OpenFile>) -> wasmtime::Result<Vec<wit_delivery::SessionFile>> {
-    files
-        .into_iter()
-        .map(|(file, role, end)| Ok(wit_delivery::SessionFile { role, contents: store.data_mut().grant(file)?, end }))
-        .collect()
+    let mut grant = |OpenFile { file, role, read_before, end }: OpenFile| {
+        let contents = store.data_mut().grant(file)?;
+        Ok(wit_delivery::SessionFile { role, contents, read_before, end })
+    };
+    files.into_iter().map(&mut grant).collect()
 }
 
 /// The sandbox with this program's component.

@@ -55,6 +55,10 @@ impl GuestSession for Session {
         Inner::open(&id, &files, &options).map(|inner| Exported::new(Self(inner)))
     }
 
+    fn read_before(&self, file: u32, bytes: u64) -> Result<(), SequenceError> {
+        self.0.read_before(file, bytes)
+    }
+
     fn scan(&self, file: u32, bytes: Vec<u8>) -> Result<(), SequenceError> {
         self.0.scan(file, &bytes)
     }

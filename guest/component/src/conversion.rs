@@ -53,6 +53,10 @@ impl GuestSession for Converting {
         Ok(crate::bindings::exports::posthog::llm_analytics::conversion::Session::new(Self(RefCell::new(session))))
     }
 
+    fn read_before(&self, file: u32, bytes: u64) -> Result<(), SequenceError> {
+        Ok(self.0.borrow_mut().read_before(file, bytes)?)
+    }
+
     fn scan(&self, file: u32, bytes: Vec<u8>) -> Result<(), SequenceError> {
         Ok(self.0.borrow_mut().scan(file, &bytes)?)
     }

@@ -21,19 +21,31 @@ impl Guest for Component {
     type Transfer = Transfer;
 }
 
-/// Files by their handles, each with the offset to read up to, if any. The component can read nothing else.
-pub(crate) struct Handles(Vec<(Descriptor, Option<u64>)>);
+/// Files by their handles. The component can read nothing else.
+pub(crate) struct Handles(Vec<Handle>);
+
+struct Handle {
+    file: Descriptor,
+    /// Bytes that earlier deliveries read.
+    read_before: u64,
+    /// The offset to read up to.
+    end: u64,
+}
 
 impl Source for Handles {
     type Error = ErrorCode;
 
     fn size(&mut self, file: u32) -> Result<u64, ErrorCode> {
-        let (file, end) = &self.0[file as usize];
-        Ok(file.stat()?.size.min(end.unwrap_or(u64::MAX)))
+        let handle = &self.0[file as usize];
+        Ok(handle.file.stat()?.size.min(handle.end))
+    }
+
+    fn read_before(&self, file: u32) -> u64 {
+        self.0[file as usize].read_before
     }
 
     fn read(&mut self, file: u32, offset: u64, most: usize) -> Result<Vec<u8>, ErrorCode> {
-        Ok(self.0[file as usize].0.read(most as u64, offset)?.0)
+        Ok(self.0[file as usize].file.read(most as u64, offset)?.0)
     }
 }
 
@@ -66,8 +78,11 @@ impl GuestTransfer for Transfer {
         patience: Patience,
     ) -> Result<wit::Transfer, StartError> {
         tell_panics();
-        let (roles, handles): (Vec<_>, Vec<_>) =
-            files.into_iter().map(|file| (conversion::role(file.role), (file.contents, file.end))).unzip();
+        let handle = |file: SessionFile| {
+            let (read_before, end) = (file.read_before, file.end.unwrap_or(u64::MAX));
+            (conversion::role(file.role), Handle { file: file.contents, read_before, end })
+        };
+        let (roles, handles): (Vec<_>, Vec<_>) = files.into_iter().map(handle).unzip();
         // The caller decides which hosts are allowed, and the host enforces it.
         let origin = Origin::parse(&destination.origin, true)
             .map_err(|error| StartError::InvalidDestination(error.to_string()))?;

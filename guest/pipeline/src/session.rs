@@ -19,6 +19,7 @@ mod index;
 mod prompt_line;
 mod threads;
 mod timeline;
+mod timelines;
 mod turns;
 pub mod types;
 
@@ -51,6 +52,8 @@ pub struct Session {
     lines: Lines,
     /// The file that the lines in `lines` belong to.
     file: u32,
+    /// Has the first reading begun?
+    has_scanned: bool,
     bytes: u64,
     stage: Stage,
 }
@@ -110,21 +113,37 @@ impl Session {
             ignored_properties,
             redactions,
             file: 0,
+            has_scanned: false,
             bytes: 0,
             stage: Stage::Scanning {
-                index: Box::new(Index::new(files)),
+                index: Box::new(Index::new(files, options.since)),
                 envelope: Box::new(envelope),
                 before: Before::default(),
             },
         })
     }
 
+    /// Earlier deliveries have read this many bytes of this file, and have counted what the lines that begin there add to
+    /// `$ai_trace`.
+    pub fn read_before(&mut self, file: u32, bytes: u64) -> Result<(), SequenceError> {
+        self.check(file)?;
+        let (files, has_scanned) = (self.files.len(), self.has_scanned);
+        let before = self.before()?;
+        if has_scanned {
+            return Err(SequenceError::TooLate);
+        }
+        before.read.resize(files, 0);
+        before.read[file as usize] = bytes;
+        Ok(())
+    }
+
     /// First reading: the next bytes of this file.
     pub fn scan(&mut self, file: u32, bytes: &[u8]) -> Result<(), SequenceError> {
         self.check(file)?;
-        let (before, place) = (self.place(self.file), self.place(file));
-        let index = match &mut self.stage {
-            Stage::Scanning { index, .. } => index,
+        self.has_scanned = true;
+        let (last, last_place, place) = (self.file, self.place(self.file), self.place(file));
+        let (index, before) = match &mut self.stage {
+            Stage::Scanning { index, before, .. } => (index, &*before),
             Stage::Converting { finished: true, .. } => return Err(SequenceError::Finished),
             Stage::Converting { .. } => return Err(SequenceError::OutOfOrder),
         };
@@ -133,9 +152,9 @@ impl Session {
         }
         if file > self.file {
             self.file = file;
-            self.lines.end(|line| scan_line(index, before, line));
+            self.lines.end(|line| scan_line(index, last_place, before.has_read(last, line.start), line));
         }
-        self.lines.push(bytes, |line| scan_line(index, place, line));
+        self.lines.push(bytes, |line| scan_line(index, place, before.has_read(file, line.start), line));
         Ok(())
     }
 
@@ -186,11 +205,11 @@ impl Session {
             return Err(SequenceError::OutOfOrder);
         }
         if file > self.file {
-            self.file = file;
-            self.lines.end(|line| convert_line(converter, line));
+            let last = std::mem::replace(&mut self.file, file);
+            self.lines.end(|line| convert_line(converter, last, line));
             converter.begin_file(place);
         }
-        self.lines.push(bytes, |line| convert_line(converter, line));
+        self.lines.push(bytes, |line| convert_line(converter, file, line));
         self.bytes += bytes.len() as u64;
         Ok(())
     }
@@ -202,7 +221,8 @@ impl Session {
             return Err(SequenceError::Finished);
         };
         *finished = true;
-        self.lines.end(|line| convert_line(converter, line));
+        let last = self.file;
+        self.lines.end(|line| convert_line(converter, last, line));
         converter.finish();
         Ok(())
     }
@@ -282,9 +302,9 @@ impl Session {
     }
 
     fn end_last_scanned_line(&mut self) {
-        let place = self.place(self.file);
-        if let Stage::Scanning { index, .. } = &mut self.stage {
-            self.lines.end(|line| scan_line(index, place, line));
+        let (file, place) = (self.file, self.place(self.file));
+        if let Stage::Scanning { index, before, .. } = &mut self.stage {
+            self.lines.end(|line| scan_line(index, place, before.has_read(file, line.start), line));
         }
     }
 
@@ -295,13 +315,14 @@ impl Session {
     }
 }
 
-fn scan_line(index: &mut Index, file: u32, line: Line<'_>) {
-    if index.concerns(file, line.bytes) {
-        entry::read(line, |entry| index.add(file, entry));
+fn scan_line(index: &mut Index, place: u32, told: bool, line: Line<'_>) {
+    if index.concerns(place, line.bytes) {
+        entry::read(line, |entry| index.add(place, entry, told));
     }
 }
 
-fn convert_line(converter: &mut Converter, line: Line<'_>) {
+fn convert_line(converter: &mut Converter, file: u32, line: Line<'_>) {
+    converter.begin_line(file, line.start);
     let whole = entry::read(line, |entry| converter.add(entry));
     converter.end_line(whole);
 }

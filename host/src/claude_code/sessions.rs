@@ -12,7 +12,7 @@ use std::path::{Path, PathBuf};
 
 use posthog_llma_pipeline::session::files::{self, LONGEST_METADATA, SUBAGENTS, WORKFLOWS};
 
-pub use head::{Head, written_until};
+pub use head::{Head, whole_lines, written_until};
 pub use search::{FindError, FoundSession, all, find};
 pub use siblings::{SiblingIndex, Siblings, is_same_session, ordered};
 pub use tail::is_open;

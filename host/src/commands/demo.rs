@@ -124,11 +124,7 @@ fn sample(folder: &Path) -> Result<LocalSession, DemoError> {
         fs::write(path, text)?;
     }
     let main = folder.canonicalize()?.join(SAMPLE[0].0);
-    Ok(LocalSession {
-        files: SessionFiles::of_transcript(&main).map_err(ProgramError::from)?,
-        directory: None,
-        ends: std::collections::BTreeMap::default(),
-    })
+    Ok(LocalSession::new(SessionFiles::of_transcript(&main).map_err(ProgramError::from)?, None))
 }
 
 impl Demo {

@@ -128,6 +128,12 @@ async fn convert_in(
     let (paths, roles): (Vec<&Path>, Vec<FileRole>) = session_files.transcripts().unzip();
     let opened = interface.call_open(&mut *store, &session_files.files.id, &roles, options).await?;
     let session = opened.map_err(ConversionError::Option)?;
+    for (index, path) in (0..).zip(&paths) {
+        let bytes = session_files.read_before(path);
+        if bytes > 0 {
+            interface.call_read_before(&mut *store, session, index, bytes).await?.map_err(ConversionError::Sequence)?;
+        }
+    }
     let mut piece = vec![0; PIECE];
     let mut sizes = Vec::with_capacity(paths.len());
     // Each file is open only while it is read: a session can have thousands.

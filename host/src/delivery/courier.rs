@@ -314,7 +314,7 @@ impl<'a> Courier<'a> {
             None if self.holds => extent.since(owed.since),
             None => extent.since(owed.since).without_hold(),
         };
-        extent.begin(outbox, owed.id, session)?;
+        extent.begin(outbox, owed.id, session, false)?;
         Ok((extent, false))
     }
 

@@ -35,7 +35,8 @@ pub struct Extent {
 }
 
 impl Extent {
-    /// Everything there is now. `runs` means that the session is, or may be, running.
+    /// Everything there is now. `runs` means that the session is, or may be, running: a line that is still being written
+    /// is left to the next delivery.
     pub fn of(session: &LocalSession, now: Millis, runs: bool) -> Self {
         let since = now.saturating_sub(HELD_FOR);
         let mut is_fresh = false;
@@ -43,7 +44,9 @@ impl Extent {
             let metadata = path.metadata().ok()?;
             let modified = metadata.modified().ok().and_then(|time| time.duration_since(UNIX_EPOCH).ok());
             is_fresh |= modified.is_some_and(|time| time.as_millis() as Millis > since);
-            Some((path.to_string_lossy().into_owned(), metadata.len()))
+            // Whoever reads it says why it cannot be read.
+            let whole = runs.then(|| sessions::whole_lines(path, metadata.len()).ok()).flatten();
+            Some((path.to_string_lossy().into_owned(), whole.unwrap_or(metadata.len())))
         });
         let ends = ends.collect();
         // Nothing is held back in a session that nobody writes to, whatever the timestamps of its lines.
@@ -89,13 +92,22 @@ impl Extent {
     /// The extent of a session's unfinished delivery, if there is one that covers anything. Narrows the session to it.
     pub fn resume(outbox: &Outbox, id: SessionId, session: &mut LocalSession) -> Result<Option<Self>, OutboxError> {
         let begun = outbox.extent(id)?.as_deref().and_then(Self::parse);
+        session.read_before = outbox.read_before(id)?;
         Ok(begun.filter(|begun| begun.narrow(session)))
     }
 
-    /// Begins a delivery: records its extent and narrows the session to it.
-    pub fn begin(&self, outbox: &mut Outbox, id: SessionId, session: &mut LocalSession) -> Result<(), OutboxError> {
+    /// Begins a delivery: records its extent and narrows the session to it. `again` means that everything is sent, as
+    /// if nothing had been delivered before.
+    pub fn begin(
+        &self,
+        outbox: &mut Outbox,
+        id: SessionId,
+        session: &mut LocalSession,
+        again: bool,
+    ) -> Result<(), OutboxError> {
         outbox.begin(id, &self.to_text())?;
         self.narrow(session);
+        session.read_before = if again { BTreeMap::new() } else { outbox.read_before(id)? };
         Ok(())
     }
 
@@ -188,6 +200,26 @@ mod tests {
         assert!(!extent.narrow(&mut elsewhere));
         for text in ["", "{", "{}", "null", "[]"] {
             assert_eq!(Extent::parse(text), None);
+        }
+    }
+
+    #[test]
+    fn while_the_session_runs_a_line_that_is_being_written_is_left_to_the_next_delivery() {
+        let (_home, main) = home();
+        let long = "x".repeat(200_000);
+        for (text, whole) in [
+            (String::new(), 0),
+            ("{}\n".to_owned(), 3),
+            ("{}\n{\"a\":".to_owned(), 3),
+            ("{\"a\":".to_owned(), 0),
+            (format!("{{}}\n{long}"), 3),
+            (format!("{long}\n{long}\nx"), 400_002),
+        ] {
+            fs::write(&main, &text).unwrap();
+            for (runs, end) in [(true, whole), (false, text.len() as u64)] {
+                let extent = Extent::of(&session(&main), 0, runs);
+                assert_eq!(extent.ends[main.to_str().unwrap()], end, "{runs}, {}", text.len());
+            }
         }
     }
 

@@ -373,6 +373,9 @@ impl Ingest<'_> {
             return Ok((Extent::of(session, now, false), false));
         };
         if self.destination.is_none() {
+            if !self.force {
+                session.read_before = outbox.read_before(*id)?;
+            }
             return Ok((Extent::of(session, now, outbox.is_running(*id)?), false));
         }
         if !self.force
@@ -381,7 +384,7 @@ impl Ingest<'_> {
             return Ok((begun, true));
         }
         let extent = Extent::of(session, now, outbox.is_running(*id)?);
-        extent.begin(outbox, *id, session)?;
+        extent.begin(outbox, *id, session, self.force)?;
         Ok((extent, false))
     }
 

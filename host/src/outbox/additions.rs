@@ -7,7 +7,7 @@
 use rusqlite::{Connection, OptionalExtension as _};
 
 /// The number of additions.
-const COUNT: u16 = 9;
+const COUNT: u16 = 10;
 
 /// Table, column and the column's declaration.
 const ADDITIONS: [(&str, &str, &str); COUNT as usize] = [
@@ -28,6 +28,8 @@ const ADDITIONS: [(&str, &str, &str); COUNT as usize] = [
     ("session", "project", "TEXT"),
     // The part still owed from before hooks sent the session elsewhere for a while: a JSON object of two times.
     ("session", "part", "TEXT"),
+    // How far complete deliveries have read each file: a JSON object of paths and bytes.
+    ("session", "read_before", "TEXT"),
 ];
 
 /// Adds the missing columns. Returns whether any were missing.
@@ -69,7 +71,7 @@ mod tests {
         new.execute_batch(include_str!("schema.sql")).unwrap();
         assert!(has_all(&new).unwrap());
         let old = Connection::open_in_memory().unwrap();
-        let mut schema = include_str!("schema.sql").replace("PRAGMA application_id = 9;", "");
+        let mut schema = include_str!("schema.sql").replace("PRAGMA application_id = 10;", "");
         for (_, column, declaration) in ADDITIONS {
             schema = schema.replace(&format!("    {column} {declaration},\n"), "");
         }

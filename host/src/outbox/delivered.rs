@@ -1,7 +1,7 @@
 //! What a server accepted.
 
 use super::ids::{DestinationId, SessionId};
-use super::{Outbox, OutboxError, journal, now};
+use super::{Outbox, OutboxError, extents, journal, now};
 use posthog_llma_pipeline::delivery::lane::Lane;
 use posthog_llma_pipeline::identity;
 use posthog_llma_sandbox::bindings::exports::posthog::llm_analytics::delivery::BatchReport;
@@ -84,6 +84,7 @@ impl Outbox {
                 remember_lane(db, destination, &batch.path, now)?;
             }
             if batch.last {
+                extents::read_to_its_end(db, session)?;
                 complete(db, session, state, now)?;
             }
             if !bulk && journal::is_long(db)? {
@@ -106,6 +107,12 @@ impl Outbox {
     /// Marks the whole session as delivered, in the state its files had at the start of the delivery.
     pub fn complete(&mut self, session: SessionId, state: &str) -> Result<(), OutboxError> {
         self.write(|db| {
+            // A delivery that sends nothing has no `$ai_trace`: the next one counts its lines. But everything may have
+            // been accepted by one that was interrupted before it could record its last batch.
+            let accepted = "SELECT 1 FROM accepted WHERE session = ?1 AND covered = 0";
+            if db.prepare(accepted)?.exists([session.0])? || !journal::uncovered(db, session)?.is_empty() {
+                extents::read_to_its_end(db, session)?;
+            }
             journal::cover(db, session)?;
             complete(db, session, state, now())
         })
@@ -124,7 +131,7 @@ impl Outbox {
             for event in events {
                 delete.execute(params![destination.0, blob(*event)])?;
             }
-            db.execute("UPDATE session SET ends = NULL WHERE id = ?1", [session.0])?;
+            db.execute("UPDATE session SET ends = NULL, read_before = NULL WHERE id = ?1", [session.0])?;
             db.execute("DELETE FROM accepted WHERE session = ?1", [session.0])?;
             db.execute("DELETE FROM quarantined WHERE session = ?1", [session.0]).map(drop)
         })

@@ -3,7 +3,8 @@
 use super::ids::{DestinationId, SessionId};
 use super::owed::{OWED, owed};
 use super::{Millis, Outbox, OutboxError, Owed, journal, now};
-use rusqlite::{OptionalExtension as _, params};
+use rusqlite::{Connection, OptionalExtension as _, params};
+use std::collections::BTreeMap;
 
 /// The part of a session that belongs to a destination; hooks sent the rest elsewhere.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, serde::Deserialize)]
@@ -68,6 +69,7 @@ impl Outbox {
                      SELECT ?2, event, ?3, 1 FROM accepted WHERE session = ?1 ON CONFLICT DO NOTHING",
                     params![id, to.0, here],
                 )?;
+                add_read(db, here, read_before(db, *id)?)?;
                 db.execute(
                     "UPDATE session SET owed_at = NULL, turn_at = NULL, failed_at = NULL, running = 0, ends = NULL, part = NULL
                      WHERE id = ?1",
@@ -84,6 +86,11 @@ impl Outbox {
             let select = "SELECT ends FROM session WHERE id = ?1";
             db.query_row(select, [session.0], |row| row.get(0)).optional().map(Option::flatten)
         })
+    }
+
+    /// How many bytes of each file earlier deliveries have read, by path: what the lines there count was sent with them.
+    pub fn read_before(&self, session: SessionId) -> Result<BTreeMap<String, u64>, OutboxError> {
+        self.read(|db| read_before(db, session.0))
     }
 
     /// Starts a delivery that covers this extent.
@@ -130,4 +137,35 @@ impl Outbox {
             db.query_row(&select, [session.0], owed).optional()
         })
     }
+}
+
+/// The current delivery is complete: its `$ai_trace`s cover what it read.
+pub(super) fn read_to_its_end(db: &Connection, session: SessionId) -> rusqlite::Result<()> {
+    /// An extent, as far as it matters here.
+    #[derive(serde::Deserialize)]
+    struct Extent {
+        ends: BTreeMap<String, u64>,
+    }
+
+    let select = "SELECT ends FROM session WHERE id = ?1";
+    let extent: Option<String> = db.query_row(select, [session.0], |row| row.get(0)).optional()?.flatten();
+    let extent = extent.and_then(|extent| serde_json::from_str::<Extent>(&extent).ok());
+    extent.map_or(Ok(()), |extent| add_read(db, session.0, extent.ends))
+}
+
+fn read_before(db: &Connection, session: i64) -> rusqlite::Result<BTreeMap<String, u64>> {
+    let select = "SELECT read_before FROM session WHERE id = ?1";
+    let text: Option<String> = db.query_row(select, [session], |row| row.get(0)).optional()?.flatten();
+    Ok(text.and_then(|text| serde_json::from_str(&text).ok()).unwrap_or_default())
+}
+
+/// Records that files were read this far. A file that this delivery did not have keeps what earlier ones read of it.
+fn add_read(db: &Connection, session: i64, ends: BTreeMap<String, u64>) -> rusqlite::Result<()> {
+    let mut all = read_before(db, session)?;
+    for (path, end) in ends {
+        let read = all.entry(path).or_default();
+        *read = end.max(*read);
+    }
+    let text = (!all.is_empty()).then(|| serde_json::to_string(&all).unwrap_or_default());
+    db.execute("UPDATE session SET read_before = ?2 WHERE id = ?1", params![session, text]).map(drop)
 }

@@ -1,5 +1,5 @@
 -- The newest columns are explained in additions.rs, which gives them to older files.
-PRAGMA application_id = 9;
+PRAGMA application_id = 10;
 
 -- References to transcripts and ids of events: no content and no key. Times are milliseconds since 1970.
 
@@ -53,6 +53,7 @@ CREATE TABLE session (
     since INTEGER,
     project TEXT,
     part TEXT,
+    read_before TEXT,
     UNIQUE (destination, transcript)
 ) STRICT;
 

@@ -282,6 +282,47 @@ fn to_look_makes_nothing() {
     assert!(!directory.exists());
 }
 
+#[test]
+fn what_a_complete_delivery_read_is_not_read_anew_and_one_that_sent_nothing_read_nothing() {
+    let Case { mut outbox, destination, .. } = case();
+    let session = outbox.owe(destination, &sighting("/a"), 0).unwrap();
+    let read = |outbox: &Outbox, session| {
+        let read = outbox.read_before(session).unwrap();
+        read.iter().map(|(path, bytes)| format!("{path} {bytes}")).collect::<Vec<_>>().join(", ")
+    };
+    assert_eq!(read(&outbox, session), "");
+    outbox.begin(session, r#"{"state":"1","ends":{"/a":10},"hold_after":0,"hold_calls":false}"#).unwrap();
+    outbox.record(destination, session, &batch(0..3, false), "1").unwrap();
+    assert_eq!(read(&outbox, session), "", "it is not complete");
+    outbox.record(destination, session, &batch(3..5, true), "1").unwrap();
+    assert_eq!(read(&outbox, session), "/a 10");
+    outbox.begin(session, r#"{"ends":{"/a":15,"/b":7}}"#).unwrap();
+    outbox.complete(session, "2").unwrap();
+    assert_eq!(read(&outbox, session), "/a 10", "nothing was sent");
+    // All was accepted, but nobody could record that it was the last.
+    outbox.begin(session, r#"{"ends":{"/a":15,"/b":7}}"#).unwrap();
+    outbox.record(destination, session, &batch(5..6, false), "2").unwrap();
+    outbox.complete(session, "2").unwrap();
+    assert_eq!(read(&outbox, session), "/a 15, /b 7");
+    outbox.begin(session, r#"{"ends":{"/b":9}}"#).unwrap();
+    outbox.record(destination, session, &batch(6..7, true), "3").unwrap();
+    assert_eq!(read(&outbox, session), "/a 15, /b 9");
+    // What another destination has is not sent to this one, nor counted.
+    let other = self::destination(&mut outbox, "phc_two");
+    outbox.owe(destination, &sighting("/a"), 0).unwrap();
+    outbox.redirect(other).unwrap();
+    let there = outbox.session(other, Path::new("/a")).unwrap().unwrap();
+    assert_eq!(read(&outbox, there), "/a 15, /b 9");
+    outbox.forget(destination, session, &ids(0..9)).unwrap();
+    assert_eq!(read(&outbox, session), "");
+    // Whatever stands there, the session can be delivered.
+    for extent in ["", "{}", "[]", r#"{"ends":5}"#] {
+        outbox.begin(session, extent).unwrap();
+        outbox.record(destination, session, &batch(8..9, true), "4").unwrap();
+        assert_eq!(read(&outbox, session), "");
+    }
+}
+
 /// A record as another version of this program would leave it.
 fn changed_by(sql: &str) -> (Case, Connection) {
     let Case { directory, mut outbox, destination } = case();
@@ -327,7 +368,7 @@ fn a_record_of_a_newer_version_with_more_in_it_is_used_and_keeps_that() {
 #[test]
 fn a_record_of_the_first_version_gets_what_it_lacks_and_loses_nothing() {
     let (mut case, _) = changed_by(
-        "ALTER TABLE session DROP COLUMN project; ALTER TABLE session DROP COLUMN since; ALTER TABLE session DROP COLUMN ends;
+        "ALTER TABLE session DROP COLUMN read_before; ALTER TABLE session DROP COLUMN project; ALTER TABLE session DROP COLUMN since; ALTER TABLE session DROP COLUMN ends;
          ALTER TABLE session DROP COLUMN turn_at; ALTER TABLE session DROP COLUMN hooked;
          ALTER TABLE destination DROP COLUMN lane; ALTER TABLE destination DROP COLUMN lane_until;
          ALTER TABLE destination DROP COLUMN over_limit; PRAGMA application_id = 0;",

@@ -102,6 +102,10 @@ impl GuestSession for Never {
         Err(InvalidOption { reason: attempts::attempt(&id, &[], ""), name: id })
     }
 
+    fn read_before(&self, _file: u32, _bytes: u64) -> Result<(), SequenceError> {
+        match *self {}
+    }
+
     fn scan(&self, _file: u32, _bytes: Vec<u8>) -> Result<(), SequenceError> {
         match *self {}
     }

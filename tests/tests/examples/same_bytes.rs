@@ -112,7 +112,7 @@ fn every_host_gives_the_same_events_byte_for_byte() {
         let events = natively(&files, &self::options());
         assert!(in_the_converter(&engine, &converter, &files) == events, "converter: {}", path.display());
 
-        let session = LocalSession { files, directory: None, ends: std::collections::BTreeMap::new() };
+        let session = LocalSession::new(files, None);
         let mut in_our_host = Vec::new();
         let outcome = block_on(conversion::convert(&sandbox, &session, &options, &mut in_our_host)).unwrap();
         outcome.unwrap();

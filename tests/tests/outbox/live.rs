@@ -11,7 +11,7 @@ fn turns(lines: &str, count: usize) -> String {
 }
 
 /// Reports a Stop this long ago, in a session that was not written to since.
-fn stopped(home: &Home, posthog: &LocalPostHog, transcript: &Path, ago: Duration) {
+pub(super) fn stopped(home: &Home, posthog: &LocalPostHog, transcript: &Path, ago: Duration) {
     let at = SystemTime::now() - ago;
     File::options().append(true).open(transcript).unwrap().set_times(FileTimes::new().set_modified(at)).unwrap();
     let at = at.duration_since(SystemTime::UNIX_EPOCH).unwrap().as_millis();

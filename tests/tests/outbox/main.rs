@@ -25,6 +25,7 @@ mod parent;
 mod servers;
 mod sessions;
 mod status;
+mod sums;
 mod upgrade;
 
 /// A server that only applies the rules.

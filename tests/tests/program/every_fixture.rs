@@ -32,11 +32,7 @@ fn every_fixture_is_accepted(options: &ConversionOptions) -> Vec<Value> {
     assert!(transcripts.len() > 100);
     let mut events = Vec::new();
     for path in transcripts {
-        let session = LocalSession {
-            files: SessionFiles::of_transcript(&path).unwrap(),
-            directory: None,
-            ends: std::collections::BTreeMap::default(),
-        };
+        let session = LocalSession::new(SessionFiles::of_transcript(&path).unwrap(), None);
         let expected = converted(&session, options);
         assert_eq!(converted(&session, options), expected, "{}", path.display());
 

@@ -52,6 +52,7 @@ impl Attempt<'_> {
                 None => Vec::new(),
                 Some(path) => vec![FileArgument {
                     role: FileRole::Main,
+                    read_before: 0,
                     end: None,
                     contents: store.data_mut().grant(SessionFile::open(path).unwrap())?,
                 }],

@@ -11,6 +11,10 @@ pub trait Source {
     type Error;
     /// The file's current size in bytes.
     fn size(&mut self, file: u32) -> Result<u64, Self::Error>;
+    /// How many bytes of the file earlier deliveries have read.
+    fn read_before(&self, _file: u32) -> u64 {
+        0
+    }
     /// At most `most` bytes from `offset` on; none at the end.
     fn read(&mut self, file: u32, offset: u64, most: usize) -> Result<Vec<u8>, Self::Error>;
 }
@@ -29,6 +33,10 @@ pub struct Reading<S> {
 impl<S: Source> Reading<S> {
     /// Does the first reading of this many files. The error holds the file's index.
     pub fn first(session: &mut Session, mut source: S, files: usize) -> Result<Self, (u32, S::Error)> {
+        for file in 0..files as u32 {
+            // It is not too late: nothing has been scanned.
+            let _ = session.read_before(file, source.read_before(file));
+        }
         let mut sizes = Vec::with_capacity(files);
         for file in 0..files as u32 {
             let size = source.size(file).map_err(|error| (file, error))?;

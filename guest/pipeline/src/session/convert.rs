@@ -109,6 +109,12 @@ struct Position {
     now: i64,
     /// Does it belong to something that is held?
     held: bool,
+    /// Does it belong to a response that no earlier delivery sent?
+    sends: bool,
+    /// Did an earlier delivery read it?
+    read: bool,
+    /// Is what it counts not to be counted again, because an earlier delivery read it, or because it is too old?
+    told: bool,
     context: Rc<Context>,
 }
 
@@ -134,6 +140,7 @@ impl Converter {
         let threads = Threads::new(files, &mut index);
         // The second reading keeps its own.
         index.calls = Calls::default();
+        let knows_lines = before.knows_lines();
         let mut emitter = Emitter::new(rules, policy, envelope, before);
         emitter.counts.held_events = index.held.count();
         emitter.counts.held_since = index.held.since;
@@ -144,7 +151,7 @@ impl Converter {
             turns: Turns::new(),
             threads,
             open: Open::default(),
-            notices: Notices::default(),
+            notices: Notices::new(knows_lines),
             at: Position { now, ..Position::default() },
             queue: Queue::default(),
             titles: Titles::default(),
@@ -176,6 +183,19 @@ impl Converter {
         &self.emitter.counts
     }
 
+    /// The next line is in this file and begins at this offset.
+    pub fn begin_line(&mut self, file: u32, start: u64) {
+        self.at.sends = false;
+        self.at.read = self.emitter.before().has_read(file, start);
+        self.date(self.at.now);
+    }
+
+    /// The line was written at this time.
+    fn date(&mut self, at: i64) {
+        self.at.now = at;
+        self.at.told = self.at.read || self.emitter.is_before(at);
+    }
+
     /// A line was read; `whole` is whether all of it could be.
     pub fn end_line(&mut self, whole: bool) {
         self.at.line += 1;
@@ -187,6 +207,10 @@ impl Converter {
         if std::mem::take(&mut self.at.held) {
             self.emitter.rules.redactor.take_counts();
         }
+        // An earlier delivery counted them, unless it held the response back: then they are in what is sent now.
+        if self.at.told && !self.at.sends {
+            self.emitter.rules.redactor.take_counts();
+        }
         self.notice_redactions();
     }
 
@@ -194,7 +218,7 @@ impl Converter {
     fn notice_redactions(&mut self) {
         let redactions = self.emitter.rules.redactor.take_counts();
         if !redactions.is_empty() {
-            self.notice(Noticed { redactions, ..Noticed::default() });
+            self.put_notice(Noticed { redactions, ..Noticed::default() });
         }
     }
 
@@ -203,7 +227,14 @@ impl Converter {
         self.notice(Noticed { bad_lines: 1, ..Noticed::default() });
     }
 
+    /// Notes something in this line, unless an earlier delivery counted it.
     fn notice(&mut self, noticed: Noticed) {
+        if !self.at.told {
+            self.put_notice(noticed);
+        }
+    }
+
+    fn put_notice(&mut self, noticed: Noticed) {
         let turn = if self.at.file == 0 { self.turns.last() } else { self.threads.turn_of_file(self.at.file) };
         self.notices.add(self.turns.get(turn).trace, noticed);
     }
@@ -211,7 +242,7 @@ impl Converter {
     /// Takes one entry.
     pub fn add(&mut self, entry: &Entry<'_>) {
         if let Some(at) = entry.timestamp.as_deref().and_then(time::parse) {
-            self.at.now = at;
+            self.date(at);
         }
         self.at.thread = self.calls.thread(self.at.file, entry.is_sidechain, None);
         match entry.kind.as_deref().unwrap_or("(none)") {
@@ -237,7 +268,8 @@ impl Converter {
             "progress" => self.add_progress(entry),
             "cost-state" => {
                 self.pass(entry);
-                self.emitter.costs.read(entry);
+                let told = self.emitter.before().knows_lines().then_some(self.at.told);
+                self.emitter.costs.read(entry, told);
             }
             kind => {
                 self.pass(entry);

@@ -2,7 +2,8 @@
 
 use crate::identity::{EventId, FixedMap, FixedSet, IdMap, IdSet, key};
 use crate::session::calls::{Answer, Calls, Line};
-use crate::session::timeline::{self, Beginning, Timeline};
+use crate::session::timeline::{self, Beginning};
+use crate::session::timelines::Timelines;
 use crate::session::types::{FileRole, Hold};
 use crate::time;
 use crate::transcript::context;
@@ -43,7 +44,7 @@ pub struct Index {
     /// How each sub-agent's transcript begins, by file.
     pub roots: Vec<Option<Root>>,
     /// When the session worked and when it waited.
-    pub timeline: Timeline,
+    pub timeline: Timelines,
     /// The session's project: that of its first directory, or of the one it was in before it went into a worktree.
     pub project: Option<String>,
     /// Did a `worktree-state` line give the project?
@@ -64,6 +65,8 @@ pub struct Index {
     last: Vec<Option<u32>>,
     /// What is still open, and therefore not produced.
     pub held: Held,
+    /// Anything written before this time is not counted, in milliseconds since 1970.
+    since: Option<i64>,
     marks: Marks,
 }
 
@@ -212,13 +215,13 @@ impl Default for Marks {
 }
 
 impl Index {
-    /// An index for these files.
-    pub fn new(files: &[FileRole]) -> Self {
+    /// An index for these files. Anything written before `since` is not counted.
+    pub fn new(files: &[FileRole], since: Option<i64>) -> Self {
         let agents = files.iter().filter_map(|f| match f {
             FileRole::Main => None,
             FileRole::Agent(agent) => Some(agent.agent_id.clone()),
         });
-        Self { agents: agents.collect(), roots: vec![None; files.len()], ..Self::default() }
+        Self { agents: agents.collect(), roots: vec![None; files.len()], since, ..Self::default() }
     }
 
     /// Does this reading need to parse this line of this file? It has no use for most lines.
@@ -235,8 +238,10 @@ impl Index {
         self.agents.contains(agent_id)
     }
 
-    /// Takes note of an entry.
-    pub fn add(&mut self, file: u32, entry: &Entry<'_>) {
+    /// Takes note of an entry. `told`: did an earlier delivery read its line?
+    pub fn add(&mut self, file: u32, entry: &Entry<'_>, told: bool) {
+        let at = entry.timestamp.as_deref().and_then(time::parse).unwrap_or(self.now);
+        self.timeline.next_line(told || self.since.is_some_and(|since| at < since));
         let thread = self.calls.thread(file, entry.is_sidechain, None);
         self.add_to(thread, file, entry);
     }

@@ -8,7 +8,7 @@ use crate::transcript::prompt::{self, Said};
 /// in the person's own words. `None` if the line is not a prompt.
 pub fn prompt_in(line: &[u8]) -> Option<String> {
     let mut found = None;
-    let line = Line { bytes: line, elided: false, overlong: false };
+    let line = Line { bytes: line, elided: false, overlong: false, start: 0 };
     entry::read(line, |entry| {
         if entry.kind.as_deref() != Some("user") || entry.is_sidechain {
             return;

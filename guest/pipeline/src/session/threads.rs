@@ -325,7 +325,7 @@ mod tests {
             agent_type: Some("Explore".to_owned()),
             teammate: None,
         };
-        let mut index = Index::new(&[FileRole::Main]);
+        let mut index = Index::new(&[FileRole::Main], None);
         index.starters = (0..MANY).map(starter).collect();
         Threads::new(&[FileRole::Main], &mut index)
     }

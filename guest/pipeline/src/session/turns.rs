@@ -3,7 +3,8 @@
 use crate::events::trace::Work;
 use crate::identity::{FixedMap, key};
 use crate::place::Place;
-use crate::session::timeline::Timeline;
+use crate::session::timelines::{Stretch, Time, Timelines};
+use crate::session::types::TraceGrouping;
 use crate::transcript::text::Text;
 use std::collections::VecDeque;
 use std::collections::hash_map::Entry;
@@ -43,25 +44,34 @@ pub struct Turn {
     before: u32,
     /// Did something else begin before a model answered its command?
     retired: bool,
-    /// Its stretches of work in the [`Timeline`].
-    stretches: Vec<u32>,
+    /// Its stretches of work.
+    stretches: Vec<Stretch>,
+    /// Did an earlier delivery read the line that makes it a turn?
+    counted: bool,
     /// All up to then was told by an earlier delivery.
     told_until: Option<i64>,
     /// Has an event of it been sent by this delivery?
     pub sent: bool,
-    /// An event of it was excluded.
+    /// An event of its main thread was excluded.
     pub excluded: bool,
 }
 
 impl Turn {
     /// A stretch of work begins.
-    pub fn goes_on(&mut self, stretch: Option<u32>) {
+    pub fn goes_on(&mut self, stretch: Option<Stretch>) {
         self.stretches.extend(stretch);
     }
 
+    /// A model answers. `told`: did an earlier delivery read the line? Returns whether that makes a command a turn.
+    pub fn answer(&mut self, told: bool) -> bool {
+        let first = !std::mem::replace(&mut self.answered, true) && self.asks == Asks::Command;
+        self.counted |= first && told;
+        first
+    }
+
     /// What was done until then is not to be counted.
-    pub fn leave_out_until(&mut self, at: i64) {
-        self.excluded = true;
+    pub fn leave_out_until(&mut self, at: i64, on_main: bool) {
+        self.excluded |= on_main;
         self.told_until = self.told_until.max(Some(at));
     }
 
@@ -74,13 +84,15 @@ impl Turn {
         }
     }
 
-    /// Milliseconds of work and of waiting. `None` before any prompt.
-    fn work(&self, timeline: &Timeline) -> Option<(i64, i64)> {
-        if self.stretches.is_empty() {
-            return None;
+    /// Its time, and how much of it earlier deliveries counted. If it is not known which lines they read (`by_line`), that is
+    /// left out of the first value: all up to their last event.
+    fn time(&self, timelines: &Timelines, by_line: bool) -> (Time, Time) {
+        let (mut all, mut told) = (Time::default(), Time::default());
+        for stretch in &self.stretches {
+            all += timelines.time(*stretch, self.told_until.filter(|_| !by_line));
+            told += timelines.told(*stretch).unwrap_or_default();
         }
-        let work = self.stretches.iter().map(|stretch| timeline.work(*stretch, self.told_until));
-        Some(work.fold((0, 0), |sum, (work, wait)| (sum.0 + work, sum.1 + wait)))
+        (all, told)
     }
 }
 
@@ -161,19 +173,21 @@ impl Turns {
     }
 
     /// A prompt or a command: its turn, and whether that is a new one. A follow-up shares the `promptId` of what it follows,
-    /// and a prompt may share that of a command before it.
-    pub fn begin(&mut self, prompt_id: Option<&str>, asks: Asks) -> (u32, bool) {
+    /// and a prompt may share that of a command before it. `told`: did an earlier delivery read its line?
+    pub fn begin(&mut self, prompt_id: Option<&str>, asks: Asks, told: bool) -> (u32, bool) {
         self.retire_command();
+        let counted = told && asks == Asks::Prompt;
         if let Some(known) = prompt_id.and_then(|id| self.by_prompt_id(id)) {
             self.last = known;
             let turn = self.get_mut(known);
             if turn.asks == Asks::Command && !turn.answered {
                 (turn.asks, turn.prompt, turn.retired) = (asks, None, false);
+                turn.counted = counted;
             }
             return (known, false);
         }
         let turn = self.turns.len() as u32;
-        self.turns.push(Turn { asks, before: self.last, ..Turn::default() });
+        self.turns.push(Turn { asks, counted, before: self.last, ..Turn::default() });
         if let Some(id) = prompt_id {
             self.by_prompt_id.insert(key(id), turn);
         }
@@ -210,32 +224,38 @@ impl Turns {
     }
 }
 
-/// The work of each trace.
+/// The work of each trace: what it comes to at the end of this delivery, minus what it came to at the end of the last one.
 ///
-/// A prompt that nothing follows from counts with the next one of which there is an event: then it is known that no answer is
-/// still to come, and it is counted in one delivery only.
-pub fn work(turns: &Turns, timeline: &Timeline, traces: usize) -> Vec<Work> {
+/// A turn counts in the delivery that reads its prompt; grouped by prompt, in the one that first sends an event of it. If
+/// nobody says which lines were read (`by_line`), events that are left out tell: a turn with one was counted, and so was
+/// everything before it, which may be a copy of another session's.
+pub fn work(turns: &Turns, timelines: &Timelines, by_line: bool, grouping: TraceGrouping, traces: usize) -> Vec<Work> {
+    let by_session = grouping == TraceGrouping::Session;
     let mut work = vec![Work::default(); traces];
-    let mut milliseconds = vec![None; traces];
-    // From the last one on: is the next one with an event new?
-    let mut next_is_new = false;
+    let mut times: Vec<Option<(Time, Time)>> = vec![None; traces];
+    let mut is_copy = false;
     for turn in turns.turns.iter().rev() {
+        is_copy |= turn.excluded && !by_line;
+        if !turn.sent && (is_copy || !by_session) {
+            continue;
+        }
         let trace = turn.trace as usize;
-        if turn.sent {
-            if let Some((worked, waited)) = turn.work(timeline) {
-                *milliseconds[trace].get_or_insert(0) += worked;
-                work[trace].waited += waited;
-            }
-            work[trace].turns += u64::from(turn.counts() && !turn.excluded);
-        } else if !turn.excluded && next_is_new {
-            work[trace].turns += u64::from(turn.counts());
+        // A sub-agent's event that was sent before the prompt was read went with another trace.
+        let was_sent = turn.told_until.is_some() && (turn.counted || !by_line);
+        if !turn.stretches.is_empty() {
+            let (all, told) = turn.time(timelines, by_line);
+            let (sum, sum_told) = times[trace].get_or_insert_default();
+            *sum += all;
+            *sum_told += if by_session || was_sent { told } else { Time::default() };
         }
-        if turn.sent || turn.excluded {
-            next_is_new = !turn.excluded;
-        }
+        let was_counted = if by_session { turn.counted || turn.excluded } else { was_sent };
+        work[trace].turns += u64::from(turn.counts() && !was_counted);
     }
-    for (work, milliseconds) in work.iter_mut().zip(milliseconds) {
-        work.seconds = milliseconds.map(|m: i64| m as f64 / 1000.0);
+    for (work, time) in work.iter_mut().zip(times) {
+        if let Some((all, told)) = time {
+            let new = all.beyond(told);
+            (work.seconds, work.waited) = (Some(new.worked as f64 / 1000.0), new.waited);
+        }
     }
     work
 }
@@ -247,9 +267,9 @@ mod tests {
     #[test]
     fn a_chain_of_any_length_leads_to_its_prompt() {
         let mut turns = Turns::new();
-        let (first, _) = turns.begin(None, Asks::Prompt);
+        let (first, _) = turns.begin(None, Asks::Prompt, false);
         turns.put(Some("p"), Place { turn: first, thread: 0 });
-        let (second, _) = turns.begin(None, Asks::Prompt);
+        let (second, _) = turns.begin(None, Asks::Prompt, false);
         let mut parent = "p".to_owned();
         for hop in 0..100_000 {
             let turn = turns.of_line(None, Some(&parent));
@@ -263,9 +283,9 @@ mod tests {
     #[test]
     fn a_follow_up_with_the_same_prompt_id_is_the_same_turn() {
         let mut turns = Turns::new();
-        assert_eq!(turns.begin(Some("a"), Asks::Prompt), (1, true));
-        assert_eq!(turns.begin(Some("b"), Asks::Prompt), (2, true));
-        assert_eq!(turns.begin(Some("a"), Asks::Prompt), (1, false));
+        assert_eq!(turns.begin(Some("a"), Asks::Prompt, false), (1, true));
+        assert_eq!(turns.begin(Some("b"), Asks::Prompt, false), (2, true));
+        assert_eq!(turns.begin(Some("a"), Asks::Prompt, false), (1, false));
         assert_eq!(turns.of_line(Some("b"), None), 2);
         assert_eq!(turns.of_line(Some("unknown"), None), 1);
     }
@@ -274,7 +294,7 @@ mod tests {
     fn of_many_long_prompts_the_oldest_are_let_go() {
         let mut turns = Turns::new();
         for _ in 0..1000 {
-            let (turn, _) = turns.begin(None, Asks::Prompt);
+            let (turn, _) = turns.begin(None, Asks::Prompt, false);
             turns.hold(turn, Text::from("x".repeat(12_000).as_str()));
         }
         assert!(turns.get(1).prompt.is_none());
@@ -284,13 +304,13 @@ mod tests {
     #[test]
     fn what_follows_a_command_that_no_model_answered_belongs_to_the_turn_before() {
         let mut turns = Turns::new();
-        let (prompt, _) = turns.begin(None, Asks::Prompt);
-        let (command, _) = turns.begin(None, Asks::Command);
+        let (prompt, _) = turns.begin(None, Asks::Prompt, false);
+        let (command, _) = turns.begin(None, Asks::Command, false);
         turns.put(Some("printed"), Place { turn: command, thread: 0 });
         assert_eq!(turns.of_line(None, Some("printed")), command);
         turns.retire_command();
         assert_eq!((turns.last(), turns.of_line(None, Some("printed"))), (prompt, prompt));
-        let (answered, _) = turns.begin(None, Asks::Command);
+        let (answered, _) = turns.begin(None, Asks::Command, false);
         turns.get_mut(answered).answered = true;
         turns.retire_command();
         assert_eq!(turns.last(), answered);
@@ -299,9 +319,9 @@ mod tests {
     #[test]
     fn a_prompt_takes_the_place_of_the_command_whose_id_it_shares() {
         let mut turns = Turns::new();
-        let (command, _) = turns.begin(Some("a"), Asks::Command);
+        let (command, _) = turns.begin(Some("a"), Asks::Command, false);
         turns.hold(command, Text::from("/model"));
-        assert_eq!(turns.begin(Some("a"), Asks::Prompt), (command, false));
+        assert_eq!(turns.begin(Some("a"), Asks::Prompt, false), (command, false));
         assert_eq!(turns.get(command).asks, Asks::Prompt);
         assert!(turns.get(command).prompt.is_none());
     }

@@ -45,8 +45,8 @@ pub enum SequenceError {
     /// A later file, or the second reading, has begun.
     #[error("the reading of this file came too late")]
     OutOfOrder,
-    /// The second reading has begun.
-    #[error("events can be left out only before the second reading")]
+    /// The reading before which this call had to come has begun.
+    #[error("what was delivered before must be known before the reading begins")]
     TooLate,
     /// `finish` was called before.
     #[error("the session is finished")]
@@ -105,11 +105,25 @@ pub struct Hold {
     pub calls: bool,
 }
 
-/// Events that were delivered before.
+/// What was delivered before.
 #[derive(Debug, Default)]
 pub struct Before {
+    /// How many bytes of each file were read.
+    pub read: Vec<u64>,
     /// Together with the `$ai_trace` that covers them.
     pub covered: IdSet,
     /// Events sent without it, because the delivery ended too early.
     pub uncovered: IdSet,
+}
+
+impl Before {
+    /// Was the line that begins at this offset read?
+    pub fn has_read(&self, file: u32, start: u64) -> bool {
+        self.read.get(file as usize).is_some_and(|end| start < *end)
+    }
+
+    /// Is it known how far the files were read?
+    pub fn knows_lines(&self) -> bool {
+        self.read.iter().any(|end| *end > 0)
+    }
 }

@@ -26,6 +26,8 @@ pub struct Line<'a> {
     pub elided: bool,
     /// It was longer than [`LONGEST_LINE`]; only the beginning is here.
     pub overlong: bool,
+    /// Its offset in its file, in bytes.
+    pub start: u64,
 }
 
 /// Splits bytes into lines.
@@ -36,12 +38,15 @@ pub struct Lines {
     partial: Vec<u8>,
     elider: Option<Elider>,
     overlong: bool,
+    /// The offset of the line being read, and how many bytes of it have arrived.
+    start: u64,
+    length: u64,
 }
 
 impl Lines {
     /// Keeps `longest_string` bytes of each string of a long line.
     pub fn new(longest_string: usize) -> Self {
-        Self { longest_string, partial: Vec::new(), elider: None, overlong: false }
+        Self { longest_string, partial: Vec::new(), elider: None, overlong: false, start: 0, length: 0 }
     }
 
     /// Takes the next bytes and calls `on_line` for each line that is now complete. Skips lines of only white space.
@@ -49,20 +54,28 @@ impl Lines {
         while let Some(end) = memchr(b'\n', bytes) {
             let (head, rest) = (&bytes[..end], &bytes[end + 1..]);
             if self.partial.is_empty() && self.elider.is_none() && head.len() < ELIDE_FROM {
-                emit(head, false, false, &mut on_line);
+                emit(Line { bytes: head, elided: false, overlong: false, start: self.start }, &mut on_line);
             } else {
                 self.hold(head);
-                self.end(&mut on_line);
+                self.give(&mut on_line);
             }
+            self.start += self.length + head.len() as u64 + 1;
+            self.length = 0;
             bytes = rest;
         }
+        self.length += bytes.len() as u64;
         self.hold(bytes);
     }
 
-    /// The end of the file: a last line without a line break is a line too.
+    /// The end of the file: a last line without a line break is a line too. The next bytes are another file's.
     pub fn end(&mut self, mut on_line: impl FnMut(Line<'_>)) {
+        self.give(&mut on_line);
+        (self.start, self.length) = (0, 0);
+    }
+
+    fn give(&mut self, on_line: &mut impl FnMut(Line<'_>)) {
         let elided = self.elider.take().is_some();
-        emit(&self.partial, elided, self.overlong, &mut on_line);
+        emit(Line { bytes: &self.partial, elided, overlong: self.overlong, start: self.start }, on_line);
         self.overlong = false;
         self.partial.clear();
         // One huge line must not hold on to its memory for the rest of the file.
@@ -90,10 +103,10 @@ impl Lines {
     }
 }
 
-fn emit(bytes: &[u8], elided: bool, overlong: bool, on_line: &mut impl FnMut(Line<'_>)) {
-    let bytes = bytes.strip_prefix(BYTE_ORDER_MARK).unwrap_or(bytes).trim_ascii();
+fn emit(line: Line<'_>, on_line: &mut impl FnMut(Line<'_>)) {
+    let bytes = line.bytes.strip_prefix(BYTE_ORDER_MARK).unwrap_or(line.bytes).trim_ascii();
     if !bytes.is_empty() {
-        on_line(Line { bytes, elided, overlong });
+        on_line(Line { bytes, ..line });
     }
 }
 
@@ -120,6 +133,24 @@ mod tests {
         assert_eq!(whole[2].0, b"{\"c\":3}");
         for piece in 1..input.len() {
             assert_eq!(split(input, piece), whole);
+        }
+    }
+
+    #[test]
+    fn each_line_knows_where_it_begins_in_its_file() {
+        let huge = format!("{{\"data\":\"{}\"}}", "x".repeat(3 << 20));
+        let files = [format!("{{}}\n\n{{\"b\":2}}\r\n{huge}\n{{}}"), "{}\n{}".to_owned()];
+        let expected: [&[usize]; 2] = [&[0, 4, 13, 14 + huge.len()], &[0, 3]];
+        for piece in [1, 7, 65536, 1 << 23] {
+            let mut lines = Lines::new(1000);
+            for (file, expected) in files.iter().zip(expected) {
+                let mut starts = Vec::new();
+                for piece in file.as_bytes().chunks(piece) {
+                    lines.push(piece, |line| starts.push(line.start as usize));
+                }
+                lines.end(|line| starts.push(line.start as usize));
+                assert_eq!(starts, expected, "{piece}");
+            }
         }
     }
 

@@ -19,7 +19,7 @@ pub struct Converted {
     pub ignored_properties: Vec<String>,
 }
 
-/// How a host may go about it: none of this changes what comes out, but for `exclude`.
+/// How a host may go about it: none of this changes what comes out, but for what was delivered before.
 #[derive(Debug, Clone)]
 pub struct Run {
     pub options: ConversionOptions,
@@ -29,11 +29,19 @@ pub struct Run {
     pub exclude: Vec<EventId>,
     /// Events that were delivered before, without their trace.
     pub withhold: Vec<EventId>,
+    /// Bytes of each file that were read for it.
+    pub read_before: Vec<u64>,
 }
 
 impl Default for Run {
     fn default() -> Self {
-        Self { options: ConversionOptions::default(), piece: 65536, exclude: Vec::new(), withhold: Vec::new() }
+        Self {
+            options: ConversionOptions::default(),
+            piece: 65536,
+            exclude: Vec::new(),
+            withhold: Vec::new(),
+            read_before: Vec::new(),
+        }
     }
 }
 
@@ -59,6 +67,9 @@ pub fn convert(id: &str, files: &[(FileRole, Vec<u8>)], run: Run) -> Converted {
 fn events(id: &str, files: &[(FileRole, Vec<u8>)], run: Run) -> (Session, Vec<EventId>, Vec<u8>) {
     let roles: Vec<_> = files.iter().map(|(role, _)| role.clone()).collect();
     let mut session = Session::open(id, &roles, run.options).unwrap();
+    for (file, bytes) in (0..).zip(run.read_before) {
+        session.read_before(file, bytes).unwrap();
+    }
     for (file, (_, bytes)) in (0..).zip(files) {
         for piece in bytes.chunks(run.piece) {
             session.scan(file, piece).unwrap();

@@ -229,6 +229,18 @@ fn files_are_read_in_their_order() {
 }
 
 #[test]
+fn what_was_read_before_is_said_before_the_first_reading() {
+    let mut session = open();
+    assert_eq!(session.read_before(2, 5), Err(SequenceError::NoSuchFile(2)));
+    session.read_before(1, 5).unwrap();
+    session.read_before(0, u64::MAX).unwrap();
+    session.scan(0, b"{}").unwrap();
+    assert_eq!(session.read_before(1, 6), Err(SequenceError::TooLate));
+    session.finish().unwrap();
+    assert_eq!(session.read_before(1, 6), Err(SequenceError::Finished));
+}
+
+#[test]
 fn after_the_end_there_is_no_more() {
     let mut session = open();
     session.finish().unwrap();

@@ -213,6 +213,16 @@ impl Case {
         self
     }
 
+    /// What was delivered before in deliveries of which the last one was this case's: its files were read, and have grown.
+    pub fn after(mut self, last: &Self, ids: impl IntoIterator<Item = EventId>) -> Self {
+        let read = |(role, bytes): &(FileRole, Vec<u8>)| {
+            let same = last.files.iter().filter(|(before, was)| before == role && bytes.starts_with(was));
+            same.map(|(_, was)| was.len() as u64).max().unwrap_or(0)
+        };
+        self.run.read_before = self.files.iter().map(read).collect();
+        self.exclude(ids)
+    }
+
     pub fn run(self) -> Converted {
         convert(SESSION, &self.files, self.run)
     }

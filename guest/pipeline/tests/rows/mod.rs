@@ -8,6 +8,7 @@ mod calls;
 mod chat;
 mod copies;
 mod cost;
+mod deliveries;
 mod envelope;
 mod failures;
 mod folders;

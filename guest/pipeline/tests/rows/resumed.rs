@@ -68,8 +68,9 @@ fn the_trace_covers_just_that_so_that_sums_stay_right() {
     for by_prompt in [false, true] {
         let grouped = |case: Case| if by_prompt { case.by_prompt() } else { case };
         let whole = grouped(both_runs()).run();
-        let before = grouped(case(first_run())).run();
-        let rest = grouped(both_runs()).exclude(before.sent()).run();
+        let first = grouped(case(first_run()));
+        let before = first.clone().run();
+        let rest = grouped(both_runs()).after(&first, before.sent()).run();
         let added: Vec<_> = sums(&before).iter().zip(sums(&rest)).map(|(a, b)| a + b).collect();
         assert_eq!(added, sums(&whole), "{SUMS:?}");
     }

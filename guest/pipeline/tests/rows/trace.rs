@@ -300,9 +300,60 @@ fn of_many_unknown_types_32_are_named_and_all_are_counted() {
 }
 
 #[test]
-fn a_prompt_counts_once_something_follows_from_it_or_from_a_later_one() {
-    let lines = [user(0, "one"), reply(1, "m1", json!([])), user(2, "unanswered"), user(3, "two")];
-    let turns = |lines: Vec<Line>| session(lines).trace()["claude_code_turns"].clone();
-    assert_eq!(turns(lines.to_vec()), 1);
-    assert_eq!(turns(lines.into_iter().chain([reply(4, "m2", json!([]))]).collect()), 3);
+fn a_prompt_counts_in_the_delivery_that_reads_it_answered_or_not() {
+    let answered = || vec![user(0, "one"), reply(1, "m1", json!([])), user(2, "unanswered"), user(3, "two")];
+    let more = || answered().into_iter().chain([reply(4, "m2", json!([])), user(5, "three")]);
+    let turns = |case: Case| case.run().sum("$ai_trace", "claude_code_turns");
+    assert_eq!((turns(session(answered())), turns(session(more()))), (3, 4));
+    let first = session(answered());
+    assert_eq!(turns(session(more()).after(&first, first.clone().run().sent())), 1);
+    // A prompt's own trace is sent with its first event, wherever the prompt was read.
+    let (by_prompt, grown) = (session(answered()).by_prompt(), session(more()).by_prompt());
+    assert_eq!((turns(by_prompt.clone()), turns(grown.clone())), (1, 2));
+    assert_eq!(turns(grown.after(&by_prompt, by_prompt.clone().run().sent())), 1);
+}
+
+#[test]
+fn a_command_counts_in_the_delivery_that_reads_its_answer() {
+    let command = || vec![user(0, "go"), reply(1, "m1", json!([])), user(2, "<command-name>/review</command-name>")];
+    let answer = || command().into_iter().chain([reply(3, "m2", json!([]))]);
+    let turns = |case: Case| case.run().sum("$ai_trace", "claude_code_turns");
+    let first = session(command());
+    assert_eq!((turns(first.clone()), turns(session(answer()))), (1, 2));
+    assert_eq!(turns(session(answer()).after(&first, first.clone().run().sent())), 1);
+}
+
+#[test]
+fn what_a_copied_conversation_asked_is_no_turn_of_the_fork() {
+    let origin = || vec![user(0, "one"), user(1, "unanswered"), user(2, "two"), reply(3, "m1", json!([]))];
+    let fork = origin().into_iter().chain([user(4, "three"), reply(5, "m2", json!([]))]);
+    let rest = session(fork).exclude(session(origin()).run().sent());
+    assert_eq!(rest.run().sum("$ai_trace", "claude_code_turns"), 1);
+}
+
+#[test]
+fn work_is_the_value_at_this_end_without_that_at_the_last() {
+    let measured = |time: i64, milliseconds: i64| {
+        other("system").with(json!({"subtype": "turn_duration", "durationMs": milliseconds, "timestamp": at(time)}))
+    };
+    let begun = || {
+        vec![
+            user(0, "go"),
+            reply(1000, "m1", json!([call("t")])),
+            user(4000, json!([{"type": "text", "text": "<x>y</x>"}])),
+        ]
+    };
+    let end = || [result(3_600_000, "t", "x"), reply(3_605_000, "m2", json!([])), measured(3_605_100, 9000)];
+    let seconds = |case: &Case| {
+        let trace = case.clone().trace();
+        ["$ai_latency", "claude_code_wait_seconds"].map(|name| trace[name].to_string()).join(" ")
+    };
+    let first = session(begun());
+    let whole = session(begun().into_iter().chain(end()));
+    let rest = whole.clone().after(&first, first.clone().run().sent());
+    assert_eq!((seconds(&first), seconds(&whole)), ("4.0 0.0".to_owned(), "9.0 3596.0".to_owned()));
+    assert_eq!(seconds(&rest), "5.0 3596.0");
+    // The client measured less than was counted already: never below 0, and what it did not measure was waiting.
+    let measured_less = session(begun().into_iter().chain([measured(4100, 1000), reply(4200, "m2", json!([]))]));
+    assert_eq!(seconds(&measured_less.after(&first, first.clone().run().sent())), "0.0 3.0");
 }

@@ -6,7 +6,7 @@ use posthog_llma_pipeline::session::{files, prompt_in};
 use posthog_llma_pipeline::time;
 use serde::Deserialize;
 use serde_json::Value;
-use std::io::{self, BufRead as _, BufReader, Read as _};
+use std::io::{self, BufRead as _, BufReader, Read as _, Seek as _, SeekFrom};
 use std::path::{Path, PathBuf};
 
 /// Maximum number of bytes to read from a transcript. The first prompt is in the first lines; it may contain an image.
@@ -63,6 +63,24 @@ pub fn written_until(transcript: &Path, until: i64) -> io::Result<u64> {
         line.clear();
     }
     Ok(end)
+}
+
+/// How many of a transcript's first `bytes` are whole lines.
+pub fn whole_lines(transcript: &Path, bytes: u64) -> io::Result<u64> {
+    const PIECE: u64 = 64 * 1024;
+    let mut file = regular::open(transcript)?;
+    let mut end = bytes;
+    while end > 0 {
+        let start = end.saturating_sub(PIECE);
+        let mut piece = Vec::new();
+        file.seek(SeekFrom::Start(start))?;
+        (&mut file).take(end - start).read_to_end(&mut piece)?;
+        if let Some(last) = memchr::memrchr(b'\n', &piece) {
+            return Ok(start + last as u64 + 1);
+        }
+        end = start;
+    }
+    Ok(0)
 }
 
 /// The first timestamp in a transcript, in milliseconds since 1970.

@@ -66,7 +66,7 @@ impl SessionRecord {
             Some(begun) => begun,
             None => Extent::of(session, outbox::now(), outbox.is_running(known)?),
         };
-        extent.begin(&mut outbox, known, session)?;
+        extent.begin(&mut outbox, known, session, again)?;
         let state = extent.state_at_last();
         Ok((Self { outbox, destination: id, session: known, extent, state, again, _lock: lock }, warning))
     }

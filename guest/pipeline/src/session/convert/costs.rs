@@ -15,7 +15,7 @@ const WORTH_TELLING: u64 = 100;
 pub(super) struct Costs {
     /// The client's last totals.
     last: Option<Tokens>,
-    /// Those before the first event that is sent now.
+    /// Those that an earlier delivery compared with its events.
     before: Option<Tokens>,
     /// Totals over all events, and over those of earlier deliveries.
     events: Tokens,
@@ -25,8 +25,9 @@ pub(super) struct Costs {
 }
 
 impl Costs {
-    /// Reads a `cost-state` line. Each holds totals, so the last one counts.
-    pub(super) fn read(&mut self, entry: &Entry<'_>) {
+    /// Reads a `cost-state` line. Each holds totals, so the last one counts. So does the last one that an earlier delivery
+    /// read (`told`); if that is not known, the last one before the first event of this delivery.
+    pub(super) fn read(&mut self, entry: &Entry<'_>, told: Option<bool>) {
         #[derive(serde::Deserialize)]
         struct Model(#[serde(deserialize_with = "lenient::object")] Option<ModelUsage>);
         let models = entry.model_usage.and_then(lenient::reparse::<BTreeMap<String, Model>>);
@@ -42,7 +43,7 @@ impl Costs {
             add(&mut sums, tokens);
         }
         self.last = Some(sums);
-        if !self.sending {
+        if told.unwrap_or(!self.sending) {
             self.before = self.last;
         }
     }

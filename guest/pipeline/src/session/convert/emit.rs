@@ -9,7 +9,7 @@ use crate::events::trace::{self, Trace};
 use crate::identity::{EventId, FixedSet};
 use crate::redact;
 use crate::session::threads::Thread;
-use crate::session::timeline::Timeline;
+use crate::session::timelines::Timelines;
 use crate::session::turns::{self, Turn, Turns};
 use crate::session::types::{Before, Counts, Policy, ToolSpans, TraceGrouping};
 use crate::transcript::entry::Entry;
@@ -79,9 +79,14 @@ impl Emitter {
         &self.envelope.session_id
     }
 
-    /// Does the session run still, as far as its host knows?
-    pub(super) fn runs(&self) -> bool {
-        self.policy.hold.calls
+    /// Is this time before the one from which events are sent?
+    pub(super) fn is_before(&self, at: i64) -> bool {
+        self.policy.since.is_some_and(|since| at < since)
+    }
+
+    /// What was delivered before.
+    pub(super) fn before(&self) -> &Before {
+        &self.before
     }
 
     /// What one trace covers.
@@ -121,7 +126,7 @@ impl Emitter {
 
     /// Was this event covered by an earlier delivery, or is it too old to be sent?
     fn covers(&self, event: EventId, at: i64) -> bool {
-        self.before.covered.contains(&event) || self.policy.since.is_some_and(|since| at < since)
+        self.before.covered.contains(&event) || self.is_before(at)
     }
 
     /// Sends a generation. If its thread is a sub-agent's, `call` started it. Returns false if an earlier delivery
@@ -138,7 +143,7 @@ impl Emitter {
         let covered = self.covers(generation.id, generation.ended);
         self.costs.add(tokens, covered);
         if covered {
-            self.exclude(turn, generation.ended);
+            self.exclude(turn, thread, generation.ended);
             self.beside(generation, turn, thread);
             return false;
         }
@@ -209,7 +214,7 @@ impl Emitter {
                 self.seen.commits(&result.commits);
                 result.change.map(|change| self.seen.file(change.file));
             }
-            return self.exclude(turn, timestamp);
+            return self.exclude(turn, thread, timestamp);
         }
         turn.sent = true;
         let failed = result.is_some_and(ToolResult::is_error);
@@ -263,9 +268,9 @@ impl Emitter {
     }
 
     /// Leaves an event out: all up to it was covered by an earlier delivery.
-    fn exclude(&mut self, turn: &mut Turn, at: i64) -> bool {
+    fn exclude(&mut self, turn: &mut Turn, thread: &Thread, at: i64) -> bool {
         self.counts.excluded_events += 1;
-        turn.leave_out_until(at);
+        turn.leave_out_until(at, !thread.is_agent);
         // What was replaced in it was counted then.
         self.rules.redactor.take_counts();
         false
@@ -301,8 +306,9 @@ impl Emitter {
     }
 
     /// The end: the traces are complete now.
-    pub(super) fn finish(&mut self, turns: &Turns, timeline: &Timeline) {
-        let work = turns::work(turns, timeline, self.traces.len());
+    pub(super) fn finish(&mut self, turns: &Turns, timelines: &Timelines) {
+        let by_line = self.before.knows_lines() || self.policy.since.is_some();
+        let work = turns::work(turns, timelines, by_line, self.policy.grouping, self.traces.len());
         trace::hand_on_noticed(&mut self.traces);
         if let Some(last) = self.traces.iter_mut().rfind(|trace| trace.is_sent()) {
             (last.totals.unaccounted, last.totals.many_unaccounted) = self.costs.unaccounted();

@@ -64,7 +64,7 @@ impl Converter {
 
     fn begin_turn(&mut self, entry: &Entry<'_>, content: &Content<'_>, asks: Asks) -> u32 {
         self.notices.prompted();
-        let (turn, new) = self.turns.begin(entry.prompt_id.as_deref(), asks);
+        let (turn, new) = self.turns.begin(entry.prompt_id.as_deref(), asks, self.at.told);
         if new {
             let id = match (&entry.prompt_id, &entry.uuid) {
                 (Some(id), _) => EventId::other("prompt", id),
@@ -101,7 +101,7 @@ impl Converter {
     pub(super) fn answer(&mut self, turn: u32) {
         self.tell_queued(turn);
         let turn = self.turns.get_mut(turn);
-        if std::mem::replace(&mut turn.answered, true) || turn.asks != Asks::Command {
+        if !turn.answer(self.at.told) {
             return;
         }
         let rules = Rc::clone(&self.emitter.rules);

@@ -47,6 +47,7 @@ impl Converter {
     fn add_line(&mut self, call: u32, interrupted: bool, entry: &Entry<'_>, message: &Message<'_>, place: Place) {
         let id = self.calls.id(call);
         self.at.held |= self.index.held.has(id);
+        self.at.sends |= !self.emitter.before().covered.contains(&id);
         if place.thread == MAIN {
             self.answer(place.turn);
         }

@@ -150,7 +150,7 @@ mod tests {
 
     fn kinds(line: &[u8]) -> (Vec<String>, bool) {
         let mut kinds = Vec::new();
-        let whole = read(Line { bytes: line, elided: false, overlong: false }, |e| {
+        let whole = read(Line { bytes: line, elided: false, overlong: false, start: 0 }, |e| {
             kinds.push(e.kind.clone().unwrap_or_default().into_owned());
         });
         (kinds, whole)
@@ -198,7 +198,7 @@ mod tests {
     fn a_lone_surrogate_costs_no_block() {
         let line = r#"{"type":"assistant","message":{"content":[{"type":"tool_use","id":"a","name":"x\ud83d"},{"type":"text","text":"\ude00b"}]}}"#;
         let mut blocks = 0;
-        let whole = read(Line { bytes: line.as_bytes(), elided: false, overlong: false }, |entry| {
+        let whole = read(Line { bytes: line.as_bytes(), elided: false, overlong: false, start: 0 }, |entry| {
             let Content::Blocks(found) = Content::of(entry.message.as_ref().unwrap().content) else { panic!("a text") };
             blocks = found.len();
         });
