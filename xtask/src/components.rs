@@ -24,9 +24,12 @@ pub struct Component {
     feature: Option<&'static str>,
 }
 
+/// The program's own, which its build script builds in a directory with this name.
+const PROGRAMS: &str = "exporter";
+
 /// All components.
 pub const COMPONENTS: [Component; 4] = [
-    Component { world: "exporter", target: "wasm32-unknown-unknown", feature: Some("exporter") },
+    Component { world: PROGRAMS, target: "wasm32-unknown-unknown", feature: Some(PROGRAMS) },
     Component { world: "command", target: "wasm32-wasip2", feature: None },
     Component { world: "converter", target: "wasm32-unknown-unknown", feature: None },
     Component { world: "server", target: "wasm32-unknown-unknown", feature: Some("server") },
@@ -42,9 +45,9 @@ impl Component {
     pub fn build(self, target_directory: &Path, output: &Path) -> Result<PathBuf> {
         // Cargo runs in the workspace.
         let target_directory = std::path::absolute(target_directory)?;
-        // The file has the same name with and without a feature, so in one directory each build would replace the
-        // other.
-        let directory = self.feature.map_or_else(|| target_directory.clone(), |name| target_directory.join(name));
+        // They share dependencies, and each build replaces the last one's file. The program's has a directory of its own,
+        // where the program's build has already built it.
+        let directory = if self.world == PROGRAMS { target_directory.join(PROGRAMS) } else { target_directory };
         let mut cargo = Command::new(env::var_os("CARGO").unwrap_or_else(|| "cargo".into()));
         cargo.args(["build", "--quiet", "--locked", "--package", "posthog-llma-component", "--lib"]);
         cargo.args(["--profile", "component"]);
