@@ -1,17 +1,23 @@
-//! The components as files, built before the first test that needs one, with the command from the README.
+//! The components as files, each built before the first test that needs it, with the command from the README.
 
 #![expect(clippy::unwrap_used, reason = "a test that cannot go on has failed")]
 
+use std::collections::BTreeSet;
 use std::ffi::OsStr;
-use std::path::PathBuf;
+use std::path::{Path, PathBuf};
 use std::process::{Command, Stdio};
-use std::sync::LazyLock;
+use std::sync::Mutex;
 
-static FOLDER: LazyLock<PathBuf> = LazyLock::new(build);
-
-/// The component of this world of `wit/worlds.wit`.
+/// The component of this world of `wit/worlds.wit`, built when it is asked for first.
 pub fn component(world: &str) -> PathBuf {
-    FOLDER.join(world).with_extension("wasm")
+    static BUILT: Mutex<BTreeSet<String>> = Mutex::new(BTreeSet::new());
+    let mut built = BUILT.lock().unwrap();
+    let folder = profile_directory().join("components");
+    if !built.contains(world) {
+        build(world, &folder);
+        built.insert(world.to_owned());
+    }
+    folder.join(world).with_extension("wasm")
 }
 
 /// `<target>/<profile>` of the running test.
@@ -58,18 +64,15 @@ fn cargo() -> Command {
     cargo
 }
 
-/// Builds the components where the host's build script has already built one of them, so that it isn't built again.
-fn build() -> PathBuf {
-    let profile = profile_directory();
-    let folder = profile.join("components");
+/// Builds a component where the host's build script has already built one of them, so that it isn't built again.
+fn build(world: &str, folder: &Path) {
     let status = Command::new(xtask())
-        .args(["components", "--target-dir"])
-        .arg(profile.join("component/posthog_llma_component"))
+        .args(["components", world, "--target-dir"])
+        .arg(profile_directory().join("component/posthog_llma_component"))
         .arg("--output")
-        .arg(&folder)
+        .arg(folder)
         .stdout(Stdio::null())
         .status()
         .unwrap();
-    assert!(status.success(), "the components cannot be built");
-    folder
+    assert!(status.success(), "the component {world} cannot be built");
 }

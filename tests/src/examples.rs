@@ -73,8 +73,8 @@ fn folder(name: &str, list: &str) -> (PathBuf, bool) {
 
 fn install_node() -> Option<PathBuf> {
     let folder = with_packages("node")?;
-    let components = component("exporter");
-    build(Command::new("node").arg("transpile.mjs").arg(components.parent().unwrap()).current_dir(&folder));
+    let components = ["converter", "exporter"].map(component);
+    build(Command::new("node").arg("transpile.mjs").arg(components[0].parent().unwrap()).current_dir(&folder));
     Some(folder)
 }
 

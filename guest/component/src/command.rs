@@ -197,7 +197,7 @@ fn began(transcript: &Path) -> Option<i64> {
 fn agents_of(id: &str, main: &Path) -> Vec<(AgentFile, PathBuf)> {
     let folder = main.parent().filter(|folder| !folder.as_os_str().is_empty()).unwrap_or(Path::new("."));
     let subagents = folder.join(id).join(SUBAGENTS);
-    let runs = entries(&subagents.join(WORKFLOWS));
+    let runs = entries(subagents.join(WORKFLOWS));
     let places = [folder, subagents.as_path()].into_iter().chain(runs.iter().map(PathBuf::as_path));
     places.flat_map(entries).filter_map(|path| agent_of(id, folder, path)).collect()
 }

@@ -64,6 +64,10 @@ fn commands_for_a_clone_work() {
         if command.contains("cargo xtask components") {
             the_components_are_built(&command);
         } else if command.ends_with(" -- demo") {
+            // The same program, which is built: cargo alone would build it anew, without the compiler.
+            let program = posthog_llma_tests::program::binary().to_str().unwrap();
+            let command = command.replace("cargo run -p posthog-llma --", program);
+            assert!(command.contains(program), "{command}");
             let printed = run_in_the_clone(&command, target_directory());
             for said in ["Why does the checkout test fail? Fix it.", "What the sandbox allowed", "What it refused"] {
                 assert!(printed.contains(said), "{said}: {printed}");
