@@ -76,7 +76,7 @@ fn two_thousand_sessions_interrupted_continued_and_repeated_arrive_once() {
     assert!(arrived.values().all(|times| *times == 1), "each exactly once");
 
     let requests = posthog.requests().len();
-    ingest(&home, &posthog, &["--all"]).run().exits_with(0).prints(&["0 sessions sent, 2200 delivered before"]);
+    ingest(&home, &posthog, &["--all"]).run().exits_with(0).prints(&["0 sessions sent, 2,200 delivered before"]);
     assert_eq!(posthog.requests().len(), requests);
     // A fork's copies belong to its origin.
     let of_forks = posthog
