@@ -88,6 +88,21 @@ fn two_thousand_sessions_interrupted_continued_and_repeated_arrive_once() {
 }
 
 #[test]
+#[cfg(target_os = "linux")]
+fn a_list_is_remembered_in_a_directory_for_this_user_alone() {
+    use std::os::unix::fs::PermissionsExt as _;
+    let home = Home::new();
+    session(&home, "work", "new", &Transcript::of_days_ago(2).turns(1));
+    let list = || home.program(["ingest", "--list", "--all"]).run().exits_with(0).stdout;
+    let first = list();
+    let cache = home.path().join(".cache/posthog-llma");
+    assert_eq!(cache.metadata().unwrap().permissions().mode() & 0o777, 0o700);
+    let remembered = std::fs::read(cache.join("lists.json")).unwrap();
+    assert_eq!(list(), first);
+    assert_eq!(std::fs::read(cache.join("lists.json")).unwrap(), remembered);
+}
+
+#[test]
 fn without_a_word_it_takes_the_newest_session_of_the_current_project() {
     let (home, posthog) = (Home::new(), posthog());
     session(&home, "work", "old", &Transcript::of_days_ago(3).turns(1));

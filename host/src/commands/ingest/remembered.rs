@@ -94,11 +94,12 @@ impl Remembered {
         self.lists.push_front((key, counted));
         self.lists.truncate(MOST);
         let write = || -> std::io::Result<()> {
+            path.parent().map_or(Ok(()), directories::make_private)?;
             let mut file = AtomicFile::create(&path)?;
             file.write_all(&serde_json::to_vec(&self.lists)?)?;
             file.commit()
         };
-        // The directory exists, because compiled code is stored in it.
+        // Without it, the next list takes longer.
         let _ = write();
     }
 }
