@@ -8,8 +8,7 @@ use crate::claude_code::settings::{Environment, Settings, SettingsError, Source}
 use crate::outbox::decisions::{Asked, Decisions, Pair, Verdict};
 use crate::outbox::stored_options;
 use crate::outbox::{self, OutboxError, Stored};
-use crate::system::git;
-use crate::system::regular;
+use crate::system::{git, regular};
 use memchr::memmem;
 use posthog_llma_pipeline::identity::{EventId, distinct_id_problem};
 use posthog_llma_pipeline::options::{API_KEY, ConversionOptions, HOST, Options};

@@ -7,11 +7,8 @@ use wasmtime::component::Component;
 
 /// Alignment of the machine code in the program's file, in bytes: the largest page that a system of this processor has,
 /// because protection is set by pages.
-#[cfg(target_arch = "x86_64")]
-#[repr(C, align(4096))]
-struct Aligned<T: ?Sized>(T);
-#[cfg(not(target_arch = "x86_64"))]
-#[repr(C, align(65536))]
+#[cfg_attr(target_arch = "x86_64", repr(C, align(4096)))]
+#[cfg_attr(not(target_arch = "x86_64"), repr(C, align(65536)))]
 struct Aligned<T: ?Sized>(T);
 
 /// The machine code of [`COMPONENT`](super::COMPONENT), which the build script compiled.

@@ -240,8 +240,9 @@ impl Index {
 
     /// Takes note of an entry. `told`: did an earlier delivery read its line?
     pub fn add(&mut self, file: u32, entry: &Entry<'_>, told: bool) {
-        let at = entry.timestamp.as_deref().and_then(time::parse).unwrap_or(self.now);
-        self.timeline.next_line(told || self.since.is_some_and(|since| at < since));
+        let at = || entry.timestamp.as_deref().and_then(time::parse).unwrap_or(self.now);
+        let is_old = self.since.is_some_and(|since| at() < since);
+        self.timeline.next_line(told || is_old);
         let thread = self.calls.thread(file, entry.is_sidechain, None);
         self.add_to(thread, file, entry);
     }
