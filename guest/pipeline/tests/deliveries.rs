@@ -6,35 +6,12 @@
 mod conversion;
 mod generator;
 
-use conversion::{Converted, Run, convert};
+use conversion::{Converted, Run, Sums, convert};
 use generator::{Features, Size, generate, sizes};
 use posthog_llma_pipeline::identity::EventId;
 use posthog_llma_pipeline::session::{AgentFile, ConversionOptions, FileRole, TraceGrouping};
 use proptest::prelude::{ProptestConfig, proptest};
 use std::collections::BTreeSet;
-
-/// Properties of `$ai_trace` that are sums.
-const SUMS: [&str; 19] = [
-    "$ai_total_input_tokens",
-    "$ai_total_cache_read_input_tokens",
-    "$ai_total_cache_creation_input_tokens",
-    "claude_code_turns",
-    "claude_code_generations",
-    "claude_code_tool_calls",
-    "claude_code_tool_errors",
-    "claude_code_rejected",
-    "claude_code_interrupted",
-    "claude_code_compactions",
-    "claude_code_unknown_lines",
-    "claude_code_bad_lines",
-    "claude_code_redactions",
-    "claude_code_files_changed",
-    "claude_code_lines_added",
-    "claude_code_lines_removed",
-    "claude_code_subagents",
-    "claude_code_commits",
-    "claude_code_retries",
-];
 
 /// All of a session, in thousandths.
 const END: u64 = 1000;
@@ -68,13 +45,12 @@ fn written_at(line: &[u8]) -> Option<&[u8]> {
 }
 
 /// The sums over all traces, and the seconds of work and of waiting.
-fn sums(parts: &[Converted]) -> (Vec<(&'static str, u64)>, [f64; 2]) {
-    let sum = |name: &'static str| parts.iter().map(|part| part.sum("$ai_trace", name)).sum();
+fn sums(parts: &[Converted]) -> (Sums, [f64; 2]) {
     let seconds = |name: &str| {
         let traces = parts.iter().flat_map(Converted::traces);
         traces.filter_map(|trace| trace[name].as_f64()).sum()
     };
-    (SUMS.map(|name| (name, sum(name))).to_vec(), ["$ai_latency", "claude_code_wait_seconds"].map(seconds))
+    (conversion::sums(parts), ["$ai_latency", "claude_code_wait_seconds"].map(seconds))
 }
 
 /// Delivers the session each time that so much of it is there, and then all. The second value is what the last delivery read

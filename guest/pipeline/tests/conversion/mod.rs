@@ -129,6 +129,37 @@ impl Converted {
     }
 }
 
+/// Properties of `$ai_trace` that are sums.
+const SUMS: [&str; 19] = [
+    "$ai_total_input_tokens",
+    "$ai_total_cache_read_input_tokens",
+    "$ai_total_cache_creation_input_tokens",
+    "claude_code_turns",
+    "claude_code_generations",
+    "claude_code_tool_calls",
+    "claude_code_tool_errors",
+    "claude_code_rejected",
+    "claude_code_interrupted",
+    "claude_code_compactions",
+    "claude_code_unknown_lines",
+    "claude_code_bad_lines",
+    "claude_code_redactions",
+    "claude_code_files_changed",
+    "claude_code_lines_added",
+    "claude_code_lines_removed",
+    "claude_code_subagents",
+    "claude_code_commits",
+    "claude_code_retries",
+];
+
+/// The sums over all `$ai_trace`s, by property.
+pub type Sums = Vec<(&'static str, u64)>;
+
+/// What the traces of a session's deliveries add up to.
+pub fn sums(parts: &[Converted]) -> Sums {
+    SUMS.map(|name| (name, parts.iter().map(|part| part.sum("$ai_trace", name)).sum())).to_vec()
+}
+
 /// The id in the text of a `uuid`.
 pub fn id(uuid: &str) -> EventId {
     EventId(u128::from_str_radix(&uuid.replace('-', ""), 16).unwrap())

@@ -1,31 +1,17 @@
 //! A session that grows and is delivered each time: the sums over all `$ai_trace`s are those of the whole.
 
 use super::lines::*;
-use crate::conversion::Converted;
+use crate::conversion::{self, Converted, Sums};
 use serde_json::json;
-
-const SUMS: [&str; 10] = [
-    "$ai_total_input_tokens",
-    "$ai_total_output_tokens",
-    "claude_code_turns",
-    "claude_code_generations",
-    "claude_code_tool_calls",
-    "claude_code_tool_errors",
-    "claude_code_subagents",
-    "claude_code_compactions",
-    "claude_code_unknown_lines",
-    "claude_code_redactions",
-];
 
 const SECONDS: [&str; 2] = ["$ai_latency", "claude_code_wait_seconds"];
 
-fn sums(parts: &[Converted]) -> ([u64; 10], [i64; 2]) {
-    let sum = |name| parts.iter().map(|part| part.sum("$ai_trace", name)).sum();
+fn sums(parts: &[Converted]) -> (Sums, [i64; 2]) {
     let seconds = |name: &str| {
         let traces = parts.iter().flat_map(Converted::traces);
         traces.filter_map(|trace| trace[name].as_f64()).map(|seconds| (seconds * 1000.0).round() as i64).sum()
     };
-    (SUMS.map(sum), SECONDS.map(seconds))
+    (conversion::sums(parts), SECONDS.map(seconds))
 }
 
 /// Delivers the session as it was at each of these times, of which the last is its end.
@@ -49,16 +35,18 @@ fn deliver(times: &[Case]) -> Vec<Converted> {
 /// Each way to deliver at some of these times, and in the end, adds up to the whole. Returns the whole's turns.
 fn add_up(times: &[Case]) -> u64 {
     let (end, before) = times.split_last().unwrap();
-    let whole = sums(&[end.clone().run()]);
+    let undivided = end.clone().run();
+    let turns = undivided.sum("$ai_trace", "claude_code_turns");
+    let whole = sums(&[undivided]);
     let by_prompt = sums(&[end.clone().by_prompt().run()]).0;
     for chosen in 0..1_u32 << before.len() {
         let some = before.iter().enumerate().filter(|(n, _)| chosen >> n & 1 == 1).map(|(_, case)| case);
         let some: Vec<Case> = some.chain([end]).cloned().collect();
-        assert_eq!(sums(&deliver(&some)), whole, "{chosen:b}: {SUMS:?}, {SECONDS:?}");
+        assert_eq!(sums(&deliver(&some)), whole, "{chosen:b}: {SECONDS:?}");
         let some: Vec<Case> = some.into_iter().map(Case::by_prompt).collect();
-        assert_eq!(sums(&deliver(&some)).0, by_prompt, "by prompt, {chosen:b}: {SUMS:?}");
+        assert_eq!(sums(&deliver(&some)).0, by_prompt, "by prompt, {chosen:b}");
     }
-    whole.0[2]
+    turns
 }
 
 /// A session as it was after each of its lines.
