@@ -7,6 +7,7 @@
 //! the record at the same time.
 
 mod additions;
+mod bulk;
 pub mod decisions;
 mod delivered;
 mod extents;
@@ -28,6 +29,7 @@ pub use summary::{Counts, DestinationSummary, FailedSession, Quarantined, Summar
 mod tests;
 
 use crate::system::directories;
+use bulk::Bulk;
 use rusqlite::{Connection, ErrorCode, OpenFlags, TransactionBehavior};
 use std::fs;
 use std::io;
@@ -49,11 +51,8 @@ pub struct Outbox {
     db: Connection,
     path: PathBuf,
     /// Set while many sessions are delivered in a row: see [`Outbox::in_bulk`].
-    bulk: bool,
+    bulk: Option<Bulk>,
 }
-
-/// Pages in the write-ahead log before a checkpoint while many sessions are delivered: 16 MiB.
-const LOG_PAGES_IN_BULK: u32 = 4000;
 
 /// Why the record cannot be used.
 #[derive(Debug, thiserror::Error)]
@@ -193,7 +192,7 @@ impl Outbox {
         decisions::check_database_files(path)?;
         let db = Connection::open_with_flags(path, flags | OpenFlags::SQLITE_OPEN_NO_MUTEX).map_err(failed)?;
         db.busy_timeout(patience).map_err(failed)?;
-        let mut outbox = Self { db, path: path.to_owned(), bulk: false };
+        let mut outbox = Self { db, path: path.to_owned(), bulk: None };
         match outbox.version()? {
             VERSION => outbox.add_missing()?,
             1 => outbox.upgrade()?,
@@ -219,21 +218,6 @@ impl Outbox {
             db.execute_batch(journal::TABLE)?;
             db.pragma_update(None, "user_version", VERSION)
         })
-    }
-
-    /// For a run that delivers many sessions and holds the lock for that. The run knows what it has delivered itself,
-    /// so it only looks up what was there before, and sorts its own rows in at the end ([`Outbox::settle`]).
-    pub fn in_bulk(mut self) -> Result<Self, OutboxError> {
-        self.settle()?;
-        self.bulk = true;
-        self.read(|db| db.pragma_update(None, "wal_autocheckpoint", LOG_PAGES_IN_BULK))?;
-        Ok(self)
-    }
-
-    /// Ends the bulk delivery.
-    pub fn end_bulk(&mut self) -> Result<(), OutboxError> {
-        self.bulk = false;
-        self.settle()
     }
 
     /// Moves the rows that were written batch by batch into the table that is searched by event.
@@ -269,6 +253,18 @@ impl Outbox {
 
     /// Runs one transaction: all or nothing, whatever happens.
     fn write<T>(&mut self, work: impl FnOnce(&Connection) -> rusqlite::Result<T>) -> Result<T, OutboxError> {
+        let is_sync_due = self.is_sync_due();
+        if is_sync_due {
+            self.wait_for_disk(true)?;
+        }
+        let written = self.transact(work);
+        if is_sync_due {
+            self.wait_for_disk(false)?;
+        }
+        written
+    }
+
+    fn transact<T>(&mut self, work: impl FnOnce(&Connection) -> rusqlite::Result<T>) -> Result<T, OutboxError> {
         let path = &self.path;
         let db = &mut self.db;
         // Immediate, because a transaction that starts with a read cannot wait for its turn to write.

@@ -165,6 +165,11 @@ struct Writer<'a, W> {
 }
 
 impl<W: Write> Writer<'_, W> {
+    /// Like [`Chance::size`], but at most an eighth of the session: otherwise a small one would be mostly its last line.
+    fn size(&mut self, least: usize, most: usize) -> usize {
+        self.chance.size(least, most.min(usize::try_from(self.shape.bytes / 8).unwrap_or(most)).max(least))
+    }
+
     fn uuid(&mut self) -> String {
         let (a, b) = (self.chance.next(), self.chance.next());
         format!(
@@ -253,7 +258,11 @@ impl<W: Write> Writer<'_, W> {
         }
         let id = self.id("toolu");
         if self.images * 100 < self.shape.images * self.written {
-            return self.screenshot(&message, &id);
+            let size = self.size(40_000, 900_000);
+            // An image stands twice in its line. A small session cannot have one and keep its share of images.
+            if (self.images + 2 * size as u64) * 100 <= self.shape.images * self.shape.bytes {
+                return self.screenshot(&message, &id, size);
+            }
         }
         match self.chance.below(100) {
             0..45 => self.shell(&message, &id),
@@ -278,7 +287,7 @@ impl<W: Write> Writer<'_, W> {
     fn shell(&mut self, message: &str, id: &str) -> io::Result<()> {
         let command = self.texts.code(&mut self.chance, 120);
         self.tool(message, id, "Bash", &format!(r#""command":"{command}","description":"Show the state""#))?;
-        let size = self.chance.size(30, 16_000);
+        let size = self.size(30, 16_000);
         // One result in seven repeats an earlier one.
         let seed = if self.chance.one_in(7) { self.last } else { (self.chance.next() as usize, size) };
         self.last = seed;
@@ -290,7 +299,7 @@ impl<W: Write> Writer<'_, W> {
 
     fn read(&mut self, message: &str, id: &str) -> io::Result<()> {
         self.tool(message, id, "Read", r#""file_path":"/home/dev/shop/src/main.rs""#)?;
-        let size = self.chance.size(400, 16_000);
+        let size = self.size(400, 16_000);
         let file = self.texts.code(&mut self.chance, size);
         let mut content = String::with_capacity(file.len() * 5 / 4);
         content.push('"');
@@ -310,7 +319,7 @@ impl<W: Write> Writer<'_, W> {
         let old = self.texts.code(&mut self.chance, size);
         let input = format!(r#""file_path":"/home/dev/shop/src/main.rs","old_string":"{old}","new_string":"{new}""#);
         self.tool(message, id, "Edit", &input)?;
-        let size = self.chance.size(3000, 48_000);
+        let size = self.size(3000, 48_000);
         let file = self.texts.code(&mut self.chance, size);
         let kept = format!(
             r#"{{"filePath":"/home/dev/shop/src/main.rs","oldString":"{old}","newString":"{new}","originalFile":"{file}","structuredPatch":[{{"oldStart":1,"oldLines":3,"newStart":1,"newLines":3,"lines":[" {new}","-a","+b"]}}],"userModified":false,"replaceAll":false}}"#
@@ -318,9 +327,8 @@ impl<W: Write> Writer<'_, W> {
         self.result(id, r#""The file /home/dev/shop/src/main.rs has been updated.""#, &kept)
     }
 
-    fn screenshot(&mut self, message: &str, id: &str) -> io::Result<()> {
+    fn screenshot(&mut self, message: &str, id: &str, size: usize) -> io::Result<()> {
         self.tool(message, id, "Read", r#""file_path":"/home/dev/shop/screen.png""#)?;
-        let size = self.chance.size(40_000, 900_000);
         let data = self.texts.base64(&mut self.chance, size);
         let content =
             format!(r#"[{{"type":"image","source":{{"type":"base64","data":"{data}","media_type":"image/png"}}}}]"#);

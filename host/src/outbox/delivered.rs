@@ -25,7 +25,7 @@ impl Outbox {
             let mut accepted = db.prepare(
                 "SELECT 1 FROM accepted WHERE destination = ?1 AND event = ?2 AND NOT (session = ?3 AND covered = 0)",
             )?;
-            let taken = if self.bulk { HashSet::new() } else { journal::known(db, destination, session, events)? };
+            let taken = if self.bulk.is_some() { HashSet::new() } else { journal::known(db, destination, session, events)? };
             let mut known = Vec::new();
             for event in events {
                 let id = blob(*event);
@@ -44,8 +44,8 @@ impl Outbox {
             let mut select = db.prepare("SELECT event FROM accepted WHERE session = ?1 AND covered = 0")?;
             let rows = select.query_map([session.0], |row| row.get(0).map(event))?;
             let mut uncovered: Vec<EventId> = rows.collect::<rusqlite::Result<_>>()?;
-            if !self.bulk {
-                uncovered.extend(journal::uncovered(db, session)?);
+            if self.bulk.is_none() {
+                uncovered.extend(journal::uncovered(db, session, 0)?);
             }
             Ok(uncovered)
         })
@@ -60,10 +60,11 @@ impl Outbox {
         state: &str,
     ) -> Result<(), OutboxError> {
         let now = now();
-        let bulk = self.bulk;
-        self.write(|db| {
+        let bulk = self.bulk.is_some();
+        let row = self.write(|db| {
             // A permanently refused event is settled, like an accepted one.
-            journal::append(db, destination, session, batch.events.iter().map(|event| event.id), batch.last)?;
+            let events = batch.events.iter().map(|event| event.id);
+            let row = journal::append(db, destination, session, events, batch.last)?;
             let mut insert = db.prepare(
                 "INSERT INTO quarantined (destination, event, session, name, status, message, at)
                  VALUES (?1, ?2, ?3, ?4, ?5, ?6, ?7) ON CONFLICT DO NOTHING",
@@ -90,8 +91,12 @@ impl Outbox {
             if !bulk && journal::is_long(db)? {
                 journal::settle(db)?;
             }
-            Ok(())
-        })
+            Ok(row)
+        })?;
+        if let Some(bulk) = &mut self.bulk {
+            bulk.appended(session, row);
+        }
+        Ok(())
     }
 
     /// The lane that a server last accepted, if it is not the newest one and was found recently.
@@ -106,14 +111,15 @@ impl Outbox {
 
     /// Marks the whole session as delivered, in the state its files had at the start of the delivery.
     pub fn complete(&mut self, session: SessionId, state: &str) -> Result<(), OutboxError> {
+        let first = self.first_row(session);
         self.write(|db| {
             // A delivery that sends nothing has no `$ai_trace`: the next one counts its lines. But everything may have
             // been accepted by one that was interrupted before it could record its last batch.
             let accepted = "SELECT 1 FROM accepted WHERE session = ?1 AND covered = 0";
-            if db.prepare(accepted)?.exists([session.0])? || !journal::uncovered(db, session)?.is_empty() {
+            if db.prepare(accepted)?.exists([session.0])? || !journal::uncovered(db, session, first)?.is_empty() {
                 extents::read_to_its_end(db, session)?;
             }
-            journal::cover(db, session)?;
+            journal::cover(db, session, first)?;
             complete(db, session, state, now())
         })
     }

@@ -33,29 +33,31 @@ struct Row {
     events: Vec<[u8; 16]>,
 }
 
-/// Appends a batch.
+/// Appends a batch. Returns the number of its row.
 pub(super) fn append(
     db: &Connection,
     destination: DestinationId,
     session: SessionId,
     events: impl Iterator<Item = EventId>,
     covered: bool,
-) -> rusqlite::Result<()> {
+) -> rusqlite::Result<i64> {
     let events: Vec<u8> = events.flat_map(blob).collect();
     let insert = "INSERT INTO taken (destination, session, covered, events) VALUES (?1, ?2, ?3, ?4)";
-    db.prepare(insert)?.execute(params![destination.0, session.0, covered, events]).map(drop)
+    db.prepare(insert)?.insert(params![destination.0, session.0, covered, events])
 }
 
-/// Marks all of the session's rows as covered.
-pub(super) fn cover(db: &Connection, session: SessionId) -> rusqlite::Result<()> {
-    db.execute("UPDATE taken SET covered = 1 WHERE session = ?1 AND covered = 0", [session.0]).map(drop)
+/// Marks all of the session's rows as covered. It has none before `first`.
+pub(super) fn cover(db: &Connection, session: SessionId, first: i64) -> rusqlite::Result<()> {
+    let update = "UPDATE taken SET covered = 1 WHERE id >= ?2 AND session = ?1 AND covered = 0";
+    db.execute(update, [session.0, first]).map(drop)
 }
 
-/// The rows in order, each with whether its own batch, or a later one of its session, covers it.
-fn rows(db: &Connection) -> rusqlite::Result<Vec<Row>> {
-    let mut select = db.prepare("SELECT destination, session, covered, events FROM taken ORDER BY id DESC")?;
+/// The rows from this one on in order, each with whether its own batch, or a later one of its session, covers it.
+fn rows(db: &Connection, first: i64) -> rusqlite::Result<Vec<Row>> {
+    let mut select =
+        db.prepare("SELECT destination, session, covered, events FROM taken WHERE id >= ?1 ORDER BY id DESC")?;
     let mut complete = HashSet::new();
-    let rows = select.query_map([], |row| {
+    let rows = select.query_map([first], |row| {
         let (session, covered): (i64, bool) = (row.get(1)?, row.get(2)?);
         if covered {
             complete.insert(session);
@@ -74,15 +76,15 @@ pub(super) fn known(
     session: i64,
     wanted: &[EventId],
 ) -> rusqlite::Result<HashSet<[u8; 16]>> {
-    let rows = rows(db)?;
+    let rows = rows(db, 0)?;
     let here = rows.iter().filter(|row| row.destination == destination.0 && (row.session != session || row.covered));
     let here: HashSet<[u8; 16]> = here.flat_map(|row| row.events.iter().copied()).collect();
     Ok(wanted.iter().map(|event| blob(*event)).filter(|event| here.contains(event)).collect())
 }
 
-/// The session's uncovered events in the journal.
-pub(super) fn uncovered(db: &Connection, session: SessionId) -> rusqlite::Result<Vec<EventId>> {
-    let rows = rows(db)?;
+/// The session's uncovered events in the journal. It has none before the row `first`.
+pub(super) fn uncovered(db: &Connection, session: SessionId, first: i64) -> rusqlite::Result<Vec<EventId>> {
+    let rows = rows(db, first)?;
     let open = rows.iter().rev().filter(|row| row.session == session.0 && !row.covered);
     Ok(open.flat_map(|row| row.events.iter().copied().map(event)).collect())
 }
@@ -95,7 +97,7 @@ pub(super) fn is_long(db: &Connection) -> rusqlite::Result<bool> {
 
 /// Moves the whole journal into the searched table.
 pub(super) fn settle(db: &Connection) -> rusqlite::Result<()> {
-    let mut events: Vec<_> = rows(db)?
+    let mut events: Vec<_> = rows(db, 0)?
         .into_iter()
         .rev()
         .flat_map(|Row { destination, session, covered, events }| {

@@ -216,16 +216,7 @@ impl Outbox {
         if let Some(known) = self.session(destination, sighting.transcript)? {
             return Ok(known);
         }
-        // No sync needed here: the next batch flushes this row to disk, too.
-        let synchronous = |outbox: &Self, level: &str| outbox.read(|db| db.pragma_update(None, "synchronous", level));
-        if self.bulk {
-            synchronous(self, "NORMAL")?;
-        }
-        let seen = self.write(|db| see(db, destination, sighting).map(SessionId));
-        if self.bulk {
-            synchronous(self, "FULL")?;
-        }
-        seen
+        self.write(|db| see(db, destination, sighting).map(SessionId))
     }
 
     /// The session's number by its main transcript, if the session is known.
@@ -464,7 +455,8 @@ fn seen_since(
 /// The main transcript under which this transcript's session is recorded: after `/cd` it has several.
 fn key(db: &Connection, destination: DestinationId, transcript: &Path) -> rusqlite::Result<PathBuf> {
     let mut select = db.prepare(
-        "SELECT transcript FROM session WHERE destination = ?1 AND (transcript = ?2 OR session_id = ?3)
+        "SELECT transcript FROM session
+         WHERE (destination = ?1 AND transcript = ?2) OR (+destination = ?1 AND session_id = ?3)
          ORDER BY transcript <> ?2, id",
     )?;
     let of_id = params![destination.0, bytes_of(transcript), id_of(transcript)];
@@ -532,7 +524,8 @@ fn was_written_before(transcript: &Path, at: Millis) -> bool {
 fn seen_elsewhere(db: &Connection, destination: DestinationId, transcript: &Path) -> rusqlite::Result<Option<Millis>> {
     let mut select = db.prepare(
         "SELECT seen_at, transcript FROM session
-         WHERE destination <> ?1 AND hooked = 1 AND (transcript = ?2 OR session_id = ?3)",
+         WHERE ((destination IN (SELECT id FROM destination) AND transcript = ?2) OR session_id = ?3)
+             AND +destination <> ?1 AND hooked = 1",
     )?;
     let of_id = params![destination.0, bytes_of(transcript), id_of(transcript)];
     let rows = select.query_map(of_id, |row| Ok((row.get(0)?, path_of(row.get(1)?))))?;

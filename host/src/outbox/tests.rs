@@ -7,6 +7,8 @@ use posthog_llma_sandbox::bindings::exports::posthog::llm_analytics::delivery::{
     BatchReport, EventReport, Refusal, Verdict,
 };
 use posthog_llma_sandbox::bindings::posthog::llm_analytics::types::{EventId, EventKind, TokenCounts};
+use std::sync::Arc;
+use std::sync::atomic::{AtomicU64, Ordering};
 use tempfile::TempDir;
 
 /// An outbox with a destination.
@@ -459,4 +461,78 @@ fn a_batch_of_many_sessions_writes_a_handful_of_pages() {
     outbox.end_bulk().unwrap();
     assert!(pages() - before - written < 400, "{} pages to put them in order", pages() - before - written);
     assert_eq!(outbox.known(destination, None, &random_ids(0, 20_000)).unwrap().len(), 20_000);
+}
+
+/// How many steps the database takes for this.
+fn steps(outbox: &mut Outbox, work: impl FnOnce(&mut Outbox)) -> u64 {
+    let count = Arc::new(AtomicU64::new(0));
+    let counting = Arc::clone(&count);
+    let count_one = move || {
+        counting.fetch_add(1, Ordering::Relaxed);
+        false
+    };
+    outbox.db.progress_handler(1, Some(count_one)).unwrap();
+    work(outbox);
+    outbox.db.progress_handler(0, None::<fn() -> bool>).unwrap();
+    count.load(Ordering::Relaxed)
+}
+
+#[test]
+fn what_a_session_takes_does_not_depend_on_how_many_there_are() {
+    let transcript = |n: u64| format!("/p/{n:08}.jsonl");
+    let deliver = |outbox: &mut Outbox, to: DestinationId, n: u64| {
+        let path = transcript(n);
+        let seen = Sighting { hook: None, session_id: &path[3..11], ..sighting(&path) };
+        outbox.stored(seen.transcript).unwrap();
+        let id = outbox.see(to, &seen).unwrap();
+        assert!(!outbox.is_delivered(id, "state").unwrap());
+        assert_eq!(outbox.extent(id).unwrap(), None);
+        outbox.begin(id, "{}").unwrap();
+        assert!(outbox.known(to, Some(id), &random_ids(n * 4, 4)).unwrap().is_empty());
+        assert!(outbox.uncovered(id).unwrap().is_empty());
+        outbox.record(to, id, &random_batch(n * 4, 4, true), "state held").unwrap();
+        outbox.complete(id, "state").unwrap();
+        outbox.delivered_whole(id).unwrap();
+        assert!(outbox.is_delivered(id, "state").unwrap());
+    };
+    let hooks = |outbox: &mut Outbox, to: DestinationId, n: u64| {
+        let path = transcript(n);
+        let seen = Sighting { session_id: &path[3..11], ..sighting(&path) };
+        outbox.runs(to, &Sighting { hook: Some("SessionStart"), ..seen.clone() }, None).unwrap();
+        outbox.turn_ended(to, &seen, None).unwrap();
+        outbox.owe(to, &seen, 0).unwrap();
+    };
+    let Case { outbox, destination: to, directory: _directory } = case();
+    let mut outbox = outbox.in_bulk().unwrap();
+    deliver(&mut outbox, to, 0);
+    let few = steps(&mut outbox, |outbox| deliver(outbox, to, 1));
+    let few_of_hook = steps(&mut outbox, |outbox| hooks(outbox, to, 1));
+    (2..300).for_each(|n| deliver(&mut outbox, to, n));
+    let many = steps(&mut outbox, |outbox| deliver(outbox, to, 300));
+    let many_of_hook = steps(&mut outbox, |outbox| hooks(outbox, to, 300));
+    assert!(many < few * 3 / 2, "{many} instead of {few} steps");
+    assert!(many_of_hook < few_of_hook * 3 / 2, "{many_of_hook} instead of {few_of_hook} steps for hooks");
+}
+
+#[test]
+fn a_bulk_delivery_waits_for_the_disk_now_and_then() {
+    let level = |outbox: &mut Outbox| -> i64 {
+        outbox.write(|db| db.query_row("PRAGMA synchronous", [], |row| row.get(0))).unwrap()
+    };
+    let (normal, full) = (1, 2);
+    let Case { mut outbox, directory: _directory, .. } = case();
+    assert_eq!(level(&mut outbox), full);
+    let mut outbox = outbox.in_bulk().unwrap();
+    let is_late = |outbox: &mut Outbox| {
+        let bulk = outbox.bulk.as_mut().unwrap();
+        bulk.synced = Instant::now().checked_sub(Duration::from_secs(1)).unwrap();
+    };
+    for _ in 0..2 {
+        is_late(&mut outbox);
+        assert_eq!(level(&mut outbox), full);
+        outbox.bulk.as_mut().unwrap().synced = Instant::now() + Duration::from_mins(1);
+        assert_eq!(level(&mut outbox), normal);
+    }
+    outbox.end_bulk().unwrap();
+    assert_eq!(level(&mut outbox), full);
 }
