@@ -118,7 +118,7 @@ impl Sandbox {
             }
             Ok(UpdateDeadline::Continue(1))
         });
-        let _watchdog = Watchdog::start(self.component.engine().clone(), deadline)
+        let _watchdog = Watchdog::start(self.component.engine(), deadline)
             .map_err(|error| SandboxError::Setup(error.to_string()))?;
         // The watchdog stops a component that computes; this stops one that waits.
         let outcome = tokio::time::timeout_at(deadline.into(), async {

@@ -1,7 +1,8 @@
 //! Limits on what a run may use, and how it is stopped.
 
-use std::sync::mpsc::{self, RecvTimeoutError};
-use std::thread::{self, JoinHandle};
+use std::collections::BTreeSet;
+use std::sync::{Condvar, Mutex, MutexGuard, PoisonError};
+use std::thread;
 use std::time::{Duration, Instant};
 use wasmtime::{Engine, ResourceLimiter};
 
@@ -75,40 +76,71 @@ impl ResourceLimiter for Ceiling {
     }
 }
 
-/// Advances the engine's epoch when the time is up. Uses a thread, because a component that computes blocks the
-/// runtime's only one. The thread ends when this is dropped.
+/// Advances the engine's epoch when a run's time is up, until this is dropped. Uses a thread, because a component that
+/// computes blocks the runtime's only one. All runs share it: starting one takes a tenth of the time of a small session.
 pub(super) struct Watchdog {
-    stop: Option<mpsc::Sender<()>>,
-    thread: Option<JoinHandle<()>>,
+    entry: (Instant, u64),
+}
+
+/// What the thread waits for.
+static WATCHED: Mutex<Watched> = Mutex::new(Watched { deadlines: BTreeSet::new(), started: 0, is_running: false });
+
+/// Wakes the thread up when there is an earlier deadline.
+static EARLIER: Condvar = Condvar::new();
+
+struct Watched {
+    /// Of the current runs, with their numbers.
+    deadlines: BTreeSet<(Instant, u64)>,
+    /// How many runs there were.
+    started: u64,
+    is_running: bool,
+}
+
+fn watched() -> MutexGuard<'static, Watched> {
+    // Nothing panics while it holds the lock.
+    WATCHED.lock().unwrap_or_else(PoisonError::into_inner)
 }
 
 impl Watchdog {
-    pub(super) fn start(engine: Engine, deadline: Instant) -> std::io::Result<Self> {
-        let (stop, stopped) = mpsc::channel();
-        let watch = move || {
-            loop {
-                let left = deadline.saturating_duration_since(Instant::now());
-                match stopped.recv_timeout(left) {
-                    Err(RecvTimeoutError::Timeout) if Instant::now() >= deadline => {
-                        engine.increment_epoch();
-                        return;
-                    }
-                    Err(RecvTimeoutError::Timeout) => {}
-                    Ok(()) | Err(RecvTimeoutError::Disconnected) => return,
-                }
-            }
-        };
-        let thread = thread::Builder::new().name("time limit".to_owned()).spawn(watch)?;
-        Ok(Self { stop: Some(stop), thread: Some(thread) })
+    /// Starts to watch a run on the process's engine.
+    pub(super) fn start(engine: &Engine, deadline: Instant) -> std::io::Result<Self> {
+        let mut watched = watched();
+        if !watched.is_running {
+            let engine = engine.clone();
+            thread::Builder::new().name("time limit".to_owned()).spawn(move || watch(&engine))?;
+            watched.is_running = true;
+        }
+        watched.started += 1;
+        let entry = (deadline, watched.started);
+        watched.deadlines.insert(entry);
+        if watched.deadlines.first() == Some(&entry) {
+            EARLIER.notify_one();
+        }
+        Ok(Self { entry })
     }
 }
 
 impl Drop for Watchdog {
     fn drop(&mut self) {
-        self.stop = None;
-        if let Some(thread) = self.thread.take() {
-            // The thread cannot panic, and there is nothing to do if it did.
-            let _ = thread.join();
+        watched().deadlines.remove(&self.entry);
+    }
+}
+
+/// The thread: it runs as long as the process.
+fn watch(engine: &Engine) {
+    let mut watched = watched();
+    loop {
+        let now = Instant::now();
+        while watched.deadlines.first().is_some_and(|(deadline, _)| *deadline <= now) {
+            watched.deadlines.pop_first();
+            engine.increment_epoch();
         }
+        watched = match watched.deadlines.first() {
+            None => EARLIER.wait(watched).unwrap_or_else(PoisonError::into_inner),
+            Some((deadline, _)) => {
+                let left = deadline.saturating_duration_since(now);
+                EARLIER.wait_timeout(watched, left).unwrap_or_else(PoisonError::into_inner).0
+            }
+        };
     }
 }

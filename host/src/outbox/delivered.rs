@@ -25,7 +25,8 @@ impl Outbox {
             let mut accepted = db.prepare(
                 "SELECT 1 FROM accepted WHERE destination = ?1 AND event = ?2 AND NOT (session = ?3 AND covered = 0)",
             )?;
-            let taken = if self.bulk.is_some() { HashSet::new() } else { journal::known(db, destination, session, events)? };
+            let taken =
+                if self.bulk.is_some() { HashSet::new() } else { journal::known(db, destination, session, events)? };
             let mut known = Vec::new();
             for event in events {
                 let id = blob(*event);
