@@ -80,7 +80,7 @@ impl Outbox {
                     "UPDATE destination SET attempts = 0, last_error = NULL, refused = 0, failed_at = NULL, due_at = 0,
                          asked_until = 0, delivered_at = ?2
                      WHERE id = ?1 AND NOT (attempts = 0 AND last_error IS NULL AND refused = 0 AND failed_at IS NULL
-                         AND due_at = 0 AND asked_until = 0 AND delivered_at BETWEEN ?2 - 1000 AND ?2)",
+                         AND due_at = 0 AND asked_until = 0 AND coalesce(delivered_at, 0) BETWEEN ?2 - 1000 AND ?2)",
                     params![destination.0, now],
                 )?;
                 remember_lane(db, destination, &batch.path, now)?;

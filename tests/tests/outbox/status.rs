@@ -32,6 +32,14 @@ fn it_says_what_was_delivered_what_is_owed_and_what_was_never_seen() {
 }
 
 #[test]
+fn a_first_delivery_without_a_failure_before_it_has_a_time() {
+    let (home, posthog) = (Home::new(), posthog());
+    let transcript = session(&home, "aaaa", &Transcript::new().turns(1));
+    home.send(&posthog, &transcript).run().exits_with(0);
+    assert!(home.status(&posthog)["last_delivery"].is_string());
+}
+
+#[test]
 fn it_says_where_each_setting_comes_from_and_never_the_key() {
     let home = Home::new();
     home.write(
