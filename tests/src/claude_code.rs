@@ -130,7 +130,9 @@ impl Machine {
     /// Starts `claude` in a terminal. Returns none without util-linux's `script`, which creates the terminal.
     pub fn terminal(&self, test: &str) -> Option<Screen> {
         let mut terminal = self.command("script");
-        terminal.args(["-qefc", "stty cols 120 rows 40; exec claude", "/dev/null"]).current_dir(self.work());
+        // In the newest client's default mode, the real API decides what may run unasked.
+        let client = "stty cols 120 rows 40; exec claude --permission-mode acceptEdits";
+        terminal.args(["-qefc", client, "/dev/null"]).current_dir(self.work());
         let spawned = terminal.stdin(Stdio::piped()).stdout(Stdio::piped()).stderr(Stdio::null()).spawn();
         let mut child = match spawned {
             Ok(child) => child,
@@ -172,6 +174,27 @@ impl Machine {
     /// The folder that the user works in.
     pub fn work(&self) -> PathBuf {
         self.home.path().join("work")
+    }
+
+    /// The hooks that came, in their order, as the worker's log has them.
+    pub fn hooks(&self) -> Vec<String> {
+        let log = fs::read_to_string(self.home.path().join(".local/state/posthog-llma/worker.log")).unwrap_or_default();
+        let event = |line: &str| Some(line.split_once("a hook came event=\"")?.1.split('"').next()?.to_owned());
+        log.lines().filter_map(event).collect()
+    }
+
+    /// Kills everything that runs on this machine, with a signal that nothing can catch.
+    pub fn kill_everything(&self) {
+        loop {
+            let running = self.home.processes();
+            if running.is_empty() {
+                return;
+            }
+            let numbers = running.iter().map(|(number, _)| number.to_string());
+            // One of them may have ended in the meantime.
+            let _ = Command::new("kill").arg("-9").args(numbers).stderr(Stdio::null()).status();
+            thread::sleep(Duration::from_millis(50));
+        }
     }
 
     /// All requests to the model, as one text.
@@ -239,7 +262,7 @@ impl Drop for Screen {
     }
 }
 
-/// The model's answer, except to [`FAIL`] and [`AGENT`].
+/// The model's answer, except to [`FAIL`], [`AGENT`] and [`BACKGROUND`].
 pub const ANSWER: &str = "Hello from the fake model.";
 
 /// In a prompt: the API call fails.
@@ -250,6 +273,15 @@ pub const AGENT: &str = "AGENT";
 
 /// The sub-agent's prompt.
 pub const AGENTS_PROMPT: &str = "Say hello as a helper.";
+
+/// In a prompt: the model starts a sub-agent in the background with the prompt [`SLOW_PROMPT`], and answers at once.
+pub const BACKGROUND: &str = "BACKGROUND";
+
+/// The prompt of the sub-agent in the background. The model thinks about it for [`SLOW`].
+pub const SLOW_PROMPT: &str = "Say hello as a helper, in your own time.";
+
+/// How long the model takes for [`SLOW_PROMPT`].
+pub const SLOW: Duration = Duration::from_secs(8);
 
 /// The part of the Anthropic API that the client needs: `POST /v1/messages`, streamed or not.
 #[derive(Debug)]
@@ -294,6 +326,9 @@ async fn answer(
             };
             let message = Message { id: format!("msg_{:x}_{number}", Arc::as_ptr(&bodies).addr()), body: &body };
             let asked = message.asked();
+            if asked.contains(SLOW_PROMPT) {
+                tokio::time::sleep(SLOW).await;
+            }
             if asked.contains(FAIL) {
                 status = 400;
                 let error = json!({"type": "invalid_request_error", "message": "The fake API refuses."});
@@ -340,9 +375,11 @@ impl Message<'_> {
         // The tool was called `Task` first.
         let offered =
             |name: &&str| self.body["tools"].as_array().is_some_and(|tools| tools.iter().any(|t| t["name"] == *name));
-        match ["Agent", "Task"].into_iter().find(offered).filter(|_| asked.contains(AGENT)) {
+        let background = asked.contains(BACKGROUND);
+        match ["Agent", "Task"].into_iter().find(offered).filter(|_| background || asked.contains(AGENT)) {
             Some(tool) => json!({"type": "tool_use", "id": self.id.replace("msg", "toolu"), "name": tool, "input": {
-                "description": "Say hello", "prompt": AGENTS_PROMPT, "subagent_type": "general-purpose"}}),
+                "description": "Say hello", "prompt": if background { SLOW_PROMPT } else { AGENTS_PROMPT },
+                "subagent_type": "general-purpose", "run_in_background": background}}),
             None => json!({"type": "text", "text": ANSWER}),
         }
     }

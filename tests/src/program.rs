@@ -132,14 +132,20 @@ impl Home {
 
     /// Is a program of this home running?
     fn is_running(&self) -> bool {
+        self.processes().iter().any(|(_, line)| line.starts_with(BINARY.as_os_str().as_encoded_bytes()))
+    }
+
+    /// The number and the command line of every process of this home.
+    pub fn processes(&self) -> Vec<(u32, Vec<u8>)> {
         let home = [b"HOME=", self.path().as_os_str().as_encoded_bytes()].concat();
-        fs::read_dir("/proc").unwrap().flatten().any(|process| {
+        let ours = |process: fs::DirEntry| {
+            let number = process.file_name().to_str()?.parse().ok()?;
             // The environment of an ended process, or of another user's, cannot be read.
-            let environment = fs::read(process.path().join("environ")).unwrap_or_default();
+            let environment = fs::read(process.path().join("environ")).ok()?;
             let is_ours = environment.split(|byte| *byte == 0).any(|variable| variable == home);
-            let line = || fs::read(process.path().join("cmdline"));
-            is_ours && line().is_ok_and(|line| line.starts_with(BINARY.as_os_str().as_encoded_bytes()))
-        })
+            is_ours.then(|| fs::read(process.path().join("cmdline")).ok()).flatten().map(|line| (number, line))
+        };
+        fs::read_dir("/proc").unwrap().flatten().filter_map(ours).collect()
     }
 
     /// The output of `status --json`.

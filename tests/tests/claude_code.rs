@@ -4,8 +4,11 @@
 #![cfg(target_os = "linux")]
 #![expect(clippy::unwrap_used, reason = "a test that cannot go on has failed")]
 
+use posthog_llma::outbox::Live;
 use posthog_llma_local_posthog::{Config, LocalPostHog};
-use posthog_llma_tests::claude_code::{AGENT, AGENTS_PROMPT, ANSWER, ClaudeCode, FAIL, Machine};
+use posthog_llma_tests::claude_code::{
+    AGENT, AGENTS_PROMPT, ANSWER, BACKGROUND, ClaudeCode, FAIL, Machine, SLOW, Screen,
+};
 use posthog_llma_tests::fixtures;
 use posthog_llma_tests::program::{KEY, until};
 use serde_json::{Value, json};
@@ -282,6 +285,103 @@ fn every_way_to_leave_a_terminal_sends_the_session_once() {
             }
         }
         answers(&machine, &posthog, &ways.map(|(prompt, _)| prompt));
+    }
+}
+
+/// Starts the client in a terminal and asks it this.
+fn asked(machine: &Machine, prompt: &str) -> Option<Screen> {
+    let mut screen = machine.terminal("the test of a terminal")?;
+    screen.shows(&["❯", ">"]);
+    thread::sleep(Duration::from_secs(2));
+    screen.press(&format!("{prompt}\r"));
+    screen.shows(&[ANSWER]);
+    Some(screen)
+}
+
+/// The answers that arrived, by who gave them.
+fn arrived(posthog: &LocalPostHog) -> (usize, usize) {
+    let events = posthog.events();
+    let of_agents = |event: &&Value| event["properties"]["$ai_agent_name"].is_string();
+    let answers = events.iter().filter(|event| event["event"] == "$ai_generation");
+    let (agents, others): (Vec<_>, Vec<_>) = answers.partition(of_agents);
+    (others.len(), agents.len())
+}
+
+#[test]
+fn the_end_of_a_session_is_heard_after_the_end_of_each_turn() {
+    for version in VERSIONS {
+        let Some(client) = client(version, "the test of hooks") else { return };
+        let (machine, posthog) = (Machine::new(&client), LocalPostHog::start(Config::default()).unwrap());
+        install(&machine, &posthog);
+        machine.shell("claude -p First.", &machine.work());
+        let mut expected = vec!["SessionStart", "Stop", "SessionEnd"];
+        until("the hooks of a session without a terminal", || machine.hooks() == expected);
+        let Some(screen) = asked(&machine, "Second.") else { return };
+        expected.extend(["SessionStart", "Stop"]);
+        until("the hook of a turn", || machine.hooks() == expected);
+        screen.leave("/exit\r");
+        expected.push("SessionEnd");
+        until("the hook of the end", || machine.hooks() == expected);
+        answers(&machine, &posthog, &["First.", "Second."]);
+    }
+}
+
+#[test]
+fn an_agent_that_works_on_after_its_session_was_cleared_arrives_once() {
+    for version in VERSIONS {
+        let Some(client) = client(version, "the test of an agent that works on") else { return };
+        let (machine, posthog) = (Machine::new(&client), LocalPostHog::start(Config::default()).unwrap());
+        install(&machine, &posthog);
+        let Some(mut screen) = asked(&machine, &format!("{BACKGROUND} please.")) else { return };
+        screen.press("/clear\r");
+        until("what was complete before the agent's answer", || arrived(&posthog) == (2, 0));
+        thread::sleep(SLOW);
+        screen.leave("/exit\r");
+        until("the agent's answer", || arrived(&posthog).1 == 1);
+        machine.kill_everything();
+    }
+}
+
+/// The main transcripts, as one text.
+fn written(machine: &Machine) -> String {
+    let folders = fs::read_dir(machine.home.path().join(".claude/projects")).unwrap().flatten();
+    let files = folders.flat_map(|folder| fs::read_dir(folder.path()).unwrap().flatten());
+    files.filter_map(|file| fs::read_to_string(file.path()).ok()).collect()
+}
+
+#[test]
+fn killed_with_its_worker_a_session_arrives_with_the_next_one() {
+    for version in VERSIONS {
+        let Some(client) = client(version, "the test of a killed client") else { return };
+        let (machine, posthog) = (Machine::new(&client), LocalPostHog::start(Config::default()).unwrap());
+        install(&machine, &posthog);
+        let Some(screen) = asked(&machine, &format!("{BACKGROUND} please.")) else { return };
+        until("the hook of a turn", || machine.hooks().contains(&"Stop".to_owned()));
+        // The client writes some time after it calls the hook, and what it has not written is lost.
+        until("the turn's lines", || written(&machine).contains("end_turn"));
+        machine.kill_everything();
+        drop(screen);
+        assert!(posthog.events().is_empty(), "{version}: nothing was due");
+        machine.shell("claude -p Next.", &machine.work());
+        until("the killed session and the next one", || arrived(&posthog) == (3, 0));
+        machine.kill_everything();
+    }
+}
+
+#[test]
+#[ignore = "takes minutes: outbox/live.rs has the same without a client and without the wait"]
+fn a_turn_arrives_while_its_client_stays_open() {
+    for version in VERSIONS {
+        let Some(client) = client(version, "the test of a quiet session") else { return };
+        let (machine, posthog) = (Machine::new(&client), LocalPostHog::start(Config::default()).unwrap());
+        install(&machine, &posthog);
+        let Some(screen) = asked(&machine, &format!("{AGENT} please.")) else { return };
+        thread::sleep(Live::QUIET);
+        // The newest client starts every agent in the background: its report is a turn of its own.
+        until("the turn, with its agent", || matches!(arrived(&posthog), (2.., 1)));
+        assert!(!machine.hooks().contains(&"SessionEnd".to_owned()), "{version}: the client is open");
+        machine.kill_everything();
+        drop(screen);
     }
 }
 

@@ -31,7 +31,7 @@ use self::notices::Notices;
 use self::prompts::{Queue, Titles};
 
 /// Known types of lines, besides those that are used.
-const KNOWN: [&str; 26] = [
+const KNOWN: [&str; 27] = [
     "agent-color",
     "agent-name",
     "agent-setting",
@@ -41,6 +41,7 @@ const KNOWN: [&str; 26] = [
     "attribution-snapshot",
     "bridge-session",
     "content-replacement",
+    "continued-in",
     "file-history-delta",
     "file-history-snapshot",
     "frame-link",

@@ -258,6 +258,9 @@ impl Index {
         if let Some(call) = entry.interrupted_message_id.as_deref().and_then(|id| self.calls.latest(thread, id)) {
             self.message(call).interrupted = true;
         }
+        if let Some(session) = entry.written_in.as_deref().filter(|_| file == 0 && !entry.is_sidechain) {
+            self.timeline.written_in(key(session), self.now);
+        }
         match entry.kind.as_deref() {
             Some("assistant") => self.add_response(thread, file, entry),
             Some("user") => {

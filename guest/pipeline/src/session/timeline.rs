@@ -42,6 +42,12 @@ struct Stretch {
     waited_until: i64,
     /// Calls on the main thread.
     calls: Vec<u32>,
+    /// The session whose process wrote the latest lines.
+    writer: Option<u128>,
+    /// When that process took over. It measures only its own time.
+    resumed: i64,
+    /// Milliseconds of work before.
+    before: i64,
 }
 
 impl Stretch {
@@ -49,15 +55,23 @@ impl Stretch {
         self.last.saturating_sub(self.from).max(0)
     }
 
-    /// Milliseconds of work.
-    fn work(&self) -> i64 {
-        match self.measured {
-            None => self.wall().saturating_sub(self.waited).max(0),
+    /// Milliseconds of work, and those of the waiting that only the client's measurement reveals.
+    fn work_and_found_wait(&self) -> (i64, i64) {
+        // What was measured before another process took over says nothing about that one.
+        match self.measured.filter(|(_, until)| *until >= self.resumed) {
+            None => (self.wall().saturating_sub(self.waited).max(0), 0),
             Some((measured, until)) => {
-                let covered = until.saturating_sub(self.from).max(0);
-                measured.min(covered) + self.last.saturating_sub(until).max(0)
+                let covered = until.saturating_sub(self.resumed).max(0);
+                let measured = measured.min(covered);
+                let after = self.last.saturating_sub(until).max(0);
+                (self.before.saturating_add(measured).saturating_add(after), covered - measured)
             }
         }
+    }
+
+    /// Milliseconds of work.
+    fn work(&self) -> i64 {
+        self.work_and_found_wait().0
     }
 
     /// Milliseconds of waiting.
@@ -69,6 +83,15 @@ impl Stretch {
     fn waits(&mut self, from: i64, to: i64) {
         self.waited += to.saturating_sub(from.max(self.waited_until)).max(0);
         self.waited_until = self.waited_until.max(to);
+    }
+
+    fn written_in(&mut self, session: u128, at: i64) {
+        if self.writer.replace(session).is_some_and(|before| before != session) {
+            self.before = at.saturating_sub(self.from).saturating_sub(self.waited).max(0);
+            self.resumed = at;
+            // They have no part in the waiting of that process.
+            self.calls.clear();
+        }
     }
 }
 
@@ -141,13 +164,21 @@ impl Timeline {
         self.open = 0;
         self.by_line.insert(line, self.stretches.len() as u32);
         let idle = if idle < LEAST_WAIT { 0 } else { idle };
-        self.stretches.push(Stretch { from: at, last: at, idle, waited_until: at, ..Stretch::default() });
+        self.stretches.push(Stretch { from: at, last: at, idle, waited_until: at, resumed: at, ..Stretch::default() });
     }
 
     /// Adds a line on the main thread that follows from the last prompt.
     pub fn line(&mut self, at: i64) {
         if let Some(stretch) = self.stretches.last_mut() {
             stretch.last = stretch.last.max(at);
+        }
+    }
+
+    /// A line on the main thread was written by the process of this session. Moving a session to the background copies
+    /// its lines into another one, and another process goes on in the middle of a turn.
+    pub fn written_in(&mut self, session: u128, at: i64) {
+        if let Some(stretch) = self.stretches.last_mut() {
+            stretch.written_in(session, at);
         }
     }
 
@@ -213,8 +244,7 @@ impl Timeline {
         for i in 0..self.stretches.len() {
             let stretch = &mut self.stretches[i];
             let calls = std::mem::take(&mut stretch.calls);
-            let Some((_, until)) = stretch.measured else { continue };
-            let wait = until.saturating_sub(stretch.from).max(0).min(stretch.wall().saturating_sub(stretch.work()));
+            let (_, wait) = stretch.work_and_found_wait();
             if wait >= LEAST_WAIT {
                 for (call, wait) in self.distribute(calls, wait) {
                     self.hand_down(call, wait, &inner);
@@ -386,6 +416,38 @@ mod tests {
         let timeline = timeline(&[(1, "Bash", 1000, HOUR), (2, "AskUserQuestion", HOUR, 2 * HOUR)], 2 * HOUR, None);
         assert_eq!(timeline.work(0, None), (HOUR, HOUR));
         assert_eq!((timeline.wait(span(1)), timeline.wait(span(2))), (0, HOUR));
+    }
+
+    #[test]
+    fn a_process_that_takes_over_measures_only_its_own_time() {
+        let mut timeline = Timeline::default();
+        timeline.begin(1, Beginning::Prompt, 0);
+        for (id, session, from) in [(1, 7, 1000), (2, 8, 18_000), (3, 8, 30_000)] {
+            timeline.written_in(session, from);
+            timeline.called(span(id), 0, true, "Bash", from);
+            timeline.answered(span(id), None, from + 10_000);
+            timeline.line(from + 10_000);
+        }
+        timeline.measured(40_100, 22_100);
+        timeline.settle();
+        assert_eq!(timeline.work(0, None), (40_000, 0));
+        assert_eq!([1, 2, 3].map(|id| timeline.wait(span(id))), [0; 3]);
+    }
+
+    #[test]
+    fn a_process_that_takes_over_waits_only_in_its_own_time() {
+        let mut timeline = Timeline::default();
+        timeline.begin(1, Beginning::Prompt, 0);
+        for (id, session, from, to) in [(1, 7, 0, 2 * HOUR), (2, 8, 2 * HOUR, 3 * HOUR)] {
+            timeline.written_in(session, from);
+            timeline.called(span(id), 0, true, "Bash", from);
+            timeline.answered(span(id), None, to);
+            timeline.line(to);
+        }
+        timeline.measured(3 * HOUR, 60_000);
+        timeline.settle();
+        assert_eq!(timeline.work(0, None), (2 * HOUR + 60_000, HOUR - 60_000));
+        assert_eq!([1, 2].map(|id| timeline.wait(span(id))), [0, HOUR - 60_000]);
     }
 
     #[test]

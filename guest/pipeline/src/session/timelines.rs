@@ -73,6 +73,11 @@ impl Timelines {
         self.each(|timeline| timeline.line(at));
     }
 
+    /// A line on the main thread was written by the process of this session.
+    pub fn written_in(&mut self, session: u128, at: i64) {
+        self.each(|timeline| timeline.written_in(session, at));
+    }
+
     /// The client says how long it was at work, up to now.
     pub fn measured(&mut self, at: i64, milliseconds: u64) {
         self.each(|timeline| timeline.measured(at, milliseconds));

@@ -34,6 +34,9 @@ pub struct Entry<'a> {
     pub parent_uuid: Str<'a>,
     #[serde(borrow, deserialize_with = "lenient::str")]
     pub timestamp: Str<'a>,
+    /// The session whose process wrote the line (2.1.330+). `sessionId` is the one that it is in, also on a copy.
+    #[serde(borrow, rename = "session_id", deserialize_with = "lenient::str")]
+    pub written_in: Str<'a>,
     /// On user lines since 2.1.81; several lines of one prompt share it.
     #[serde(borrow, deserialize_with = "lenient::str")]
     pub prompt_id: Str<'a>,

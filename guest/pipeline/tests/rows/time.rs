@@ -62,6 +62,24 @@ fn of_two_calls_the_one_that_a_person_was_asked_for_waited() {
 }
 
 #[test]
+fn a_session_that_is_moved_to_the_background_waits_for_nobody() {
+    let (before, after) = (json!({"session_id": "s1"}), json!({"session_id": "s2"}));
+    let lines = [
+        user(0, "go"),
+        reply(1000, "m1", json!([call("a")])).with(before.clone()),
+        result(11_000, "a", "x").with(before),
+        reply(17_000, "m2", json!([call("b")])).with(after.clone()),
+        result(27_000, "b", "x").with(after.clone()),
+        reply(28_000, "m3", json!([])).with(after),
+        turn_duration(28_100, json!(11_500)),
+    ];
+    let converted = session(lines).run();
+    let trace = converted.traces()[0];
+    assert_eq!((&trace["$ai_latency"], &trace["claude_code_wait_seconds"]), (&json!(28.0), &json!(0.0)));
+    assert!(converted.spans().iter().all(|span| span.get("claude_code_wait_seconds").is_none()));
+}
+
+#[test]
 fn hours_until_a_background_job_ends_are_no_work() {
     let notification = "<task-notification>\n<task-id>b1</task-id>\n</task-notification>";
     let wakes = [

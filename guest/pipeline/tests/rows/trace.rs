@@ -268,6 +268,7 @@ fn types_of_lines_that_are_known_are_not_counted_as_unknown() {
         "atis-latch",
         "attachment",
         "bridge-session",
+        "continued-in",
         "cost-state",
         "custom-title",
         "file-history-delta",
@@ -289,7 +290,7 @@ fn types_of_lines_that_are_known_are_not_counted_as_unknown() {
         "api-request",
     ];
     let converted = session(known.map(other)).run();
-    assert_eq!((converted.counts.unknown_lines, converted.counts.lines), (0, 28));
+    assert_eq!((converted.counts.unknown_lines, converted.counts.lines), (0, 29));
 }
 
 #[test]
