@@ -167,16 +167,23 @@ impl Bench {
         command
     }
 
+    /// Writes this many sessions of about this many bytes, in seven projects. Returns how many bytes they have on average.
+    fn past_sessions(&self, folder: &Path, count: u64, bytes: u64) -> u64 {
+        let mut all = 0;
+        for seed in 0..count {
+            let project = folder.join(format!("projects/-home-dev-p{}", seed % 7));
+            let path = corpus::write(&project, &self.texts, Shape { seed: seed + 2, ..Shape::of(bytes) }).unwrap();
+            all += path.metadata().unwrap().len();
+        }
+        all / count
+    }
+
     /// Past sessions, to a server that only drains.
     fn ingest(&self) {
         let sink = Sink::start();
         for (name, count, bytes) in [("large", 300, 900_000), ("small", 5000, 30_000)] {
             let folder = self.folder(name);
-            for seed in 0..count {
-                let project = folder.join(format!("projects/-home-dev-p{}", seed % 7));
-                let shape = Shape { seed: seed + 2, ..Shape::of(bytes) };
-                corpus::write(&project, &self.texts, shape).unwrap();
-            }
+            let bytes = self.past_sessions(&folder, count, bytes);
             time(self.ingests(&folder, &sink, &["--dry-run"], "none"));
             let dry = time(self.ingests(&folder, &sink, &["--dry-run"], "none"));
             let (connections, sent) = (sink.connections(), sink.bytes());
@@ -193,13 +200,10 @@ impl Bench {
     /// A list, again.
     fn list(&self) {
         let (sink, folder) = (Sink::start(), self.folder("list"));
-        for seed in 0..2000 {
-            let project = folder.join(format!("projects/-home-dev-p{}", seed % 7));
-            corpus::write(&project, &self.texts, Shape { seed: seed + 2, ..Shape::of(30_000) }).unwrap();
-        }
+        let bytes = self.past_sessions(&folder, 5000, 30_000);
         let first = time(self.ingests(&folder, &sink, &["--list"], "none"));
         let second = best((0..RUNS).map(|_| time(self.ingests(&folder, &sink, &["--list"], "none"))).collect());
-        println!("list of 2,000 sessions: {first:.2} s, then {second:.2} s");
+        println!("list of 5,000 sessions of {bytes} bytes: {first:.2} s, then {second:.2} s");
     }
 }
 

@@ -12,6 +12,10 @@ use std::fmt::Write as _;
 use std::fs::{self, File};
 use std::io::{self, BufWriter, Write};
 use std::path::{Path, PathBuf};
+use std::time::{Duration, SystemTime};
+
+/// The time of the first line at the earliest: from 1970 to 2026.
+const BEGINNING: Duration = Duration::from_secs(1_767_225_600);
 
 /// The composition of a session.
 #[derive(Debug, Clone, Copy)]
@@ -354,6 +358,14 @@ impl<W: Write> Writer<'_, W> {
     }
 }
 
+impl Writer<'_, BufWriter<File>> {
+    /// Ends the file. Like a past session's, it was written when its last line says: a fresh one may still run.
+    fn end(&mut self) -> io::Result<()> {
+        self.out.flush()?;
+        self.out.get_ref().set_modified(SystemTime::UNIX_EPOCH + BEGINNING + Duration::from_millis(self.clock))
+    }
+}
+
 /// Writes a session into a project's folder; returns the path of its main transcript.
 pub fn write(folder: &Path, texts: &Texts, shape: Shape) -> io::Result<PathBuf> {
     fs::create_dir_all(folder)?;
@@ -380,7 +392,7 @@ pub fn write(folder: &Path, texts: &Texts, shape: Shape) -> io::Result<PathBuf> 
     let of_agents = if shape.agents && shape.bytes > 1_000_000 { shape.bytes / 10 } else { 0 };
     let mut lines = writer(File::create(&main)?, chance.next(), None);
     lines.turns(shape.bytes - of_agents)?;
-    lines.out.flush()?;
+    lines.end()?;
     let mut left = of_agents;
     let mut number = 0;
     while left > 0 {
@@ -392,7 +404,7 @@ pub fn write(folder: &Path, texts: &Texts, shape: Shape) -> io::Result<PathBuf> 
         fs::create_dir_all(&folder)?;
         let mut lines = writer(File::create(folder.join(format!("agent-{agent}.jsonl")))?, chance.next(), Some(agent));
         lines.turns(bytes)?;
-        lines.out.flush()?;
+        lines.end()?;
     }
     Ok(main)
 }
