@@ -16,6 +16,7 @@ mod journal;
 mod notes;
 mod owed;
 mod repair;
+mod statements;
 pub mod stored_options;
 mod summary;
 
@@ -192,6 +193,7 @@ impl Outbox {
         decisions::check_database_files(path)?;
         let db = Connection::open_with_flags(path, flags | OpenFlags::SQLITE_OPEN_NO_MUTEX).map_err(failed)?;
         db.busy_timeout(patience).map_err(failed)?;
+        db.set_prepared_statement_cache_capacity(statements::MOST_KEPT);
         let mut outbox = Self { db, path: path.to_owned(), bulk: None };
         match outbox.version()? {
             VERSION => outbox.add_missing()?,
@@ -257,7 +259,10 @@ impl Outbox {
         if is_sync_due {
             self.wait_for_disk(true)?;
         }
+        // The database polls for its lock with pauses of milliseconds.
+        let turn = self.bulk.as_ref().map(|_| bulk::turn());
         let written = self.transact(work);
+        drop(turn);
         if is_sync_due {
             self.wait_for_disk(false)?;
         }

@@ -2,6 +2,7 @@
 
 use super::ids::SessionId;
 use super::{Outbox, OutboxError};
+use std::sync::{Mutex, MutexGuard, PoisonError};
 use std::time::{Duration, Instant};
 
 /// Pages in the write-ahead log before a checkpoint: 16 MiB.
@@ -10,6 +11,12 @@ const LOG_PAGES: u32 = 4000;
 /// How often a run waits for the disk. Each wait takes milliseconds, as long as a small session does. A killed process
 /// loses nothing in between, because the system has the data; a machine that loses power sends at most this much again.
 const SYNC_EVERY: Duration = Duration::from_millis(200);
+
+/// Waits until no other thread of this process writes to a record in bulk.
+pub(super) fn turn() -> MutexGuard<'static, ()> {
+    static WRITING: Mutex<()> = Mutex::new(());
+    WRITING.lock().unwrap_or_else(PoisonError::into_inner)
+}
 
 /// What a connection knows about the run.
 #[derive(Debug)]

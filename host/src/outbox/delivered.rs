@@ -1,6 +1,7 @@
 //! What a server accepted.
 
 use super::ids::{DestinationId, SessionId};
+use super::statements::Statements as _;
 use super::{Outbox, OutboxError, extents, journal, now};
 use posthog_llma_pipeline::delivery::lane::Lane;
 use posthog_llma_pipeline::identity;
@@ -22,7 +23,7 @@ impl Outbox {
     ) -> Result<Vec<EventId>, OutboxError> {
         let session = session.map_or(0, |session| session.0);
         self.read(|db| {
-            let mut accepted = db.prepare(
+            let mut accepted = db.prepare_cached(
                 "SELECT 1 FROM accepted WHERE destination = ?1 AND event = ?2 AND NOT (session = ?3 AND covered = 0)",
             )?;
             let taken =
@@ -42,7 +43,7 @@ impl Outbox {
     /// with those of its `$ai_trace`s that were accepted.
     pub fn uncovered(&self, session: SessionId) -> Result<Vec<EventId>, OutboxError> {
         self.read(|db| {
-            let mut select = db.prepare("SELECT event FROM accepted WHERE session = ?1 AND covered = 0")?;
+            let mut select = db.prepare_cached("SELECT event FROM accepted WHERE session = ?1 AND covered = 0")?;
             let rows = select.query_map([session.0], |row| row.get(0).map(event))?;
             let mut uncovered: Vec<EventId> = rows.collect::<rusqlite::Result<_>>()?;
             if self.bulk.is_none() {
@@ -66,7 +67,7 @@ impl Outbox {
             // A permanently refused event is settled, like an accepted one.
             let events = batch.events.iter().map(|event| event.id);
             let row = journal::append(db, destination, session, events, batch.last)?;
-            let mut insert = db.prepare(
+            let mut insert = db.prepare_cached(
                 "INSERT INTO quarantined (destination, event, session, name, status, message, at)
                  VALUES (?1, ?2, ?3, ?4, ?5, ?6, ?7) ON CONFLICT DO NOTHING",
             )?;
@@ -76,7 +77,7 @@ impl Outbox {
             }
             if batch.accepted().next().is_some() {
                 // At most once a second: otherwise every batch would write this row.
-                db.execute(
+                db.run(
                     "UPDATE destination SET attempts = 0, last_error = NULL, refused = 0, failed_at = NULL, due_at = 0,
                          asked_until = 0, delivered_at = ?2
                      WHERE id = ?1 AND NOT (attempts = 0 AND last_error IS NULL AND refused = 0 AND failed_at IS NULL
@@ -105,7 +106,7 @@ impl Outbox {
         self.read(|db| {
             let select = "SELECT lane FROM destination WHERE id = ?1 AND lane_until > ?2";
             let path: Option<Option<String>> =
-                db.query_row(select, params![destination.0, now()], |row| row.get(0)).optional()?;
+                db.row(select, params![destination.0, now()], |row| row.get(0)).optional()?;
             Ok(path.flatten().and_then(|path| Lane::of_path(&path)))
         })
     }
@@ -117,7 +118,8 @@ impl Outbox {
             // A delivery that sends nothing has no `$ai_trace`: the next one counts its lines. But everything may have
             // been accepted by one that was interrupted before it could record its last batch.
             let accepted = "SELECT 1 FROM accepted WHERE session = ?1 AND covered = 0";
-            if db.prepare(accepted)?.exists([session.0])? || !journal::uncovered(db, session, first)?.is_empty() {
+            if db.prepare_cached(accepted)?.exists([session.0])? || !journal::uncovered(db, session, first)?.is_empty()
+            {
                 extents::read_to_its_end(db, session)?;
             }
             journal::cover(db, session, first)?;
@@ -134,13 +136,13 @@ impl Outbox {
     ) -> Result<(), OutboxError> {
         self.write(|db| {
             journal::settle(db)?;
-            let mut delete = db.prepare("DELETE FROM accepted WHERE destination = ?1 AND event = ?2")?;
+            let mut delete = db.prepare_cached("DELETE FROM accepted WHERE destination = ?1 AND event = ?2")?;
             for event in events {
                 delete.execute(params![destination.0, blob(*event)])?;
             }
-            db.execute("UPDATE session SET ends = NULL, read_before = NULL WHERE id = ?1", [session.0])?;
-            db.execute("DELETE FROM accepted WHERE session = ?1", [session.0])?;
-            db.execute("DELETE FROM quarantined WHERE session = ?1", [session.0]).map(drop)
+            db.run("UPDATE session SET ends = NULL, read_before = NULL WHERE id = ?1", [session.0])?;
+            db.run("DELETE FROM accepted WHERE session = ?1", [session.0])?;
+            db.run("DELETE FROM quarantined WHERE session = ?1", [session.0]).map(drop)
         })
     }
 
@@ -148,7 +150,7 @@ impl Outbox {
     pub fn refused(&self, session: SessionId) -> Result<u64, OutboxError> {
         self.read(|db| {
             let select = "SELECT count(*) FROM quarantined WHERE session = ?1";
-            db.query_row(select, [session.0], |row| row.get::<_, i64>(0)).map(|count| count as u64)
+            db.row(select, [session.0], |row| row.get::<_, i64>(0)).map(|count| count as u64)
         })
     }
 
@@ -156,7 +158,7 @@ impl Outbox {
     pub fn is_delivered(&self, session: SessionId, state: &str) -> Result<bool, OutboxError> {
         self.read(|db| {
             let select = "SELECT delivered_state FROM session WHERE id = ?1 AND owed_at IS NULL AND since IS NULL";
-            let delivered: Option<Option<String>> = db.query_row(select, [session.0], |row| row.get(0)).optional()?;
+            let delivered: Option<Option<String>> = db.row(select, [session.0], |row| row.get(0)).optional()?;
             Ok(delivered.flatten().as_deref() == Some(state))
         })
     }
@@ -175,7 +177,7 @@ impl Outbox {
     pub fn has_delivered(&self, destination: DestinationId, transcript: &Path) -> Result<bool, OutboxError> {
         let Some(session) = self.session(destination, transcript)? else { return Ok(false) };
         self.read(|db| {
-            db.prepare("SELECT 1 FROM session WHERE id = ?1 AND delivered_at IS NOT NULL")?.exists([session.0])
+            db.prepare_cached("SELECT 1 FROM session WHERE id = ?1 AND delivered_at IS NOT NULL")?.exists([session.0])
         })
     }
 
@@ -186,7 +188,7 @@ impl Outbox {
         }
         let now = now();
         self.write(|db| {
-            let mut insert = db.prepare(
+            let mut insert = db.prepare_cached(
                 "INSERT INTO unknown_type (name, lines, seen_at) VALUES (?1, ?2, ?3)
                  ON CONFLICT DO UPDATE SET lines = max(lines, excluded.lines), seen_at = excluded.seen_at",
             )?;
@@ -201,7 +203,7 @@ impl Outbox {
 /// Remembers the lane. A server with only an older lane may be upgraded any day, so the memory lasts for one day.
 fn remember_lane(db: &Connection, destination: DestinationId, path: &str, now: i64) -> rusqlite::Result<()> {
     let path = Some(path).filter(|path| *path != Lane::default().path());
-    db.execute(
+    db.run(
         "UPDATE destination SET lane = ?2,
              lane_until = CASE WHEN lane IS ?2 AND lane_until > ?3 THEN lane_until ELSE ?3 + ?4 END
          WHERE id = ?1 AND NOT (lane IS ?2 AND lane_until > ?3)",
@@ -214,8 +216,8 @@ fn remember_lane(db: &Connection, destination: DestinationId, path: &str, now: i
 const LANE_BELIEVED: Duration = Duration::from_hours(24);
 
 fn complete(db: &Connection, session: SessionId, state: &str, now: i64) -> rusqlite::Result<()> {
-    db.execute("UPDATE accepted SET covered = 1 WHERE session = ?1 AND covered = 0", [session.0])?;
-    db.execute(
+    db.run("UPDATE accepted SET covered = 1 WHERE session = ?1 AND covered = 0", [session.0])?;
+    db.run(
         "UPDATE session SET owed_at = NULL, turn_at = NULL, attempts = 0, last_error = NULL, due_at = 0, failed_at = NULL, delivered_at = ?2,
              delivered_state = ?3, ends = NULL WHERE id = ?1",
         params![session.0, now, state],

@@ -2,6 +2,7 @@
 
 use super::ids::{DestinationId, SessionId};
 use super::owed::{OWED, owed};
+use super::statements::Statements as _;
 use super::{Millis, Outbox, OutboxError, Owed, journal, now};
 use rusqlite::{Connection, OptionalExtension as _, params};
 use std::collections::BTreeMap;
@@ -29,7 +30,7 @@ impl Outbox {
                  FROM session WHERE id = ?1";
             let row = |row: &rusqlite::Row<'_>| Ok((row.get(0)?, row.get(1)?, row.get(2)?, row.get(3)?));
             let found: Option<(Option<String>, Option<Millis>, Millis, bool)> =
-                db.query_row(select, [session.0], row).optional()?;
+                db.row(select, [session.0], row).optional()?;
             Ok(found.and_then(|(part, since, seen_at, went_on_elsewhere)| {
                 let written_down = part.and_then(|part| serde_json::from_str::<Part>(&part).ok());
                 let before = written_down.map(|part| Part { goes_on: true, ..part });
@@ -40,7 +41,7 @@ impl Outbox {
 
     /// Marks the earlier part as delivered; what came after it is owed and due at `due_at`.
     pub fn part_delivered(&mut self, session: SessionId, due_at: Millis) -> Result<(), OutboxError> {
-        self.write(|db| db.execute("UPDATE session SET part = NULL WHERE id = ?1", [session.0]).map(drop))?;
+        self.write(|db| db.run("UPDATE session SET part = NULL WHERE id = ?1", [session.0]).map(drop))?;
         self.hold(session, due_at)
     }
 
@@ -50,10 +51,10 @@ impl Outbox {
         let now = now();
         self.write(|db| {
             journal::settle(db)?;
-            let mut select = db.prepare("SELECT id FROM session WHERE destination <> ?1 AND owed_at IS NOT NULL")?;
+            let mut select = db.prepare_cached("SELECT id FROM session WHERE destination <> ?1 AND owed_at IS NOT NULL")?;
             let owed: Vec<i64> = select.query_map([to.0], |row| row.get(0))?.collect::<Result<_, _>>()?;
             for id in &owed {
-                let here: i64 = db.query_row(
+                let here: i64 = db.row(
                     "INSERT INTO session (destination, transcript, session_id, options, seen_at, hooked, since, project, owed_at)
                      SELECT ?2, transcript, session_id, options, seen_at, hooked, since, project, owed_at
                      FROM session WHERE id = ?1
@@ -64,13 +65,13 @@ impl Outbox {
                     |row| row.get(0),
                 )?;
                 // The other destination already has these events and their trace.
-                db.execute(
+                db.run(
                     "INSERT INTO accepted (destination, event, session, covered)
                      SELECT ?2, event, ?3, 1 FROM accepted WHERE session = ?1 ON CONFLICT DO NOTHING",
                     params![id, to.0, here],
                 )?;
                 add_read(db, here, read_before(db, *id)?)?;
-                db.execute(
+                db.run(
                     "UPDATE session SET owed_at = NULL, turn_at = NULL, failed_at = NULL, running = 0, ends = NULL, part = NULL
                      WHERE id = ?1",
                     [id],
@@ -84,7 +85,7 @@ impl Outbox {
     pub fn extent(&self, session: SessionId) -> Result<Option<String>, OutboxError> {
         self.read(|db| {
             let select = "SELECT ends FROM session WHERE id = ?1";
-            db.query_row(select, [session.0], |row| row.get(0)).optional().map(Option::flatten)
+            db.row(select, [session.0], |row| row.get(0)).optional().map(Option::flatten)
         })
     }
 
@@ -95,17 +96,22 @@ impl Outbox {
 
     /// Starts a delivery that covers this extent.
     pub fn begin(&mut self, session: SessionId, extent: &str) -> Result<(), OutboxError> {
-        self.write(|db| db.execute("UPDATE session SET ends = ?2 WHERE id = ?1", params![session.0, extent]).map(drop))
+        self.write(|db| db.run("UPDATE session SET ends = ?2 WHERE id = ?1", params![session.0, extent]).map(drop))
     }
 
     /// Marks the whole session as delivered, regardless of the time from which it was to be sent.
     pub fn delivered_whole(&mut self, session: SessionId) -> Result<(), OutboxError> {
-        self.write(|db| db.execute("UPDATE session SET since = NULL, part = NULL WHERE id = ?1", [session.0]).map(drop))
+        // Nearly always there is no such time, and reading is cheaper than writing.
+        let select = "SELECT 1 FROM session WHERE id = ?1 AND (since IS NOT NULL OR part IS NOT NULL)";
+        if !self.read(|db| db.prepare_cached(select)?.exists([session.0]))? {
+            return Ok(());
+        }
+        self.write(|db| db.run("UPDATE session SET since = NULL, part = NULL WHERE id = ?1", [session.0]).map(drop))
     }
 
     /// Ends a delivery that turned out to have nothing to deliver.
     pub fn abandon(&mut self, session: SessionId) -> Result<(), OutboxError> {
-        self.write(|db| db.execute("UPDATE session SET ends = NULL WHERE id = ?1", [session.0]).map(drop))
+        self.write(|db| db.run("UPDATE session SET ends = NULL WHERE id = ?1", [session.0]).map(drop))
     }
 
     /// Records that part of a session is held back: it is owed and due at `due_at`. A running session stays marked as
@@ -113,7 +119,7 @@ impl Outbox {
     pub fn hold(&mut self, session: SessionId, due_at: Millis) -> Result<(), OutboxError> {
         let now = now();
         self.write(|db| {
-            db.execute(
+            db.run(
                 "UPDATE session SET owed_at = coalesce(owed_at, ?2), due_at = ?3, attempts = 0,
                      turn_at = CASE WHEN running = 1 THEN coalesce(turn_at, ?2) END WHERE id = ?1",
                 params![session.0, now, due_at],
@@ -126,7 +132,7 @@ impl Outbox {
     pub fn is_running(&self, session: SessionId) -> Result<bool, OutboxError> {
         self.read(|db| {
             let select = "SELECT running FROM session WHERE id = ?1";
-            db.query_row(select, [session.0], |row| row.get(0)).optional().map(Option::unwrap_or_default)
+            db.row(select, [session.0], |row| row.get(0)).optional().map(Option::unwrap_or_default)
         })
     }
 
@@ -134,7 +140,7 @@ impl Outbox {
     pub fn as_owed(&self, session: SessionId) -> Result<Option<Owed>, OutboxError> {
         self.read(|db| {
             let select = format!("SELECT {OWED} FROM session WHERE id = ?1");
-            db.query_row(&select, [session.0], owed).optional()
+            db.row(&select, [session.0], owed).optional()
         })
     }
 }
@@ -148,14 +154,14 @@ pub(super) fn read_to_its_end(db: &Connection, session: SessionId) -> rusqlite::
     }
 
     let select = "SELECT ends FROM session WHERE id = ?1";
-    let extent: Option<String> = db.query_row(select, [session.0], |row| row.get(0)).optional()?.flatten();
+    let extent: Option<String> = db.row(select, [session.0], |row| row.get(0)).optional()?.flatten();
     let extent = extent.and_then(|extent| serde_json::from_str::<Extent>(&extent).ok());
     extent.map_or(Ok(()), |extent| add_read(db, session.0, extent.ends))
 }
 
 fn read_before(db: &Connection, session: i64) -> rusqlite::Result<BTreeMap<String, u64>> {
     let select = "SELECT read_before FROM session WHERE id = ?1";
-    let text: Option<String> = db.query_row(select, [session], |row| row.get(0)).optional()?.flatten();
+    let text: Option<String> = db.row(select, [session], |row| row.get(0)).optional()?.flatten();
     Ok(text.and_then(|text| serde_json::from_str(&text).ok()).unwrap_or_default())
 }
 
@@ -167,5 +173,5 @@ fn add_read(db: &Connection, session: i64, ends: BTreeMap<String, u64>) -> rusql
         *read = end.max(*read);
     }
     let text = (!all.is_empty()).then(|| serde_json::to_string(&all).unwrap_or_default());
-    db.execute("UPDATE session SET read_before = ?2 WHERE id = ?1", params![session, text]).map(drop)
+    db.run("UPDATE session SET read_before = ?2 WHERE id = ?1", params![session, text]).map(drop)
 }

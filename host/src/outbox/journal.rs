@@ -6,6 +6,7 @@
 
 use super::delivered::{blob, event};
 use super::ids::{DestinationId, SessionId};
+use super::statements::Statements as _;
 use posthog_llma_sandbox::bindings::posthog::llm_analytics::types::EventId;
 use rusqlite::{Connection, params};
 use std::collections::HashSet;
@@ -43,19 +44,19 @@ pub(super) fn append(
 ) -> rusqlite::Result<i64> {
     let events: Vec<u8> = events.flat_map(blob).collect();
     let insert = "INSERT INTO taken (destination, session, covered, events) VALUES (?1, ?2, ?3, ?4)";
-    db.prepare(insert)?.insert(params![destination.0, session.0, covered, events])
+    db.prepare_cached(insert)?.insert(params![destination.0, session.0, covered, events])
 }
 
 /// Marks all of the session's rows as covered. It has none before `first`.
 pub(super) fn cover(db: &Connection, session: SessionId, first: i64) -> rusqlite::Result<()> {
     let update = "UPDATE taken SET covered = 1 WHERE id >= ?2 AND session = ?1 AND covered = 0";
-    db.execute(update, [session.0, first]).map(drop)
+    db.run(update, [session.0, first]).map(drop)
 }
 
 /// The rows from this one on in order, each with whether its own batch, or a later one of its session, covers it.
 fn rows(db: &Connection, first: i64) -> rusqlite::Result<Vec<Row>> {
     let mut select =
-        db.prepare("SELECT destination, session, covered, events FROM taken WHERE id >= ?1 ORDER BY id DESC")?;
+        db.prepare_cached("SELECT destination, session, covered, events FROM taken WHERE id >= ?1 ORDER BY id DESC")?;
     let mut complete = HashSet::new();
     let rows = select.query_map([first], |row| {
         let (session, covered): (i64, bool) = (row.get(1)?, row.get(2)?);
@@ -91,7 +92,7 @@ pub(super) fn uncovered(db: &Connection, session: SessionId, first: i64) -> rusq
 
 /// Is the journal long enough to move it into the searched table?
 pub(super) fn is_long(db: &Connection) -> rusqlite::Result<bool> {
-    let bytes: i64 = db.query_row("SELECT coalesce(sum(length(events)), 0) FROM taken", [], |row| row.get(0))?;
+    let bytes: i64 = db.row("SELECT coalesce(sum(length(events)), 0) FROM taken", [], |row| row.get(0))?;
     Ok(bytes > MOST)
 }
 
@@ -105,15 +106,15 @@ pub(super) fn settle(db: &Connection) -> rusqlite::Result<()> {
         })
         .collect();
     if events.is_empty() {
-        return db.execute("DELETE FROM taken", []).map(drop);
+        return db.run("DELETE FROM taken", []).map(drop);
     }
     // The sort is stable: if two rows have the same event, the first one counts.
     events.sort_by_key(|(destination, event, ..)| (*destination, *event));
-    let mut insert = db.prepare(
+    let mut insert = db.prepare_cached(
         "INSERT INTO accepted (destination, event, session, covered) VALUES (?1, ?2, ?3, ?4) ON CONFLICT DO NOTHING",
     )?;
     for (destination, event, session, covered) in events {
         insert.execute(params![destination, event, session, covered])?;
     }
-    db.execute("DELETE FROM taken", []).map(drop)
+    db.run("DELETE FROM taken", []).map(drop)
 }

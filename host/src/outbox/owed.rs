@@ -2,6 +2,7 @@
 
 use super::ids::{DestinationId, SessionId, bytes_of, key_hash, path_of};
 use super::notes::{HOOK, note};
+use super::statements::Statements as _;
 use super::{Millis, Outbox, OutboxError, now};
 use crate::claude_code::sessions::is_same_session;
 use posthog_llma_pipeline::options::ApiKey;
@@ -122,7 +123,7 @@ impl Outbox {
         }
         self.write(|db| {
             let insert = "INSERT INTO destination (origin, key_hash) VALUES (?1, ?2) ON CONFLICT DO NOTHING";
-            db.execute(insert, [&origin, &hash])?;
+            db.run(insert, [&origin, &hash])?;
             Ok(DestinationId(destination_id(db, &origin, &hash)?.unwrap_or_default()))
         })
     }
@@ -141,7 +142,7 @@ impl Outbox {
             }
             let id = see(db, destination, sighting)?;
             let update = "UPDATE session SET running = 1, client_pid = ?2, client_started = ?3 WHERE id = ?1";
-            db.execute(update, params![id, pid, started.map(u64::cast_signed)])?;
+            db.run(update, params![id, pid, started.map(u64::cast_signed)])?;
             Ok(SessionId(id))
         })
     }
@@ -176,12 +177,12 @@ impl Outbox {
         self.write(|db| {
             let select = "SELECT coalesce(turn_at, ?2), running FROM session WHERE id = ?1";
             let (turn_at, running): (Millis, bool) =
-                db.query_row(select, params![known.0, sighting.at], |row| Ok((row.get(0)?, row.get(1)?)))?;
+                db.row(select, params![known.0, sighting.at], |row| Ok((row.get(0)?, row.get(1)?)))?;
             // The session's end was reported first.
             if !running {
                 return Ok(known);
             }
-            db.execute(
+            db.run(
                 "UPDATE session SET turn_at = ?2, owed_at = coalesce(owed_at, ?3), due_at = ?4 WHERE id = ?1",
                 params![known.0, turn_at, sighting.at, due(turn_at)],
             )?;
@@ -191,9 +192,7 @@ impl Outbox {
 
     /// Postpones delivering a turn, because the session is not quiet yet.
     pub fn postpone(&mut self, session: SessionId, due_at: Millis) -> Result<(), OutboxError> {
-        self.write(|db| {
-            db.execute("UPDATE session SET due_at = ?2 WHERE id = ?1", params![session.0, due_at]).map(drop)
-        })
+        self.write(|db| db.run("UPDATE session SET due_at = ?2 WHERE id = ?1", params![session.0, due_at]).map(drop))
     }
 
     /// Ended sessions that hooks saw and that were delivered recently: what is written to them later is owed, too.
@@ -204,7 +203,7 @@ impl Outbox {
                 "SELECT {OWED} FROM session WHERE destination = ?1 AND hooked = 1 AND running = 0 AND owed_at IS NULL
                      AND failed_at IS NULL AND delivered_at >= ?2"
             );
-            let mut select = db.prepare(&select)?;
+            let mut select = db.prepare_cached(&select)?;
             let rows = select.query_map(params![destination.0, since], owed)?;
             rows.collect()
         })
@@ -224,7 +223,7 @@ impl Outbox {
         self.read(|db| {
             let key = key(db, destination, transcript)?;
             let select = "SELECT id FROM session WHERE destination = ?1 AND transcript = ?2";
-            db.query_row(select, params![destination.0, bytes_of(&key)], |row| row.get(0).map(SessionId)).optional()
+            db.row(select, params![destination.0, bytes_of(&key)], |row| row.get(0).map(SessionId)).optional()
         })
     }
 
@@ -232,7 +231,7 @@ impl Outbox {
     pub fn stored(&self, transcript: &Path) -> Result<Stored, OutboxError> {
         self.read(|db| {
             // Query by the leading columns of the indexes: there may be thousands of sessions, and this runs for each.
-            let mut select = db.prepare(
+            let mut select = db.prepare_cached(
                 "SELECT options, project, transcript FROM session
                  WHERE (destination IN (SELECT id FROM destination) AND transcript = ?1) OR session_id = ?2 ORDER BY id",
             )?;
@@ -255,7 +254,7 @@ impl Outbox {
         self.write(|db| {
             let update = "UPDATE session SET running = 0, client_pid = NULL, client_started = NULL, owed_at = NULL, failed_at = NULL,
                               ends = NULL, part = NULL WHERE id = ?1";
-            db.execute(update, [session.0]).map(drop)
+            db.run(update, [session.0]).map(drop)
         })
     }
 
@@ -263,7 +262,7 @@ impl Outbox {
     pub fn is_owed(&self, session: SessionId) -> Result<bool, OutboxError> {
         self.read(|db| {
             let select = "SELECT owed_at IS NOT NULL FROM session WHERE id = ?1";
-            db.query_row(select, [session.0], |row| row.get(0)).optional().map(|owed| owed.unwrap_or(false))
+            db.row(select, [session.0], |row| row.get(0)).optional().map(|owed| owed.unwrap_or(false))
         })
     }
 
@@ -277,7 +276,7 @@ impl Outbox {
     pub fn owe_what_grew(&mut self, seen: &Owed, due_at: Millis) -> Result<(), OutboxError> {
         self.write(|db| {
             let select = "SELECT 1 FROM session WHERE id = ?1 AND delivered_state IS ?2";
-            if db.prepare(select)?.exists(params![seen.id.0, seen.delivered_state])? {
+            if db.prepare_cached(select)?.exists(params![seen.id.0, seen.delivered_state])? {
                 owe(db, seen.id, due_at)?;
             }
             Ok(())
@@ -291,7 +290,7 @@ impl Outbox {
             let select = format!(
                 "SELECT {OWED}, client_pid, client_started FROM session WHERE destination = ?1 AND running = 1"
             );
-            let mut select = db.prepare(&select)?;
+            let mut select = db.prepare_cached(&select)?;
             let rows = select.query_map([destination.0], |row| {
                 let client = row.get::<_, Option<u32>>(9)?.zip(row.get::<_, Option<i64>>(10)?);
                 Ok((owed(row)?, client.map(|(pid, started)| (pid, started.cast_unsigned()))))
@@ -303,7 +302,7 @@ impl Outbox {
     /// IDs of sessions that were seen running, for any destination, with their clients' processes.
     pub fn clients(&self) -> Result<Vec<(String, ClientProcess)>, OutboxError> {
         self.read(|db| {
-            let mut select = db.prepare(
+            let mut select = db.prepare_cached(
                 "SELECT session_id, client_pid, client_started FROM session WHERE running = 1 AND client_pid IS NOT NULL
                      AND client_started IS NOT NULL",
             )?;
@@ -317,7 +316,7 @@ impl Outbox {
     pub fn ended_quietly(&mut self, session: SessionId) -> Result<(), OutboxError> {
         self.write(|db| {
             let update = "UPDATE session SET running = 0, client_pid = NULL, client_started = NULL, turn_at = NULL WHERE id = ?1";
-            db.execute(update, [session.0]).map(drop)
+            db.run(update, [session.0]).map(drop)
         })
     }
 
@@ -330,7 +329,7 @@ impl Outbox {
                 "SELECT {OWED} FROM session WHERE destination = ?1 AND owed_at IS NOT NULL AND failed_at IS NULL AND due_at <= ?2
                  ORDER BY owed_at, id"
             );
-            let mut select = db.prepare(&select)?;
+            let mut select = db.prepare_cached(&select)?;
             let rows = select.query_map(params![destination.0, due], owed)?;
             rows.collect()
         })
@@ -341,7 +340,7 @@ impl Outbox {
         self.read(|db| {
             let select =
                 "SELECT min(due_at) FROM session WHERE destination = ?1 AND owed_at IS NOT NULL AND failed_at IS NULL";
-            db.query_row(select, [destination.0], |row| row.get(0))
+            db.row(select, [destination.0], |row| row.get(0))
         })
     }
 
@@ -351,7 +350,7 @@ impl Outbox {
             let select =
                 "SELECT min(due_at) FROM session WHERE destination = ?1 AND owed_at IS NOT NULL AND failed_at IS NULL
                  AND attempts = 0";
-            db.query_row(select, [destination.0], |row| row.get(0))
+            db.row(select, [destination.0], |row| row.get(0))
         })
     }
 
@@ -359,7 +358,7 @@ impl Outbox {
     pub fn destination_due(&self, destination: DestinationId) -> Result<(Millis, Millis), OutboxError> {
         self.read(|db| {
             let select = "SELECT max(due_at, asked_until), asked_until FROM destination WHERE id = ?1";
-            db.query_row(select, [destination.0], |row| Ok((row.get(0)?, row.get(1)?)))
+            db.row(select, [destination.0], |row| Ok((row.get(0)?, row.get(1)?)))
         })
     }
 
@@ -375,10 +374,10 @@ impl Outbox {
         let asked = retry_after.map_or(0, |wait| now.saturating_add(wait.as_millis() as Millis));
         self.write(|db| {
             let select = "SELECT attempts FROM destination WHERE id = ?1";
-            let attempts: u32 = db.query_row(select, [destination.0], |row| row.get(0))?;
+            let attempts: u32 = db.row(select, [destination.0], |row| row.get(0))?;
             let attempts = attempts.saturating_add(1);
             let due = now.saturating_add(backoff(attempts));
-            db.execute(
+            db.run(
                 "UPDATE destination SET attempts = ?2, last_error = ?3, refused = ?4, failed_at = ?5, due_at = ?6,
                      asked_until = ?7 WHERE id = ?1",
                 params![destination.0, attempts, error, refused, now, due, asked],
@@ -393,12 +392,12 @@ impl Outbox {
         self.write(|db| {
             let select = "SELECT attempts, owed_at FROM session WHERE id = ?1";
             let (attempts, owed_at): (u32, Option<Millis>) =
-                db.query_row(select, [session.0], |row| Ok((row.get(0)?, row.get(1)?)))?;
+                db.row(select, [session.0], |row| Ok((row.get(0)?, row.get(1)?)))?;
             let attempts = attempts.saturating_add(1);
             let failed = owed_at.is_some_and(|owed| is_over(owed, now)).then_some(now);
             let due = now.saturating_add(backoff(attempts));
             let update = "UPDATE session SET attempts = ?2, last_error = ?3, due_at = ?4, failed_at = ?5 WHERE id = ?1";
-            db.execute(update, params![session.0, attempts, error, due, failed]).map(drop)
+            db.run(update, params![session.0, attempts, error, due, failed]).map(drop)
         })
     }
 
@@ -406,14 +405,14 @@ impl Outbox {
     pub fn give_up(&mut self, session: SessionId, error: &str) -> Result<(), OutboxError> {
         self.write(|db| {
             let update = "UPDATE session SET last_error = ?2, failed_at = ?3, running = 0 WHERE id = ?1";
-            db.execute(update, params![session.0, error, now()]).map(drop)
+            db.run(update, params![session.0, error, now()]).map(drop)
         })
     }
 
     /// Makes the sessions that were given up owed again, as if they had ended now.
     pub fn retry_failed(&mut self, destination: DestinationId) -> Result<usize, OutboxError> {
         self.write(|db| {
-            db.execute(
+            db.run(
                 "UPDATE session SET failed_at = NULL, attempts = 0, due_at = 0, owed_at = ?2
                  WHERE destination = ?1 AND failed_at IS NOT NULL",
                 params![destination.0, now()],
@@ -449,12 +448,12 @@ fn seen_since(
 ) -> rusqlite::Result<Option<SessionId>> {
     let select = "SELECT id FROM session WHERE destination = ?1 AND transcript = ?2 AND seen_at >= ?3";
     let known = params![destination.0, bytes_of(&key(db, destination, sighting.transcript)?), sighting.at];
-    db.query_row(select, known, |row| row.get(0).map(SessionId)).optional()
+    db.row(select, known, |row| row.get(0).map(SessionId)).optional()
 }
 
 /// The main transcript under which this transcript's session is recorded: after `/cd` it has several.
 fn key(db: &Connection, destination: DestinationId, transcript: &Path) -> rusqlite::Result<PathBuf> {
-    let mut select = db.prepare(
+    let mut select = db.prepare_cached(
         "SELECT transcript FROM session
          WHERE (destination = ?1 AND transcript = ?2) OR (+destination = ?1 AND session_id = ?3)
          ORDER BY transcript <> ?2, id",
@@ -488,7 +487,7 @@ fn see(db: &Connection, destination: DestinationId, sighting: &Sighting<'_>) -> 
     // The session is resumed and ran before hooks sent it.
     let resumed = sighting.hook == Some(SESSION_START) && was_written_before(sighting.transcript, sighting.at);
     let since = elsewhere.max(Some(sighting.at).filter(|_| resumed));
-    db.query_row(
+    db.row(
         "INSERT INTO session (destination, transcript, session_id, options, seen_at, hooked, since, project)
          VALUES (?1, ?2, ?3, ?4, ?5, ?6, ?7, ?9)
          ON CONFLICT DO UPDATE SET session_id = excluded.session_id, options = excluded.options, seen_at = excluded.seen_at,
@@ -522,7 +521,7 @@ fn was_written_before(transcript: &Path, at: Millis) -> bool {
 
 /// When a hook that sends to another destination last saw the session.
 fn seen_elsewhere(db: &Connection, destination: DestinationId, transcript: &Path) -> rusqlite::Result<Option<Millis>> {
-    let mut select = db.prepare(
+    let mut select = db.prepare_cached(
         "SELECT seen_at, transcript FROM session
          WHERE ((destination IN (SELECT id FROM destination) AND transcript = ?2) OR session_id = ?3)
              AND +destination <> ?1 AND hooked = 1",
@@ -541,7 +540,7 @@ fn seen_elsewhere(db: &Connection, destination: DestinationId, transcript: &Path
 
 fn owe(db: &Connection, session: SessionId, due_at: Millis) -> rusqlite::Result<()> {
     // An owed session keeps its age; one that was given up starts over.
-    db.execute(
+    db.run(
         "UPDATE session SET running = 0, client_pid = NULL, client_started = NULL, turn_at = NULL, due_at = ?3, attempts = 0,
              owed_at = CASE WHEN owed_at IS NULL OR failed_at IS NOT NULL THEN ?2 ELSE owed_at END, failed_at = NULL
          WHERE id = ?1",
@@ -553,7 +552,7 @@ fn owe(db: &Connection, session: SessionId, due_at: Millis) -> rusqlite::Result<
 /// Gives up sessions that have been owed for too long to a failing server.
 fn give_up(db: &Connection, destination: DestinationId, now: Millis, error: &str) -> rusqlite::Result<()> {
     let oldest = now - Backoff::GIVE_UP.as_millis() as Millis;
-    db.execute(
+    db.run(
         "UPDATE session SET failed_at = ?2, last_error = ?3 WHERE destination = ?1 AND owed_at < ?4 AND failed_at IS NULL",
         params![destination.0, now, error, oldest],
     )
@@ -565,6 +564,6 @@ fn is_over(owed_at: Millis, now: Millis) -> bool {
 }
 
 fn destination_id(db: &Connection, origin: &str, hash: &str) -> rusqlite::Result<Option<i64>> {
-    let mut select = db.prepare("SELECT id FROM destination WHERE origin = ?1 AND key_hash = ?2")?;
+    let mut select = db.prepare_cached("SELECT id FROM destination WHERE origin = ?1 AND key_hash = ?2")?;
     select.query_row([origin, hash], |row| row.get(0)).optional()
 }
