@@ -1,6 +1,7 @@
 //! Everything that depends on the operating system: files, directories, processes, git, the terminal.
 
 pub mod atomic;
+pub mod cores;
 pub mod detach;
 pub mod directories;
 pub mod git;

@@ -14,8 +14,8 @@ use std::io::{self, BufWriter, Write};
 use std::path::{Path, PathBuf};
 use std::time::{Duration, SystemTime};
 
-/// The time of the first line at the earliest: from 1970 to 2026.
-const BEGINNING: Duration = Duration::from_secs(1_767_225_600);
+/// The time of the first line at the earliest, since 1970: the first of January 2026.
+const BEGINNING: Duration = Duration::from_hours(20_454 * 24);
 
 /// The composition of a session.
 #[derive(Debug, Clone, Copy)]

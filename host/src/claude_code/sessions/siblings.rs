@@ -58,7 +58,7 @@ pub(super) fn of(main: &Path, siblings: Siblings<'_>) -> Vec<PathBuf> {
     let (Some(own), Some(name)) = (projects_of(main), main.file_name()) else { return Vec::new() };
     let own = own.to_owned();
     let beside = |place: &PathBuf| folders(place).map(|folder| folder.join(name)).collect::<Vec<_>>();
-    let paths = match siblings {
+    let mut paths = match siblings {
         Siblings::Indexed(index) => {
             let indexed = index.by_name.get(name).cloned().unwrap_or_default();
             let unknown = Some(&own).filter(|own| !index.places.contains(own));
@@ -71,6 +71,10 @@ pub(super) fn of(main: &Path, siblings: Siblings<'_>) -> Vec<PathBuf> {
             std::iter::once(&own).chain(&elsewhere).flat_map(beside).collect::<Vec<_>>()
         }
     };
+    paths.retain(|path| path != main);
+    if paths.is_empty() {
+        return Vec::new();
+    }
     let mut found = Vec::new();
     let mut seen = Vec::new();
     seen.extend(main.canonicalize());

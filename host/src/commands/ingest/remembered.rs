@@ -8,7 +8,7 @@ use crate::delivery::ingest::{IngestOutcome, PastSession, Sent};
 use crate::outbox::stored_options;
 use crate::program::Program;
 use crate::system::atomic::AtomicFile;
-use crate::system::{directories, regular};
+use crate::system::{cores, directories, regular};
 use posthog_llma_pipeline::identity::EventId;
 use posthog_llma_sandbox::COMPONENT_SHA256;
 use serde::{Deserialize, Serialize};
@@ -72,13 +72,14 @@ impl Remembered {
 
     /// The key for these sessions in their current state; `None` if one of them cannot be read.
     pub fn key(program: &Program, sessions: &[PastSession]) -> Option<String> {
-        let mut all = format!("{COMPONENT_SHA256} {}", stored_options::to_text(&program.options.conversion));
-        for session in sessions {
-            all.push_str(&program.session_state(&session.transcript).ok()?);
-            all.push_str(&session.transcript.to_string_lossy());
-            all.push('\0');
-        }
-        Some(EventId::other("list", &all).to_string())
+        // Nearly all of a list's time, when it is remembered, is asking the system for the state of files.
+        let states = cores::map(sessions, |session| {
+            let state = program.session_state(&session.transcript).ok()?;
+            Some(format!("{state}{}\0", session.transcript.to_string_lossy()))
+        });
+        let states: String = states.into_iter().collect::<Option<_>>()?;
+        let options = stored_options::to_text(&program.options.conversion);
+        Some(EventId::other("list", &format!("{COMPONENT_SHA256} {options}{states}")).to_string())
     }
 
     /// The outcomes of the sessions with this key.

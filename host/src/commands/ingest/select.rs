@@ -6,6 +6,7 @@ use crate::commands::cli::Ingest as Arguments;
 use crate::delivery::ingest::PastSession;
 use crate::outbox::{self, Outbox, now};
 use crate::program::{Program, ProgramError};
+use crate::system::cores;
 use std::collections::HashSet;
 use std::fs;
 use std::io;
@@ -78,12 +79,12 @@ fn of_folders(program: &Program, arguments: &Arguments) -> anyhow::Result<Vec<Pa
     if found.is_empty() {
         return Err(NoSession(nothing_in(&homes, None)).into());
     }
-    let candidates = found.into_iter().map(|found| of_paths(found.paths));
+    let candidates = cores::map(&found, |found| of_paths(found.paths.clone()));
     if arguments.all {
-        return Ok(candidates.collect());
+        return Ok(candidates);
     }
     let project = project(arguments)?;
-    Ok(candidates.filter(|candidate| is_below(candidate.head.directory.as_deref(), &project)).collect())
+    Ok(candidates.into_iter().filter(|candidate| is_below(candidate.head.directory.as_deref(), &project)).collect())
 }
 
 /// The project whose sessions are selected. Its folder may be gone and still have sessions.
