@@ -243,6 +243,6 @@ mod tests {
             lines.write_all(&[*byte]).unwrap();
         }
         lines.write_all(line.as_bytes()).unwrap();
-        assert_eq!(lines.tree.draw().matches("cached").count(), 3);
+        assert_eq!(lines.tree.draw().matches("tokens unknown").count(), 3);
     }
 }

@@ -146,6 +146,7 @@ const drawTrace = (() => {
         roots.length > 0 && Number.isFinite(roots[0].start) ? clock(roots[0].start).replace(/:\d\d\.\d+/, "") : null,
       ].filter(Boolean);
       const named = roots.length > 0 ? titleOf(roots[0]) : "No events";
+      const isUnknown = models > 0 && sent.every((n) => n.kind !== "model" || COUNTS.every(([, name]) => !Number.isFinite(n.p[name])));
       const isPrivate = models > 0 && sent.every((n) => !n.p.$ai_input && !n.p.$ai_output_choices && !n.p.$ai_input_state);
       return el("header", {},
         el("div", { class: "name" },
@@ -154,7 +155,9 @@ const drawTrace = (() => {
         el("div", { class: "stats" },
           stat(duration(work), "work"), wait > 0 ? stat(duration(wait), "waiting") : null, counted(of("claude_code_turns"), "turn"), counted(models, "model call"),
           counted(sent.filter((n) => n.kind === "tool").length, "tool call"), counted(of("claude_code_subagents"), "sub-agent"),
-          ...COUNTS.map(([name], i) => stat(short.format(sums[i]), i < 2 ? `tokens ${name}` : name, `${number.format(sums[i])} tokens`)),
+          ...COUNTS.map(([name], i) => isUnknown
+            ? stat("?", i < 2 ? `tokens ${name}` : name, "unknown: the transcript has no counts")
+            : stat(short.format(sums[i]), i < 2 ? `tokens ${name}` : name, `${number.format(sums[i])} tokens`)),
           added + removed > 0 ? stat(`+${number.format(added)} −${number.format(removed)}`, "lines") : null,
           counted(of("claude_code_rejected"), "refusal"), counted(errors, "error")));
     }

@@ -389,10 +389,7 @@ mod tests {
             json!({"event": "$ai_trace", "properties": {"$ai_trace_id": "t", "$ai_trace_name": "Fix\u{1b}[31m it"}}),
         ]);
         let names: Vec<_> = tree.lines().map(|l| l.split("  –").next().unwrap()).collect();
-        assert_eq!(
-            names,
-            ["Fix [31m it", "0 in + 0 cached, 0 out", "├─ model", "│  ├─ first", "│  └─ second", "└─ orphan"]
-        );
+        assert_eq!(names, ["Fix [31m it", "tokens unknown", "├─ model", "│  ├─ first", "│  └─ second", "└─ orphan"]);
     }
 
     #[test]
@@ -432,6 +429,36 @@ mod tests {
                 "   └─ c  1.0 s  2 in + 0 cached, 3 out",
             ]
         );
+    }
+
+    #[test]
+    fn tokens_that_nobody_counted_are_not_called_zero() {
+        let event = |id: &str, end: u32, role: &str, counts: Value| {
+            let mut properties = json!({"$ai_trace_id": "t", "$ai_span_id": format!("{id}{end}"), "$ai_parent_id": "t",
+                "$ai_model": id, "$ai_user_prompt": id, "$ai_input": [{"role": role, "content": id}]});
+            properties.as_object_mut().unwrap().extend(counts.as_object().unwrap().clone());
+            json!({"event": "$ai_generation", "timestamp": format!("2026-01-01T00:00:{end:02}Z"), "properties": properties})
+        };
+        let unknown = || json!({"claude_code_usage_unknown": true});
+        let trace = |totals: Value| {
+            let mut properties = json!({"$ai_trace_id": "t", "$ai_trace_name": "a"});
+            properties.as_object_mut().unwrap().extend(totals.as_object().unwrap().clone());
+            json!({"event": "$ai_trace", "properties": properties})
+        };
+        let known = json!({"$ai_input_tokens": 2, "$ai_output_tokens": 3});
+        let tree = draw(&[event("a", 1, "user", unknown()), event("b", 2, "user", unknown()), trace(json!({}))]);
+        assert!(!tree.contains(" in + "), "{tree}");
+        assert_eq!(tree.matches("tokens unknown").count(), 3, "{tree}");
+        let totals = json!({"$ai_total_input_tokens": 2, "$ai_total_output_tokens": 3});
+        let tree = draw(&[
+            event("a", 1, "user", known),
+            event("a", 2, "tool", unknown()),
+            event("b", 3, "user", unknown()),
+            trace(totals),
+        ]);
+        assert!(tree.lines().nth(1).unwrap().ends_with("2 in + 0 cached, 3 out"), "{tree}");
+        assert!(tree.contains("2 in + 0 cached, 3 out, unknown for 1 model call"), "{tree}");
+        assert_eq!(tree.matches("tokens unknown").count(), 1, "{tree}");
     }
 
     #[test]

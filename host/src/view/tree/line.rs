@@ -13,6 +13,8 @@ pub(super) struct Facts {
     input: u64,
     cached: u64,
     output: u64,
+    /// Model calls whose tokens are unknown.
+    uncounted: u64,
     errors: u64,
     /// Milliseconds it waited.
     pub(super) waited: i64,
@@ -34,6 +36,7 @@ impl Facts {
             input: number("$ai_input_tokens"),
             cached: number("$ai_cache_read_input_tokens").saturating_add(number("$ai_cache_creation_input_tokens")),
             output: number("$ai_output_tokens"),
+            uncounted: flag("claude_code_usage_unknown"),
             errors: flag("$ai_is_error"),
             waited: milliseconds(p, "claude_code_wait_seconds"),
             rejected: flag("claude_code_rejected"),
@@ -52,6 +55,7 @@ impl std::ops::AddAssign<&Facts> for Facts {
             (&mut self.input, other.input),
             (&mut self.cached, other.cached),
             (&mut self.output, other.output),
+            (&mut self.uncounted, other.uncounted),
             (&mut self.errors, other.errors),
             (&mut self.rejected, other.rejected),
             (&mut self.interrupted, other.interrupted),
@@ -116,7 +120,11 @@ pub(super) fn of_trace(p: &Value) -> String {
     let waited = milliseconds(p, "claude_code_wait_seconds");
     let waited = if waited > 0 { format!(" + {} waiting", duration(waited)) } else { String::new() };
     let took = p["$ai_latency"].as_f64().map_or_else(String::new, |_| format!("{}{waited}  ", latency(p)));
-    let tokens = tokens(n("$ai_total_input_tokens"), cached, n("$ai_total_output_tokens"));
+    // Without them, no call's tokens are known.
+    let tokens = match (p["$ai_total_input_tokens"].as_u64(), p["$ai_total_output_tokens"].as_u64()) {
+        (None, None) => UNKNOWN.to_owned(),
+        (input, output) => tokens(input.unwrap_or(0), cached, output.unwrap_or(0)),
+    };
     let _ = writeln!(out, "{FAINT}{took}{tokens}{FAINT:#}{}", error(p));
     if p["$ai_span_type"] == "agent" {
         let id = |name: &str| clean(p[name].as_str().unwrap_or_default(), LONGEST_ID);
@@ -175,7 +183,13 @@ pub(super) fn of_turn(prompt: &str, work: i64, waited: i64, sum: &Facts) -> Stri
         }
     }
     let changed = changed(sum) + &redacted(sum);
-    let tokens = tokens(sum.input, sum.cached, sum.output);
+    let tokens = match (sum.input.max(sum.cached).max(sum.output), sum.uncounted) {
+        (0, 1..) => UNKNOWN.to_owned(),
+        (_, 0) => tokens(sum.input, sum.cached, sum.output),
+        (_, some) => {
+            format!("{}, unknown for {}", tokens(sum.input, sum.cached, sum.output), count(some, "model call"))
+        }
+    };
     format!(
         "{STRONG}❯ {prompt}{STRONG:#}  {FAINT}{}{waited}{FAINT:#}{errors}{marks}{changed}  {FAINT}{tokens}{FAINT:#}",
         duration(work)
@@ -261,6 +275,9 @@ fn changed(facts: &Facts) -> String {
 fn lines(added: u64, removed: u64) -> String {
     format!("+{} −{}", number(added), number(removed))
 }
+
+/// In place of tokens that nobody counted.
+const UNKNOWN: &str = "tokens unknown";
 
 fn tokens(input: u64, cached: u64, output: u64) -> String {
     format!("{} in + {} cached, {} out", number(input), number(cached), number(output))
