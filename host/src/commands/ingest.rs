@@ -228,11 +228,10 @@ impl IngestReport {
             report::count(*sent, "session"),
             report::number(not_reached)
         );
-        let [input, output, read, creation] = sums.tokens.map(report::number);
         let events = sums.events;
         let (shown, bytes) = (report::number(events), report::bytes(sums.bytes));
         let _ = writeln!(out, "  events  {shown} {would}accepted, {bytes} before compression");
-        let _ = writeln!(out, "  tokens  {input} in, {output} out, {read} cache read, {creation} cache written");
+        let _ = writeln!(out, "  tokens  {}", report::tokens(sums.tokens, events));
         if !sums.redactions.is_empty() {
             let rules: Vec<_> = sums.redactions.iter().map(|(rule, count)| format!("{count} {rule}")).collect();
             let _ = writeln!(out, "  redacted  {}", rules.join(", "));

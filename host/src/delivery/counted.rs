@@ -20,6 +20,16 @@ pub fn count<N: Display + PartialEq + From<u8> + Copy>(n: N, noun: &str) -> Stri
     format!("{} {noun}{}", number(n), if n == N::from(1) { "" } else { "s" })
 }
 
+/// Tokens (input, output, cache read, cache creation) of this many events. A call that was counted has output tokens, so
+/// where there are none at all, none were counted.
+pub fn tokens(tokens: [u64; 4], events: u64) -> String {
+    if events > 0 && tokens == [0; 4] {
+        return "unknown: the transcripts have no counts".to_owned();
+    }
+    let [input, output, read, creation] = tokens.map(number);
+    format!("{input} in, {output} out, {read} cache read, {creation} cache written")
+}
+
 #[cfg(test)]
 mod tests {
     use super::*;
@@ -30,6 +40,9 @@ mod tests {
         for (n, text) in numbers {
             assert_eq!(number(n), text);
         }
+        assert_eq!(tokens([0; 4], 0), "0 in, 0 out, 0 cache read, 0 cache written");
+        assert_eq!(tokens([0, 1000, 0, 2], 1), "0 in, 1,000 out, 0 cache read, 2 cache written");
+        assert_eq!(tokens([0; 4], 1), "unknown: the transcripts have no counts");
         assert_eq!([0, 1, 2000].map(|n| count(n, "trace")), ["0 traces", "1 trace", "2,000 traces"]);
     }
 }

@@ -1,7 +1,7 @@
 //! The output of `send`.
 
 use crate::delivery::cost;
-pub use crate::delivery::counted::{count, number};
+pub use crate::delivery::counted::{count, number, tokens};
 use crate::delivery::send::Delivered;
 use posthog_llma_pipeline::identity::EventId;
 use posthog_llma_pipeline::origin::Origin;
@@ -213,8 +213,7 @@ impl SendReport {
             count(sums.spans, "span"),
             count(sums.traces, "trace")
         );
-        let [input, output, read, creation] = self.tokens.map(number);
-        let _ = writeln!(out, "  tokens    {input} in, {output} out, {read} cache read, {creation} cache written");
+        let _ = writeln!(out, "  tokens    {}", tokens(self.tokens, events));
         let paths = if self.paths.is_empty() { String::new() } else { format!(" to {}", self.paths.join(", ")) };
         let _ = writeln!(
             out,

@@ -108,7 +108,11 @@ fn table(rows: &[Row<'_>]) -> String {
         "{:<16}  {:<8}  {:<16}  {:>9}  {:>11}  {:>11}  {:>7}  {:<9}  PROMPT\n",
         "BEGAN (UTC)", "SESSION", "PROJECT", "SIZE", "IN", "OUT", "EVENTS", "DELIVERED"
     );
-    for Row { session, prompt, tokens: [input, output, read, creation], events, is_delivered, has_nothing } in rows {
+    for Row { session, prompt, tokens, events, is_delivered, has_nothing } in rows {
+        // As in reports: nobody counted them.
+        let is_unknown = *events > 0 && *tokens == [0; 4];
+        let shown = |n: u64| if is_unknown { "?".to_owned() } else { report::number(n) };
+        let [input, output, read, creation] = *tokens;
         let began = time::format(session.started);
         let project = session.head.directory.as_deref().and_then(Path::file_name).unwrap_or_default().to_string_lossy();
         let _ = writeln!(
@@ -118,8 +122,8 @@ fn table(rows: &[Row<'_>]) -> String {
             session.id.chars().filter(|c| !c.is_control()).take(8).collect::<String>(),
             short(&project, 16),
             report::bytes(session.bytes),
-            report::number(input.saturating_add(*read).saturating_add(*creation)),
-            report::number(output),
+            shown(input.saturating_add(read).saturating_add(creation)),
+            shown(output),
             report::number(events),
             match (has_nothing, is_delivered) {
                 (true, _) => "nothing",
