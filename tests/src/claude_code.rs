@@ -18,7 +18,7 @@ use std::fs;
 use std::io::{self, Read as _, Write as _};
 use std::path::{Path, PathBuf};
 use std::process::{Child, ChildStdin, Command, Stdio};
-use std::sync::{Arc, Mutex};
+use std::sync::{Arc, Condvar, Mutex, PoisonError};
 use std::thread;
 use std::time::{Duration, Instant};
 
@@ -85,11 +85,38 @@ pub struct Machine {
     pub home: Home,
     path: OsString,
     api: FakeApi,
+    _turn: Turn,
+}
+
+/// How many clients run at a time, each of which may use a core alone: with more of them, those in a terminal fall behind
+/// what a test types.
+const CLIENTS: usize = 3;
+
+static TURNS: (Mutex<usize>, Condvar) = (Mutex::new(CLIENTS), Condvar::new());
+
+/// The turn of a machine to run clients.
+#[derive(Debug)]
+struct Turn;
+
+impl Turn {
+    fn wait() -> Self {
+        let free = TURNS.1.wait_while(lock(&TURNS.0), |free| *free == 0);
+        *free.unwrap_or_else(PoisonError::into_inner) -= 1;
+        Self
+    }
+}
+
+impl Drop for Turn {
+    fn drop(&mut self) {
+        *lock(&TURNS.0) += 1;
+        TURNS.1.notify_one();
+    }
 }
 
 impl Machine {
     /// A fresh machine.
     pub fn new(client: &ClaudeCode) -> Self {
+        let turn = Turn::wait();
         let home = Home::new();
         let work = home.path().join("work").canonicalize().unwrap();
         let known = json!({"hasCompletedOnboarding": true, "lastOnboardingVersion": "9.9.9", "theme": "dark", "autoUpdates": false,
@@ -104,7 +131,7 @@ impl Machine {
         let own = [shim.parent().unwrap().to_owned(), binary().parent().unwrap().to_owned()];
         let system = std::env::var_os("PATH").unwrap_or_default();
         let path = std::env::join_paths(own.into_iter().chain(std::env::split_paths(&system))).unwrap();
-        Self { home, path, api: FakeApi::start().unwrap() }
+        Self { home, path, api: FakeApi::start().unwrap(), _turn: turn }
     }
 
     /// Puts the program into a plugin's folder, where a package has it.
