@@ -271,11 +271,7 @@ fn every_way_to_leave_a_terminal_sends_the_session_once() {
         install(&machine, &posthog);
         let ways = [("By exit.", "/exit\r"), ("By key.", "\u{3}\u{3}"), ("By clearing.", "/clear\r")];
         for (prompt, way) in ways {
-            let Some(mut screen) = machine.terminal("the test of a terminal") else { return };
-            screen.shows(&["❯", ">"]);
-            thread::sleep(Duration::from_secs(2));
-            screen.press(&format!("{prompt}\r"));
-            screen.shows(&[ANSWER]);
+            let Some(mut screen) = asked(&machine, prompt) else { return };
             if way == "/clear\r" {
                 screen.press(way);
                 answers(&machine, &posthog, &[prompt]);

@@ -20,10 +20,15 @@ pub fn count<N: Display + PartialEq + From<u8> + Copy>(n: N, noun: &str) -> Stri
     format!("{} {noun}{}", number(n), if n == N::from(1) { "" } else { "s" })
 }
 
-/// Tokens (input, output, cache read, cache creation) of this many events. A call that was counted has output tokens, so
-/// where there are none at all, none were counted.
+/// Were the tokens of this many events not counted? A call that was counted has output tokens, so where there are none at
+/// all, none were.
+pub fn are_uncounted(tokens: [u64; 4], events: u64) -> bool {
+    events > 0 && tokens == [0; 4]
+}
+
+/// Tokens (input, output, cache read, cache creation) of this many events.
 pub fn tokens(tokens: [u64; 4], events: u64) -> String {
-    if events > 0 && tokens == [0; 4] {
+    if are_uncounted(tokens, events) {
         return "unknown: the transcripts have no counts".to_owned();
     }
     let [input, output, read, creation] = tokens.map(number);

@@ -1,7 +1,7 @@
 //! The output of `send`.
 
 use crate::delivery::cost;
-pub use crate::delivery::counted::{count, number, tokens};
+pub use crate::delivery::counted::{are_uncounted, count, number, tokens};
 use crate::delivery::send::Delivered;
 use posthog_llma_pipeline::identity::EventId;
 use posthog_llma_pipeline::origin::Origin;

@@ -109,8 +109,7 @@ fn table(rows: &[Row<'_>]) -> String {
         "BEGAN (UTC)", "SESSION", "PROJECT", "SIZE", "IN", "OUT", "EVENTS", "DELIVERED"
     );
     for Row { session, prompt, tokens, events, is_delivered, has_nothing } in rows {
-        // As in reports: nobody counted them.
-        let is_unknown = *events > 0 && *tokens == [0; 4];
+        let is_unknown = report::are_uncounted(*tokens, *events);
         let shown = |n: u64| if is_unknown { "?".to_owned() } else { report::number(n) };
         let [input, output, read, creation] = *tokens;
         let began = time::format(session.started);
