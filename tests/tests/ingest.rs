@@ -233,6 +233,23 @@ fn what_the_python_plugin_sent_is_not_sent_again_without_a_word() {
 }
 
 #[test]
+fn send_asks_about_the_python_plugin_too() {
+    let (home, posthog) = (Home::new(), posthog());
+    session(&home, "work", "aaaa", &Transcript::new().turns(1));
+    sent_by_python(&home, &posthog, "aaaa");
+    let send = |arguments: &[&str]| home.send(&posthog, "aaaa").args(arguments).run();
+    let said = send(&[]).exits_with(2);
+    said.says(&["nothing was sent", "PostHog's Python plugin", "--python-plugin=skip", "--python-plugin=send"]);
+    send(&["--python-plugin=skip"]).exits_with(2).says(&["the session is not sent", "Python plugin has sent it"]);
+    assert!(posthog.requests().is_empty());
+    send(&["--python-plugin=send"]).exits_with(0);
+    assert_eq!(sessions_of(&posthog), ["aaaa"]);
+    // What this program has delivered is no question any more.
+    send(&[]).exits_with(0);
+    send(&["--again"]).exits_with(0);
+}
+
+#[test]
 fn what_the_python_plugin_sent_elsewhere_or_failed_to_send_is_no_question() {
     let home = Home::new();
     let [posthog, other] = [posthog(), posthog()];

@@ -4,23 +4,22 @@ mod list;
 mod progress;
 mod remembered;
 mod select;
-mod sent_before;
 
+use super::sent_before::{SentByPython, known_destination};
 use super::{load_to_send, load_with};
 use crate::commands::cli::Ingest as Arguments;
 use crate::delivery::cost;
 use crate::delivery::ingest::{Ingest, IngestOutcome, PastSession, Sent};
 use crate::delivery::report::{self, CONTENT_DAYS};
 use crate::outbox::{self, Outbox, now};
-use crate::program::{self, Program};
+use crate::program;
 use crate::system::terminal::{complain, print, tell, warn};
 use posthog_llma_pipeline::time;
 use posthog_llma_sandbox::Limits;
 use progress::IngestProgress;
-use sent_before::SentByPython;
 use serde_json::{Value, json};
+use std::collections::HashMap;
 use std::fmt::Write as _;
-use std::path::Path;
 use std::process::ExitCode;
 use std::sync::atomic::{AtomicBool, Ordering};
 
@@ -49,9 +48,12 @@ pub fn run(arguments: &Arguments) -> anyhow::Result<ExitCode> {
     let destination = if sends { Some(super::flush::destination(&program)?) } else { None };
     let directory = outbox::directory()?;
     let known = known_destination(&program, &directory)?;
-    let by_python = SentByPython::find(&program, Outbox::open_to_read(&directory)?.as_ref(), known, &sessions)?;
-    let perhaps_twice = by_python.warning().filter(|_| !sends && arguments.python_plugin.is_none());
-    let sent_before = by_python.decide(arguments)?;
+    let selected = sessions.iter().map(|session| (session.id.as_str(), session.transcript.as_path()));
+    let by_python = SentByPython::find(&program, Outbox::open_to_read(&directory)?.as_ref(), known, selected)?;
+    let answer = arguments.sent_before.python_plugin;
+    let perhaps_twice = by_python.warning().filter(|_| !sends && answer.is_none());
+    // A dry run sends nothing, so it needs no decision.
+    let sent_before = if sends || answer.is_some() { by_python.decide(answer)? } else { HashMap::new() };
     if sends {
         stop_on_interrupt();
     }
@@ -94,13 +96,6 @@ pub fn run(arguments: &Arguments) -> anyhow::Result<ExitCode> {
 fn jobs(arguments: &Arguments) -> usize {
     let cores = std::thread::available_parallelism().map_or(1, std::num::NonZero::get);
     arguments.jobs.map_or(cores, usize::from)
-}
-
-/// The current destination's number in the record, if there is a record. Only reads it.
-fn known_destination(program: &Program, directory: &Path) -> anyhow::Result<Option<outbox::DestinationId>> {
-    let Some(key) = &program.options.api_key else { return Ok(None) };
-    let Some(outbox) = Outbox::open_to_read(directory)? else { return Ok(None) };
-    Ok(outbox.known_destination(&program.options.origin, key)?)
 }
 
 /// The first Ctrl-C stops after the current batches, the second one immediately.

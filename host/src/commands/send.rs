@@ -1,11 +1,12 @@
 //! `send`: sends one session and reports what arrived.
 
 use super::cli::Send;
+use super::sent_before::{SentByPython, known_destination};
 use super::{FAILED, Unusable, load_to_send};
 use crate::delivery::courier::{self, SessionRecord, Told};
 use crate::delivery::report::{self, SendReport};
 use crate::delivery::send::{self, Destination};
-use crate::outbox::now;
+use crate::outbox::{self, Outbox, now};
 use crate::program::stored;
 use crate::system::terminal::{complain, end_progress, is_watched, print, show_progress, warn};
 use posthog_llma_sandbox::bindings::exports::posthog::llm_analytics::delivery::BatchReport;
@@ -18,6 +19,13 @@ pub fn run(arguments: &Send) -> anyhow::Result<ExitCode> {
     let Some(api_key) = program.options.api_key.clone() else { return Err(Unusable::NO_KEY.into()) };
     let mut session = program.session(&arguments.session)?;
     if let Some(reason) = program.withholds(&session, true) {
+        return Err(Unusable(format!("the session is not sent: {reason}").into()).into());
+    }
+    let directory = outbox::directory()?;
+    let record = Outbox::open_to_read(&directory)?;
+    let named = [(session.files.id.as_str(), session.files.main.as_path())];
+    let by_python = SentByPython::find(&program, record.as_ref(), known_destination(&program, &directory)?, named)?;
+    if let Some(reason) = by_python.decide(arguments.sent_before.python_plugin)?.into_values().next() {
         return Err(Unusable(format!("the session is not sent: {reason}").into()).into());
     }
     let mut warnings = program.demands(&session).unreadable().collect::<Vec<_>>();

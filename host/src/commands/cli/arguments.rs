@@ -82,6 +82,9 @@ pub struct Send {
     pub again: bool,
     #[command(flatten)]
     #[expect(missing_docs, reason = "clap would show it as the command's own")]
+    pub sent_before: SentBeforeArguments,
+    #[command(flatten)]
+    #[expect(missing_docs, reason = "clap would show it as the command's own")]
     pub destination: DestinationArguments,
     #[command(flatten)]
     #[expect(missing_docs, reason = "clap would show it as the command's own")]
@@ -243,10 +246,9 @@ pub struct Ingest {
     /// Also send what was delivered before; PostHog's trace views then count it twice
     #[arg(long)]
     pub force: bool,
-    /// What to do with sessions that PostHog's Python plugin sent or may have sent: leave them out, or send them too. Without
-    /// this, `ingest` asks
-    #[arg(long, value_enum, value_name = "WHAT")]
-    pub python_plugin: Option<SentBefore>,
+    #[command(flatten)]
+    #[expect(missing_docs, reason = "clap would show it as the command's own")]
+    pub sent_before: SentBeforeArguments,
     /// Print the report as one JSON object
     #[arg(long)]
     pub json: bool,
@@ -262,6 +264,15 @@ pub struct Ingest {
     #[command(flatten)]
     #[expect(missing_docs, reason = "clap would show it as the command's own")]
     pub limits: LimitArguments,
+}
+
+/// What another program may have sent.
+#[derive(Debug, Clone, Copy, Args)]
+pub struct SentBeforeArguments {
+    /// What to do with a session that PostHog's Python plugin sent or may have sent: leave it out, or send it too. Without
+    /// this, the command asks
+    #[arg(long, value_enum, value_name = "WHAT")]
+    pub python_plugin: Option<SentBefore>,
 }
 
 /// What to do with what another program has sent.

@@ -1,9 +1,8 @@
 //! Finds sessions that `PostHog`'s Python plugin has sent or may have sent: they are not sent again unless the user
 //! says so.
 
-use super::super::unusable;
-use crate::commands::cli::{Ingest as Arguments, SentBefore};
-use crate::delivery::ingest::PastSession;
+use super::cli::SentBefore;
+use super::unusable;
 use crate::delivery::python_plugin::{PythonPlugin, SentByPlugin};
 use crate::outbox::{DestinationId, Millis, Outbox, OutboxError};
 use crate::program::Program;
@@ -11,7 +10,7 @@ use crate::system::terminal::{self, tell};
 use posthog_llma_pipeline::time;
 use std::collections::HashMap;
 use std::io::{self, BufRead as _};
-use std::path::PathBuf;
+use std::path::{Path, PathBuf};
 use std::time::UNIX_EPOCH;
 
 /// The flag that answers the question.
@@ -29,28 +28,29 @@ pub struct SentByPython {
 
 impl SentByPython {
     /// Looks for them. Sessions that this program delivered itself are left to its own record.
-    pub fn find(
+    pub fn find<'a>(
         program: &Program,
         outbox: Option<&Outbox>,
         destination: Option<DestinationId>,
-        sessions: &[PastSession],
+        sessions: impl IntoIterator<Item = (&'a str, &'a Path)>,
     ) -> Result<Self, OutboxError> {
         let Some(plugin) = PythonPlugin::find(&program.homes(), outbox, &program.options.origin)? else {
             return Ok(Self::default());
         };
         let mut found = Self { last: plugin.last(), ..Self::default() };
-        for session in sessions {
-            let known = outbox.zip(destination).map(|(outbox, id)| outbox.has_delivered(id, &session.transcript));
+        for (id, transcript) in sessions {
+            let known =
+                outbox.zip(destination).map(|(outbox, destination)| outbox.has_delivered(destination, transcript));
             if known.transpose()?.unwrap_or(false) {
                 continue;
             }
-            let (reason, count) = match plugin.verdict(&session.id, written_at(session)) {
+            let (reason, count) = match plugin.verdict(id, written_at(transcript)) {
                 SentByPlugin::Yes => ("PostHog's Python plugin has sent it", 0),
                 SentByPlugin::Perhaps => ("PostHog's Python plugin may have sent it", 1),
                 SentByPlugin::No => continue,
             };
             found.counts[count] += 1;
-            found.sessions.insert(session.transcript.clone(), format!("{reason} ({FLAG}=send sends it too)"));
+            found.sessions.insert(transcript.to_owned(), format!("{reason} ({FLAG}=send sends it too)"));
         }
         Ok(found)
     }
@@ -71,13 +71,11 @@ impl SentByPython {
     }
 
     /// Decides what to leave out, by the flag or by asking. It is an error if there is nobody to ask.
-    pub fn decide(self, arguments: &Arguments) -> anyhow::Result<HashMap<PathBuf, String>> {
+    pub fn decide(self, answer: Option<SentBefore>) -> anyhow::Result<HashMap<PathBuf, String>> {
         let Some(warning) = self.warning() else { return Ok(HashMap::new()) };
-        match arguments.python_plugin {
+        match answer {
             Some(SentBefore::Send) => Ok(HashMap::new()),
             Some(SentBefore::Skip) => Ok(self.sessions),
-            // A dry run sends nothing, so it needs no decision.
-            None if arguments.dry_run => Ok(HashMap::new()),
             None if terminal::is_interactive() => {
                 tell(&format!("{warning}."));
                 terminal::ask("Leave them out, or send them too? Type skip or send:")?;
@@ -96,9 +94,16 @@ impl SentByPython {
     }
 }
 
-/// When the session's first main transcript was last written to, or now if that is unknown.
-fn written_at(session: &PastSession) -> Millis {
-    let modified = session.transcript.metadata().and_then(|metadata| metadata.modified()).ok();
+/// When the transcript was last written to, or now if that is unknown.
+fn written_at(transcript: &Path) -> Millis {
+    let modified = transcript.metadata().and_then(|metadata| metadata.modified()).ok();
     let modified = modified.and_then(|time| time.duration_since(UNIX_EPOCH).ok());
     modified.map_or(Millis::MAX, |time| time.as_millis() as Millis)
+}
+
+/// The current destination's number in the record, if there is a record. Only reads it.
+pub fn known_destination(program: &Program, directory: &Path) -> anyhow::Result<Option<DestinationId>> {
+    let Some(key) = &program.options.api_key else { return Ok(None) };
+    let Some(outbox) = Outbox::open_to_read(directory)? else { return Ok(None) };
+    Ok(outbox.known_destination(&program.options.origin, key)?)
 }
