@@ -389,9 +389,9 @@ pub fn stored(session: &LocalSession) -> Stored {
     stored.unwrap_or_default()
 }
 
-/// An open file of a session.
+/// A file of a session that the component may read.
 #[derive(Debug)]
-pub struct OpenFile {
+pub struct ReadableFile {
     file: SessionFile,
     role: wit::FileRole,
     /// How many bytes of it earlier deliveries have read.
@@ -473,14 +473,14 @@ impl LocalSession {
         }))
     }
 
-    /// Opens its files. A subagent's file that cannot be opened is left out and reported; the main one must exist. If
-    /// no more files can be opened, the session fails: it must not look like one without its subagents.
-    pub fn open(&self) -> io::Result<(Vec<OpenFile>, LeftOut)> {
-        let mut open = Vec::new();
+    /// Its files for the component. A subagent's file that cannot be opened is left out and reported; the main one must
+    /// exist. If no more files can be opened, the session fails: it must not look like one without its subagents.
+    pub fn readable(&self) -> io::Result<(Vec<ReadableFile>, LeftOut)> {
+        let mut readable = Vec::new();
         let mut left_out = LeftOut::of(self);
         for (path, role) in self.transcripts() {
-            match SessionFile::open(path) {
-                Ok(file) => open.push(OpenFile {
+            match SessionFile::find(path) {
+                Ok(file) => readable.push(ReadableFile {
                     file,
                     role,
                     read_before: self.read_before(path),
@@ -492,7 +492,7 @@ impl LocalSession {
                 Err(error) => left_out.add(&error),
             }
         }
-        Ok((open, left_out))
+        Ok((readable, left_out))
     }
 }
 
@@ -542,9 +542,9 @@ impl LeftOut {
     }
 }
 
-/// Hands open files to the component.
-pub fn grant(store: &mut Store<State>, files: Vec<OpenFile>) -> wasmtime::Result<Vec<wit_delivery::SessionFile>> {
-    let mut grant = |OpenFile { file, role, read_before, end }: OpenFile| {
+/// Hands files to the component.
+pub fn grant(store: &mut Store<State>, files: Vec<ReadableFile>) -> wasmtime::Result<Vec<wit_delivery::SessionFile>> {
+    let mut grant = |ReadableFile { file, role, read_before, end }: ReadableFile| {
         let contents = store.data_mut().grant(file)?;
         Ok(wit_delivery::SessionFile { role, contents, read_before, end })
     };

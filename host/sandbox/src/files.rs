@@ -1,15 +1,50 @@
-//! The files passed to the component, one by one: it gets no directory.
+//! The files passed to the component, one by one: it gets no directory. Of a file it can ask for the size and the bytes.
 
+use super::state::State;
 use std::fs::{self, File};
-use std::io;
+use std::io::{self, Read as _, Seek as _, SeekFrom};
 use std::path::{Path, PathBuf};
-use wasmtime_wasi::filesystem::{Descriptor, File as WasiFile};
-use wasmtime_wasi::{FsPerms, OpenMode};
+use wasmtime::StoreContextMut;
+use wasmtime::component::{Linker, Resource, ResourceTable, ResourceType, Val};
+use wasmtime_wasi::filesystem::Descriptor;
+use wasmtime_wasi::p2::bindings::filesystem::types::{DescriptorStat, DescriptorType, ErrorCode};
 
-/// A session's file, open for reading.
+/// The most bytes of one answer. The component may ask for any number, and the host must hold what it answers.
+const MAX_READ_BYTES: usize = 64 * 1024;
+
+/// What else `wasi:filesystem` lets a component ask of a file.
+const REFUSED: [&str; 24] = [
+    "advise",
+    "append-via-stream",
+    "create-directory-at",
+    "get-flags",
+    "get-type",
+    "link-at",
+    "metadata-hash",
+    "metadata-hash-at",
+    "open-at",
+    "read-directory",
+    "read-via-stream",
+    "readlink-at",
+    "remove-directory-at",
+    "rename-at",
+    "set-size",
+    "set-times",
+    "set-times-at",
+    "stat-at",
+    "symlink-at",
+    "sync",
+    "sync-data",
+    "unlink-file-at",
+    "write",
+    "write-via-stream",
+];
+
+/// A session's file. It is open only while it is read: a session can have more files than a process can have open.
 #[derive(Debug)]
 pub struct SessionFile {
-    file: File,
+    path: PathBuf,
+    found: fs::Metadata,
 }
 
 /// Why a file is not passed to the component.
@@ -46,37 +81,130 @@ impl SessionFileError {
     }
 }
 
+/// Opens a regular file for reading. Refuses a symbolic link, because it may lead anywhere: resolve a path from the user
+/// first. Refuses a pipe before opening it, because opening one blocks until its other end is open.
+pub fn open(path: &Path) -> Result<File, SessionFileError> {
+    let failed = |source| SessionFileError::Open { path: path.to_owned(), source };
+    let before = fs::symlink_metadata(path).map_err(failed)?;
+    let not_regular = || SessionFileError::NotRegular { path: path.to_owned() };
+    if !before.is_file() {
+        return Err(not_regular());
+    }
+    #[expect(clippy::disallowed_methods, reason = "it was checked to be a regular file")]
+    let file = File::open(path).map_err(failed)?;
+    let after = file.metadata().map_err(failed)?;
+    // A link may have replaced it between the two checks.
+    if !after.is_file() || !is_same(&before, &after) {
+        return Err(not_regular());
+    }
+    Ok(file)
+}
+
 impl SessionFile {
-    /// Opens a regular file. Refuses a symbolic link, because it may lead anywhere: resolve a path from the user first.
-    /// Refuses a pipe before opening it, because opening one blocks until its other end is open.
-    pub fn open(path: &Path) -> Result<Self, SessionFileError> {
+    /// A file that can be opened now.
+    pub fn find(path: &Path) -> Result<Self, SessionFileError> {
         let failed = |source| SessionFileError::Open { path: path.to_owned(), source };
-        let before = fs::symlink_metadata(path).map_err(failed)?;
-        let not_regular = || SessionFileError::NotRegular { path: path.to_owned() };
-        if !before.is_file() {
-            return Err(not_regular());
-        }
-        #[expect(clippy::disallowed_methods, reason = "it was checked to be a regular file")]
-        let file = File::open(path).map_err(failed)?;
-        let after = file.metadata().map_err(failed)?;
-        // A link may have replaced it between the two checks.
-        if !after.is_file() || !is_same(&before, &after) {
-            return Err(not_regular());
-        }
-        Ok(Self { file })
+        let found = open(path)?.metadata().map_err(failed)?;
+        Ok(Self { path: path.to_owned(), found })
     }
 
-    /// The file, for a conversion that the host runs itself: it reads the file here and passes on only bytes.
-    pub fn as_file(&mut self) -> &mut File {
-        &mut self.file
+    /// Opens the file that was found, never another one that has taken its place.
+    fn open(&self) -> Result<File, ErrorCode> {
+        let file = open(&self.path).map_err(|error| match error {
+            SessionFileError::Open { source, .. } => ErrorCode::from(source),
+            SessionFileError::NotRegular { .. } => ErrorCode::NoEntry,
+        })?;
+        if is_same(&self.found, &file.metadata()?) { Ok(file) } else { Err(ErrorCode::NoEntry) }
     }
+}
 
-    /// What the component gets: read access to this file only.
-    pub(super) fn into_descriptor(self) -> Descriptor {
-        // Blocking reads are 2 to 5 times faster than passing each to another thread, and nothing else runs here.
-        let file = WasiFile::new(self.file, FsPerms::ReadOnly, OpenMode::READ, true);
-        Descriptor::File(file)
+/// The files that the component has, of which one at a time is open.
+#[derive(Debug, Default)]
+pub(super) struct Granted {
+    open: Option<(u32, File)>,
+}
+
+impl Granted {
+    /// The open file with this handle. The one that was read before is closed.
+    fn file(
+        &mut self,
+        table: &ResourceTable,
+        handle: &Resource<Descriptor>,
+    ) -> wasmtime::Result<Result<&mut File, ErrorCode>> {
+        let number = handle.rep();
+        let file = match self.open.take().filter(|(open, _)| *open == number) {
+            Some((_, file)) => file,
+            None => match table.get(&Resource::<SessionFile>::new_borrow(number))?.open() {
+                Ok(file) => file,
+                Err(error) => return Ok(Err(error)),
+            },
+        };
+        Ok(Ok(&mut self.open.insert((number, file)).1))
     }
+}
+
+/// Replaces what `wasi:filesystem` lets a component do with a file: it can ask for its size and its bytes.
+pub(super) fn add_to_linker(linker: &mut Linker<State>) -> wasmtime::Result<()> {
+    linker.allow_shadowing(true);
+    let mut types = linker.instance("wasi:filesystem/types@0.2.12")?;
+    // The bindings' type of a handle. Behind each is a `SessionFile`.
+    types.resource("descriptor", ResourceType::host::<Descriptor>(), |mut store, number| {
+        let (granted, table) = store.data_mut().files();
+        granted.open.take_if(|(open, _)| *open == number);
+        table.delete(Resource::<SessionFile>::new_own(number))?;
+        Ok(())
+    })?;
+    types.func_wrap(
+        "[method]descriptor.stat",
+        |mut store: StoreContextMut<'_, State>, (file,): (Resource<Descriptor>,)| {
+            let (granted, table) = store.data_mut().files();
+            Ok((granted.file(table, &file)?.and_then(|file| stat(file)),))
+        },
+    )?;
+    types.func_wrap(
+        "[method]descriptor.read",
+        |mut store: StoreContextMut<'_, State>, (file, length, offset): (Resource<Descriptor>, u64, u64)| {
+            let (granted, table) = store.data_mut().files();
+            Ok((granted.file(table, &file)?.and_then(|file| read(file, length, offset)),))
+        },
+    )?;
+    for name in REFUSED {
+        types.func_new_async(&format!("[method]descriptor.{name}"), |mut store, _, arguments, results| {
+            Box::new(async move {
+                for argument in arguments {
+                    if let Val::Resource(handle) = argument {
+                        handle.resource_drop_async(&mut store).await?;
+                    }
+                }
+                results[0] = Val::Result(Err(Some(Box::new(Val::Enum("not-permitted".to_owned())))));
+                Ok(())
+            })
+        })?;
+    }
+    linker.allow_shadowing(false);
+    Ok(())
+}
+
+fn stat(file: &File) -> Result<DescriptorStat, ErrorCode> {
+    Ok(DescriptorStat {
+        type_: DescriptorType::RegularFile,
+        link_count: 1,
+        size: file.metadata()?.len(),
+        data_access_timestamp: None,
+        data_modification_timestamp: None,
+        status_change_timestamp: None,
+    })
+}
+
+/// Up to this many bytes from there on, and whether the file ends there.
+fn read(file: &mut File, length: u64, offset: u64) -> Result<(Vec<u8>, bool), ErrorCode> {
+    let length = usize::try_from(length).unwrap_or(MAX_READ_BYTES).min(MAX_READ_BYTES);
+    let mut bytes = vec![0; length];
+    file.seek(SeekFrom::Start(offset))?;
+    // Blocking reads are 2 to 5 times faster than passing each to another thread, and nothing else runs here.
+    let read = file.read(&mut bytes)?;
+    bytes.truncate(read);
+    Ok((bytes, read == 0))
 }
 
 #[cfg(unix)]
@@ -95,16 +223,48 @@ mod tests {
     use super::*;
 
     #[test]
+    fn a_file_that_was_replaced_is_not_read() {
+        let directory = tempfile::tempdir().unwrap();
+        let path = directory.path().join("session.jsonl");
+        fs::write(&path, "mine").unwrap();
+        let found = SessionFile::find(&path).unwrap();
+        fs::File::options().append(true).open(&path).unwrap().set_len(2).unwrap();
+        assert!(found.open().is_ok(), "it may change");
+        fs::write(directory.path().join("other"), "another").unwrap();
+        fs::rename(directory.path().join("other"), &path).unwrap();
+        assert_eq!(found.open().err(), cfg!(unix).then_some(ErrorCode::NoEntry));
+        fs::remove_file(&path).unwrap();
+        assert_eq!(found.open().err(), Some(ErrorCode::NoEntry));
+    }
+
+    #[test]
+    fn of_all_files_one_is_open() {
+        let directory = tempfile::tempdir().unwrap();
+        let (mut table, mut granted) = (ResourceTable::new(), Granted::default());
+        let handles = ["one", "two"].map(|text| {
+            fs::write(directory.path().join(text), text).unwrap();
+            let file = SessionFile::find(&directory.path().join(text)).unwrap();
+            table.push(file).unwrap().rep()
+        });
+        for (number, text) in [(0, "one"), (1, "two"), (1, "two"), (0, "one")] {
+            let handle = Resource::new_borrow(handles[number]);
+            let file = granted.file(&table, &handle).unwrap().unwrap();
+            assert_eq!(read(file, 100, 0).unwrap().0, text.as_bytes());
+            assert_eq!(granted.open.as_ref().unwrap().0, handles[number]);
+        }
+    }
+
+    #[test]
     fn a_regular_file_is_opened() {
         let file = tempfile::NamedTempFile::new().unwrap();
-        assert!(SessionFile::open(file.path()).is_ok());
+        assert!(open(file.path()).is_ok());
     }
 
     #[test]
     fn a_missing_file_and_a_directory_are_refused() {
         let directory = tempfile::tempdir().unwrap();
-        assert!(matches!(SessionFile::open(&directory.path().join("x")), Err(SessionFileError::Open { .. })));
-        assert!(matches!(SessionFile::open(directory.path()), Err(SessionFileError::NotRegular { .. })));
+        assert!(matches!(open(&directory.path().join("x")), Err(SessionFileError::Open { .. })));
+        assert!(matches!(open(directory.path()), Err(SessionFileError::NotRegular { .. })));
     }
 
     #[test]
@@ -115,7 +275,7 @@ mod tests {
         let link = directory.path().join("agent-1.jsonl");
         fs::write(&secret, "secret").unwrap();
         std::os::unix::fs::symlink(&secret, &link).unwrap();
-        assert!(matches!(SessionFile::open(&link), Err(SessionFileError::NotRegular { .. })));
+        assert!(matches!(open(&link), Err(SessionFileError::NotRegular { .. })));
     }
 
     #[test]
@@ -125,7 +285,7 @@ mod tests {
         let pipe = directory.path().join("session.jsonl");
         let made = std::process::Command::new("mkfifo").arg(&pipe).status();
         if made.is_ok_and(|status| status.success()) {
-            assert!(matches!(SessionFile::open(&pipe), Err(SessionFileError::NotRegular { .. })));
+            assert!(matches!(open(&pipe), Err(SessionFileError::NotRegular { .. })));
         }
     }
 }

@@ -2,7 +2,7 @@
 
 use super::connect::Connector;
 use super::exchange::{Kept, WaitLimits, exchange};
-use super::files::SessionFile;
+use super::files::{Granted, SessionFile};
 use super::limits::{Ceiling, Limits};
 use super::policy::{HttpPolicy, RequestLog};
 use super::runtime;
@@ -18,12 +18,9 @@ use wasmtime_wasi::filesystem::Descriptor;
 use wasmtime_wasi::{ResourceTable, WasiCtx, WasiCtxView, WasiView};
 use wasmtime_wasi_http::{Error, RequestOptions, WasiBody, WasiHttpCtx, WasiHttpCtxView, WasiHttpHooks, WasiHttpView};
 
-/// Maximum handles that the component can hold besides those for its files: streams, requests, responses, timeouts.
+/// Maximum handles that the component can hold besides those of its files: streams, requests, responses, timeouts.
 /// Each may use up to 1 MiB of the host's memory.
 const MAX_HANDLES: usize = 256;
-
-/// Handles for each file: the file and its streams.
-const HANDLES_PER_FILE: usize = 4;
 
 /// The number of bytes to keep of the component's error stream.
 const MAX_STDERR_BYTES: usize = 4096;
@@ -36,6 +33,7 @@ pub struct State {
     wasi: WasiCtx,
     http: WasiHttpCtx,
     table: ResourceTable,
+    granted: Granted,
     network: Network,
     stderr: Stderr,
     pub(super) ceiling: Ceiling,
@@ -50,6 +48,7 @@ impl State {
             wasi: nothing_granted(stderr.clone()),
             http: WasiHttpCtx::new(),
             table,
+            granted: Granted::default(),
             network: Network { policy, connector, kept: runtime::kept(), log: RequestLog::default() },
             stderr,
             ceiling: Ceiling::new(limits),
@@ -58,9 +57,14 @@ impl State {
 
     /// Gives the component read access to a file, with no way to reach its directory.
     pub fn grant(&mut self, file: SessionFile) -> wasmtime::Result<Resource<Descriptor>> {
-        let room = self.table.max_capacity().saturating_add(HANDLES_PER_FILE);
-        self.table.set_max_capacity(room);
-        Ok(self.table.push(file.into_descriptor())?)
+        self.table.set_max_capacity(self.table.max_capacity().saturating_add(1));
+        let file = self.table.push(file)?;
+        Ok(Resource::new_own(file.rep()))
+    }
+
+    /// The component's files, and the table with their handles.
+    pub(super) fn files(&mut self) -> (&mut Granted, &mut ResourceTable) {
+        (&mut self.granted, &mut self.table)
     }
 
     /// Requests so far.

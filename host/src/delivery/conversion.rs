@@ -7,7 +7,7 @@ use posthog_llma_sandbox::bindings::exports::posthog::llm_analytics::conversion:
 use posthog_llma_sandbox::bindings::posthog::llm_analytics::types::{
     ConversionOptions, ConversionReport, FileRole, InvalidOption, SequenceError,
 };
-use posthog_llma_sandbox::files::SessionFile;
+use posthog_llma_sandbox::files;
 use posthog_llma_sandbox::policy::HttpPolicy;
 use posthog_llma_sandbox::{Run, Sandbox, SandboxError, State};
 use std::io::{self, Read as _, Write};
@@ -139,7 +139,7 @@ async fn convert_in(
     // Each file is open only while it is read: a session can have thousands.
     for (index, path) in (0..).zip(&paths) {
         let mut size = 0;
-        let mut file = match SessionFile::open(path) {
+        let mut file = match files::open(path) {
             Ok(file) => file,
             Err(error) if index == 0 || error.is_exhaustion() => {
                 return Err(ConversionError::Read(io::Error::other(error)).into());
@@ -150,7 +150,7 @@ async fn convert_in(
                 continue;
             }
         };
-        while let Some(bytes) = next_piece(file.as_file(), &mut piece)? {
+        while let Some(bytes) = next_piece(&mut file, &mut piece)? {
             size += bytes.len() as u64;
             let scanned = interface.call_scan(&mut *store, session, index, bytes).await?;
             scanned.map_err(ConversionError::Sequence)?;
@@ -160,9 +160,9 @@ async fn convert_in(
     leave_out(interface, store, session, record).await?;
     for ((index, path), size) in (0..).zip(&paths).zip(sizes) {
         let Some(size) = size else { continue };
-        let mut file = SessionFile::open(path).map_err(|error| ConversionError::Read(io::Error::other(error)))?;
+        let file = files::open(path).map_err(|error| ConversionError::Read(io::Error::other(error)))?;
         // Ignore what is written during the conversion: it was not scanned.
-        let mut file = file.as_file().take(size);
+        let mut file = file.take(size);
         while let Some(bytes) = next_piece(&mut file, &mut piece)? {
             let converted = interface.call_convert(&mut *store, session, index, bytes).await?;
             converted.map_err(ConversionError::Sequence)?;

@@ -157,7 +157,7 @@ pub async fn deliver_within(
     patience: Patience,
     record: &mut impl Record,
 ) -> Delivered {
-    let (files, warnings) = match session.open() {
+    let (files, warnings) = match session.readable() {
         Ok((files, left_out)) => (files, left_out.warning().into_iter().collect()),
         Err(error) => {
             return Delivered { error: Some(SendError::Read(error)), ..Delivered::default() };

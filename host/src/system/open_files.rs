@@ -1,7 +1,7 @@
 //! The number of files this process can have open.
 
-/// Raises the limit to the maximum the system allows: all of a session's files are open while it is sent, and a session
-/// with thousands of subagents has thousands of files.
+/// Raises the limit to the maximum the system allows: `ingest` can read 256 sessions at once, each with a file and a
+/// connection, and some systems allow 256 files.
 #[cfg(unix)]
 pub fn raise_limit() {
     use rustix::process::{Resource, Rlimit, getrlimit, setrlimit};

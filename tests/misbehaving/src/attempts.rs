@@ -24,6 +24,8 @@ pub fn attempt(name: &str, files: &[Descriptor], argument: &str) -> String {
         "name-lookup" => outcome(argument.to_socket_addrs().map(|a| a.count())),
 
         "read" => with_file(files, |file| file.read(100, 0).map(text)),
+        "size" => with_file(files, |file| file.stat().map(|stat| stat.size)),
+        "read-stream" => with_file(files, |file| file.read_via_stream(0).map(drop)),
         "write" => with_file(files, |file| file.write(b"overwritten", 0)),
         "write-stream" => with_file(files, |file| file.write_via_stream(0).map(drop)),
         "append-stream" => with_file(files, |file| file.append_via_stream().map(drop)),
