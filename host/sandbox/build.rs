@@ -6,6 +6,10 @@ use std::path::{Path, PathBuf};
 use std::process::ExitCode;
 use std::{env, fs};
 
+/// What the component is built from, in the workspace.
+const SOURCES: [&str; 7] =
+    ["guest/component", "guest/pipeline/src", "guest/pipeline/Cargo.toml", "wit", "Cargo.toml", "Cargo.lock", ".cargo"];
+
 fn main() -> ExitCode {
     exit_code(build())
 }
@@ -18,21 +22,9 @@ fn build() -> Result<(), String> {
         target: "wasm32-unknown-unknown",
         feature: Some("exporter"),
         profile: "component",
-        sources: [
-            "guest/component",
-            "guest/pipeline/src",
-            "guest/pipeline/Cargo.toml",
-            "wit",
-            "Cargo.toml",
-            "Cargo.lock",
-            ".cargo",
-        ]
-        .iter()
-        .map(|path| workspace.join(path))
-        .collect(),
         workspace,
     }
-    .build("POSTHOG_LLMA_COMPONENT")?;
+    .build("POSTHOG_LLMA_COMPONENT", &SOURCES)?;
     compile(&component)
 }
 

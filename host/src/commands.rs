@@ -11,7 +11,6 @@ mod ingest;
 mod pause;
 mod redact;
 mod send;
-mod sent_before;
 mod setup;
 mod shell;
 mod status;

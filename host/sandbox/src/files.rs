@@ -1,44 +1,14 @@
-//! The files passed to the component, one by one: it gets no directory. Of a file it can ask for the size and the bytes.
+//! The files passed to the component, one by one: it gets no directory.
 
-use super::state::State;
 use std::fs::{self, File};
 use std::io::{self, Read as _, Seek as _, SeekFrom};
 use std::path::{Path, PathBuf};
-use wasmtime::StoreContextMut;
-use wasmtime::component::{Linker, Resource, ResourceTable, ResourceType, Val};
+use wasmtime::component::{Resource, ResourceTable};
 use wasmtime_wasi::filesystem::Descriptor;
 use wasmtime_wasi::p2::bindings::filesystem::types::{DescriptorStat, DescriptorType, ErrorCode};
 
 /// The most bytes of one answer. The component may ask for any number, and the host must hold what it answers.
 const MAX_READ_BYTES: usize = 64 * 1024;
-
-/// What else `wasi:filesystem` lets a component ask of a file.
-const REFUSED: [&str; 24] = [
-    "advise",
-    "append-via-stream",
-    "create-directory-at",
-    "get-flags",
-    "get-type",
-    "link-at",
-    "metadata-hash",
-    "metadata-hash-at",
-    "open-at",
-    "read-directory",
-    "read-via-stream",
-    "readlink-at",
-    "remove-directory-at",
-    "rename-at",
-    "set-size",
-    "set-times",
-    "set-times-at",
-    "stat-at",
-    "symlink-at",
-    "sync",
-    "sync-data",
-    "unlink-file-at",
-    "write",
-    "write-via-stream",
-];
 
 /// A session's file. It is open only while it is read: a session can have more files than a process can have open.
 #[derive(Debug)]
@@ -126,7 +96,7 @@ pub(super) struct Granted {
 
 impl Granted {
     /// The open file with this handle. The one that was read before is closed.
-    fn file(
+    pub(super) fn file(
         &mut self,
         table: &ResourceTable,
         handle: &Resource<Descriptor>,
@@ -141,51 +111,15 @@ impl Granted {
         };
         Ok(Ok(&mut self.open.insert((number, file)).1))
     }
-}
 
-/// Replaces what `wasi:filesystem` lets a component do with a file: it can ask for its size and its bytes.
-pub(super) fn add_to_linker(linker: &mut Linker<State>) -> wasmtime::Result<()> {
-    linker.allow_shadowing(true);
-    let mut types = linker.instance("wasi:filesystem/types@0.2.12")?;
-    // The bindings' type of a handle. Behind each is a `SessionFile`.
-    types.resource("descriptor", ResourceType::host::<Descriptor>(), |mut store, number| {
-        let (granted, table) = store.data_mut().files();
-        granted.open.take_if(|(open, _)| *open == number);
-        table.delete(Resource::<SessionFile>::new_own(number))?;
-        Ok(())
-    })?;
-    types.func_wrap(
-        "[method]descriptor.stat",
-        |mut store: StoreContextMut<'_, State>, (file,): (Resource<Descriptor>,)| {
-            let (granted, table) = store.data_mut().files();
-            Ok((granted.file(table, &file)?.and_then(|file| stat(file)),))
-        },
-    )?;
-    types.func_wrap(
-        "[method]descriptor.read",
-        |mut store: StoreContextMut<'_, State>, (file, length, offset): (Resource<Descriptor>, u64, u64)| {
-            let (granted, table) = store.data_mut().files();
-            Ok((granted.file(table, &file)?.and_then(|file| read(file, length, offset)),))
-        },
-    )?;
-    for name in REFUSED {
-        types.func_new_async(&format!("[method]descriptor.{name}"), |mut store, _, arguments, results| {
-            Box::new(async move {
-                for argument in arguments {
-                    if let Val::Resource(handle) = argument {
-                        handle.resource_drop_async(&mut store).await?;
-                    }
-                }
-                results[0] = Val::Result(Err(Some(Box::new(Val::Enum("not-permitted".to_owned())))));
-                Ok(())
-            })
-        })?;
+    /// The component dropped this handle.
+    pub(super) fn close(&mut self, number: u32) {
+        self.open.take_if(|(open, _)| *open == number);
     }
-    linker.allow_shadowing(false);
-    Ok(())
 }
 
-fn stat(file: &File) -> Result<DescriptorStat, ErrorCode> {
+/// The size. Links and times of a file tell nothing about a session.
+pub(super) fn stat(file: &File) -> Result<DescriptorStat, ErrorCode> {
     Ok(DescriptorStat {
         type_: DescriptorType::RegularFile,
         link_count: 1,
@@ -197,7 +131,7 @@ fn stat(file: &File) -> Result<DescriptorStat, ErrorCode> {
 }
 
 /// Up to this many bytes from there on, and whether the file ends there.
-fn read(file: &mut File, length: u64, offset: u64) -> Result<(Vec<u8>, bool), ErrorCode> {
+pub(super) fn read(file: &mut File, length: u64, offset: u64) -> Result<(Vec<u8>, bool), ErrorCode> {
     let length = usize::try_from(length).unwrap_or(MAX_READ_BYTES).min(MAX_READ_BYTES);
     let mut bytes = vec![0; length];
     file.seek(SeekFrom::Start(offset))?;

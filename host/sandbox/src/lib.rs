@@ -27,6 +27,7 @@ pub mod engine;
 mod error;
 mod exchange;
 pub mod files;
+mod handles;
 mod limits;
 pub mod policy;
 pub mod probe;
@@ -138,11 +139,11 @@ impl Sandbox {
 }
 
 /// Links all of `wasi:cli` and `wasi:http`, more than our component imports: another component's imports are there,
-/// too, but [`State`] and `files` configure them to refuse.
+/// too, but [`State`] and `handles` configure them to refuse.
 fn linker(engine: &wasmtime::Engine) -> wasmtime::Result<Linker<State>> {
     let mut linker = Linker::new(engine);
     wasmtime_wasi::p2::add_to_linker_async(&mut linker)?;
-    files::add_to_linker(&mut linker)?;
+    handles::add_to_linker(&mut linker)?;
     wasmtime_wasi_http::p2::add_only_http_to_linker_async(&mut linker)?;
     Ok(linker)
 }

@@ -4,8 +4,8 @@ mod list;
 mod progress;
 mod remembered;
 mod select;
+pub mod sent_before;
 
-use super::sent_before::{SentByPython, known_destination};
 use super::{load_to_send, load_with};
 use crate::commands::cli::Ingest as Arguments;
 use crate::delivery::cost;
@@ -17,6 +17,7 @@ use crate::system::terminal::{complain, print, tell, warn};
 use posthog_llma_pipeline::time;
 use posthog_llma_sandbox::Limits;
 use progress::IngestProgress;
+use sent_before::{SentByPython, known_destination};
 use serde_json::{Value, json};
 use std::collections::HashMap;
 use std::fmt::Write as _;

@@ -1,7 +1,7 @@
 //! `send`: sends one session and reports what arrived.
 
 use super::cli::Send;
-use super::sent_before::{SentByPython, known_destination};
+use super::ingest::sent_before::{SentByPython, known_destination};
 use super::{FAILED, Unusable, load_to_send};
 use crate::delivery::courier::{self, SessionRecord, Told};
 use crate::delivery::report::{self, SendReport};

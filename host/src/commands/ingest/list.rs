@@ -1,10 +1,10 @@
 //! `--list`: prints the sessions as a table, newest first.
 
 use super::remembered::Remembered;
+use super::sent_before::known_destination;
 use super::{STOP, jobs};
 use crate::commands::cli::Ingest as Arguments;
 use crate::commands::ingest::progress::IngestProgress;
-use crate::commands::sent_before::known_destination;
 use crate::delivery::ingest::{Ingest, IngestOutcome, PastSession};
 use crate::delivery::{cost, report, send};
 use crate::outbox::{self, Outbox};

@@ -1,8 +1,8 @@
 //! Finds sessions that `PostHog`'s Python plugin has sent or may have sent: they are not sent again unless the user
 //! says so.
 
-use super::cli::SentBefore;
-use super::unusable;
+use crate::commands::cli::SentBefore;
+use crate::commands::unusable;
 use crate::delivery::python_plugin::{PythonPlugin, SentByPlugin};
 use crate::outbox::{DestinationId, Millis, Outbox, OutboxError};
 use crate::program::Program;
