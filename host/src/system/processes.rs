@@ -23,8 +23,7 @@ pub struct Description {
 /// not say.
 #[cfg(not(any(target_os = "macos", windows)))]
 pub fn describe(process: u32) -> Option<Description> {
-    #[expect(clippy::disallowed_methods, reason = "the kernel's own files")]
-    let text = std::fs::read(format!("/proc/{process}/stat")).ok()?;
+    let text = kernel_file(process, "stat").ok()?;
     let text = String::from_utf8_lossy(&text);
     // The name is in parentheses and may itself contain some.
     let (_, rest) = text.split_once('(')?;
@@ -42,9 +41,20 @@ pub fn describe(process: u32) -> Option<Description> {
 /// it, or not to us.
 #[cfg(not(any(target_os = "macos", windows)))]
 pub fn first_environment(process: u32) -> Option<Variables> {
+    Some(variables(&kernel_file(process, "environ").ok()?))
+}
+
+/// A file of the kernel's about a process. They have no size, so that `fs::read` begins with 32 bytes: a hook, which reads
+/// two for each process above it, would spend more on these calls than on anything else.
+#[cfg(not(any(target_os = "macos", windows)))]
+fn kernel_file(process: u32, name: &str) -> std::io::Result<Vec<u8>> {
+    use std::io::Read as _;
     #[expect(clippy::disallowed_methods, reason = "the kernel's own files")]
-    let bytes = std::fs::read(format!("/proc/{process}/environ")).ok()?;
-    Some(variables(&bytes))
+    let file = std::fs::File::open(format!("/proc/{process}/{name}"))?;
+    let mut bytes = Vec::with_capacity(8 * 1024);
+    // Without `take`, it would ask for the size again.
+    file.take(u64::MAX).read_to_end(&mut bytes)?;
+    Ok(bytes)
 }
 
 #[cfg(target_os = "macos")]
