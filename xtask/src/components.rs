@@ -5,14 +5,11 @@
 
 use crate::annotations::annotate;
 use crate::workspace;
-use anyhow::{Context as _, Result, bail};
+use anyhow::{Context as _, Error, Result};
+use posthog_llma_component_build::ComponentPackage;
 use std::env;
 use std::fs;
 use std::path::{Path, PathBuf};
-use std::process::Command;
-
-/// Flags for compiling this machine's programs. Cargo would use them for the components.
-const FLAGS: [&str; 3] = ["RUSTFLAGS", "CARGO_ENCODED_RUSTFLAGS", "CARGO_BUILD_RUSTFLAGS"];
 
 /// A component that can be built.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -48,19 +45,16 @@ impl Component {
         // They share dependencies, and each build replaces the last one's file. The program's has a directory of its own,
         // where the program's build has already built it.
         let directory = if self.world == PROGRAMS { target_directory.join(PROGRAMS) } else { target_directory };
-        let mut cargo = Command::new(env::var_os("CARGO").unwrap_or_else(|| "cargo".into()));
-        cargo.args(["build", "--quiet", "--locked", "--package", "posthog-llma-component", "--lib"]);
-        cargo.args(["--profile", "component"]);
-        cargo.args(["--target", self.target]).args(self.feature.iter().flat_map(|feature| ["--features", *feature]));
-        cargo.arg("--target-dir").arg(&directory).current_dir(workspace());
-        for flags in FLAGS {
-            cargo.env_remove(flags);
-        }
-        if !cargo.status().context("cargo cannot be started")?.success() {
-            bail!("{} cannot be built. If a target is missing: rustup target add {}", self.world, self.target);
-        }
-        let built = directory.join(self.target).join("component/posthog_llma_component.wasm");
-        let mut component = fs::read(&built).with_context(|| format!("cargo built no {}", built.display()))?;
+        let package = ComponentPackage {
+            manifest: workspace().join("guest/component/Cargo.toml"),
+            workspace: workspace().to_owned(),
+            library: "posthog_llma_component",
+            target: self.target,
+            feature: self.feature,
+            profile: "component",
+        };
+        let built = package.compile(&directory).map_err(Error::msg)?;
+        let mut component = fs::read(&built).with_context(|| format!("{} cannot be read", built.display()))?;
         annotate(&mut component, self.world)?;
         let file = output.join(self.world).with_extension("wasm");
         write(&file, &component).with_context(|| format!("{} cannot be written", file.display()))?;

@@ -1,4 +1,5 @@
-//! Builds a component with a separate cargo process, for the build scripts of the sandbox and of the end-to-end tests.
+//! Builds a component with a separate cargo process: for the build scripts of the sandbox and of the end-to-end tests, and for
+//! `cargo xtask`.
 
 #![expect(clippy::disallowed_macros, reason = "a build script talks to cargo by printing")]
 
@@ -44,15 +45,14 @@ pub struct ComponentPackage<'a> {
     pub feature: Option<&'a str>,
     /// Profile to build with.
     pub profile: &'a str,
-    /// Everything it's built from: the script runs again when one of these changes.
-    pub sources: Vec<PathBuf>,
 }
 
 impl ComponentPackage<'_> {
-    /// Builds the component, sets its path as `env!(variable)` for the crate, and returns it.
-    pub fn build(&self, variable: &str) -> Result<PathBuf, String> {
-        for path in &self.sources {
-            println!("cargo:rerun-if-changed={}", path.display());
+    /// Builds the component for a build script, which runs again when one of its sources changes. Sets the component's
+    /// path as `env!(variable)` for the crate, and returns it.
+    pub fn build(&self, variable: &str, sources: &[&str]) -> Result<PathBuf, String> {
+        for path in sources {
+            println!("cargo:rerun-if-changed={}", self.workspace.join(path).display());
         }
         // Uses its own target directory, because cargo locks the outer one while this script runs. It is above
         // `<profile>/build/<package>-<hash>/out`, so that clippy, which has another hash, doesn't build everything
@@ -61,6 +61,13 @@ impl ComponentPackage<'_> {
         // The file's name is the same with and without a feature, so each has its own directory.
         let directory =
             profile_directory(&out).join("component").join(self.library).join(self.feature.unwrap_or_default());
+        let component = self.compile(&directory)?;
+        println!("cargo:rustc-env={variable}={}", component.display());
+        Ok(component)
+    }
+
+    /// Compiles the component in this target directory, and returns its path.
+    pub fn compile(&self, target_directory: &Path) -> Result<PathBuf, String> {
         let cargo = env::var_os("CARGO").unwrap_or_else(|| "cargo".into());
         let mut command = Command::new(cargo);
         command
@@ -69,7 +76,7 @@ impl ComponentPackage<'_> {
             .arg("--manifest-path")
             .arg(&self.manifest)
             .arg("--target-dir")
-            .arg(&directory);
+            .arg(target_directory);
         if self.workspace.join("Cargo.lock").exists() {
             command.arg("--locked");
         }
@@ -92,11 +99,10 @@ impl ComponentPackage<'_> {
             return Err(format!("the component {} cannot be built:\n{errors}{advice}", self.library));
         }
         let file = format!("{}.wasm", self.library);
-        let component = directory.join(self.target).join(self.profile).join(file);
+        let component = target_directory.join(self.target).join(self.profile).join(file);
         if !component.is_file() {
             return Err(format!("cargo built no {}", component.display()));
         }
-        println!("cargo:rustc-env={variable}={}", component.display());
         Ok(component)
     }
 }
