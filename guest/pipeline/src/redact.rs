@@ -76,6 +76,7 @@ enum Look {
     EncodedKey,
     Authorization,
     Bearer,
+    Basic,
     Cookie,
     Command(usize),
 }
@@ -121,6 +122,7 @@ impl Redactor {
         new.add(Look::EncodedKey, [Head::rarest("LS0tLS1CRUdJTi")]);
         new.add(Look::Authorization, [Head::rarest("authorization")]);
         new.add(Look::Bearer, [Head::rarest("bearer")]);
+        new.add(Look::Basic, [Head::rarest("basic ")]);
         new.add(Look::Cookie, [Head::rarest("cookie")]);
         new
     }
@@ -341,6 +343,7 @@ fn look(look: Look, text: &[u8], at: usize) -> Option<Secret> {
         Look::EncodedKey => simple("private-key", private_key::encoded(text, at)),
         Look::Authorization => header::authorization(text, at),
         Look::Bearer => header::bearer(text, at),
+        Look::Basic => header::basic(text, at),
         Look::Cookie => header::cookie(text, at),
         Look::Command(command) => command::find(text, at, command),
     }?;
@@ -353,6 +356,7 @@ fn may_be_at(look: Look, text: &[u8], at: usize) -> bool {
         Look::Name(word) => assignment::may_be_at(text, at, word),
         Look::Url => url::may_be_at(text, at + 1),
         Look::PrivateKey => private_key::may_be_at(text, at + 1),
+        Look::Basic => header::basic(text, at).is_some(),
         Look::PuttyKey | Look::EncodedKey | Look::Authorization | Look::Bearer | Look::Cookie | Look::Command(_) => {
             true
         }

@@ -31,6 +31,8 @@ enum Join {
     Element,
     /// `("name", "value")`
     Comma,
+    /// `setName("value")`
+    Call,
     /// `name is value`
     Is,
     /// `PASSWORD 'value'`
@@ -121,7 +123,7 @@ fn join(text: &[u8], name: &Name) -> Option<(Join, usize)> {
     let spaced = spaces(text, at);
     let is_spaced = spaced > at;
     match byte(text, spaced) {
-        b'=' if byte(text, spaced + 1) == b'>' => Some((Join::Arrow, spaced + 2)),
+        b'=' | b'-' if byte(text, spaced + 1) == b'>' => Some((Join::Arrow, spaces(text, spaced + 2))),
         b'=' => {
             let mut after = spaced + 1;
             while byte(text, after) == b'=' && after - spaced < 3 {
@@ -134,7 +136,6 @@ fn join(text: &[u8], name: &Name) -> Option<(Join, usize)> {
         b':' if byte(text, spaced + 1) == b'=' => Some((Join::SpacedEquals, spaces(text, spaced + 2))),
         b':' if byte(text, spaced + 1) == b':' => None,
         b':' => Some((Join::Colon, spaces(text, after_type(text, spaced + 1)))),
-        b'-' if byte(text, spaced + 1) == b'>' => Some((Join::Arrow, spaces(text, spaced + 2))),
         b'?' if goes_on(text, spaced, "?=") => Some((Join::Equals, spaces(text, spaced + 2))),
         b'!' if goes_on(text, spaced, "!=") => Some((Join::SpacedEquals, spaces(text, spaced + 2))),
         b'>' if !is_spaced && quoted.is_none() && name.start > 0 && text[name.start - 1] == b'<' => {
@@ -144,6 +145,7 @@ fn join(text: &[u8], name: &Name) -> Option<(Join, usize)> {
             Some((Join::Colon, after))
         }
         b',' if quoted.is_some() => Some((Join::Comma, spaces(text, spaced + 1))),
+        b'(' if !is_spaced && !bracketed && quoted.is_none() => Some((Join::Call, spaces(text, spaced + 1))),
         _ if let Some(after) = named_value(text, spaced, quoted.is_some()) => Some((Join::Colon, after)),
         _ if !is_spaced => None,
         b'\'' if name.kind == Kind::Password => Some((Join::Sql, spaced)),
@@ -211,7 +213,7 @@ impl Value {
         if let Some((slashes, quote, start)) = quote(text, at + prefix) {
             return Self::quoted(text, start, slashes, quote);
         }
-        if join == Join::Comma || join == Join::Sql {
+        if matches!(join, Join::Comma | Join::Call | Join::Sql) {
             return None;
         }
         if join == Join::Element {
@@ -273,6 +275,10 @@ fn judge(text: &[u8], name: &Name, join: Join, value: &Value) -> Option<usize> {
         return None;
     }
     let random = is_random(secret) || is_uuid(secret);
+    // `getToken("a name")`
+    if join == Join::Call && !(is_random(secret) && secret.len() >= 16) {
+        return None;
+    }
     let accepted = match name.kind {
         // Names that never hold anything else.
         Kind::Password if !value.quoted => unquoted_password(name, join, value, secret, random),
@@ -335,11 +341,20 @@ fn looks_like_address(value: &[u8]) -> bool {
     goes_on(value, scheme, "://") || (value.starts_with(b"/") && value[1..].contains(&b'/') && !is_random(value))
 }
 
-/// Texts that programs show where they ask for a password, and names of fields.
+/// Texts that programs show where they ask for a password, names of fields, and rules for them.
 fn is_interface_text(value: &[u8]) -> bool {
     let letters = value.iter().all(|b| is(*b, LOWER | UPPER) || b"_-.".contains(b));
     let capital = value.first().is_some_and(u8::is_ascii_uppercase);
     let lower = value.to_ascii_lowercase();
     let has = |word: &str| lower.windows(word.len()).any(|window| window == word.as_bytes());
     letters && (capital || ["field", "input", "label", "forgot", "reset"].into_iter().any(has))
+        || is_validation_rule(&lower)
+}
+
+/// `required|string|min:8`: what a value must be like, not the value.
+fn is_validation_rule(value: &[u8]) -> bool {
+    let first = value.split(|byte| matches!(byte, b'|' | b':')).next().unwrap_or_default();
+    ["required", "nullable", "sometimes", "confirmed", "hashed", "encrypted", "filled", "present"]
+        .iter()
+        .any(|rule| first == rule.as_bytes())
 }

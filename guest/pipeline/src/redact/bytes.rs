@@ -23,6 +23,8 @@ pub const EQUALS: Set = 1 << 9;
 pub const TILDE: Set = 1 << 10;
 /// `%`
 pub const PERCENT: Set = 1 << 11;
+/// `;`
+pub const SEMICOLON: Set = 1 << 13;
 /// Any other printable byte except quotes, brackets, space and separators of values.
 const OTHER: Set = 1 << 12;
 
@@ -70,6 +72,7 @@ const KINDS: [Set; 256] = {
             b'=' => EQUALS,
             b'~' => TILDE,
             b'%' => PERCENT,
+            b';' => SEMICOLON,
             b'!' | b'@' | b'#' | b'$' | b'^' | b'*' | b'?' | b':' | b'|' | 0x80.. => OTHER,
             _ => 0,
         };

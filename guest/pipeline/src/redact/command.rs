@@ -27,7 +27,7 @@ enum Form {
     Next,
 }
 
-const COMMANDS: [Command; 8] = [
+const COMMANDS: [Command; 11] = [
     Command { name: "curl", options: &[" -u ", " --user ", " --proxy-user ", " -u"], form: Form::UserAndPassword },
     Command { name: "mysql", options: &[" -p"], form: Form::Attached },
     Command { name: "sshpass", options: &[" -p "], form: Form::Next },
@@ -35,6 +35,9 @@ const COMMANDS: [Command; 8] = [
     Command { name: "redis-cli", options: &[" -a "], form: Form::Next },
     Command { name: "ConvertTo-SecureString", options: &[" -String ", " "], form: Form::Next },
     Command { name: "IDENTIFIED BY", options: &[" "], form: Form::Next },
+    Command { name: "IDENTIFIED WITH", options: &[" BY "], form: Form::Next },
+    Command { name: "-passin", options: &[" pass:"], form: Form::Next },
+    Command { name: "-passout", options: &[" pass:"], form: Form::Next },
     Command { name: "docker login", options: &[" -p "], form: Form::Next },
 ];
 

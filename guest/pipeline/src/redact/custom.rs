@@ -107,3 +107,48 @@ fn compiled(pattern: &str) -> Result<Regex, String> {
         .build()
         .map_err(|error| format!("the pattern is not valid: {error}"))
 }
+
+#[cfg(test)]
+mod tests {
+    use super::super::Redactor;
+    use super::*;
+
+    fn custom(list: &str) -> Result<Custom, String> {
+        Custom::parse(list).map_err(|error| error.to_string())
+    }
+
+    #[test]
+    fn the_users_patterns_find_more_and_exceptions_less() {
+        let list = r#"[{"name": "employee", "pattern": "EMP-[0-9]{6}"}, {"name": "ticket", "pattern": "ticket=(\\w+)"}, {"allow": "hunter[0-9]"}]"#;
+        let redactor = Redactor::new().with(custom(list).unwrap());
+        let text = "EMP-123456 ticket=abc password=hunter2 password=hunter22";
+        let clean = redactor.redact(text).unwrap();
+        assert_eq!(clean, "[redacted:employee] ticket=[redacted:ticket] password=hunter2 password=[redacted:password]");
+        assert_eq!(redactor.redact(&clean), None);
+        let alone = Redactor::none().with(custom(list).unwrap());
+        assert_eq!(alone.redact("EMP-123456 password=other22").unwrap(), "[redacted:employee] password=other22");
+    }
+
+    #[test]
+    fn a_list_that_cannot_be_used_says_why() {
+        for (list, reason) in [
+            ("{}", "is not a JSON list"),
+            (r#"[{"name": "a"}]"#, "entry 1: needs \"name\" and \"pattern\", or \"allow\""),
+            (
+                r#"[{"name": "a", "pattern": "b", "allow": "c"}]"#,
+                "entry 1: needs \"name\" and \"pattern\", or \"allow\"",
+            ),
+            (r#"[{"name": "A b", "pattern": "b"}]"#, "the name \"A b\" is not"),
+            (r#"[{"allow": "a"}, {"name": "a", "pattern": "("}]"#, "entry 2: the pattern is not valid"),
+            (r#"[{"name": "a", "pattern": "x*"}]"#, "matches the empty string"),
+            (r#"[{"name": "a", "pattern": "(\\w{1000}){1000}"}]"#, "the pattern is not valid"),
+            (r#"[{"nmae": "a", "pattern": "b"}]"#, "unknown field"),
+        ] {
+            let error = custom(list).unwrap_err();
+            assert!(error.contains(reason), "{list}: {error}");
+        }
+        assert!(custom(&format!("[{}]", " ".repeat(70_000))).unwrap_err().contains("bytes"));
+        let many = vec![r#"{"allow": "a"}"#; 201].join(",");
+        assert!(custom(&format!("[{many}]")).unwrap_err().contains("201 entries"));
+    }
+}

@@ -2,12 +2,15 @@
 
 use super::assignment::Found;
 use super::bytes::{
-    ALNUM, BASE64, DASH, DOT, DOTTED, LETTER, TILDE, VALUE, WORD, begins_word, byte, goes_on_in_any_case, is, run,
+    ALNUM, BASE64, DASH, DOT, DOTTED, LETTER, SEMICOLON, TILDE, URL64, VALUE, WORD, begins_word, byte, goes_on,
+    goes_on_in_any_case, is, run,
 };
 use super::value::{is_placeholder, is_random};
 
 /// Maximum bytes of a header's value.
 const LONGEST: usize = 16_384;
+/// Maximum bytes of a parameter in quotes.
+const LONGEST_PARAMETER: usize = 2048;
 /// Bytes that are read to tell whether it is a secret.
 const LOOK: usize = 512;
 
@@ -17,17 +20,24 @@ const SCHEMES: [&str; 7] = ["basic", "bearer", "token", "bot", "digest", "ssws",
 /// `Authorization: Scheme credentials`, as a header or as an object's member. `at`: where `authorization` begins.
 pub fn authorization(text: &[u8], at: usize) -> Option<Found> {
     let value = value_of(text, at, "authorization")?;
+    // `AWS4-HMAC-SHA256`: a scheme with digits looks like a token, but for what follows it.
+    let scheme = run(text, value, URL64, 32);
+    if scheme > value && byte(text, scheme) == b' ' {
+        let start = spaces(text, scheme);
+        if let Some(end) = parameters(text, start) {
+            return Some(Found { rule: "authorization", start, end });
+        }
+        if goes_on(text, start, super::MARK) {
+            return None;
+        }
+    }
     let mut start = value;
     // The scheme stays.
     let scheme = run(text, start, LETTER | DASH, 32);
     if scheme > start && byte(text, scheme) == b' ' {
         start = spaces(text, scheme);
     }
-    let mut end = word_end(text, start);
-    // `Credential=…, Signature=…`
-    if text[start..end].contains(&b'=') && byte(text, end) == b',' {
-        end = line_end(text, start);
-    }
+    let end = word_end(text, start);
     let secret = &text[start..end];
     let shown = secret.len() >= 6 && !is_placeholder(secret) && !secret.starts_with(b"[redacted:");
     // Only a scheme, or code: `headers.authorization = getHeader`
@@ -40,6 +50,77 @@ pub fn authorization(text: &[u8], at: usize) -> Option<Found> {
     shown.then_some(Found { rule: "authorization", start, end })
 }
 
+/// The end of a scheme's parameters (RFC 9110, `auth-param`): `name="value", name=value`. A single one without quotes is a
+/// token that ends in `=`, as far as can be told.
+fn parameters(text: &[u8], at: usize) -> Option<usize> {
+    let most = text.len().min(at + LONGEST);
+    let (mut at, mut end, mut count) = (at, None, 0);
+    while at < most {
+        let equals = run(text, at, URL64, 64);
+        if equals == at || byte(text, equals) != b'=' {
+            break;
+        }
+        let from = equals + 1;
+        let value = skip_quote(text, from);
+        let to = if value > from {
+            // The same quote, with as many backslashes before it, or the end of what there is.
+            count += 1;
+            let quote = &text[from..value];
+            let rest = &text[value..most.min(value + LONGEST_PARAMETER)];
+            memchr::memmem::find(rest, quote).map_or(value + rest.len(), |length| value + length + quote.len())
+        } else {
+            // `SignedHeaders=host;x-amz-date`
+            run(text, from, VALUE | SEMICOLON, most - from)
+        };
+        count += 1;
+        end = Some(to);
+        if byte(text, to) != b',' {
+            break;
+        }
+        at = spaces(text, to + 1);
+    }
+    end.filter(|_| count > 1)
+}
+
+/// `Basic dXNlcjpwYXNz`, anywhere: Base64 of a user, a colon and a password. `at`: where `basic` begins.
+pub fn basic(text: &[u8], at: usize) -> Option<Found> {
+    if !goes_on_in_any_case(text, at, "basic ") || !begins_word(text, at) {
+        return None;
+    }
+    let start = at + "basic ".len();
+    let end = run(text, start, BASE64, LOOK);
+    let decoded = decoded(&text[start..end])?;
+    let colon = decoded.iter().position(|byte| *byte == b':')?;
+    let password = &decoded[colon + 1..];
+    let printable = decoded.iter().all(|byte| matches!(byte, b' '..=b'~'));
+    let known = colon > 0 && password.len() >= 3 && printable && !is_placeholder(password);
+    known.then_some(Found { rule: "authorization", start, end })
+}
+
+/// Decodes Base64 (RFC 4648); `None` if it is none.
+fn decoded(text: &[u8]) -> Option<Vec<u8>> {
+    let text = &text[..text.len() - text.iter().rev().take(2).take_while(|byte| **byte == b'=').count()];
+    let mut bytes = Vec::with_capacity(text.len() / 4 * 3 + 2);
+    let (mut bits, mut count) = (0_u32, 0);
+    for byte in text {
+        let six = match byte {
+            b'A'..=b'Z' => byte - b'A',
+            b'a'..=b'z' => byte - b'a' + 26,
+            b'0'..=b'9' => byte - b'0' + 52,
+            b'+' => 62,
+            b'/' => 63,
+            _ => return None,
+        };
+        bits = bits << 6 | u32::from(six);
+        count += 6;
+        if count >= 8 {
+            count -= 8;
+            bytes.push((bits >> count) as u8);
+        }
+    }
+    (text.len() % 4 != 1).then_some(bytes)
+}
+
 /// `Bearer token`, anywhere. `at`: where `bearer` begins.
 pub fn bearer(text: &[u8], at: usize) -> Option<Found> {
     if !goes_on_in_any_case(text, at, "bearer") || !begins_word(text, at) {
@@ -48,7 +129,7 @@ pub fn bearer(text: &[u8], at: usize) -> Option<Found> {
     let mut start = at + "bearer".len();
     start = match byte(text, start) {
         b' ' => spaces(text, start),
-        b'%' if super::bytes::goes_on(text, start, "%20") => start + 3,
+        b'%' if goes_on(text, start, "%20") => start + 3,
         b'+' | b':' => spaces(text, start + 1),
         _ => return None,
     };

@@ -28,7 +28,7 @@ const fn key_word(word: &'static str, kind: Kind, rule: &'static str) -> KeyWord
 }
 
 /// The keywords, in lower case; a longer one comes before a shorter one that it starts with.
-const KEY_WORDS: [KeyWord; 13] = [
+const KEY_WORDS: [KeyWord; 15] = [
     key_word("passphrase", Kind::Password, "password"),
     key_word("password", Kind::Password, "password"),
     key_word("passwort", Kind::Password, "password"),
@@ -41,6 +41,9 @@ const KEY_WORDS: [KeyWord; 13] = [
     key_word("credential", Kind::Secret, "secret"),
     key_word("_auth", Kind::Secret, "token"),
     key_word("seed", Kind::Secret, "secret"),
+    // OAuth 1.0 (RFC 5849).
+    key_word("oauth_signature", Kind::Secret, "token"),
+    key_word("oauth_verifier", Kind::Secret, "token"),
     key_word("key", Kind::Key, "api-key"),
 ];
 
@@ -50,7 +53,7 @@ pub const COUNT: usize = KEY_WORDS.len();
 /// Four bytes of a keyword; a three-letter keyword gets one head for each byte that can follow it.
 pub fn heads(word: usize) -> Vec<Head> {
     match *KEY_WORDS[word].word.as_bytes() {
-        [a, b, c] => b"=: \t\"'`_-.])\\>,?!\n0123456789".iter().map(|next| Head::first([a, b, c, *next])).collect(),
+        [a, b, c] => b"=: \t\"'`_-.])(\\>,?!\n0123456789".iter().map(|next| Head::first([a, b, c, *next])).collect(),
         _ => vec![Head::rarest(KEY_WORDS[word].word)],
     }
 }
@@ -64,12 +67,12 @@ pub struct Name {
     pub end: usize,
     /// `LIKE_THIS`
     pub is_upper: bool,
-    /// Does only `export` or white space precede it on its line?
+    /// Does only `export`, `-` or white space precede it on its line?
     pub begins_line: bool,
 }
 
 /// Words at the end of a name that say that its value is only related to a secret.
-const ABOUT: [&str; 98] = [
+const ABOUT: [&str; 99] = [
     "id",
     "ids",
     "name",
@@ -168,6 +171,7 @@ const ABOUT: [&str; 98] = [
     "up",
     "word",
     "list",
+    "method",
 ];
 
 /// Words before `token` that give it another meaning: in a language, a list or a model.
@@ -203,7 +207,7 @@ const OTHER_TOKENS: [&str; 28] = [
 ];
 
 /// What a key can be for so that its value is a secret.
-const KEY_OF: [&str; 35] = [
+const KEY_OF: [&str; 37] = [
     "api",
     "access",
     "secret",
@@ -239,6 +243,9 @@ const KEY_OF: [&str; 35] = [
     "personal",
     "write",
     "consumer",
+    // machineKey of ASP.NET.
+    "validation",
+    "decryption",
 ];
 
 /// Words before `key` that make it a field of a table, or public.
@@ -353,6 +360,11 @@ fn begins_line(text: &[u8], start: usize) -> bool {
         }
     }
     if at >= 6 && (text[at - 6..at].eq_ignore_ascii_case(b"export") || &text[at - 2..at] == b"-e") {
+        return true;
+    }
+    // An item of a list, as in Compose files.
+    if at < start && text[..at].ends_with(b"-") && text[..at - 1].iter().next_back().is_none_or(u8::is_ascii_whitespace)
+    {
         return true;
     }
     at == 0 || text[at - 1] == b'\n' || (at >= 2 && text[at - 2] == b'\\' && text[at - 1] == b'n')

@@ -127,13 +127,14 @@ pub fn is_uuid(value: &[u8]) -> bool {
 }
 
 /// Words that make a value a placeholder.
-const PLACEHOLDERS: [&str; 25] = [
+const PLACEHOLDERS: [&str; 26] = [
     "placeholder",
     "changeme",
     "change_me",
     "change-me",
     "your_",
     "your-",
+    "your.",
     "yourpass",
     "yourtoken",
     "yoursecret",
@@ -186,8 +187,9 @@ const REFERENCES: [&str; 26] = [
 ];
 
 /// Values that say that there is none, or what kind of value belongs here.
-const WORDS: [&str; 52] = [
+const WORDS: [&str; 53] = [
     "password",
+    "pass",
     "passwd",
     "passphrase",
     "secret",

@@ -5,7 +5,7 @@ use super::super::token::Part::{Is, Run};
 use super::super::token::{LONG, Token};
 use super::{inside, random, token};
 
-pub const TOKENS: [Token; 24] = [
+pub const TOKENS: [Token; 25] = [
     // A project's own token, `phc_`, is public: it is in web pages.
     token("posthog-key", &["phx_", "phs_", "pha_", "phr_"], &[Run(URL64, 20, 100)]),
     token("newrelic-key", &["NRAK-", "NRIQ-", "NRAA-", "NRII-", "NRSP-", "NRRA-"], &[Run(URL64, 24, 48)]),
@@ -41,6 +41,8 @@ pub const TOKENS: [Token; 24] = [
     token("mapbox-token", &["sk.eyJ"], &[Run(DOTTED, 40, 400)]),
     token("onesignal-key", &["os_v2_app_", "os_v2_org_"], &[Run(LOWER_DIGIT, 60, 130)]),
     token("twitter-bearer-token", &["AAAAAAAAAAAAAAAAAAAAA"], &[Run(BASE64 | super::super::bytes::PERCENT, 60, 120)]),
+    // Seeds of NATS' keys: `S`, the kind of key, Base32.
+    random("nats-seed", &["SUA", "SAA", "SOA", "SNA", "SCA", "SXA"], &[Run(UPPER_DIGIT, 55, 55)]),
     token("confluent-secret", &["cflt"], &[Run(BASE64, 60, 60)]),
     inside(
         "telegram-bot-token",

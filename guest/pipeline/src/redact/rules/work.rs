@@ -9,7 +9,7 @@ use super::{address, inside, random, token};
 
 const PATH: super::super::bytes::Set = DOTTED | PLUS_SLASH | PERCENT;
 
-pub const TOKENS: [Token; 25] = [
+pub const TOKENS: [Token; 26] = [
     token(
         "slack-token",
         &["xoxb-", "xoxp-", "xoxa-", "xoxr-", "xoxs-", "xoxo-", "xoxc-", "xoxd-", "xoxe-", "xoxe."],
@@ -51,5 +51,7 @@ pub const TOKENS: [Token; 25] = [
     random("dropbox-token", &["sl.u.", "sl.B", "sl.A", "sl.C"], &[Run(URL64, 100, 2000)]),
     token("pinterest-token", &["pina_"], &[Run(ALNUM, 32, 400)]),
     token("twitch-token", &["oauth:"], &[Run(LOWER_DIGIT, 30, 30)]),
+    // A signed session cookie (express-session), whatever its name is: `s:<id>.<signature>`, percent-encoded.
+    token("cookie", &["s%3A"], &[Run(URL64, 16, 64), Is("."), Run(BASE64 | PERCENT, 40, 90)]),
     token("intercom-token", &["dG9rO"], &[Run(BASE64 | WORD, 40, 80)]),
 ];
