@@ -95,9 +95,14 @@ fn load_to_send(destination: &DestinationArguments) -> anyhow::Result<Program> {
     Ok(program)
 }
 
-/// ` until 2026-11-01T…`, or nothing for a pause without an end.
+/// ` until 2026-11-01 09:30 UTC`, or nothing for a pause without an end.
 fn until_text(until: Millis) -> String {
-    if until == Millis::MAX { String::new() } else { format!(" until {}", time::format(until)) }
+    if until == Millis::MAX {
+        return String::new();
+    }
+    let text = time::format(until);
+    let (day, time) = text.split_once('T').unwrap_or((&text, ""));
+    format!(" until {day} {} UTC", time.get(..5).unwrap_or(time))
 }
 
 /// Runs the command that this process was started with.

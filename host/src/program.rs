@@ -346,7 +346,7 @@ pub fn log_path(text: &str) -> Option<PathBuf> {
 #[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
 pub enum Withheld {
     /// The person has put it on the never-send list.
-    #[error("{0} is on the list of what is never sent (`posthog-llma never --remove` removes it)")]
+    #[error("{0} is on the list of what is never sent (`posthog-llma never --remove {0:?}` removes it)")]
     Never(String),
     /// The destination belongs to another project.
     #[error("the destination was approved only for {}", .0.display())]

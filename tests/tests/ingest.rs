@@ -142,8 +142,11 @@ fn sessions_are_chosen_by_id_project_and_time() {
 fn what_is_not_there_is_an_error_that_says_what_to_do() {
     let (home, posthog) = (Home::new(), posthog());
     session(&home, "other", "aaaa", &Transcript::new().turns(1));
-    ingest(&home, &posthog, &[]).run().exits_with(1).says(&["no such session of ", "--all"]);
-    ingest(&home, &posthog, &["--all", "--since", "2100-01-01"]).run().exits_with(1).says(&["no such session"]);
+    ingest(&home, &posthog, &[]).run().exits_with(1).says(&["no sessions found in ", "--all"]);
+    ingest(&home, &posthog, &["--all", "--since", "2100-01-01"])
+        .run()
+        .exits_with(1)
+        .says(&["no sessions found from that time"]);
     ingest(&home, &posthog, &["zzzz"]).run().exits_with(1).says(&["no session \"zzzz\""]);
     ingest(&home, &posthog, &["--since", "soon"]).run().exits_with(2).says(&["is not a time; write"]);
     ingest(&home, &posthog, &["--all", "aaaa"]).run().exits_with(2);

@@ -54,6 +54,11 @@ impl Checks {
         self.0.iter().all(|check| check.ok)
     }
 
+    /// Is the plugin missing, moved or disabled, or are all hooks?
+    pub(super) fn hooks_missing(&self) -> bool {
+        self.0.iter().any(|check| !check.ok && matches!(check.name, "plugin" | "hooks"))
+    }
+
     /// The problems that need the user, each as a sentence.
     pub(super) fn problems(&self) -> impl Iterator<Item = String> {
         self.0.iter().filter(|check| !check.ok).map(|check| {

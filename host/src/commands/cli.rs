@@ -13,9 +13,10 @@ use std::fmt::Write as _;
 /// Exit codes, as `--help` lists them.
 const EXIT_CODES: &str = "\
 Exit codes:
-  0  done: every event was accepted
-  1  failed: something was not delivered, or could not be read
-  2  wrong usage, or an invalid setting";
+  0    done: every event was accepted
+  1    failed: something was not delivered, or could not be read
+  2    wrong usage, or an invalid setting
+  130  interrupted with Ctrl-C";
 
 /// The settings, as `--help` lists them.
 fn settings() -> String {
@@ -143,8 +144,8 @@ Examples:
     Never(Never),
     /// Install Claude Code's plugin for this program, or remove it
     #[command(after_help = "\
-For a program that came without the plugin: from cargo, Homebrew or an installer. Writes the plugin's files to a directory of
-your own. Its hooks call this program at its current path.
+For a program that came without the plugin: from cargo, Homebrew or an installer. Writes the plugin's files to your
+data directory. Its hooks call this program at the path it has now: run `plugin install` again after you move it.
 
 Examples:
   posthog-llma plugin install

@@ -65,8 +65,11 @@ impl DestinationArguments {
             return Ok(Some((text, "standard input")));
         }
         let Some(name) = &self.key_env else { return Ok(None) };
-        let value = variable(name)
-            .ok_or_else(|| unusable(format!("--key-env {name}: this variable is not set in the environment")))?;
+        let value = variable(name).ok_or_else(|| {
+            unusable(format!(
+                "--key-env {name}: this variable is not set in the environment; export it, or use --key-stdin"
+            ))
+        })?;
         Ok(Some((value, name)))
     }
 }

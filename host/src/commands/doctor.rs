@@ -7,8 +7,9 @@ use crate::claude_code::patterns;
 use crate::claude_code::sessions;
 use crate::claude_code::settings::{Environment, Settings};
 use crate::commands::checks::Checks;
-use crate::commands::{cli, status};
+use crate::commands::{cli, status, until_text};
 use crate::delivery::report::count;
+use crate::outbox::decisions::Decisions;
 use crate::outbox::{self, Outbox, OutboxError};
 use crate::program;
 use crate::system::terminal::{hide, print, tell};
@@ -96,13 +97,14 @@ impl Checks {
         let settings = match Settings::load(environment, directory) {
             Ok(settings) => Some(settings),
             Err(error) => {
-                self.bad("settings", error.to_string(), "Correct the file: nothing is sent until it can be read.");
+                self.bad("settings", error.to_string(), "Correct it where it is set: nothing is sent until then.");
                 None
             }
         };
         if let Some(settings) = &settings {
             self.of_settings(settings)?;
         }
+        self.pause();
         self.state_directory();
         match git::user_email(directory) {
             Some(email) => self.good("git email", email),
@@ -148,7 +150,8 @@ impl Checks {
                 "Set it to true, for example with `posthog-llma setup`.",
             ),
             Err(error) if error_of(options::API_KEY) || error_of(options::HOST) => {
-                self.bad("settings", "one of them is invalid", format!("See below: {error}"));
+                let invalid = if error_of(options::HOST) { options::HOST } else { options::API_KEY };
+                self.bad("settings", format!("{invalid} is invalid"), format!("Correct it where it is set: {error}"));
             }
             Err(error) => self.bad("settings", error.to_string(), "Correct the value where it is set."),
         }
@@ -166,7 +169,7 @@ impl Checks {
                 self.bad(
                     "key",
                     format!("{} is not set", options::API_KEY),
-                    "Copy the project token (phc_…) from the project's settings in PostHog.",
+                    "Run `posthog-llma setup`. It asks for the project token (phc_…), which is in the project's settings in PostHog.",
                 );
                 None
             }
@@ -266,6 +269,14 @@ impl Checks {
         Ok(())
     }
 
+    fn pause(&mut self) {
+        // Decisions that cannot be read stop every command that sends, with an error of their own.
+        let decisions = outbox::directory().ok().and_then(|directory| Decisions::load(&directory).ok());
+        if let Some(until) = decisions.and_then(|decisions| decisions.paused()) {
+            self.bad("pause", format!("sending is paused{}", until_text(until)), "Run `posthog-llma resume`.");
+        }
+    }
+
     fn state_directory(&mut self) {
         let opened = outbox::directory().and_then(|directory| Outbox::open_and_check(&directory));
         // Storing a note proves that the record is writable.
@@ -292,10 +303,15 @@ impl Checks {
             Err(error) if error.kind() == std::io::ErrorKind::NotFound && config.is_dir() => {
                 self.good("transcripts", "no sessions yet");
             }
+            Err(error) if error.kind() == std::io::ErrorKind::NotFound => self.bad(
+                "transcripts",
+                format!("no sessions yet: {} does not exist", projects.display()),
+                "Run a session first, or set CLAUDE_CONFIG_DIR to Claude Code's directory.",
+            ),
             Err(error) => self.bad(
                 "transcripts",
                 format!("{} cannot be read: {error}", projects.display()),
-                "Run a session first, or set CLAUDE_CONFIG_DIR to Claude Code's directory.",
+                "Check its permissions, or set CLAUDE_CONFIG_DIR to Claude Code's directory.",
             ),
             Ok(sessions) => {
                 let unreadable = sessions.iter().find_map(|session| {

@@ -227,12 +227,16 @@ impl IngestReport {
         let events = sums.events;
         let (shown, bytes) = (report::number(events), report::bytes(sums.bytes));
         let _ = writeln!(out, "  events  {shown} {would}accepted, {bytes} before compression");
-        let _ = writeln!(out, "  tokens  {}", report::tokens(sums.tokens, events));
+        if events > 0 {
+            let _ = writeln!(out, "  tokens  {}", report::tokens(sums.tokens, events));
+        }
         if !sums.redactions.is_empty() {
             let rules: Vec<_> = sums.redactions.iter().map(|(rule, count)| format!("{count} {rule}")).collect();
             let _ = writeln!(out, "  redacted  {}", rules.join(", "));
         }
-        let _ = writeln!(out, "  cost    {} in PostHog ({})", cost::shown(events), cost::basis());
+        if events > 0 {
+            let _ = writeln!(out, "  cost    {} in PostHog ({})", cost::shown(events), cost::basis());
+        }
         let [failed, left_out] = sums.tool_calls;
         if let Some(line) = cost::of_tool_calls(sums.spans, failed, left_out).filter(|_| !self.sends || left_out > 0) {
             let _ = writeln!(out, "          {line}");

@@ -4,8 +4,9 @@ use super::{Unusable, until_text};
 use crate::commands::cli::{Never, Pause};
 use crate::outbox::decisions::{Decisions, resolved};
 use crate::outbox::{self, Millis, now};
-use crate::system::terminal::print;
+use crate::system::terminal::{complain, print};
 use std::borrow::Cow;
+use std::path::Path;
 use std::process::ExitCode;
 
 /// Runs `pause`.
@@ -21,8 +22,12 @@ pub fn pause(arguments: &Pause) -> anyhow::Result<ExitCode> {
 
 /// Runs `resume`.
 pub fn resume() -> anyhow::Result<ExitCode> {
-    Decisions::change(&outbox::directory()?, |decisions| decisions.paused_until = None)?;
-    print("Sending resumed\n")?;
+    let mut was_paused = false;
+    Decisions::change(&outbox::directory()?, |decisions| {
+        was_paused = decisions.paused().is_some();
+        decisions.paused_until = None;
+    })?;
+    print(if was_paused { "Sending resumed\n" } else { "Sending was not paused\n" })?;
     Ok(ExitCode::SUCCESS)
 }
 
@@ -31,14 +36,21 @@ pub fn never(arguments: &Never) -> anyhow::Result<ExitCode> {
     let directory = outbox::directory()?;
     let Some(path) = &arguments.path else {
         let decisions = Decisions::load(&directory)?;
-        let list = decisions.never.join("\n");
-        print(&(if list.is_empty() { "The list is empty".to_owned() } else { list } + "\n"))?;
+        let list = if decisions.never.is_empty() {
+            "Nothing is on the list: `posthog-llma never PATH` adds a folder or a transcript".to_owned()
+        } else {
+            decisions.never.join("\n")
+        };
+        print(&format!("{list}\n"))?;
         return Ok(ExitCode::SUCCESS);
     };
     let path = resolved(path);
     let path = path
         .to_str()
         .ok_or_else(|| Unusable(Cow::Owned(format!("{} is not UTF-8, so it cannot be recorded", path.display()))))?;
+    if !arguments.remove && !Path::new(path).exists() {
+        complain("warning", &format!("{path} does not exist; check the spelling"));
+    }
     let mut was_there = false;
     Decisions::change(&directory, |decisions| {
         was_there = decisions.never.iter().any(|entry| entry == path);

@@ -194,7 +194,7 @@ fn ask_key(person: &mut impl Person, old: Option<&ApiKey>) -> io::Result<Option<
                 // Confirm the key, since it was not shown while typing.
                 person.tell(&format!("  Received: {key}"));
                 if !key.looks_like_project_key() {
-                    person.tell("  It does not look like a project token (phc_…), but is used as is.");
+                    person.tell("  It does not look like a project token (phc_…). It is kept as you typed it; Ctrl-C stops without writing.");
                 }
                 return Ok(Some(key));
             }
@@ -218,7 +218,7 @@ fn ask_host(person: &mut impl Person, old: &Origin) -> io::Result<Option<Origin>
             _ => &text,
         };
         match Origin::parse(host, true) {
-            Err(error) => person.tell(&format!("  {error}.")),
+            Err(error) => person.tell(&format!("  Please answer us, eu or an origin: {error}.")),
             Ok(host) => {
                 let question = format!("  {host} is neither in posthog.com nor this machine. Send sessions there?");
                 if is_posthog(&host) || yes_or_no(person, &question, false)? {
@@ -236,7 +236,7 @@ fn is_posthog(host: &Origin) -> bool {
 fn ask_grouping(person: &mut impl Person, old: TraceGrouping) -> io::Result<&'static str> {
     let old = old.as_str();
     loop {
-        let answer = person.ask(&format!("One trace per session, or per message? [{old}]"))?;
+        let answer = person.ask(&format!("One trace per session, or one per prompt (session, message)? [{old}]"))?;
         match answer.to_lowercase().as_str() {
             "" => return Ok(old),
             "session" => return Ok("session"),

@@ -170,7 +170,9 @@ impl Status {
     fn problems(&self) -> Vec<String> {
         let mut problems = Vec::new();
         if let Some(off) = self.off() {
-            problems.push(format!("automatic sending is off: {off} (`posthog-llma setup` writes the settings)"));
+            // An invalid setting says itself what to do.
+            let advice = if self.settings_error.is_none() { " (`posthog-llma setup` writes the settings)" } else { "" };
+            problems.push(format!("automatic sending is off: {off}{advice}"));
         }
         problems.extend(self.record_error.clone());
         problems.extend(self.of_project.iter().cloned());
@@ -275,7 +277,13 @@ impl Status {
     fn text(&self, problems: &[String]) -> String {
         let mut out = String::new();
         let _ = match self.off() {
-            None => writeln!(out, "On: sessions are sent automatically"),
+            None => match (self.decisions.paused(), self.checks.hooks_missing()) {
+                (Some(until), _) => writeln!(out, "Paused{}: nothing is sent", until_text(until)),
+                (None, true) => {
+                    writeln!(out, "On, but Claude Code does not call the plugin: no session is sent automatically")
+                }
+                (None, false) => writeln!(out, "On: sessions are sent automatically"),
+            },
             Some(why) => writeln!(out, "Off: {why}"),
         };
         if let (Some(why), Some(hooks)) = (self.own_off(), &self.hooks_have) {

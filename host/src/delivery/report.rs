@@ -200,6 +200,7 @@ impl SendReport {
         }
         let events = sums.generations + sums.spans + sums.traces;
         let what = match (self.complete, events) {
+            (true, 0) if self.before > 0 => "was already delivered to",
             (true, _) => "delivered to",
             (false, 0) => "not delivered to",
             (false, _) => "only partly delivered to",
@@ -213,7 +214,9 @@ impl SendReport {
             count(sums.spans, "span"),
             count(sums.traces, "trace")
         );
-        let _ = writeln!(out, "  tokens    {}", tokens(self.tokens, events));
+        if events > 0 {
+            let _ = writeln!(out, "  tokens    {}", tokens(self.tokens, events));
+        }
         let paths = if self.paths.is_empty() { String::new() } else { format!(" to {}", self.paths.join(", ")) };
         let _ = writeln!(
             out,
@@ -222,7 +225,9 @@ impl SendReport {
             bytes(sums.raw_bytes),
             bytes(sums.sent_bytes)
         );
-        let _ = writeln!(out, "  cost      {} in PostHog ({})", cost::shown(events), cost::basis());
+        if events > 0 {
+            let _ = writeln!(out, "  cost      {} in PostHog ({})", cost::shown(events), cost::basis());
+        }
         let [failed, left_out] = self.tool_calls;
         if let Some(line) = cost::of_tool_calls(sums.spans, failed, left_out) {
             let _ = writeln!(out, "            {line}");
@@ -253,10 +258,12 @@ impl SendReport {
 /// The warnings about a transcript's lines.
 pub fn line_warnings(counts: &ConversionReport) -> Vec<String> {
     let mut warnings = Vec::new();
-    if counts.bad_lines > 0 {
+    if counts.bad_lines > 0 && counts.bad_lines == counts.lines {
+        warnings.push("no line can be read as JSON: is this file a Claude Code transcript?".to_owned());
+    } else if counts.bad_lines > 0 {
         warnings.push(format!(
             "{} of {} damaged; the readable parts were used",
-            counts.bad_lines,
+            number(counts.bad_lines),
             count(counts.lines, "line")
         ));
     }

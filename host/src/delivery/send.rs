@@ -87,7 +87,9 @@ fn unreadable_file(UnreadableFile { file, error }: UnreadableFile) -> String {
 
 fn delivery_error(error: &DeliveryError) -> String {
     match error {
-        DeliveryError::Unreachable(why) => format!("the server cannot be reached: {why}"),
+        DeliveryError::Unreachable(why) => {
+            format!("the server cannot be reached: {why} (`posthog-llma doctor` checks the connection)")
+        }
         DeliveryError::TimedOut(why) => format!("the server takes too long to answer: {why}"),
         DeliveryError::Unavailable(Unavailability { status, retry_after: after, message: words }) => {
             let after = after.map_or_else(String::new, |s| format!(", and asks to wait {s} s"));

@@ -26,7 +26,7 @@ pub fn is_absent(error: &io::Error) -> bool {
 
 /// Opens a file for reading. Follows symbolic links.
 pub fn open(path: &Path) -> io::Result<File> {
-    if exists(path)? { unchecked(path) } else { Err(io::ErrorKind::NotFound.into()) }
+    if exists(path)? { unchecked(path) } else { Err(io::Error::new(io::ErrorKind::NotFound, "no such file")) }
 }
 
 /// Reads a whole file. A file of more than `most` bytes is an error of the kind `FileTooLarge`.

@@ -145,8 +145,8 @@ const SESSION_ROWS: &[Row] = &[
     row("a file without a name", 1, &["is not named after a session ID"], |c| c.run(&["convert"]).arg(c.home.write(".jsonl", "{}\n"))),
     row("too little time", 1, &["the component was stopped after 0.01 s", "--max-time"], |c| { c.home.session(Transcript::new().turns(20_000).text()); c.convert().args(["--max-time", "0.01"]) }),
     row("too little memory", 1, &["the component was stopped: it needs more than 8 MiB", "--max-memory"], |c| { c.home.session(Transcript::new().turn(&"x".repeat(20_000_000), "y").text()); c.convert().args(["--max-memory", "8", ]).env("POSTHOG_LLMA_MAX_ATTRIBUTE_LENGTH", "4294967295") }),
-    row("nothing in a project", 1, &["no such session of ", "/nope", "--all includes all projects"], |c| c.run(&["ingest", "--project", "/nope"])),
-    row("nothing at all", 1, &["no such session"], |c| c.run(&["ingest", "--all", "--since", "2099-01-01"])),
+    row("nothing in a project", 1, &["no sessions found in /nope or below it", "--all includes all projects"], |c| c.run(&["ingest", "--project", "/nope"])),
+    row("nothing at all", 1, &["no sessions found from that time"], |c| c.run(&["ingest", "--all", "--since", "2099-01-01"])),
     row("an unknown session to ingest", 1, &["no session \"nope\"", "`posthog-llma ingest --list --all`"], |c| c.run(&["ingest", "nope"])),
 ];
 

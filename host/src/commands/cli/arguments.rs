@@ -78,7 +78,7 @@ pub struct Send {
     #[arg(long)]
     pub json: bool,
     /// Also send what was delivered before; PostHog's trace views then count it twice
-    #[arg(long)]
+    #[arg(long, visible_alias = "force")]
     pub again: bool,
     #[command(flatten)]
     #[expect(missing_docs, reason = "clap would show it as the command's own")]
@@ -132,7 +132,7 @@ pub struct Setup {
     /// Send no text, only numbers, names and IDs
     #[arg(long, value_name = "true|false", num_args = 0..=1, default_missing_value = "true", action = ArgAction::Set)]
     pub privacy: Option<bool>,
-    /// One trace per session, or per message
+    /// One trace per session, or one per prompt
     #[arg(long, value_enum)]
     pub grouping: Option<Grouping>,
     /// Send sessions automatically; defaults to true once a token is set
@@ -155,13 +155,13 @@ pub struct DestinationArguments {
     /// Read the project token from standard input
     #[arg(long, conflicts_with = "key_env", help_heading = "Destination")]
     pub key_stdin: bool,
-    /// Read the project token from an environment variable
+    /// Read the project token from an environment variable, by default from `POSTHOG_API_KEY`
     #[arg(long, value_name = "VARIABLE", num_args = 0..=1, default_missing_value = "POSTHOG_API_KEY", help_heading = "Destination")]
     pub key_env: Option<String>,
     /// PostHog Cloud's region
     #[arg(long, value_enum, conflicts_with = "host", help_heading = "Destination")]
     pub region: Option<Region>,
-    /// Another PostHog server: scheme, host and optional port, such as <https://posthog.example.com>
+    /// Another PostHog server: scheme, host and optional port, such as `https://posthog.example.com`
     #[arg(long, value_name = "ORIGIN", value_hint = ValueHint::Url, help_heading = "Destination")]
     pub host: Option<String>,
     /// Allow a host outside posthog.com that is not this machine
@@ -199,9 +199,9 @@ pub enum Region {
 /// What becomes a trace.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, ValueEnum)]
 pub enum Grouping {
-    /// A session
+    /// One trace per session
     Session,
-    /// A message of the user's, with what follows from it
+    /// One trace per prompt, with everything that follows from it
     Message,
 }
 
@@ -244,7 +244,7 @@ pub struct Ingest {
     #[arg(long)]
     pub dry_run: bool,
     /// Also send what was delivered before; PostHog's trace views then count it twice
-    #[arg(long)]
+    #[arg(long, visible_alias = "again")]
     pub force: bool,
     #[command(flatten)]
     #[expect(missing_docs, reason = "clap would show it as the command's own")]
@@ -290,7 +290,7 @@ pub struct Flush {
     /// Also deliver what was given up
     #[arg(long)]
     pub failed: bool,
-    /// Also deliver to the current destination what is owed to another host or token, except for what that one has
+    /// Also deliver what is waiting for another host or token, to the current destination; skips what it already has
     #[arg(long)]
     pub redirect: bool,
     /// Don't wait, even if the server asked to

@@ -51,9 +51,10 @@ pub fn sessions(program: &Program, arguments: &Arguments) -> anyhow::Result<Vec<
         let place = if arguments.all {
             String::new()
         } else {
-            format!(" of {} (--all includes all projects)", project(arguments)?.display())
+            format!(" in {} or below it (--all includes all projects)", project(arguments)?.display())
         };
-        return Err(NoSession(format!("no such session{place}")).into());
+        let time = if arguments.since.is_some() || arguments.until.is_some() { " from that time" } else { "" };
+        return Err(NoSession(format!("no sessions found{time}{place}")).into());
     }
     Ok(candidates)
 }

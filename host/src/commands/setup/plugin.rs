@@ -28,7 +28,7 @@ pub struct Plugin {
 /// What to do with the plugin.
 #[derive(Debug, Subcommand)]
 pub enum Action {
-    /// Install the plugin in Claude Code, with hooks that call this very program
+    /// Install the plugin in Claude Code, with hooks that call this program
     Install(Install),
     /// Take the plugin out of Claude Code, and say what stays
     Uninstall,
