@@ -111,10 +111,10 @@ impl Checks {
             None if settings.as_ref().is_some_and(|s| s.get(options::DISTINCT_ID).is_some()) => {
                 self.good("git email", "none, but POSTHOG_LLMA_DISTINCT_ID is set");
             }
-            None => self.next(
+            // Allowed, and not a problem: events then belong to their session.
+            None => self.good(
                 "git email",
-                "none: events are not attributed to a person",
-                "Run `git config --global user.email you@example.com`, or set POSTHOG_LLMA_DISTINCT_ID.",
+                "none: events are not attributed to a person (`git config --global user.email` or POSTHOG_LLMA_DISTINCT_ID would)",
             ),
         }
         let homes = environment.homes();
