@@ -5,7 +5,7 @@
 #![no_main]
 
 use libfuzzer_sys::fuzz_target;
-use posthog_llma_pipeline::redact::{MOST_EVERYWHERE, Redactor};
+use posthog_llma_pipeline::redact::{MARK, MOST_EVERYWHERE, Redactor};
 
 fuzz_target!(|text: &str| {
     let redactor = Redactor::new();
@@ -16,9 +16,12 @@ fuzz_target!(|text: &str| {
         return;
     };
     assert!(redactor.may_hold_secret(&json[1..json.len() - 1]), "the look at the JSON saw nothing");
+    // A mark names its rule: `horization` is a value like any other, and a part of `[redacted:authorization]`.
+    let without_marks =
+        (redactor.take_counts().keys()).fold(clean.clone(), |text, rule| text.replace(&format!("{MARK}{rule}]"), "\0"));
     for secret in found.iter().take(MOST_EVERYWHERE) {
         let value = &text[secret.start..secret.end];
-        assert!(!(8..=512).contains(&value.len()) || !clean.contains(value), "{value} is still there");
+        assert!(!(8..=512).contains(&value.len()) || !without_marks.contains(value), "{value} is still there");
     }
     assert_eq!(redactor.redact(&clean), None, "a second time");
     let clean = redactor.redact_json(&json).unwrap_or(json);

@@ -390,7 +390,7 @@ fn pieces() -> impl Strategy<Value = String> {
             "\", b=\\\"",
             ", c=",
             "Basic ",
-            "dXNlcjpodW50ZXIy",
+            "am9lOm1xNGFkbWluNw==",
             "oauth_signature",
             "=>",
             "Cookie: a=",
@@ -486,6 +486,8 @@ proptest! {
         let redactor = Redactor::new();
         let found = redactor.find(&text);
         let out = redactor.redact(&text).unwrap_or_else(|| text.clone());
+        // A mark names its rule, and a value can be a part of that name.
+        let out = redactor.take_counts().keys().fold(out, |out, rule| out.replace(&format!("{MARK}{rule}]"), "\0"));
         for secret in found.iter().take(MOST_EVERYWHERE) {
             let value = &text[secret.start..secret.end];
             prop_assert!(value.len() < LEAST_EVERYWHERE || value.len() > 512 || !out.contains(value), "{value}: {out}");
