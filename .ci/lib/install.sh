@@ -5,7 +5,8 @@ started=()
 scratch=$(mktemp -d)
 clean_up() {
     [[ ${#started[@]} == 0 ]] || kill "${started[@]}" 2> /dev/null || true
-    rm -rf "$scratch"
+    # A worker may still write.
+    rm -rf "$scratch" 2> /dev/null || { sleep 5 && rm -rf "$scratch"; }
 }
 trap clean_up EXIT
 
