@@ -210,7 +210,9 @@ impl Redactor {
             at = head + 1;
             let Some(secret) = self.at(bytes, head) else { continue };
             let done = secrets.last().map_or(0, |last: &Secret| last.end);
-            if secret.start < done || secret.start >= secret.end || in_mark(bytes, secret.start) {
+            // A mark is not a secret, and the rule's name in it does not name one.
+            if secret.start < done || secret.start >= secret.end || in_mark(bytes, secret.start) || in_mark(bytes, head)
+            {
                 continue;
             }
             at = at.max(secret.end);

@@ -358,6 +358,13 @@ fn what_was_replaced_is_counted_by_rule() {
     assert!(redactor.take_counts().is_empty());
 }
 
+/// Found by a fuzzer: each pass took the rule's name in the mark before it for the name of the next value.
+#[test]
+fn a_mark_names_no_value() {
+    check(&["PASSWORD=\"«cjoigh-f2» :ena28394iOiJ :zen28394iOiJ :ben28394iOiJ :den28394iOiJ :fen28394iOiJ"]);
+    assert_eq!(Redactor::new().redact("[redacted:password] : h7Kq2xW9vL4p, [redacted:token]=f3Kq9ZpL2mXvT7aa"), None);
+}
+
 #[test]
 fn json_stays_json() {
     let redactor = Redactor::new();
