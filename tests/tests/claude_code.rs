@@ -288,8 +288,7 @@ fn every_way_to_leave_a_terminal_sends_the_session_once() {
 fn asked(machine: &Machine, prompt: &str) -> Option<Screen> {
     let mut screen = machine.terminal("the test of a terminal")?;
     screen.shows(&["❯", ">"]);
-    thread::sleep(Duration::from_secs(2));
-    screen.press(&format!("{prompt}\r"));
+    screen.says(prompt);
     screen.shows(&[ANSWER]);
     Some(screen)
 }
