@@ -123,7 +123,7 @@ fn an_empty_file_has_no_events_and_is_no_error() {
 }
 
 #[test]
-fn a_file_of_random_bytes_has_no_events_and_says_that_its_lines_are_damaged() {
+fn a_file_of_random_bytes_has_no_events_and_says_that_no_line_is_json() {
     let (home, posthog) = (Home::new(), posthog());
     // xorshift: the same bytes in every run.
     let mut state = 0x2545_f491_4f6c_dd1d_u64;
@@ -136,7 +136,11 @@ fn a_file_of_random_bytes_has_no_events_and_says_that_its_lines_are_damaged() {
     .take(300_000)
     .collect();
     let session = home.session(bytes);
-    let converted = home.convert(&session).run().exits_with(0).says(&["posthog-llma: warning: ", " damaged"]);
+    let converted = home
+        .convert(&session)
+        .run()
+        .exits_with(0)
+        .says(&["posthog-llma: warning: no line can be read as JSON", "is this file a Claude Code transcript?"]);
     assert_eq!(converted.stdout, "");
     let report = home.send(&posthog, &session).arg("--json").run().exits_with(0).json();
     assert!(report["bad_lines"].as_u64().unwrap() > 100, "{report}");
