@@ -358,6 +358,18 @@ fn what_was_replaced_is_counted_by_rule() {
     assert!(redactor.take_counts().is_empty());
 }
 
+/// Found by a fuzzer: heads are compared without their case, and so is what is no letter.
+#[test]
+fn a_control_character_is_no_part_of_a_url() {
+    let redactor = Redactor::new();
+    for other in (0..=u8::MAX).filter(|byte| *byte != b':').map(char::from) {
+        let text = format!("https{other}//me:h7Kq2xW9vL4p@example.com/x");
+        let json = serde_json::to_string(&text).unwrap();
+        assert!(redactor.redact(&text).is_none() || redactor.may_hold_secret(&json[1..json.len() - 1]), "{text:?}");
+    }
+    assert_eq!(redactor.redact("https\u{1a}//me:h7Kq2xW9vL4p@example.com/x"), None);
+}
+
 /// Found by a fuzzer: each pass took the rule's name in the mark before it for the name of the next value.
 #[test]
 fn a_mark_names_no_value() {

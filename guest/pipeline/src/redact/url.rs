@@ -39,6 +39,10 @@ fn is_word(password: &[u8]) -> bool {
 
 /// The `@` that ends the part before the host, and the first colon before it.
 fn user_information(text: &[u8], from: usize) -> Option<(usize, Option<usize>)> {
+    // A head is found whatever its case, and the colon's is a control character.
+    if !text[..from].ends_with(b"://") {
+        return None;
+    }
     let mut colon = None;
     let mut at_sign = None;
     for at in from..text.len().min(from + LONGEST) {
