@@ -363,8 +363,7 @@ fn begins_line(text: &[u8], start: usize) -> bool {
         return true;
     }
     // An item of a list, as in Compose files.
-    if at < start && text[..at].ends_with(b"-") && text[..at - 1].iter().next_back().is_none_or(u8::is_ascii_whitespace)
-    {
+    if at < start && text[..at].ends_with(b"-") && text[..at - 1].last().is_none_or(u8::is_ascii_whitespace) {
         return true;
     }
     at == 0 || text[at - 1] == b'\n' || (at >= 2 && text[at - 2] == b'\\' && text[at - 1] == b'n')
