@@ -44,8 +44,8 @@ pub fn first_environment(process: u32) -> Option<Variables> {
     Some(variables(&kernel_file(process, "environ").ok()?))
 }
 
-/// A file of the kernel's about a process. They have no size, so that `fs::read` begins with 32 bytes: a hook, which reads
-/// two for each process above it, would spend more on these calls than on anything else.
+/// A file of the kernel's about a process. They have no size, so that `fs::read` begins with 32 bytes: six to eight calls
+/// for a file, and a hook reads two for each process above it.
 #[cfg(not(any(target_os = "macos", windows)))]
 fn kernel_file(process: u32, name: &str) -> std::io::Result<Vec<u8>> {
     use std::io::Read as _;
