@@ -48,9 +48,10 @@ pub fn run(arguments: &Arguments) -> anyhow::Result<ExitCode> {
     // A dry run needs no key, but with one it knows what was delivered.
     let destination = if sends { Some(super::flush::destination(&program)?) } else { None };
     let directory = outbox::directory()?;
-    let known = known_destination(&program, &directory)?;
+    let record = Outbox::open_to_read(&directory)?;
+    let known = known_destination(&program, record.as_ref())?;
     let selected = sessions.iter().map(|session| (session.id.as_str(), session.transcript.as_path()));
-    let by_python = SentByPython::find(&program, Outbox::open_to_read(&directory)?.as_ref(), known, selected)?;
+    let by_python = SentByPython::find(&program, record.as_ref(), known, selected)?;
     let answer = arguments.sent_before.python_plugin;
     let perhaps_twice = by_python.warning().filter(|_| !sends && answer.is_none());
     // A dry run sends nothing, so it needs no decision.

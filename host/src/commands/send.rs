@@ -21,10 +21,12 @@ pub fn run(arguments: &Send) -> anyhow::Result<ExitCode> {
     if let Some(reason) = program.withholds(&session, true) {
         return Err(Unusable(format!("the session is not sent: {reason}").into()).into());
     }
-    let directory = outbox::directory()?;
-    let record = Outbox::open_to_read(&directory)?;
+    // A record that cannot be read is a warning, below.
+    let known = outbox::directory().and_then(|directory| Outbox::open_to_read(&directory)).ok().flatten();
+    let destination = known_destination(&program, known.as_ref()).ok().flatten();
     let named = [(session.files.id.as_str(), session.files.main.as_path())];
-    let by_python = SentByPython::find(&program, record.as_ref(), known_destination(&program, &directory)?, named)?;
+    let by_python = SentByPython::find(&program, known.as_ref(), destination, named)?;
+    drop(known);
     if let Some(reason) = by_python.decide(arguments.sent_before.python_plugin)?.into_values().next() {
         return Err(Unusable(format!("the session is not sent: {reason}").into()).into());
     }

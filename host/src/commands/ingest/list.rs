@@ -38,7 +38,7 @@ pub(super) fn list(
     mut sessions: Vec<PastSession>,
 ) -> anyhow::Result<ExitCode> {
     let directory = outbox::directory()?;
-    let destination = known_destination(program, &directory)?;
+    let destination = known_destination(program, Outbox::open_to_read(&directory)?.as_ref())?;
     // Without a record, a conversion counts everything, delivered or not.
     let ingest = Ingest {
         program,

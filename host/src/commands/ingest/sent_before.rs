@@ -101,9 +101,8 @@ fn written_at(transcript: &Path) -> Millis {
     modified.map_or(Millis::MAX, |time| time.as_millis() as Millis)
 }
 
-/// The current destination's number in the record, if there is a record. Only reads it.
-pub fn known_destination(program: &Program, directory: &Path) -> anyhow::Result<Option<DestinationId>> {
-    let Some(key) = &program.options.api_key else { return Ok(None) };
-    let Some(outbox) = Outbox::open_to_read(directory)? else { return Ok(None) };
-    Ok(outbox.known_destination(&program.options.origin, key)?)
+/// The current destination's number in the record, if there is a record.
+pub fn known_destination(program: &Program, outbox: Option<&Outbox>) -> Result<Option<DestinationId>, OutboxError> {
+    let Some((key, outbox)) = program.options.api_key.as_ref().zip(outbox) else { return Ok(None) };
+    outbox.known_destination(&program.options.origin, key)
 }
