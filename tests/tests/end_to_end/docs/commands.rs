@@ -22,7 +22,7 @@ fn helps() -> Vec<(String, String)> {
     [(String::new(), all)].into_iter().chain(commands).collect()
 }
 
-/// `UPDATE=1 cargo test -p posthog-llma-tests --test docs the_page_of_commands` writes the page.
+/// `UPDATE=1 cargo test -p posthog-llma-tests --test end_to_end the_page_of_commands` writes the page.
 #[test]
 fn the_page_of_commands_is_what_help_prints() {
     let mut page =

@@ -16,7 +16,7 @@ fn old_file(home: &Home, posthog: &LocalPostHog, transcript: &Path, options: &st
     let path = record(home);
     std::fs::create_dir_all(path.parent().unwrap()).unwrap();
     let db = Connection::open(&path).unwrap();
-    db.execute_batch(include_str!("../../fixtures/state/first.sql")).unwrap();
+    db.execute_batch(include_str!("../../../fixtures/state/first.sql")).unwrap();
     db.pragma_update(None, "user_version", 1).unwrap();
     let key = EventId::other("project-key", KEY).to_string();
     db.execute("INSERT INTO destination (origin, key_hash) VALUES (?1, ?2)", params![posthog.origin(), key]).unwrap();

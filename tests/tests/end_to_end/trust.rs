@@ -4,10 +4,8 @@
 #![cfg(target_os = "linux")]
 #![expect(clippy::unwrap_used, reason = "a test that cannot go on has failed")]
 
-mod trust {
-    mod decisions;
-    mod privacy;
-    mod sessions;
-    mod stage;
-    mod table;
-}
+mod decisions;
+mod privacy;
+mod sessions;
+mod stage;
+mod table;
