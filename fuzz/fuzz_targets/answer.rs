@@ -34,7 +34,7 @@ struct Server<'a> {
     now: i64,
 }
 
-/// The ids of a body's events.
+/// The IDs of a body's events.
 fn ids(body: &[u8]) -> Vec<String> {
     let mut json = Vec::new();
     GzDecoder::new(body).read_to_end(&mut json).expect("the body is compressed");

@@ -1,4 +1,4 @@
-//! Any bytes as a session: no panic, the announced ids, the same events in pieces of any size, nothing sent twice.
+//! Any bytes as a session: no panic, the announced IDs, the same events in pieces of any size, nothing sent twice.
 //!
 //! `.ci/fuzz 60 session`
 

@@ -53,7 +53,7 @@ fn main() -> ExitCode {
     if ratio <= MOST_COST && replaced as f64 <= MOST_FALSE * megabytes { ExitCode::SUCCESS } else { ExitCode::FAILURE }
 }
 
-/// A session's files, the sub-agents' in the order of their ids.
+/// A session's files, the sub-agents' in the order of their IDs.
 fn files(main: &Path) -> Files {
     let mut files = vec![(FileRole::Main, fs::read(main).unwrap())];
     let agents = fs::read_dir(main.with_extension("").join("subagents")).into_iter().flatten();

@@ -5,7 +5,7 @@ use std::fmt;
 use std::hash::{BuildHasherDefault, DefaultHasher, Hasher};
 use uuid::Uuid;
 
-/// Namespace of all ids, a number drawn once. It must never change: PostHog recognizes a resent event by its `uuid`.
+/// Namespace of all IDs, a number drawn once. It must never change: PostHog recognizes a resent event by its `uuid`.
 const NAMESPACE: Uuid = Uuid::from_u128(0x6f0d_c1f0_58a5_5b6e_9d3c_27a1_f4c4_8be2);
 
 /// The `uuid` of an event; for a generation or a span also its `$ai_span_id`.
@@ -92,7 +92,7 @@ impl fmt::Debug for EventId {
     }
 }
 
-/// Event ids are already hashes.
+/// Event IDs are already hashes.
 #[derive(Debug, Default)]
 pub struct IdHasher(u64);
 
@@ -114,14 +114,14 @@ impl Hasher for IdHasher {
 
 /// A map by event id.
 pub type IdMap<V> = HashMap<EventId, V, BuildHasherDefault<IdHasher>>;
-/// A set of event ids.
+/// A set of event IDs.
 pub type IdSet = HashSet<EventId, BuildHasherDefault<IdHasher>>;
 /// A map whose order and seed are the same in every run. (The standard map asks the host for random numbers.)
 pub type FixedMap<K, V> = HashMap<K, V, BuildHasherDefault<DefaultHasher>>;
 /// A set with a fixed seed.
 pub type FixedSet<K> = HashSet<K, BuildHasherDefault<DefaultHasher>>;
 
-/// A key for one of the client's ids: a UUID as it is, anything else as its hash. It is only stable within one run, and
+/// A key for one of the client's IDs: a UUID as it is, anything else as its hash. It is only stable within one run, and
 /// not part of any event.
 pub fn key(id: &str) -> u128 {
     if let Ok(uuid) = Uuid::try_parse(id) {

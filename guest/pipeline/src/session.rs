@@ -180,7 +180,7 @@ impl Session {
         }
     }
 
-    /// After the first reading: ids of the generations and spans that the second one will produce.
+    /// After the first reading: IDs of the generations and spans that the second one will produce.
     pub fn identities(&mut self) -> &[EventId] {
         self.end_last_scanned_line();
         let hold = self.policy.hold;

@@ -192,7 +192,7 @@ fn words() -> impl Strategy<Value = Vec<u8>> {
     vec(prop::sample::select(pieces.map(<[u8]>::to_vec).to_vec()), 0..60).prop_map(|pieces| pieces.concat())
 }
 
-/// A line whose ids come from so few that they meet: copies, circles, results before their calls, ids of other kinds.
+/// A line whose IDs come from so few that they meet: copies, circles, results before their calls, IDs of other kinds.
 fn line() -> impl Strategy<Value = Value> {
     let id = || proptest::option::weighted(0.8, prop::sample::select(vec!["a", "b", "c", "d"]));
     let flags = ["isSidechain", "isMeta", "isCompactSummary", "isApiErrorMessage", "isAbortedMidStream"];

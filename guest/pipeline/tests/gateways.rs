@@ -1,4 +1,4 @@
-//! Sessions from gateways that break every assumption about ids, written with known counts: nothing is lost, nothing counted
+//! Sessions from gateways that break every assumption about IDs, written with known counts: nothing is lost, nothing counted
 //! twice, each result is with its call.
 
 #![expect(clippy::unwrap_used, reason = "a test fails by panicking")]

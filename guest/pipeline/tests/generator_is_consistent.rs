@@ -1,5 +1,5 @@
 //! The session generator keeps its word: a naive recount of the lines finds what it says is in them. The recount knows
-//! nothing of turns, threads or times; it joins on ids and takes the last line of a message.
+//! nothing of turns, threads or times; it joins on IDs and takes the last line of a message.
 
 #![expect(clippy::unwrap_used, reason = "a test fails by panicking")]
 

@@ -57,7 +57,7 @@ fn check(suffix: &str, text: impl Fn(&Fixture) -> String) {
 const CONSTANT: [&str; 7] =
     ["$ai_lib", "$ai_lib_version", "$lib", "$lib_version", "$ai_framework", "$ai_session_id", "$ai_provider"];
 
-/// All events; what is the same in all of them stands at the top, and ids have short names.
+/// All events; what is the same in all of them stands at the top, and IDs have short names.
 fn everything(converted: &Converted) -> String {
     let mut out = String::new();
     let names = short_names(converted);
@@ -107,7 +107,7 @@ fn common_properties(converted: &Converted) -> BTreeMap<String, Value> {
     common.map(|(name, value)| (name.clone(), value.clone())).collect()
 }
 
-/// The tree alone, with the real ids.
+/// The tree alone, with the real IDs.
 fn shape(converted: &Converted) -> String {
     let mut out = String::new();
     let mut traces = BTreeSet::new();

@@ -12,7 +12,7 @@ use proptest::prelude::{ProptestConfig, proptest};
 use serde_json::Value;
 use std::collections::BTreeMap;
 
-/// The events of a session by their ids, and the conversion's own counts.
+/// The events of a session by their IDs, and the conversion's own counts.
 struct Converted {
     generations: BTreeMap<String, Value>,
     spans: BTreeMap<String, Value>,

@@ -6,7 +6,7 @@ mod remembered;
 mod select;
 pub mod sent_before;
 
-use super::{load_to_send, load_with};
+use super::{FAILED, UNUSABLE, load_to_send, load_with};
 use crate::commands::cli::Ingest as Arguments;
 use crate::delivery::cost;
 use crate::delivery::ingest::{Ingest, IngestOutcome, PastSession, Sent};
@@ -33,7 +33,8 @@ const SHOWN: usize = 20;
 /// Set by Ctrl-C.
 static STOP: AtomicBool = AtomicBool::new(false);
 
-/// Runs the command. Exit code 0: every event of every session was accepted, now or earlier.
+/// Runs the command. Exit code 0: every event of every session was accepted, now or earlier, and no session that the user
+/// named was kept back.
 pub fn run(arguments: &Arguments) -> anyhow::Result<ExitCode> {
     let sends = !arguments.dry_run && !arguments.list;
     let program =
@@ -91,7 +92,10 @@ pub fn run(arguments: &Arguments) -> anyhow::Result<ExitCode> {
     }
     Ok(match () {
         () if STOP.load(Ordering::Relaxed) => ExitCode::from(INTERRUPTED),
-        () => ExitCode::from(u8::from(!report.is_complete())),
+        () if !report.is_complete() => ExitCode::from(FAILED),
+        // As `send` of the one session: a setting is in its way.
+        () if ingest.named && !report.withheld.is_empty() => ExitCode::from(UNUSABLE),
+        () => ExitCode::SUCCESS,
     })
 }
 

@@ -53,6 +53,9 @@ pub fn run(arguments: &Setup) -> anyhow::Result<ExitCode> {
         answers.push((ENABLED, "true".to_owned()));
     }
     check(&before, &answers, &path)?;
+    if !asked {
+        keep_a_good_key(key.as_ref(), &answers, &path)?;
+    }
 
     answers.retain(|(name, value)| before.get(name).is_none_or(|(old, _)| old != value));
     print(&summary(&path, &answers, arguments.dry_run))?;
@@ -269,6 +272,19 @@ fn check(before: &Settings, answers: &Answers, path: &Path) -> Result<(), Progra
     checked
         .map(drop)
         .map_err(|error| SettingsError::Invalid { source_of_value: Source::File(path.to_owned()), error }.into())
+}
+
+/// Fails when a key that nobody can look at, of a flag or of standard input, would replace a project token by something that
+/// does not look like one: `PostHog` would accept the sessions, and drop them.
+fn keep_a_good_key(old: Option<&ApiKey>, answers: &Answers, path: &Path) -> anyhow::Result<()> {
+    let Some(old) = old.filter(|old| old.looks_like_project_key()) else { return Ok(()) };
+    let new = answers.iter().find(|(name, _)| *name == API_KEY).and_then(|(_, text)| ApiKey::parse(text).ok());
+    let Some(new) = new.filter(|new| !new.looks_like_project_key()) else { return Ok(()) };
+    Err(unusable(format!(
+        "nothing was written: {new} does not look like a project token (phc_…) and would replace {old} in {}; to use it \
+         all the same, first remove {API_KEY} from that file",
+        path.display()
+    )))
 }
 
 /// A summary of what is written, safe to show.

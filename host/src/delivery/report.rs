@@ -237,7 +237,9 @@ impl SendReport {
             let _ = writeln!(out, "  redacted  {}", rules.join(", "));
         }
         if self.before > 0 {
-            let _ = writeln!(out, "  before    {} already delivered, not sent again", count(self.before, "event"));
+            // A trace has no part in this: each delivery has its own.
+            let what = if self.before == 1 { "generation or span" } else { "generations and spans" };
+            let _ = writeln!(out, "  before    {} {what} already delivered, not sent again", number(self.before));
         }
         if self.held > 0 {
             let _ =

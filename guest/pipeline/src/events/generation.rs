@@ -139,7 +139,7 @@ impl Generation {
     }
 
     /// Takes what a line says about the response as a whole. `model`: the response's own, or for a failed call the
-    /// thread's last. `adds`: the line holds something new, and is not a copy of an earlier one under other ids.
+    /// thread's last. `adds`: the line holds something new, and is not a copy of an earlier one under other IDs.
     pub fn update(&mut self, entry: &Entry<'_>, message: &Message<'_>, model: Option<Rc<str>>, adds: bool) {
         if let Some(model) = model {
             self.model = Some(model);

@@ -12,7 +12,7 @@ pub const OTHER: &str = "other";
 const LONGEST_WORD: usize = 200;
 
 /// Properties that hold names given by people: a folder, a branch, a repository, and the user's own settings, which
-/// include another trace's ids.
+/// include another trace's IDs.
 const NAMES: [&str; 6] =
     ["$ai_project_name", "$ai_git_branch", "$ai_git_repo", "$ai_purpose", "$ai_trace_id", "$ai_parent_id"];
 

@@ -12,7 +12,7 @@ pub const TRACEPARENT: &str = "TRACEPARENT";
 /// The value of [`PARENT_TRACE_ID`] that asks for it.
 const ASKED: &str = "traceparent";
 
-/// The ids of a `traceparent`.
+/// The IDs of a `traceparent`.
 #[derive(Debug, PartialEq, Eq)]
 struct Traceparent<'a> {
     trace_id: &'a str,

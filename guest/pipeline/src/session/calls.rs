@@ -1,7 +1,7 @@
-//! Decides which lines belong to the same model call, and gives calls their ids.
+//! Decides which lines belong to the same model call, and gives calls their IDs.
 //!
 //! Ids come from the provider, and only Anthropic's are unique: gateways give every response the same `message.id`,
-//! restart tool ids in each turn, or omit `requestId`. So an id is evidence, not identity. Both readings ask here with
+//! restart tool IDs in each turn, or omit `requestId`. So an id is evidence, not identity. Both readings ask here with
 //! the same lines in the same order, and get the same answers; an answer depends only on earlier lines, so a session
 //! that grows never renames what was sent.
 
@@ -363,7 +363,7 @@ impl Calls {
             (None, Some(source)) if self.calling.contains(&source) => return Answer::Nothing,
             (None, _) => {
                 let here = waiting.calls.iter().rposition(|call| call.thread == thread);
-                // Anthropic's ids are unique: a sub-agent's result may be in another file.
+                // Anthropic's IDs are unique: a sub-agent's result may be in another file.
                 here.or_else(|| waiting.calls.len().checked_sub(1).filter(|_| is_anthropics_tool(tool_use_id)))
             }
         };
@@ -428,12 +428,12 @@ fn early_key(thread: u32, tool_use_id: &str) -> u128 {
     key(tool_use_id).wrapping_add(u128::from(thread))
 }
 
-/// Does it have the form of Anthropic's message ids, including those by way of Bedrock or Vertex?
+/// Does it have the form of Anthropic's message IDs, including those by way of Bedrock or Vertex?
 fn is_anthropics_message(id: &str) -> bool {
     id.strip_prefix("msg_").is_some_and(is_anthropics)
 }
 
-/// The same for the ids of tool calls.
+/// The same for the IDs of tool calls.
 fn is_anthropics_tool(id: &str) -> bool {
     id.strip_prefix("toolu_").or_else(|| id.strip_prefix("srvtoolu_")).is_some_and(is_anthropics)
 }

@@ -112,7 +112,7 @@ pub struct Found<'a> {
     pub metadata: Option<usize>,
 }
 
-/// The sub-agents' transcripts of a session among these files, in the order of their ids, then of their paths. A path is as in
+/// The sub-agents' transcripts of a session among these files, in the order of their IDs, then of their paths. A path is as in
 /// [`agent`].
 pub fn agents<'a>(id: &str, paths: &[Vec<&'a str>]) -> Vec<Found<'a>> {
     let found = paths.iter().enumerate().filter_map(|(file, path)| {

@@ -1,4 +1,4 @@
-//! The first reading: collects what later lines say about earlier ones. Only ids are kept.
+//! The first reading: collects what later lines say about earlier ones. Only IDs are kept.
 
 use crate::identity::{EventId, FixedMap, FixedSet, IdMap, IdSet, key};
 use crate::session::calls::{Answer, Calls, Line};

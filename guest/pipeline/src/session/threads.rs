@@ -159,7 +159,7 @@ impl Starters {
 }
 
 impl Threads {
-    /// Links each sub-agent's file to the call that started it, as far as the files' ids and prompts tell.
+    /// Links each sub-agent's file to the call that started it, as far as the files' IDs and prompts tell.
     pub fn new(files: &[FileRole], index: &mut Index) -> Self {
         let starters = Starters::new(std::mem::take(&mut index.starters));
         let roots = std::mem::take(&mut index.roots);

@@ -17,7 +17,7 @@ pub fn first(content: &Content<'_>) -> Option<String> {
     }
 }
 
-/// Of a block: its kind, its ids, and how its texts begin once decoded.
+/// Of a block: its kind, its IDs, and how its texts begin once decoded.
 fn of(block: &Block<'_>) -> String {
     let mut out = String::new();
     for id in [&block.kind, &block.id, &block.name, &block.tool_use_id] {

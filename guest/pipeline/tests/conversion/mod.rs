@@ -63,7 +63,7 @@ pub fn convert(id: &str, files: &[(FileRole, Vec<u8>)], run: Run) -> Converted {
     }
 }
 
-/// The finished conversion, the ids that were announced, and the events.
+/// The finished conversion, the IDs that were announced, and the events.
 fn events(id: &str, files: &[(FileRole, Vec<u8>)], run: Run) -> (Session, Vec<EventId>, Vec<u8>) {
     let roles: Vec<_> = files.iter().map(|(role, _)| role.clone()).collect();
     let mut session = Session::open(id, &roles, run.options).unwrap();

@@ -197,7 +197,7 @@ impl Writer {
         self.files.push(AgentFile { id, metadata: None, workflow_run: None, lines: agent.lines });
     }
 
-    /// A file that holds copies of the main thread's lines: same ids, same times.
+    /// A file that holds copies of the main thread's lines: same IDs, same times.
     pub(crate) fn copy_agent(&mut self, main: &Thread) {
         self.expected.note("acompact");
         let id = format!("acompact-{}", self.chance.hex(16));

@@ -34,7 +34,7 @@ pub(crate) struct GeneratedSession {
     pub(crate) id: String,
     /// Bytes of the main transcript.
     pub(crate) main: Vec<u8>,
-    /// Transcripts of sub-agents, in the order of their ids.
+    /// Transcripts of sub-agents, in the order of their IDs.
     pub(crate) agents: Vec<GeneratedAgent>,
     /// What the events must add up to.
     pub(crate) expected: Expected,
@@ -94,7 +94,7 @@ impl Features {
     pub(crate) const FAILURES: Self = Self(1 << 8);
     /// Interruptions and what follows them.
     pub(crate) const INTERRUPTIONS: Self = Self(1 << 9);
-    /// Missing counts, message ids, line ids, parents, results, calls.
+    /// Missing counts, message IDs, line IDs, parents, results, calls.
     pub(crate) const GAPS: Self = Self(1 << 10);
     /// Timestamps that go backwards.
     pub(crate) const BACKWARDS: Self = Self(1 << 11);

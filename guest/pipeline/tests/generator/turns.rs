@@ -191,7 +191,7 @@ impl Writer {
         thread.prompt_id = turn;
     }
 
-    /// A resumption that copies all earlier lines, with the same ids.
+    /// A resumption that copies all earlier lines, with the same IDs.
     fn resume(&mut self, thread: &mut Thread) {
         let earlier = thread.lines.iter().filter(|line| line.copies != Copies::Never);
         let copies: Vec<Line> = earlier.map(|line| Line { text: line.text.clone(), copies: Copies::Never }).collect();

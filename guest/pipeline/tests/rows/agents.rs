@@ -137,7 +137,7 @@ fn metadata_of_any_shape_does_no_harm() {
 fn nested_sub_agents_are_below_the_calls_of_sub_agents() {
     let outer = [user(2, "look"), reply(3, "n1", json!([task("u", "deeper")])), result(8, "u", "x")];
     let inner = [user(4, "deeper"), reply(5, "n2", json!([]))];
-    // In the order of the ids the inner one may come first.
+    // In the order of the IDs the inner one may come first.
     let case = session(started())
         .agent("a-inner", Some(json!({"toolUseId": "u", "parentAgentId": "z-outer"})), inner)
         .agent("z-outer", Some(json!({"toolUseId": "t"})), outer);

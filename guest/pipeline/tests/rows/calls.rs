@@ -5,7 +5,7 @@ use posthog_llma_pipeline::identity::EventId;
 use serde_json::{Value, json};
 use std::collections::BTreeSet;
 
-/// A line of a call with these ids and counts.
+/// A line of a call with these IDs and counts.
 fn line(time: i64, id: &str, input: u64, output: u64, blocks: Value) -> Line {
     reply(time, id, blocks).with(json!({"message": {"model": "qwen3-coder", "usage": {
         "input_tokens": input, "output_tokens": output, "cache_read_input_tokens": 0, "cache_creation_input_tokens": 0,
@@ -56,7 +56,7 @@ fn a_constant_id_is_a_new_call_after_each_prompt_in_two_sessions() {
     );
     let ids: BTreeSet<EventId> = first.sent().into_iter().chain(second.sent()).collect();
     assert_eq!(ids.len(), 6);
-    // A copy in a fork has the same ids, whatever its lines' `uuid`s are.
+    // A copy in a fork has the same IDs, whatever its lines' `uuid`s are.
     let copies = of(1).map(|line| {
         let uuid = format!("copy of {}", line.0["uuid"]);
         line.with(json!({"uuid": uuid}))
@@ -167,7 +167,7 @@ fn tool_ids_that_begin_anew_are_calls_of_their_own() {
     };
     let expected = [("10", "ten"), ("11", "eleven"), ("19", "nineteen")].map(|(a, b)| (a.to_owned(), b.to_owned()));
     assert_eq!(pairs(lines()), expected);
-    // Another session: the ids are others.
+    // Another session: the IDs are others.
     let later = lines().into_iter().map(|l| {
         let time = format!("2026-02{}", &l.0["timestamp"].as_str().unwrap_or("2026-01-01T00:00:00Z")[7..]);
         l.with(json!({"timestamp": time}))

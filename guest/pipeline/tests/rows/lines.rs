@@ -113,7 +113,7 @@ pub struct Case {
     pub run: Run,
 }
 
-/// The lines as a file. Short ids stand for those of Anthropic's shape; any other is a gateway's.
+/// The lines as a file. Short IDs stand for those of Anthropic's shape; any other is a gateway's.
 pub fn bytes(lines: impl IntoIterator<Item = Line>) -> Vec<u8> {
     let write = |mut line: Line| {
         shape(&mut line.0, false);

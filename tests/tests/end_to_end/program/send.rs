@@ -18,7 +18,10 @@ fn what_arrives_is_byte_for_byte_what_convert_prints() {
 fn what_was_sent_is_not_sent_again() {
     let (home, posthog, session) = (Home::new(), posthog(), fixture(DEMO));
     home.send(&posthog, &session).run().exits_with(0);
-    home.send(&posthog, &session).run().exits_with(0).prints(&["events    0", "17 events already delivered"]);
+    home.send(&posthog, &session)
+        .run()
+        .exits_with(0)
+        .prints(&["events    0", "17 generations and spans already delivered"]);
     let report = home.send(&posthog, &session).arg("--json").run().exits_with(0).json();
     assert_eq!((&report["delivered_before"], &report["complete"]), (&json!(17), &json!(true)));
     assert_eq!(posthog.requests().len(), 1);

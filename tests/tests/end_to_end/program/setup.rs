@@ -109,6 +109,26 @@ fn answers_that_cannot_be_used_are_refused_and_nothing_is_written() {
 }
 
 #[test]
+fn what_does_not_look_like_a_token_does_not_replace_one() {
+    let home = Home::new();
+    setup(&home, &["--key-stdin"]).input(KEY).run().exits_with(0);
+    let before = read(&home, USER);
+    for (flag, variable) in [("--key-stdin", ""), ("--key-env", "hello")] {
+        let run = setup(&home, &[flag]).env("POSTHOG_API_KEY", variable).input("hello").run();
+        run.exits_with(2).says(&[
+            "nothing was written",
+            "(phc_…)",
+            "phc_…LmB8",
+            "remove POSTHOG_API_KEY from that file",
+        ]);
+        assert_eq!(read(&home, USER), before, "{flag}");
+    }
+    // Another token, and what replaces nothing.
+    setup(&home, &["--key-stdin"]).input("phc_another0123456789").run().exits_with(0);
+    setup(&Home::new(), &["--key-stdin"]).input("hello").run().exits_with(0);
+}
+
+#[test]
 fn a_custom_host_is_written_with_its_permission() {
     let home = Home::new();
     setup(&home, &["--host", "https://PostHog.example.com:8443", "--allow-custom-host"]).run().exits_with(0);

@@ -137,7 +137,7 @@ fn what_is_on_the_list_is_never_sent_by_any_way() {
     stage.program(&["never", "."]).run().exits_with(0);
     stage.hook("SessionEnd");
     stage.program(&["send", SESSION]).current_dir(stage.home.path()).run().exits_with(2).says(&["never"]);
-    stage.program(&["ingest", SESSION]).run().exits_with(0).says(&["not sent"]);
+    stage.program(&["ingest", SESSION]).run().exits_with(2).says(&["not sent", "never"]);
     stage.program(&["ingest", "--all", "--force"]).run().exits_with(0);
     stage.program(&["flush"]).run().exits_with(0);
     assert!(stage.mine.requests().is_empty());

@@ -16,7 +16,7 @@ fn rejected(reports: &Reports) -> Vec<(String, u16, String)> {
     rejected.map(|r| (r.id.to_string(), r.status, r.message.clone())).collect()
 }
 
-/// The ids in each request.
+/// The IDs in each request.
 fn sent<F>(server: &Server<F>) -> Vec<Vec<String>> {
     server.requests.iter().map(|(_, body)| ids(&decode(body))).collect()
 }
