@@ -105,9 +105,20 @@ fn until_text(until: Millis) -> String {
     format!(" until {day} {} UTC", time.get(..5).unwrap_or(time))
 }
 
+/// Was this process started as the client starts a hook? To describe the command line to clap takes as many instructions as
+/// everything else until a hook knows that it has nothing to do.
+fn is_hook() -> bool {
+    let mut arguments = std::env::args_os().skip(1);
+    arguments.next().is_some_and(|command| command == hook::COMMAND) && arguments.next().is_none()
+}
+
 /// Runs the command that this process was started with.
 pub fn run() -> ExitCode {
     first_environment::adopt();
+    if is_hook() {
+        hook::run();
+        return ExitCode::SUCCESS;
+    }
     open_files::raise_limit();
     let arguments = match Cli::try_parse() {
         Ok(arguments) => arguments,

@@ -32,6 +32,9 @@ use std::thread;
 use std::time::{Duration, Instant};
 use tracing::{debug, error, info, warn};
 
+/// Name of the command that is the hook.
+pub const COMMAND: &str = "hook";
+
 /// Name of the command that continues after the hook.
 pub const WORKER: &str = "worker";
 

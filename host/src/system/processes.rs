@@ -45,16 +45,22 @@ pub fn first_environment(process: u32) -> Option<Variables> {
 }
 
 /// A file of the kernel's about a process. They have no size, so that `fs::read` begins with 32 bytes: six to eight calls
-/// for a file, and a hook reads two for each process above it.
+/// for a file, and a hook reads two for each process above it. The buffer is on the stack: musl asks the system for each
+/// large one.
 #[cfg(not(any(target_os = "macos", windows)))]
 fn kernel_file(process: u32, name: &str) -> std::io::Result<Vec<u8>> {
     use std::io::Read as _;
     #[expect(clippy::disallowed_methods, reason = "the kernel's own files")]
-    let file = std::fs::File::open(format!("/proc/{process}/{name}"))?;
-    let mut bytes = Vec::with_capacity(8 * 1024);
-    // Without `take`, it would ask for the size again.
-    file.take(u64::MAX).read_to_end(&mut bytes)?;
-    Ok(bytes)
+    let mut file = std::fs::File::open(format!("/proc/{process}/{name}"))?;
+    let (mut bytes, mut piece) = (Vec::new(), [0; 4096]);
+    loop {
+        match file.read(&mut piece) {
+            Ok(0) => return Ok(bytes),
+            Ok(length) => bytes.extend_from_slice(&piece[..length]),
+            Err(error) if error.kind() == std::io::ErrorKind::Interrupted => {}
+            Err(error) => return Err(error),
+        }
+    }
 }
 
 #[cfg(target_os = "macos")]
