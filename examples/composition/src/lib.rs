@@ -4,13 +4,15 @@
 #![cfg(target_family = "wasm")]
 #![allow(missing_docs, clippy::pedantic, unsafe_code, reason = "generated code")]
 
+mod pass_on;
+
 wit_bindgen::generate!({ path: ["../../wit", "wit"], world: "example:redactor/redactor", generate_all });
 
 use exports::posthog::llm_analytics::conversion::{Guest, GuestSession, Session as Exported, SubAgent};
-use posthog::llm_analytics::conversion::{self, Session as Inner};
-use posthog::llm_analytics::types::{
+use exports::posthog::llm_analytics::types::{
     ConversionOptions, ConversionReport, EventId, FileRole, InvalidOption, SequenceError,
 };
+use posthog::llm_analytics::conversion::{self, Session as Inner};
 
 /// Words that must not leave the machine: here, the name of a secret project.
 const WORDS: [&str; 1] = ["storefront"];
@@ -52,35 +54,39 @@ struct Session(Inner);
 
 impl GuestSession for Session {
     fn open(id: String, files: Vec<FileRole>, options: ConversionOptions) -> Result<Exported, InvalidOption> {
-        Inner::open(&id, &files, &options).map(|inner| Exported::new(Self(inner)))
+        let files: Vec<_> = files.into_iter().map(Into::into).collect();
+        let inner = Inner::open(&id, &files, &options.into())?;
+        Ok(Exported::new(Self(inner)))
     }
 
     fn read_before(&self, file: u32, bytes: u64) -> Result<(), SequenceError> {
-        self.0.read_before(file, bytes)
+        Ok(self.0.read_before(file, bytes)?)
     }
 
     fn scan(&self, file: u32, bytes: Vec<u8>) -> Result<(), SequenceError> {
-        self.0.scan(file, &bytes)
+        Ok(self.0.scan(file, &bytes)?)
     }
 
     fn identities(&self, offset: u32, count: u32) -> Vec<EventId> {
-        self.0.identities(offset, count)
+        self.0.identities(offset, count).into_iter().map(Into::into).collect()
     }
 
     fn exclude(&self, events: Vec<EventId>) -> Result<(), SequenceError> {
-        self.0.exclude(&events)
+        let events: Vec<_> = events.into_iter().map(Into::into).collect();
+        Ok(self.0.exclude(&events)?)
     }
 
     fn withhold(&self, events: Vec<EventId>) -> Result<(), SequenceError> {
-        self.0.withhold(&events)
+        let events: Vec<_> = events.into_iter().map(Into::into).collect();
+        Ok(self.0.withhold(&events)?)
     }
 
     fn convert(&self, file: u32, bytes: Vec<u8>) -> Result<(), SequenceError> {
-        self.0.convert(file, &bytes)
+        Ok(self.0.convert(file, &bytes)?)
     }
 
     fn finish(&self) -> Result<(), SequenceError> {
-        self.0.finish()
+        Ok(self.0.finish()?)
     }
 
     fn take_events(&self, max_bytes: u32) -> Vec<u8> {
@@ -90,6 +96,6 @@ impl GuestSession for Session {
     }
 
     fn report(&self) -> ConversionReport {
-        self.0.report()
+        self.0.report().into()
     }
 }
