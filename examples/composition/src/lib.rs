@@ -12,6 +12,7 @@ use exports::posthog::llm_analytics::conversion::{Guest, GuestSession, Session a
 use exports::posthog::llm_analytics::types::{
     ConversionOptions, ConversionReport, EventId, FileRole, InvalidOption, SequenceError,
 };
+use pass_on::all;
 use posthog::llm_analytics::conversion::{self, Session as Inner};
 
 /// Words that must not leave the machine: here, the name of a secret project.
@@ -54,8 +55,7 @@ struct Session(Inner);
 
 impl GuestSession for Session {
     fn open(id: String, files: Vec<FileRole>, options: ConversionOptions) -> Result<Exported, InvalidOption> {
-        let files: Vec<_> = files.into_iter().map(Into::into).collect();
-        let inner = Inner::open(&id, &files, &options.into())?;
+        let inner = Inner::open(&id, &all(files), &options.into())?;
         Ok(Exported::new(Self(inner)))
     }
 
@@ -68,17 +68,15 @@ impl GuestSession for Session {
     }
 
     fn identities(&self, offset: u32, count: u32) -> Vec<EventId> {
-        self.0.identities(offset, count).into_iter().map(Into::into).collect()
+        all(self.0.identities(offset, count))
     }
 
     fn exclude(&self, events: Vec<EventId>) -> Result<(), SequenceError> {
-        let events: Vec<_> = events.into_iter().map(Into::into).collect();
-        Ok(self.0.exclude(&events)?)
+        Ok(self.0.exclude(&all(events))?)
     }
 
     fn withhold(&self, events: Vec<EventId>) -> Result<(), SequenceError> {
-        let events: Vec<_> = events.into_iter().map(Into::into).collect();
-        Ok(self.0.withhold(&events)?)
+        Ok(self.0.withhold(&all(events))?)
     }
 
     fn convert(&self, file: u32, bytes: Vec<u8>) -> Result<(), SequenceError> {

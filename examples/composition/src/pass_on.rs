@@ -4,7 +4,12 @@
 use crate::exports::posthog::llm_analytics::types as outer;
 use crate::posthog::llm_analytics::types as inner;
 
-/// A record whose fields are the same, or can be passed on themselves.
+/// Each of these values.
+pub fn all<From, To: std::convert::From<From>>(values: Vec<From>) -> Vec<To> {
+    values.into_iter().map(Into::into).collect()
+}
+
+/// A record with the same fields, of which those behind the semicolon are passed on themselves.
 macro_rules! record {
     ($from:path => $to:path { $($same:ident),* $(; $($passed:ident),*)? }) => {
         impl From<$from> for $to {
@@ -22,17 +27,17 @@ record!(inner::NamedCount => outer::NamedCount { name, count });
 record!(inner::TokenCounts => outer::TokenCounts { input, output, cache_read, cache_creation });
 record!(outer::AgentFile => inner::AgentFile { agent_id, metadata, workflow_run });
 record!(outer::ConversionOptions => inner::ConversionOptions {
-    distinct_id, git_repo, project_name, parent_trace_id, parent_span_id, purpose, privacy_mode, redact_secrets, max_attribute_length, custom_properties, redact_patterns, hold_after, hold_calls, since;
+    distinct_id, git_repo, project_name, parent_trace_id, parent_span_id, purpose, privacy_mode, redact_secrets,
+    max_attribute_length, custom_properties, redact_patterns, hold_after, hold_calls, since;
     trace_grouping, tool_spans
 });
 
 impl From<inner::ConversionReport> for outer::ConversionReport {
     fn from(it: inner::ConversionReport) -> Self {
-        let counts = |counts: Vec<inner::NamedCount>| counts.into_iter().map(Into::into).collect();
         Self {
             tokens: it.tokens.into(),
-            unknown_types: counts(it.unknown_types),
-            other_counts: counts(it.other_counts),
+            unknown_types: all(it.unknown_types),
+            other_counts: all(it.other_counts),
             bytes: it.bytes,
             lines: it.lines,
             bad_lines: it.bad_lines,

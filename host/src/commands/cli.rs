@@ -216,6 +216,8 @@ Reads the hook's JSON from standard input, prints nothing, and always exits with
 #[cfg(test)]
 mod tests {
     use super::*;
+    use crate::delivery::hook;
+    use crate::system::detach;
     use clap::CommandFactory as _;
 
     #[test]
@@ -229,8 +231,9 @@ mod tests {
         let shown: Vec<_> =
             command.get_subcommands().filter(|c| !c.is_hide_set()).map(clap::Command::get_name).collect();
         assert!(shown.starts_with(&["setup", "status", "doctor", "view", "ingest", "send", "convert"]), "{shown:?}");
-        for internal in ["hook", "worker", "detach"] {
-            assert!(!shown.contains(&internal), "{internal}");
+        // The names that this program is called by are commands.
+        for internal in [hook::COMMAND, hook::WORKER, detach::DETACH] {
+            assert!(command.find_subcommand(internal).is_some() && !shown.contains(&internal), "{internal}");
         }
     }
 

@@ -38,7 +38,8 @@ pub(super) fn list(
     mut sessions: Vec<PastSession>,
 ) -> anyhow::Result<ExitCode> {
     let directory = outbox::directory()?;
-    let destination = known_destination(program, Outbox::open_to_read(&directory)?.as_ref())?;
+    let outbox = Outbox::open_to_read(&directory)?;
+    let destination = known_destination(program, outbox.as_ref())?;
     // Without a record, a conversion counts everything, delivered or not.
     let ingest = Ingest {
         program,
@@ -56,7 +57,6 @@ pub(super) fn list(
         stop: &STOP,
     };
     let mut outcomes = counted(program, &ingest, &sessions, arguments.json)?;
-    let outbox = Outbox::open_to_read(&directory)?;
     let is_delivered = |session: &PastSession| -> anyhow::Result<bool> {
         let (Some(outbox), Some(destination)) = (&outbox, destination) else { return Ok(false) };
         let Ok(files) = program.session_of(&session.transcript) else { return Ok(false) };
