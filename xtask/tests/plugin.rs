@@ -1,4 +1,4 @@
-//! The plugin's files, and how it finds its program. `launcher.rs` has how it fetches one, and `tests/tests/end_to_end/claude_code.rs` has
+//! The plugin's files, and how it finds its program. `launcher.rs` has how it fetches one, and `tests/tests/claude_code.rs` has
 //! it in the real client.
 
 #![cfg(unix)]
